@@ -1,0 +1,1 @@
+"""Every optax optimizer as a stateful module."""

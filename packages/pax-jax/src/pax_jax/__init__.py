@@ -1,0 +1,1 @@
+"""Stateful modules that are pytrees, for JAX."""

@@ -1,0 +1,1 @@
+"""JAX's API on PyTorch: grad, functional modules, optimizers and schedules."""

@@ -1,0 +1,1 @@
+"""Zero-copy PyTorch inside jitted JAX, with derivatives and batching."""
