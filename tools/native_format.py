@@ -12,7 +12,11 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         sys.exit(f"native_format.py: {' '.join(arguments)!r} was given; only --check is known.")
     mode = ["--dry-run", "--Werror"] if arguments else ["-i"]
-    files = [str(file) for kind in ("cc", "h") for file in sorted(ROOT.glob(f"packages/*/[ci]*/**/*.{kind}"))]
+    files = [
+        str(file)
+        for kind in ("cc", "h")
+        for file in sorted(ROOT.glob(f"packages/*/[ci]*/**/*.{kind}"))
+    ]
     return subprocess.run(["clang-format", *mode, *files]).returncode
 
 

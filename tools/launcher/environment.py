@@ -15,7 +15,11 @@ import private_hatch
 from setup_step import SetupError, explained, run
 
 NATIVE = ("pax-tree", "torch2jax-bridge")
-CXX17 = "#include <optional>\n#include <string_view>\nint main() { if constexpr (true) return std::optional<int>{0}.value(); }\n"
+CXX17 = """\
+#include <optional>
+#include <string_view>
+int main() { if constexpr (true) return std::optional<int>{0}.value(); }
+"""
 
 
 def requested(root: Path, arguments: list[str]) -> tuple[str | None, str]:
@@ -57,12 +61,14 @@ def is_ready(root: Path, name: str) -> bool:
 
 
 def stamps(root: Path, name: str) -> dict[str, str]:
-    """What the environment is made from: its configuration, and per native package the sources that were compiled."""
+    """What the environment is made from: its settings, and per native package the compiled sources."""
     table = contents(root, name)
     members = [root / member for member in table.get("workspace", {}).get("members", ())]
     versions = {key: os.environ.get(key) for key in ("PAX_TORCH", "PAX_JAX")}
     metadata = digest([root / "version.py", *(member / "pyproject.toml" for member in members)])
-    made = {"ready": "\n".join([json.dumps([table, versions]), metadata, private_hatch.stamp(root)])}
+    made = {
+        "ready": "\n".join([json.dumps([table, versions]), metadata, private_hatch.stamp(root)])
+    }
     for member in members:
         if member.name in NATIVE:
             made[f"ready-{member.name}"] = digest(native_sources(member))
@@ -109,7 +115,9 @@ def make(root: Path, name: str) -> None:
         env={**os.environ, "PIP_PROGRESS_BAR": "off", "HATCH_INTERACTIVE": "0"},
     )
     if not python(root, name).exists():
-        raise SetupError(f"hatch made no environment {name} at {folder(root, name)}; check its `path` in hatch.toml.")
+        raise SetupError(
+            f"hatch made no environment {name} at {folder(root, name)}; check its `path` in hatch.toml."
+        )
 
 
 def rebuild(root: Path, name: str, wanted: dict[str, str]) -> None:
@@ -118,7 +126,10 @@ def rebuild(root: Path, name: str, wanted: dict[str, str]) -> None:
         if mark.name not in wanted or (mark.is_file() and mark.read_text() == wanted[mark.name]):
             continue
         pip = [str(python(root, name)), "-m", "pip", "install", "--quiet", "--no-deps"]
-        run(f"rebuilding {package}, whose native sources changed", [*pip, "-e", str(root / "packages" / package)])
+        run(
+            f"rebuilding {package}, whose native sources changed",
+            [*pip, "-e", str(root / "packages" / package)],
+        )
 
 
 def require_compiler() -> None:
@@ -127,9 +138,13 @@ def require_compiler() -> None:
     present = [name for name in candidates if shutil.which(name.split()[0])]
     if not present:
         looked = ", ".join(candidates)
-        raise SetupError(f"no C++17 compiler was found (looked for {looked}); install g++ or clang++, or name one in CXX.")
+        raise SetupError(
+            f"no C++17 compiler was found (looked for {looked}); install g++ or clang++, or name one in CXX."
+        )
     if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
-        raise SetupError(f"{sys.executable} has no Python.h; install your system's python3-dev package.")
+        raise SetupError(
+            f"{sys.executable} has no Python.h; install your system's python3-dev package."
+        )
     with explained("trying the C++ compiler"), tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "cxx17.cc")
         source.write_text(CXX17)
@@ -138,4 +153,6 @@ def require_compiler() -> None:
         if result.returncode:
             if "No space left" in result.stderr:
                 raise OSError(28, "No space left on device")
-            raise SetupError(f"{present[0]} does not compile C++17; install g++ 9 or clang 10 or newer, or name one in CXX.")
+            raise SetupError(
+                f"{present[0]} does not compile C++17; install g++ 9 or clang 10 or newer, or name one in CXX."
+            )

@@ -9,7 +9,15 @@ from pathlib import Path
 from setup_step import SetupError, explained, run
 
 REQUIREMENTS = ("hatch==1.18.2",)
-OUTER = ("HATCH_ENV", "HATCH_ENV_ACTIVE", "HATCH_PROJECT", "HATCH_PYTHON", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+OUTER = (
+    "HATCH_ENV",
+    "HATCH_ENV_ACTIVE",
+    "HATCH_PROJECT",
+    "HATCH_PYTHON",
+    "VIRTUAL_ENV",
+    "PYTHONHOME",
+    "PYTHONPATH",
+)
 
 
 def variables(root: Path) -> dict[str, str]:
@@ -47,12 +55,17 @@ def ensure(root: Path) -> None:
     if is_ready(root):
         return
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise SetupError(f"{sys.executable} lacks venv or ensurepip; install your system's python3-venv package.")
+        raise SetupError(
+            f"{sys.executable} lacks venv or ensurepip; install your system's python3-venv package."
+        )
     with explained("making hatch's private environment"):
         shutil.rmtree(folder(root), ignore_errors=True)
         folder(root).parent.mkdir(exist_ok=True)
         write_configuration(root)
-    run("making hatch's private environment (once)", [sys.executable, "-m", "venv", str(folder(root))])
+    run(
+        "making hatch's private environment (once)",
+        [sys.executable, "-m", "venv", str(folder(root))],
+    )
     pip = [str(folder(root) / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
     run("installing hatch into it", [*pip, *REQUIREMENTS])
     with explained("finishing hatch's private environment"):

@@ -21,6 +21,7 @@ CAUSES = {
     "Network is unreachable": "there is no network; connect",
     "Connection refused": "the package index refused the connection; check the network and proxy",
     "CERTIFICATE_VERIFY_FAILED": "the package index's certificate was not accepted; check the clock and PIP_CERT",
+    "(from versions: none)": "no package index could be reached; check the network and pip's settings",
     "No CMAKE_CXX_COMPILER could be found": "there is no C++17 compiler; install g++ or clang++",
     "Permission denied": "a file in the checkout cannot be written; check its owner",
 }
@@ -53,20 +54,20 @@ def say(text: str) -> None:
 def run(step: str, command: list[str], **options) -> None:
     """Run one step with its output shown as it comes; raise `SetupError` with the likely cause if it fails."""
     say(step)
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **options
-    )
-    output = []
-    try:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        **options,
+    ) as process:
+        output = []
         for line in process.stdout:
             if not line.startswith(CHATTER):
                 sys.stderr.write(line)
             output.append(line)
         status = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
     if status:
         raise SetupError(failure(step, status, "".join(output)))
 
@@ -75,7 +76,7 @@ def failure(step: str, status: int, output: str) -> str:
     for sign, cause in CAUSES.items():
         if sign in output:
             return f"{step} failed because {cause}, then run the same command again."
-    return f"{step} failed with exit status {status} (see its output above); run the same command again once that is mended."
+    return f"{step} failed with exit status {status}; mend what its output above says and run the same command again."
 
 
 @contextlib.contextmanager

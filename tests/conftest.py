@@ -1,0 +1,7 @@
+import sys
+from pathlib import Path
+
+sys.path[:0] = [
+    str(Path(__file__).parents[1] / "tools"),
+    str(Path(__file__).parents[1] / "tools" / "launcher"),
+]

@@ -1,0 +1,83 @@
+"""No package imports one above or beside it, and importing one loads no framework that it does not stand on."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+import packages
+
+SIBLINGS = {packages.import_name(name) for name in packages.NAMES}
+FRAMEWORKS = {"torch", "jax", "jaxlib", "optax", "numpy"}
+MAY_IMPORT = {
+    "pax-tree": set(),
+    "pax-torch": {"pax_tree", "torch"},
+    "pax-jax": {"pax_tree", "jax", "jaxlib", "numpy"},
+    "opax": {"pax_tree", "pax_jax", "jax", "jaxlib", "numpy", "optax"},
+    "torch2jax-bridge": {"pax_tree", "torch", "jax", "jaxlib", "numpy"},
+}
+NEVER_LOADED = {
+    "pax-tree": {"torch", "jax", "numpy"},
+    "pax-torch": {"jax"},
+    "pax-jax": {"torch", "optax"},
+    "opax": {"torch"},
+    "torch2jax-bridge": {"pax_jax", "pax_torch", "opax", "optax"},
+}
+
+
+def modules_imported_at_import_time(tree):
+    """Top-level names that a module imports when it is imported: all but what stands inside functions."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.partition(".")[0]
+        elif not is_type_checking(node):
+            inner = (
+                ()
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+                else ast.iter_child_nodes(node)
+            )
+            pending.extend(inner)
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) in {
+        "TYPE_CHECKING",
+        "typing.TYPE_CHECKING",
+    }
+
+
+def modules_imported_anywhere(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("name", packages.NAMES)
+def test_imports_stay_within_the_layer(name):
+    own = packages.import_name(name)
+    files = sorted((packages.folder(name) / "src").rglob("*.py"))
+    assert files
+    for file in files:
+        tree = ast.parse(file.read_text())
+        eager = set(modules_imported_at_import_time(tree)) & (SIBLINGS | FRAMEWORKS)
+        assert eager - {own} <= MAY_IMPORT[name], file
+        lazy = set(modules_imported_anywhere(tree)) & SIBLINGS
+        assert lazy - {own} <= MAY_IMPORT[name] & SIBLINGS, file
+
+
+@pytest.mark.parametrize("name", packages.NAMES)
+def test_importing_loads_nothing_foreign(name):
+    program = (
+        f"import {packages.import_name(name)}, sys\n"
+        f"loaded = sorted(set({sorted(NEVER_LOADED[name])!r}) & sys.modules.keys())\n"
+        "assert not loaded, loaded\n"
+    )
+    result = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

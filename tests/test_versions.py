@@ -1,0 +1,71 @@
+"""One version in one place: the pins between siblings, the installed metadata and the bump tool agree with it."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+
+import bump
+import pytest
+
+import packages
+
+
+def sibling_pins(name):
+    for requirement in packages.project(name)["dependencies"]:
+        sibling = re.match(r"[a-z0-9-]+", requirement)[0]
+        if sibling in packages.NAMES:
+            yield sibling, requirement
+
+
+@pytest.mark.parametrize("name", packages.NAMES)
+def test_siblings_are_pinned_to_the_one_version(name):
+    for sibling, requirement in sibling_pins(name):
+        assert requirement == f"{sibling}=={packages.version()}"
+
+
+@pytest.mark.parametrize("name", packages.NAMES)
+def test_installed_metadata_carries_the_version(name):
+    assert importlib.metadata.version(name) == packages.version()
+
+
+def test_every_package_but_the_core_pins_a_sibling():
+    assert [name for name in packages.NAMES if not list(sibling_pins(name))] == ["pax-tree"]
+
+
+@pytest.fixture
+def copied_root(tmp_path):
+    for name in packages.NAMES:
+        (tmp_path / "packages" / name).mkdir(parents=True)
+        shutil.copy(packages.folder(name) / "pyproject.toml", tmp_path / "packages" / name)
+    for name in ("version.py", "CHANGELOG.md"):
+        shutil.copy(packages.ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_bump_changes_every_place(copied_root):
+    old = packages.version()
+    bump.bump(copied_root, "7.8.9")
+    texts = {file: file.read_text() for file in copied_root.rglob("*") if file.is_file()}
+    assert '"7.8.9"' in texts[copied_root / "version.py"]
+    assert "## [7.8.9] - 20" in texts[copied_root / "CHANGELOG.md"]
+    pins = [pin for text in texts.values() for pin in re.findall(r'"[a-z0-9-]+==([^"]+)"', text)]
+    assert pins == ["7.8.9"] * 4
+    assert not any(f"=={old}" in text for text in texts.values())
+
+
+def test_bump_to_a_development_version_leaves_the_changelog(copied_root):
+    before = (copied_root / "CHANGELOG.md").read_text()
+    bump.bump(copied_root, "7.8.9.dev0")
+    assert (copied_root / "CHANGELOG.md").read_text() == before
+
+
+def test_bump_refuses_what_is_no_version():
+    command = [sys.executable, str(packages.ROOT / "tools" / "bump.py"), "one"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "bump: 'one' was given as the version; expected one such as 1.2.0"
+    )
+    assert result.stderr.count("\n") == 1

