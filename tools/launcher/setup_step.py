@@ -76,7 +76,7 @@ def failure(step: str, status: int, output: str) -> str:
     for sign, cause in CAUSES.items():
         if sign in output:
             return f"{step} failed because {cause}, then run the same command again."
-    return f"{step} failed with exit status {status}; mend what its output above says and run the same command again."
+    return f"{step} failed with exit status {status}; mend what its output says and run the same command again."
 
 
 @contextlib.contextmanager
