@@ -1,7 +1,5 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [
-    str(Path(__file__).parents[1] / "tools"),
-    str(Path(__file__).parents[1] / "tools" / "launcher"),
-]
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tools" / "launcher")]
