@@ -25,7 +25,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description="Train a classifier of handwritten digits three ways and compare them.",
         allow_abbrev=False,
     )
-    parser.add_argument("--epochs", type=epochs, default=15, help="passes over the data (15)")
+    parser.add_argument("--epochs", type=epochs, default=10, help="passes over the data (10)")
     parser.add_argument("--seed", type=seed, default=0, help="split, initial weights, order (0)")
     parser.add_argument("--out", type=Path, default="out", metavar="DIR", help="figures (./out)")
     parser.add_argument("--only", choices=TRAININGS, help="run one of the three trainings")

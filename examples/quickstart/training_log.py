@@ -7,6 +7,7 @@ from statistics import median
 from typing import SupportsFloat, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -58,8 +59,9 @@ class TrainingLog:
         """Note the loss of a step; reading its value waits until the step has been computed."""
         self.losses.append(float(loss))
 
-    def result(self, parameters: int, predictions: np.ndarray, labels: np.ndarray) -> Result:
+    def result(self, parameters: int, predictions: ArrayLike, labels: np.ndarray) -> Result:
         """Return the result of the training, given the predictions for the test images."""
+        predictions = np.asarray(predictions)
         accuracy = float(np.mean(predictions == labels))
         return Result(self.name, self.losses, self.step_seconds, parameters, predictions, accuracy)
 
