@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import changed
-import packages
+import distributions
 import pytest
 
 
@@ -27,6 +27,8 @@ def test_tested_files_count_as_code(files, code):
 
 
 def test_an_unknown_commit_counts_as_everything_changed():
-    command = [sys.executable, str(packages.ROOT / "tools" / "changed.py"), "0" * 40]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=packages.ROOT)
+    command = [sys.executable, str(distributions.ROOT / "tools" / "changed.py"), "0" * 40]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=distributions.ROOT
+    )
     assert result.stdout == "code=true\n"

@@ -9,14 +9,13 @@ import sys
 import threading
 import time
 
+import distributions
 import environment
 import private_hatch
 import pytest
 import setup_step
 
-import packages
-
-HATCH = packages.ROOT / "tools" / "hatch"
+HATCH = distributions.ROOT / "tools" / "hatch"
 
 
 def launch(launcher, *arguments, cwd=None, **variables):
@@ -38,10 +37,10 @@ def checkout(tmp_path):
     """A checkout that was never set up."""
     root = tmp_path / "a checkout"
     shutil.copytree(
-        packages.ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__")
+        distributions.ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__")
     )
-    shutil.copy(packages.ROOT / "hatch.toml", root)
-    shutil.copy(packages.ROOT / "version.py", root)
+    shutil.copy(distributions.ROOT / "hatch.toml", root)
+    shutil.copy(distributions.ROOT / "version.py", root)
     return root
 
 
@@ -231,10 +230,10 @@ def test_a_changed_script_does_not(fake_hatch):
     ids=["default", "named", "unknown", "no-run", "nothing"],
 )
 def test_the_environment_of_a_command_is_read_from_it(arguments, expected):
-    assert environment.requested(packages.ROOT, arguments) == expected
+    assert environment.requested(distributions.ROOT, arguments) == expected
 
 
 def test_native_sources_are_part_of_what_an_environment_is_made_from():
-    made = environment.stamps(packages.ROOT, "default")
+    made = environment.stamps(distributions.ROOT, "default")
     assert {"ready", "ready-pax-tree", "ready-torch2jax-bridge"} == set(made)
-    assert {"ready"} == set(environment.stamps(packages.ROOT, "lint"))
+    assert {"ready"} == set(environment.stamps(distributions.ROOT, "lint"))

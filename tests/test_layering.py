@@ -4,11 +4,10 @@ import ast
 import subprocess
 import sys
 
+import distributions
 import pytest
 
-import packages
-
-SIBLINGS = {packages.import_name(name) for name in packages.NAMES}
+SIBLINGS = {distributions.import_name(name) for name in distributions.NAMES}
 FRAMEWORKS = {"torch", "jax", "jaxlib", "optax", "numpy"}
 MAY_IMPORT = {
     "pax-tree": set(),
@@ -59,10 +58,10 @@ def modules_imported_anywhere(tree):
             yield node.module.partition(".")[0]
 
 
-@pytest.mark.parametrize("name", packages.NAMES)
+@pytest.mark.parametrize("name", distributions.NAMES)
 def test_imports_stay_within_the_layer(name):
-    own = packages.import_name(name)
-    files = sorted((packages.folder(name) / "src").rglob("*.py"))
+    own = distributions.import_name(name)
+    files = sorted((distributions.folder(name) / "src").rglob("*.py"))
     assert files
     for file in files:
         tree = ast.parse(file.read_text())
@@ -72,10 +71,10 @@ def test_imports_stay_within_the_layer(name):
         assert lazy - {own} <= MAY_IMPORT[name] & SIBLINGS, file
 
 
-@pytest.mark.parametrize("name", packages.NAMES)
+@pytest.mark.parametrize("name", distributions.NAMES)
 def test_importing_loads_nothing_foreign(name):
     program = (
-        f"import {packages.import_name(name)}, sys\n"
+        f"import {distributions.import_name(name)}, sys\n"
         f"loaded = sorted(set({sorted(NEVER_LOADED[name])!r}) & sys.modules.keys())\n"
         "assert not loaded, loaded\n"
     )

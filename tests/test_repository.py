@@ -2,9 +2,8 @@
 
 import subprocess
 
+import distributions
 import pytest
-
-import packages
 
 SOURCES = {".py", ".pyi", ".cc", ".h", ".sh", ".toml", ".yml", ".yaml", ".cmake", ".txt", ""}
 LONGEST = 400
@@ -13,17 +12,17 @@ LONGEST = 400
 def tracked_files():
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=packages.ROOT,
+        cwd=distributions.ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    return [packages.ROOT / name for name in listed.stdout.split("\0") if name]
+    return [distributions.ROOT / name for name in listed.stdout.split("\0") if name]
 
 
 def test_no_source_file_is_longer_than_the_limit():
     lengths = {
-        str(file.relative_to(packages.ROOT)): len(file.read_bytes().splitlines())
+        str(file.relative_to(distributions.ROOT)): len(file.read_bytes().splitlines())
         for file in tracked_files()
         if file.is_file() and file.suffix in SOURCES
     }
@@ -31,11 +30,11 @@ def test_no_source_file_is_longer_than_the_limit():
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
-@pytest.mark.parametrize("name", packages.NAMES)
+@pytest.mark.parametrize("name", distributions.NAMES)
 def test_each_package_ships_what_its_registry_page_needs(name):
-    folder = packages.folder(name)
-    assert (folder / "LICENSE").read_text() == (packages.ROOT / "LICENSE").read_text()
-    assert (folder / "src" / packages.import_name(name) / "py.typed").is_file()
+    folder = distributions.folder(name)
+    assert (folder / "LICENSE").read_text() == (distributions.ROOT / "LICENSE").read_text()
+    assert (folder / "src" / distributions.import_name(name) / "py.typed").is_file()
     readme = (folder / "README.md").read_text()
     assert readme.startswith(f"# {name}\n")
     assert f"pip install {name}" in readme
@@ -43,7 +42,7 @@ def test_each_package_ships_what_its_registry_page_needs(name):
 
 
 def test_changelog_has_a_heading_for_each_package():
-    unreleased = (packages.ROOT / "CHANGELOG.md").read_text().split("## [")[1]
+    unreleased = (distributions.ROOT / "CHANGELOG.md").read_text().split("## [")[1]
     assert unreleased.startswith("Unreleased]\n")
-    for name in packages.NAMES:
+    for name in distributions.NAMES:
         assert f"\n### {name}\n" in unreleased

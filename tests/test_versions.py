@@ -7,45 +7,44 @@ import subprocess
 import sys
 
 import bump
+import distributions
 import pytest
-
-import packages
 
 
 def sibling_pins(name):
-    for requirement in packages.project(name)["dependencies"]:
+    for requirement in distributions.project(name)["dependencies"]:
         sibling = re.match(r"[a-z0-9-]+", requirement)[0]
-        if sibling in packages.NAMES:
+        if sibling in distributions.NAMES:
             yield sibling, requirement
 
 
-@pytest.mark.parametrize("name", packages.NAMES)
+@pytest.mark.parametrize("name", distributions.NAMES)
 def test_siblings_are_pinned_to_the_one_version(name):
     for sibling, requirement in sibling_pins(name):
-        assert requirement == f"{sibling}=={packages.version()}"
+        assert requirement == f"{sibling}=={distributions.version()}"
 
 
-@pytest.mark.parametrize("name", packages.NAMES)
+@pytest.mark.parametrize("name", distributions.NAMES)
 def test_installed_metadata_carries_the_version(name):
-    assert importlib.metadata.version(name) == packages.version()
+    assert importlib.metadata.version(name) == distributions.version()
 
 
 def test_every_package_but_the_core_pins_a_sibling():
-    assert [name for name in packages.NAMES if not list(sibling_pins(name))] == ["pax-tree"]
+    assert [name for name in distributions.NAMES if not list(sibling_pins(name))] == ["pax-tree"]
 
 
 @pytest.fixture
 def copied_root(tmp_path):
-    for name in packages.NAMES:
+    for name in distributions.NAMES:
         (tmp_path / "packages" / name).mkdir(parents=True)
-        shutil.copy(packages.folder(name) / "pyproject.toml", tmp_path / "packages" / name)
+        shutil.copy(distributions.folder(name) / "pyproject.toml", tmp_path / "packages" / name)
     for name in ("version.py", "CHANGELOG.md"):
-        shutil.copy(packages.ROOT / name, tmp_path)
+        shutil.copy(distributions.ROOT / name, tmp_path)
     return tmp_path
 
 
 def test_bump_changes_every_place(copied_root):
-    old = packages.version()
+    old = distributions.version()
     bump.bump(copied_root, "7.8.9")
     texts = {file: file.read_text() for file in copied_root.rglob("*") if file.is_file()}
     assert '"7.8.9"' in texts[copied_root / "version.py"]
@@ -62,7 +61,7 @@ def test_bump_to_a_development_version_leaves_the_changelog(copied_root):
 
 
 def test_bump_refuses_what_is_no_version():
-    command = [sys.executable, str(packages.ROOT / "tools" / "bump.py"), "one"]
+    command = [sys.executable, str(distributions.ROOT / "tools" / "bump.py"), "one"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith(

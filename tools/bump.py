@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-import packages
+import distributions
 
 VERSION = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?(\.dev\d+)?")
 
@@ -19,7 +19,7 @@ def main() -> int:
         sys.exit(
             f"bump: {new!r} was given as the version; expected one such as 1.2.0, 1.2.0rc1 or 1.2.0.dev0."
         )
-    bump(packages.ROOT, new)
+    bump(distributions.ROOT, new)
     print(f"bump: version.py, the sibling pins and CHANGELOG.md now say {new}.")
     return 0
 
@@ -27,7 +27,9 @@ def main() -> int:
 def bump(root: Path, new: str) -> None:
     """Write `new` everywhere under `root`; every text is made before the first is written."""
     texts = {root / "version.py": rewrite_version, root / "CHANGELOG.md": release_heading}
-    texts |= {root / "packages" / name / "pyproject.toml": rewrite_pins for name in packages.NAMES}
+    texts |= {
+        root / "packages" / name / "pyproject.toml": rewrite_pins for name in distributions.NAMES
+    }
     changed = {file: change(file.read_text(), new) for file, change in texts.items()}
     for file, text in changed.items():
         file.write_text(text)
@@ -38,7 +40,7 @@ def rewrite_version(text: str, new: str) -> str:
 
 
 def rewrite_pins(text: str, new: str) -> str:
-    siblings = "|".join(packages.NAMES)
+    siblings = "|".join(distributions.NAMES)
     return re.sub(rf'"({siblings})==[^"]+"', rf'"\1=={new}"', text)
 
 

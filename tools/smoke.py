@@ -9,7 +9,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-import packages
+import distributions
 
 QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "1"}
 
@@ -17,24 +17,27 @@ QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "1"}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--dist", type=Path, default=packages.ROOT / "dist", help="where to put what is built"
+        "--dist", type=Path, default=distributions.ROOT / "dist", help="where to put what is built"
     )
     parser.add_argument(
-        "--only", choices=packages.NAMES, action="append", help="test only this package's wheel"
+        "--only",
+        choices=distributions.NAMES,
+        action="append",
+        help="test only this package's wheel",
     )
     options = parser.parse_args()
     for variable in ("PYTHONPATH", "PIP_CONSTRAINT"):
         os.environ.pop(variable, None)
     dist = options.dist.resolve()
     shutil.rmtree(dist, ignore_errors=True)
-    for name in packages.NAMES:
+    for name in distributions.NAMES:
         build(name, dist)
     check_files(dist)
     run(
         "checking their metadata",
         [sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(dist.iterdir()))],
     )
-    for name in options.only or packages.NAMES:
+    for name in options.only or distributions.NAMES:
         with tempfile.TemporaryDirectory(prefix=f"{name}-") as scratch:
             test_alone(name, dist, Path(scratch).resolve())
     print(
@@ -53,20 +56,27 @@ def run(step: str, command: list[str], **options) -> None:
 
 def build(name: str, dist: Path) -> None:
     """Build the sdist, and the wheel from that sdist."""
-    command = [sys.executable, "-m", "build", "--outdir", str(dist), str(packages.folder(name))]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--outdir",
+        str(dist),
+        str(distributions.folder(name)),
+    ]
     run(f"building {name}", command, stdout=subprocess.DEVNULL)
 
 
 def check_files(dist: Path) -> None:
     """There is one wheel and one sdist per package, and native wheels say what they run on."""
-    version = packages.version()
-    for name in packages.NAMES:
-        stem = f"{packages.import_name(name)}-{version}"
+    version = distributions.version()
+    for name in distributions.NAMES:
+        stem = f"{distributions.import_name(name)}-{version}"
         wheels = list(dist.glob(f"{stem}-*.whl"))
         if len(wheels) != 1 or not (dist / f"{stem}.tar.gz").is_file():
             found = ", ".join(sorted(file.name for file in dist.iterdir()))
             sys.exit(f"release:smoke: expected one wheel and one sdist {stem}, but found {found}.")
-        native = (packages.folder(name) / "CMakeLists.txt").is_file()
+        native = (distributions.folder(name) / "CMakeLists.txt").is_file()
         if native == wheels[0].name.endswith("-none-any.whl"):
             kind = "native" if native else "pure Python"
             sys.exit(f"release:smoke: {name} is {kind}, but its wheel is named {wheels[0].name}.")
@@ -78,7 +88,7 @@ def test_alone(name: str, dist: Path, scratch: Path) -> None:
     venv.create(scratch / "venv", with_pip=True)
     constraints = scratch / "constraints.txt"
     constraints.write_text(
-        f"torch=={packages.pinned('PAX_TORCH')}\njax=={packages.pinned('PAX_JAX')}\n"
+        f"torch=={distributions.pinned('PAX_TORCH')}\njax=={distributions.pinned('PAX_JAX')}\n"
     )
     install = [
         python,
@@ -90,23 +100,32 @@ def test_alone(name: str, dist: Path, scratch: Path) -> None:
         "--constraint",
         str(constraints),
     ]
-    wheel = next(dist.glob(f"{packages.import_name(name)}-{packages.version()}-*.whl"))
+    wheel = next(dist.glob(f"{distributions.import_name(name)}-{distributions.version()}-*.whl"))
     run(f"installing {name} alone", [*install, str(wheel)])
     run(f"importing {name}", [python, "-I", "-c", import_check(name)], cwd=scratch)
-    run(f"installing the test tools beside {name}", [*install, *packages.TEST_REQUIREMENTS])
-    shutil.copytree(packages.folder(name) / "tests", scratch / "tests")
-    shutil.copy(packages.ROOT / "pyproject.toml", scratch)
-    pytest = [python, "-I", "-m", "pytest", "-q", "tests", "--pyargs", packages.import_name(name)]
+    run(f"installing the test tools beside {name}", [*install, *distributions.TEST_REQUIREMENTS])
+    shutil.copytree(distributions.folder(name) / "tests", scratch / "tests")
+    shutil.copy(distributions.ROOT / "pyproject.toml", scratch)
+    pytest = [
+        python,
+        "-I",
+        "-m",
+        "pytest",
+        "-q",
+        "tests",
+        "--pyargs",
+        distributions.import_name(name),
+    ]
     run(f"testing {name}", pytest, cwd=scratch)
 
 
 def import_check(name: str) -> str:
     """A program that imports the package and says where from; it fails if something foreign came along."""
-    module, foreign = packages.import_name(name), sorted(packages.FOREIGN[name])
+    module, foreign = distributions.import_name(name), sorted(distributions.FOREIGN[name])
     return (
         "import importlib.metadata, importlib.util, sys\n"
         f"import {module}\n"
-        f"assert importlib.metadata.version({name!r}) == {packages.version()!r}\n"
+        f"assert importlib.metadata.version({name!r}) == {distributions.version()!r}\n"
         f"assert {module}.__file__.startswith(sys.prefix), {module}.__file__\n"
         f"brought = [other for other in {foreign!r} if importlib.util.find_spec(other)]\n"
         f"assert not brought, 'installing {name} alone brought ' + ', '.join(brought)\n"
