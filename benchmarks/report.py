@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,28 +18,26 @@ def show(rows: Iterable[Row], console: Console) -> None:
 
 
 def table(suite: str, rows: list[Row]) -> Table:
-    result = Table(title=suite, title_justify="left", title_style="bold")
-    result.add_column("case")
+    result = Table(title=suite, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    result.add_column("case", no_wrap=True)
     result.add_column("ours", justify="right")
+    result.add_column("to best peer")
+    result.add_column("to limit")
     result.add_column("peers")
-    result.add_column("limit")
-    result.add_column("to best peer", justify="right")
-    result.add_column("to limit", justify="right")
     for row in rows:
         result.add_row(*cells(row))
     return result
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    unit, limit, ratios = row["unit"], row["limit"], row["ratios"]
-    by_median = sorted(row["peers"].items(), key=lambda peer: peer[1]["median"])
+    limit, ratios = row["limit"], row["ratios"]
+    peers = sorted(row["peers"].items(), key=lambda peer: peer[1]["median"])
     return (
         label(row),
-        f"{value(row['ours'])} {unit}",
-        "\n".join(f"{name} {value(peer)} {unit}" for name, peer in by_median),
-        f"{limit['name']} {value(limit)} {unit}" if limit else "",
-        f"{ratios[BEST_PEER]:.2f}" if BEST_PEER in ratios else "",
-        f"{ratios[limit['name']]:.2f}" if limit else "",
+        f"{value(row['ours'])} {row['unit']}",
+        f"{ratios[BEST_PEER]:.2f} {peers[0][0]}" if peers else "",
+        f"{ratios[limit['name']]:.2f} {limit['name']}" if limit else "",
+        ", ".join(f"{name} {number(peer['median'])}" for name, peer in peers),
     )
 
 

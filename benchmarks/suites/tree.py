@@ -1,0 +1,147 @@
+"""pax_tree beside jax.tree, optree, dm-tree and torch's pytree; all work is on the host."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import optree
+import torch.utils._pytree as torch_pytree
+import tree as dm_tree
+
+import pax_tree
+from benchmarks.case import Case, Program
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Library:
+    """The five functions under one signature; `unflatten` gets the tree whose structure it takes."""
+
+    flatten: Callable[[Tree], Any]
+    leaves: Callable[[Tree], list]
+    unflatten: Callable[[Tree], Program]
+    map: Callable[..., Tree]
+
+
+def by_treedef(library: Any) -> Callable[[Tree], Program]:
+    """The unflatten of libraries that keep the structure in a treedef and take it first."""
+
+    def unflatten(tree: Tree) -> Program:
+        leaves, treedef = library.tree_flatten(tree)
+        return partial(library.tree_unflatten, treedef, leaves)
+
+    return unflatten
+
+
+def torch_unflatten(tree: Tree) -> Program:
+    return partial(torch_pytree.tree_unflatten, *torch_pytree.tree_flatten(tree))
+
+
+OURS = Library(pax_tree.tree_flatten, pax_tree.tree_leaves, by_treedef(pax_tree), pax_tree.tree_map)
+PEERS = {
+    "jax": Library(jax.tree.flatten, jax.tree.leaves, by_treedef(jax.tree_util), jax.tree.map),
+    "optree": Library(optree.tree_flatten, optree.tree_leaves, by_treedef(optree), optree.tree_map),
+    "dm-tree": Library(
+        dm_tree.flatten,
+        dm_tree.flatten,
+        lambda tree: partial(dm_tree.unflatten_as, tree, dm_tree.flatten(tree)),
+        dm_tree.map_structure,
+    ),
+    "torch": Library(
+        torch_pytree.tree_flatten,
+        torch_pytree.tree_leaves,
+        torch_unflatten,
+        torch_pytree.tree_map,
+    ),
+}
+
+
+def cases(device: str) -> Iterator[Case]:
+    """Flatten, leaves, unflatten and map over three trees."""
+    for size, tree in trees().items():
+        yield from cases_of(size, tree)
+
+
+def trees() -> dict[str, Tree]:
+    """A small tree, 100 layers of a network with 400 leaves, and four levels with 10,000 leaves."""
+    layers = [{"weight": 1.0, "bias": 2.0, "bn": {"mean": 3.0, "var": 4.0}} for _ in range(100)]
+    deep = {
+        f"block_{i}": [
+            tuple({f"leaf_{j}": float(j) for j in range(10)} for _ in range(10)) for _ in range(10)
+        ]
+        for i in range(10)
+    }
+    return {
+        "small": {"a": [1.0, 2.0], "c": 4},
+        "400": {f"layer_{i}": layer for i, layer in enumerate(layers)},
+        "10k": deep,
+    }
+
+
+def cases_of(size: str, tree: Tree) -> Iterator[Case]:
+    yield compared(f"flatten-{size}", lambda library: partial(library.flatten, tree), same_flat)
+    yield compared(f"leaves-{size}", lambda library: partial(library.leaves, tree), same_leaves)
+    yield compared(f"unflatten-{size}", lambda library: library.unflatten(tree), equal)
+    yield compared(
+        f"map1-{size}",
+        lambda library: partial(library.map, increment, tree),
+        equal,
+        limit=("comprehension", partial(increment_layers, tree)) if size == "400" else None,
+    )
+    yield compared(f"map2-{size}", lambda library: partial(library.map, add, tree, tree), equal)
+
+
+def compared(
+    name: str,
+    program: Callable[[Library], Program],
+    agree: Callable[[Any, Any], bool],
+    limit: tuple[str, Program] | None = None,
+) -> Case:
+    return Case(
+        suite="tree",
+        case=name,
+        ours=program(OURS),
+        peers={peer: program(library) for peer, library in PEERS.items()},
+        limit=limit,
+        agree=agree,
+    )
+
+
+def increment(x: float) -> float:
+    return x + 1
+
+
+def add(x: float, y: float) -> float:
+    return x + y
+
+
+def increment_layers(tree: Tree) -> Tree:
+    """What one would write by hand for the tree of 400 leaves."""
+    return {
+        name: {
+            "weight": increment(layer["weight"]),
+            "bias": increment(layer["bias"]),
+            "bn": {
+                "mean": increment(layer["bn"]["mean"]),
+                "var": increment(layer["bn"]["var"]),
+            },
+        }
+        for name, layer in tree.items()
+    }
+
+
+def equal(ours: Any, theirs: Any) -> bool:
+    return ours == theirs
+
+
+def same_leaves(ours: list, theirs: list) -> bool:
+    """Equality but for the order: torch keeps a dict's own."""
+    return sorted(ours) == sorted(theirs)
+
+
+def same_flat(ours: Any, theirs: Any) -> bool:
+    """Equality of flatten's leaves; dm-tree returns them without a structure."""
+    return same_leaves(ours[0], theirs[0] if isinstance(theirs, tuple) else theirs)

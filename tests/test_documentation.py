@@ -1,0 +1,58 @@
+"""Every Python block of the site and of the READMEs runs; the blocks of a page share their names."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/**/*.md")])
+READER = Sybil(parsers=[PythonCodeBlockParser()])
+
+
+class Page:
+    """The blocks of a page, run in order and each once."""
+
+    def __init__(self, path):
+        self.blocks = list(READER.parse(path).examples())
+        self.done = 0
+
+    def run_through(self, number):
+        """Run a block, and before it those above it that this process has not run yet."""
+        while self.done <= number:
+            block = self.blocks[self.done]
+            self.done += 1
+            block.evaluate()
+
+
+page = cache(Page)
+
+
+def blocks():
+    for path in PAGES:
+        for number, block in enumerate(page(path).blocks):
+            name = path.relative_to(ROOT).with_suffix("").as_posix()
+            yield pytest.param(path, number, id=f"{name}-line-{block.line}")
+
+
+@pytest.mark.parametrize(("path", "number"), blocks())
+def test_block(path, number):
+    page(path).run_through(number)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_block_escapes_by_its_language(path):
+    fences = re.findall(r"^ *```(.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(fences[::2]) <= {"python", "sh", "text", "toml"}
+    assert set(fences[1::2]) <= {""}
+
+
+def test_each_package_has_a_page_a_reference_and_a_readme():
+    for package in (ROOT / "packages").iterdir():
+        module = package.name.replace("-", "_")
+        assert (package / "README.md").is_file()
+        assert (ROOT / "docs" / "packages" / f"{package.name}.md").is_file()
+        assert f"::: {module}" in (ROOT / "docs" / "reference" / f"{module}.md").read_text()
