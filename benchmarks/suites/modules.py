@@ -1,0 +1,202 @@
+"""pax_jax modules beside nested dicts (the limit), equinox and flax nnx.
+
+The model is a hundred layers with a weight and a bias of 4x4; with adam's state it has 601 leaves.
+The compiled programs are the same, so what differs in a step is how arguments and results get
+through `jax.jit`.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+import pax_jax
+from benchmarks.case import Case, Program
+
+LAYERS = 100
+ADAM = optax.adam(1e-3)
+Tree = Any
+
+
+class PaxLayer(pax_jax.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_parameter("weight", jnp.eye(4))
+        self.register_parameter("bias", jnp.zeros((4, 4)))
+
+
+class PaxModel(pax_jax.Module):
+    def __init__(self):
+        super().__init__()
+        for i in range(LAYERS):
+            setattr(self, f"layer_{i}", PaxLayer())
+
+
+class EquinoxLayer(eqx.Module):
+    weight: jax.Array
+    bias: jax.Array
+
+
+class EquinoxModel(eqx.Module):
+    layers: list[EquinoxLayer]
+
+
+class NnxLayer(nnx.Module):
+    def __init__(self):
+        self.weight = nnx.Param(jnp.eye(4))
+        self.bias = nnx.Param(jnp.zeros((4, 4)))
+
+
+class NnxModel(nnx.Module):
+    def __init__(self):
+        for i in range(LAYERS):
+            setattr(self, f"layer_{i}", NnxLayer())
+
+
+def raw_model() -> dict[str, dict[str, jax.Array]]:
+    return {f"layer_{i}": {"weight": jnp.eye(4), "bias": jnp.zeros((4, 4))} for i in range(LAYERS)}
+
+
+def equinox_model() -> EquinoxModel:
+    return EquinoxModel([EquinoxLayer(jnp.eye(4), jnp.zeros((4, 4))) for _ in range(LAYERS)])
+
+
+def loss_of(layers: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
+    """The loss of all models; a layer is its weight and its bias."""
+    for weight, bias in layers:
+        x = jnp.tanh(x @ weight + bias)
+    return jnp.mean(x**2)
+
+
+def raw_loss(model: Tree, x: jax.Array) -> jax.Array:
+    layers = [model[f"layer_{i}"] for i in range(LAYERS)]
+    return loss_of([(layer["weight"], layer["bias"]) for layer in layers], x)
+
+
+def named_loss(model: Tree, x: jax.Array) -> jax.Array:
+    """The loss of a model whose layers are attributes."""
+    layers = [getattr(model, f"layer_{i}") for i in range(LAYERS)]
+    return loss_of([(layer.weight[...], layer.bias[...]) for layer in layers], x)
+
+
+def equinox_loss(model: EquinoxModel, x: jax.Array) -> jax.Array:
+    return loss_of([(layer.weight, layer.bias) for layer in model.layers], x)
+
+
+def cases(device: str) -> Iterator[Case]:
+    """The tree functions on model and optimizer state, then whole calls of a jitted step."""
+    with jax.default_device(jax.devices(device)[0]):
+        yield compared("flatten", lambda build: partial(jax.tree.flatten, build()))
+        yield compared("unflatten", unflatten)
+        yield compared("treedef-equality", equality)
+        yield compared("unused-arguments", unused)
+        yield step_case()
+
+
+def pax_state() -> Tree:
+    model = PaxModel()
+    return model, ADAM.init(model.parameters())
+
+
+def raw_state() -> Tree:
+    model = raw_model()
+    return model, ADAM.init(model)
+
+
+def equinox_state() -> Tree:
+    model = equinox_model()
+    return model, ADAM.init(model)
+
+
+def compared(name: str, program: Callable[[Callable[[], Tree]], Program]) -> Case:
+    """A case of what works on any pytree."""
+    return Case(
+        suite="modules",
+        case=name,
+        ours=program(pax_state),
+        peers={"equinox": program(equinox_state)},
+        limit=("nested dict", program(raw_state)),
+    )
+
+
+def unflatten(build: Callable[[], Tree]) -> Program:
+    leaves, treedef = jax.tree.flatten(build())
+    return partial(jax.tree.unflatten, treedef, leaves)
+
+
+def equality(build: Callable[[], Tree]) -> Program:
+    """Two equal structures that were made apart, as `jax.jit` meets them."""
+    return partial(operator.eq, jax.tree.structure(build()), jax.tree.structure(build()))
+
+
+def unused(build: Callable[[], Tree]) -> Program:
+    """A jitted function that drops its arguments: they are flattened, and that is all."""
+    return partial(jax.jit(lambda tree: jnp.zeros(())), build())
+
+
+def step_case() -> Case:
+    x = jnp.ones((4, 4))
+    return Case(
+        suite="modules",
+        case="step",
+        ours=partial(jax.jit(pax_step), *pax_state(), x),
+        peers={
+            "eqx.filter_jit": partial(eqx.filter_jit(equinox_step), *equinox_state(), x),
+            "nnx.jit": partial(nnx.jit(nnx_step), *nnx_state(), x),
+            "nnx.split": split_nnx(x),
+        },
+        limit=("nested dict", partial(jax.jit(raw_step), *raw_state(), x)),
+        finish=lambda result: result[0].block_until_ready(),
+        agree=lambda ours, theirs: bool(jnp.allclose(ours[0], theirs[0])),
+    )
+
+
+def pax_step(model: PaxModel, state: Tree, x: jax.Array) -> tuple[jax.Array, PaxModel, Tree]:
+    params = model.parameters()
+    loss, grads = jax.value_and_grad(lambda params: named_loss(model.update(params), x))(params)
+    updates, state = ADAM.update(grads, state)
+    return loss, model.update(optax.apply_updates(params, updates)), state
+
+
+def raw_step(model: Tree, state: Tree, x: jax.Array) -> tuple[jax.Array, Tree, Tree]:
+    loss, grads = jax.value_and_grad(raw_loss)(model, x)
+    updates, state = ADAM.update(grads, state)
+    return loss, optax.apply_updates(model, updates), state
+
+
+def equinox_step(
+    model: EquinoxModel, state: Tree, x: jax.Array
+) -> tuple[jax.Array, EquinoxModel, Tree]:
+    loss, grads = eqx.filter_value_and_grad(equinox_loss)(model, x)
+    updates, state = ADAM.update(grads, state)
+    return loss, eqx.apply_updates(model, updates), state
+
+
+def nnx_state() -> tuple[NnxModel, nnx.Optimizer]:
+    model = NnxModel()
+    return model, nnx.Optimizer(model, ADAM, wrt=nnx.Param)
+
+
+def nnx_step(model: NnxModel, optimizer: nnx.Optimizer, x: jax.Array) -> tuple[jax.Array]:
+    loss, grads = nnx.value_and_grad(named_loss)(model, x)
+    optimizer.update(model, grads)
+    return (loss,)
+
+
+def split_nnx(x: jax.Array) -> Program:
+    """What flax recommends for speed: split once outside the loop, merge inside the jitted step."""
+    graph, state = nnx.split(nnx_state())
+
+    @jax.jit
+    def step(state: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+        model, optimizer = nnx.merge(graph, state)
+        (loss,) = nnx_step(model, optimizer, x)
+        return loss, nnx.state((model, optimizer))
+
+    return partial(step, state, x)

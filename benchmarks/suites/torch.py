@@ -1,0 +1,162 @@
+"""pax_torch beside hand-written autograd, plain PyTorch, torch.func and TorchOpt."""
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torchopt
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+from torch.nn.functional import cross_entropy, mse_loss
+
+import pax_torch
+from benchmarks.case import Case, Program
+
+SGD = {"lr": 0.01, "momentum": 0.9}
+Loss = Callable[[Tensor, Tensor], Tensor]
+Batch = tuple[Tensor, Tensor]
+
+
+def cases(device: str) -> Iterator[Case]:
+    """The gradient of a scalar function, and training steps with SGD and momentum."""
+    torch.manual_seed(0)
+    yield scalar_gradient(device)
+    narrow = torch.randn(128, 8, device=device), torch.randn(128, 8, device=device)
+    yield training_step("mlp-step", mlp().to(device), mse_loss, narrow)
+    images = torch.randn(128, 3, 32, 32, device=device), torch.randint(10, (128,), device=device)
+    yield training_step("cifar-step", cifar_net().to(device), cross_entropy, images)
+
+
+def scalar_gradient(device: str) -> Case:
+    x = torch.tensor(2.0, device=device)
+    return Case(
+        suite="torch",
+        case="grad-scalar",
+        ours=partial(pax_torch.grad(cube), x),
+        peers={"torch.func": partial(torch.func.grad(cube), x)},
+        limit=("torch.autograd.grad", partial(gradient_by_hand, x)),
+        agree=torch.allclose,
+    )
+
+
+def cube(x: Tensor) -> Tensor:
+    return x**3 / 6
+
+
+def gradient_by_hand(x: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(cube(x), x)[0]
+
+
+def training_step(name: str, net: nn.Module, loss: Loss, batch: Batch) -> Case:
+    """One step of the same network from the same parameters; each program goes on from its own."""
+    return Case(
+        suite="torch",
+        case=name,
+        ours=pax_torch_step(net, loss, batch),
+        peers={
+            "torch.func": torch_func_step(net, loss, batch),
+            "TorchOpt": torchopt_step(net, loss, batch),
+        },
+        limit=("plain torch", plain_step(net, loss, batch)),
+        agree=agree_after_step,
+    )
+
+
+def mlp() -> nn.Module:
+    """A hundred layers of width 8: all overhead."""
+    layers = [layer for _ in range(99) for layer in (nn.Linear(8, 8), nn.Tanh())]
+    return nn.Sequential(*layers, nn.Linear(8, 8))
+
+
+def cifar_net() -> nn.Module:
+    """The small convolutional network of PyTorch's CIFAR-10 tutorial."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    )
+
+
+def pax_torch_step(net: nn.Module, loss: Loss, batch: Batch) -> Program:
+    forward = pax_torch.functional_module(net)
+    optimizer = pax_torch.functional_optimizer(torch.optim.SGD, **SGD)
+    params = pax_torch.get_params(net)
+    state = optimizer.init(params)
+
+    def loss_of(params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        out, _ = forward(params, x)
+        return loss(out, y)
+
+    value_and_grad = pax_torch.value_and_grad(loss_of)
+
+    def step() -> tuple[Tensor, Tensor]:
+        nonlocal params, state
+        value, grads = value_and_grad(params, *batch)
+        params, state = optimizer.step(params, grads, state)
+        return value, first(params)
+
+    return step
+
+
+def torch_func_step(net: nn.Module, loss: Loss, batch: Batch) -> Program:
+    params = {name: parameter.detach() for name, parameter in net.named_parameters()}
+    momentum = {name: torch.zeros_like(parameter) for name, parameter in params.items()}
+
+    def loss_of(params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return loss(functional_call(net, params, (x,)), y)
+
+    value_and_grad = grad_and_value(loss_of)
+
+    def step() -> tuple[Tensor, Tensor]:
+        nonlocal params, momentum
+        grads, value = value_and_grad(params, *batch)
+        momentum = {name: SGD["momentum"] * momentum[name] + grads[name] for name in params}
+        params = {name: params[name] - SGD["lr"] * momentum[name] for name in params}
+        return value, first(params)
+
+    return step
+
+
+def torchopt_step(net: nn.Module, loss: Loss, batch: Batch) -> Program:
+    params = {
+        name: parameter.detach().clone().requires_grad_()
+        for name, parameter in net.named_parameters()
+    }
+    optimizer = torchopt.FuncOptimizer(torchopt.sgd(**SGD))
+    x, y = batch
+
+    def step() -> tuple[Tensor, Tensor]:
+        nonlocal params
+        value = loss(functional_call(net, params, (x,)), y)
+        params = optimizer.step(value, params)
+        params = {name: value.detach().requires_grad_() for name, value in params.items()}
+        return value, first(params)
+
+    return step
+
+
+def plain_step(net: nn.Module, loss: Loss, batch: Batch) -> Program:
+    net = copy.deepcopy(net)
+    optimizer = torch.optim.SGD(net.parameters(), **SGD)
+    x, y = batch
+
+    def step() -> tuple[Tensor, Tensor]:
+        optimizer.zero_grad()
+        value = loss(net(x), y)
+        value.backward()
+        optimizer.step()
+        return value, next(net.parameters())
+
+    return step
+
+
+def first(params: Any) -> Tensor:
+    return next(iter(params.values()))
+
+
+def agree_after_step(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> bool:
+    """The loss and the updated first parameter are the same."""
+    return all(torch.allclose(a, b, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
