@@ -1,1 +1,20 @@
 """Zero-copy PyTorch inside jitted JAX, with derivatives and batching."""
+
+from torch2jax_bridge._convert import j2t, t2j, tree_j2t, tree_t2j
+from torch2jax_bridge._dtypes import dtype_j2t, dtype_t2j
+from torch2jax_bridge._shapes import ShapeInferenceError, Size
+from torch2jax_bridge._torch2jax import torch2jax
+from torch2jax_bridge._with_vjp import torch2jax_with_vjp
+
+__all__ = [
+    "ShapeInferenceError",
+    "Size",
+    "dtype_j2t",
+    "dtype_t2j",
+    "j2t",
+    "t2j",
+    "torch2jax",
+    "torch2jax_with_vjp",
+    "tree_j2t",
+    "tree_t2j",
+]

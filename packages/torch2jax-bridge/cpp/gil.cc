@@ -1,0 +1,35 @@
+#include "gil.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+namespace bridge {
+namespace {
+
+std::atomic<int64_t> in_flight{0};
+std::atomic<bool> closing{false};
+
+}  // namespace
+
+// Counting before reading the flag, and setting the flag before reading the count, leaves no gap
+// in which a call could enter unseen.
+InFlight::InFlight() {
+  in_flight.fetch_add(1);
+  ok_ = !closing.load();
+}
+
+InFlight::~InFlight() { in_flight.fetch_sub(1); }
+
+bool Shutdown(double seconds) {
+  closing.store(true);
+  pybind11::gil_scoped_release release;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  while (in_flight.load() > 0) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  return true;
+}
+
+}  // namespace bridge

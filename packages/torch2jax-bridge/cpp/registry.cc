@@ -1,0 +1,102 @@
+#include "registry.h"
+
+#include <atomic>
+#include <mutex>
+#include <random>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "gil.h"
+
+namespace bridge {
+namespace {
+
+struct Tables {
+  std::mutex mutex;  // never held while Python code may run
+  std::unordered_map<int64_t, std::shared_ptr<Callable>> callables;
+  std::vector<PyObject*> released;
+  std::atomic<bool> any_released{false};
+  int64_t next_id = 0;
+};
+
+// Numbers start at random, so that a program which another process stored on disk
+// never finds a callable of this one.
+int64_t FirstId() {
+  std::random_device device;
+  const uint64_t bits = (uint64_t{device()} << 32) ^ device();
+  return static_cast<int64_t>(bits >> 2);
+}
+
+// Leaked on purpose: XLA may free programs after the static destructors have run.
+Tables& GetTables() {
+  static Tables* tables = [] {
+    auto* made = new Tables;
+    made->next_id = FirstId();
+    return made;
+  }();
+  return *tables;
+}
+
+int DropReleasedPending(void*) {
+  DropReleased();
+  return 0;
+}
+
+}  // namespace
+
+// Taking the GIL here could deadlock with a thread that waits for XLA while holding it,
+// so the reference is only handed over.
+Callable::~Callable() {
+  InFlight call;
+  if (!call.ok()) return;
+  Tables& tables = GetTables();
+  {
+    std::lock_guard<std::mutex> lock(tables.mutex);
+    tables.released.push_back(object_);
+  }
+  if (!tables.any_released.exchange(true)) Py_AddPendingCall(DropReleasedPending, nullptr);
+}
+
+Handle::Handle(pybind11::function callable) {
+  auto owned = std::make_shared<Callable>(callable.release().ptr());
+  Tables& tables = GetTables();
+  std::lock_guard<std::mutex> lock(tables.mutex);
+  id_ = tables.next_id++;
+  tables.callables.emplace(id_, std::move(owned));
+}
+
+Handle::~Handle() {
+  Tables& tables = GetTables();
+  std::shared_ptr<Callable> last;
+  {
+    std::lock_guard<std::mutex> lock(tables.mutex);
+    auto found = tables.callables.find(id_);
+    last = std::move(found->second);
+    tables.callables.erase(found);
+  }
+  last.reset();
+  DropReleased();
+}
+
+xla::ffi::TypeId ProgramState::id = {};
+
+std::shared_ptr<Callable> FindCallable(int64_t id) {
+  Tables& tables = GetTables();
+  std::lock_guard<std::mutex> lock(tables.mutex);
+  auto found = tables.callables.find(id);
+  return found == tables.callables.end() ? nullptr : found->second;
+}
+
+void DropReleased() {
+  Tables& tables = GetTables();
+  if (!tables.any_released.exchange(false)) return;
+  std::vector<PyObject*> released;
+  {
+    std::lock_guard<std::mutex> lock(tables.mutex);
+    released.swap(tables.released);
+  }
+  for (PyObject* callable : released) Py_DECREF(callable);
+}
+
+}  // namespace bridge

@@ -1,0 +1,174 @@
+#include "tensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "dtypes.h"
+
+namespace py = pybind11;
+
+namespace bridge {
+namespace {
+
+const dlpack::ExchangeTable* table = nullptr;
+PyObject* tensor_class = nullptr;
+
+// Below this size, releasing and taking the GIL costs more than the copy.
+constexpr size_t kCopyWithoutGil = size_t{1} << 18;
+
+const dlpack::ExchangeTable* FindTable(const py::capsule& capsule) {
+  auto* header = capsule.get_pointer<dlpack::ExchangeHeader>();
+  while (header != nullptr && header->version.major != dlpack::kMajorVersion) {
+    header = header->previous;
+  }
+  return reinterpret_cast<const dlpack::ExchangeTable*>(header);
+}
+
+// A ManagedTensor followed by its shape and strides in one allocation.
+dlpack::ManagedTensor* NewManaged(size_t ndim) {
+  void* memory = ::operator new(sizeof(dlpack::ManagedTensor) + 2 * ndim * sizeof(int64_t));
+  auto* managed = new (memory) dlpack::ManagedTensor{};
+  managed->version = {dlpack::kMajorVersion, 0};
+  managed->deleter = [](dlpack::ManagedTensor* self) { ::operator delete(self); };
+  managed->tensor.ndim = static_cast<int32_t>(ndim);
+  managed->tensor.shape = reinterpret_cast<int64_t*>(managed + 1);
+  managed->tensor.strides = managed->tensor.shape + ndim;
+  return managed;
+}
+
+void FillRowMajor(xla::ffi::AnyBuffer::Dimensions dims, dlpack::Tensor& tensor) {
+  int64_t stride = 1;
+  for (size_t i = dims.size(); i-- > 0;) {
+    tensor.shape[i] = dims[i];
+    tensor.strides[i] = stride;
+    stride *= std::max<int64_t>(dims[i], 1);
+  }
+}
+
+bool IsRowMajor(const dlpack::Tensor& tensor) {
+  int64_t stride = 1;
+  for (int32_t i = tensor.ndim; i-- > 0;) {
+    if (tensor.shape[i] != 1 && tensor.strides[i] != stride) return false;
+    stride *= tensor.shape[i];
+  }
+  return true;
+}
+
+template <typename Begin>
+std::string ShapeText(Begin begin, size_t size) {
+  std::string text = "(";
+  for (size_t i = 0; i < size; ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(begin[i]);
+  }
+  return text + (size == 1 ? ",)" : ")");
+}
+
+std::string DeviceText(dlpack::Device device) {
+  if (device.device_type == dlpack::kCpu) return "cpu";
+  return (device.device_type == dlpack::kCuda ? "cuda:" : "device ") +
+         std::to_string(device.device_id);
+}
+
+std::string Result(size_t index) { return "result " + std::to_string(index); }
+
+dlpack::DataType RequireType(const xla::ffi::AnyBuffer& buffer) {
+  if (auto type = ToDlpack(buffer.element_type())) return *type;
+  throw py::type_error("PyTorch has no dtype for XLA's element type number " +
+                       std::to_string(static_cast<int>(buffer.element_type())) +
+                       "; convert the array to another dtype before the call");
+}
+
+void CheckShape(const dlpack::Tensor& got, xla::ffi::AnyBuffer::Dimensions want, size_t index) {
+  const size_t ndim = static_cast<size_t>(got.ndim);
+  if (ndim == want.size() && std::equal(want.begin(), want.end(), got.shape)) return;
+  throw py::value_error(Result(index) + " has the shape " + ShapeText(got.shape, ndim) +
+                        ", but the shape " + ShapeText(want.begin(), want.size()) +
+                        " was inferred or given for it");
+}
+
+void CheckType(const dlpack::Tensor& got, dlpack::DataType want, size_t index) {
+  if (SameType(got.dtype, want)) return;
+  throw py::type_error(Result(index) + " has the dtype " + TypeName(got.dtype) + ", but " +
+                       TypeName(want) + " was inferred or given for it");
+}
+
+void CheckDevice(const dlpack::Tensor& got, dlpack::Device want, size_t index) {
+  if (got.device.device_type == want.device_type && got.device.device_id == want.device_id) return;
+  throw py::value_error(Result(index) + " is on " + DeviceText(got.device) +
+                        ", but the call runs on " + DeviceText(want) +
+                        "; move it there inside of the function");
+}
+
+dlpack::Tensor View(py::handle tensor) {
+  dlpack::Tensor view;
+  if (table->view(tensor.ptr(), &view) != 0) throw py::error_already_set();
+  return view;
+}
+
+// Whether the memory holds the negated or conjugated values (PyTorch's lazy bits).
+bool IsLazy(py::handle tensor, const dlpack::DataType& type) {
+  if (type.code == dlpack::kComplex && tensor.attr("is_conj")().cast<bool>()) return true;
+  return (type.code == dlpack::kComplex || type.code == dlpack::kFloat) &&
+         tensor.attr("is_neg")().cast<bool>();
+}
+
+void CopyBytes(void* to, const void* from, size_t size) {
+  if (size == 0 || to == from) return;
+  if (size < kCopyWithoutGil) {
+    std::memcpy(to, from, size);
+  } else {
+    py::gil_scoped_release release;
+    std::memcpy(to, from, size);
+  }
+}
+
+}  // namespace
+
+void UseTensorType(py::type tensor_type) {
+  py::object capsule = py::getattr(tensor_type, "__dlpack_c_exchange_api__", py::none());
+  if (!py::isinstance<py::capsule>(capsule)) {
+    throw py::import_error("this PyTorch has no DLPack exchange table; PyTorch 2.11 or newer does");
+  }
+  const dlpack::ExchangeTable* found = FindTable(capsule);
+  if (found == nullptr || found->view == nullptr) {
+    throw py::import_error(
+        "this PyTorch's DLPack exchange table is not of major version 1; "
+        "install a newer torch2jax-bridge");
+  }
+  table = found;
+  tensor_class = tensor_type.release().ptr();
+}
+
+py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device) {
+  const dlpack::DataType type = RequireType(buffer);
+  dlpack::ManagedTensor* managed = NewManaged(buffer.dimensions().size());
+  managed->tensor.data = buffer.untyped_data();
+  managed->tensor.device = device;
+  managed->tensor.dtype = type;
+  FillRowMajor(buffer.dimensions(), managed->tensor);
+  void* tensor = nullptr;
+  if (table->import_managed(managed, &tensor) != 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(static_cast<PyObject*>(tensor));
+}
+
+void Write(py::handle result, const xla::ffi::AnyBuffer& out, dlpack::Device device, size_t index) {
+  if (PyObject_IsInstance(result.ptr(), tensor_class) != 1) {
+    throw py::type_error(Result(index) + " is of type " +
+                         py::type::of(result).attr("__name__").cast<std::string>() +
+                         ", expected a torch.Tensor");
+  }
+  const dlpack::Tensor view = View(result);
+  CheckType(view, RequireType(out), index);
+  CheckShape(view, out.dimensions(), index);
+  CheckDevice(view, device, index);
+  if (device.device_type == dlpack::kCpu && IsRowMajor(view) && !IsLazy(result, view.dtype)) {
+    CopyBytes(out.untyped_data(), static_cast<char*>(view.data) + view.byte_offset,
+              out.size_bytes());
+  } else {
+    Borrow(out, device).attr("copy_")(result, py::arg("non_blocking") = true);
+  }
+}
+
+}  // namespace bridge

@@ -1,0 +1,73 @@
+"""The dtypes that JAX and PyTorch share."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+_PAIRS: dict[np.dtype, torch.dtype] = {
+    jnp.dtype(name): getattr(torch, "bool" if name == "bool" else name)
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+        *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
+        "float8_e8m0fnu",
+    )
+}
+_BACK = {ours: theirs for theirs, ours in _PAIRS.items()}
+
+
+def dtype_j2t(dtype: Any) -> torch.dtype:
+    """The PyTorch dtype with the same name and memory layout as a JAX dtype.
+
+    Args:
+        dtype: anything that `jax.numpy.dtype` takes.
+
+    Returns:
+        The `torch.dtype`.
+
+    Raises:
+        TypeError: PyTorch has no such dtype.
+
+    Example:
+        >>> dtype_j2t("float32"), dtype_j2t(jnp.bfloat16)
+        (torch.float32, torch.bfloat16)
+    """
+    known = jnp.dtype(dtype)
+    if known not in _PAIRS:
+        raise TypeError(f"PyTorch has no dtype like {known.name}; convert the array first.")
+    return _PAIRS[known]
+
+
+def dtype_t2j(dtype: torch.dtype) -> np.dtype:
+    """The JAX dtype with the same name and memory layout as a PyTorch dtype.
+
+    Args:
+        dtype: a `torch.dtype`.
+
+    Returns:
+        The `numpy.dtype` that JAX uses for it. Whether JAX makes 64-bit arrays depends on
+        `jax_enable_x64`, which this function does not look at.
+
+    Raises:
+        TypeError: JAX has no such dtype.
+
+    Example:
+        >>> dtype_t2j(torch.float32), dtype_t2j(torch.bool)
+        (dtype('float32'), dtype('bool'))
+    """
+    if dtype not in _BACK:
+        raise TypeError(f"JAX has no dtype like {dtype}; convert the tensor first.")
+    return _BACK[dtype]
+
+
+def canonical(dtype: torch.dtype) -> np.dtype:
+    """The dtype that a tensor of this dtype has in JAX now: 32 bits unless x64 is enabled."""
+    return jnp.dtype(jax.dtypes.canonicalize_dtype(dtype_t2j(dtype)))
+
+
+def is_differentiable(dtype: Any) -> bool:
+    """Whether arrays of this dtype have tangents: floating and complex ones."""
+    return jnp.issubdtype(dtype, jnp.inexact)

@@ -1,0 +1,78 @@
+"""PyTorch modules as pure functions of their parameters and buffers."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import jax
+import torch
+
+from torch2jax_bridge._convert import t2j
+
+Arrays = dict[str, jax.Array]
+Tensors = dict[str, torch.Tensor]
+
+
+class Apply:
+    """The function of a module: `apply(params, *args, buffers=..., is_training=..., **kwargs)`."""
+
+    def __init__(self, call: Callable[..., tuple[Any, Arrays]]) -> None:
+        self._call = call
+
+    def __call__(
+        self,
+        params: Mapping[str, Any],
+        *args: Any,
+        buffers: Mapping[str, Any] | None = None,
+        is_training: bool = True,
+        **kwargs: Any,
+    ) -> tuple[Any, Arrays]:
+        """Call the module.
+
+        Args:
+            params: name -> array, as `torch2jax` returned them, or updated.
+            *args: the module's own arguments, arrays in any pytree.
+            buffers: name -> array; may be left out when the module has none.
+            is_training: whether the module and all its submodules are in training mode. Static.
+            **kwargs: the module's own keyword arguments.
+
+        Returns:
+            The module's output and the buffers after the call.
+        """
+        return self._call(bool(is_training), dict(params), dict(buffers or {}), args, kwargs)
+
+
+def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, Arrays]:
+    """A pure function of (is_training, params, buffers, args, kwargs), and copies of both dicts.
+
+    The module itself is neither called nor kept: the function uses a copy whose parameters and
+    buffers have no memory.
+    """
+    modes = {mode: _skeleton(module).train(mode) for mode in (True, False)}
+
+    def call(
+        is_training: bool, params: Tensors, buffers: Tensors, args: tuple, kwargs: dict
+    ) -> tuple[Any, Tensors]:
+        # Modules write into their buffers, which are JAX's memory here.
+        state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
+        out = torch.func.functional_call(modes[is_training], state, args, kwargs, strict=True)
+        return out, {name: state[name].detach() for name in buffers}
+
+    call.__qualname__ = type(module).__name__
+    return call, _copies(module.named_parameters()), _copies(module.named_buffers())
+
+
+def _skeleton(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the module with its parameters and buffers on the meta device."""
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = torch.nn.Parameter(
+            torch.empty_like(parameter, device="meta"), parameter.requires_grad
+        )
+    for buffer in module.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return deepcopy(module, memo)
+
+
+def _copies(named: Any) -> Arrays:
+    return {name: t2j(tensor.detach().clone()) for name, tensor in named}

@@ -1,0 +1,114 @@
+"""Shapes and dtypes of results: inferred with fake tensors, or given by the user."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._runtime import guarded
+from torch2jax_bridge._specs import Aval
+from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_map
+
+Size = torch.Size
+
+
+class ShapeInferenceError(TypeError):
+    """The results of a function could not be found out with tensors that have no values."""
+
+
+def infer(call: Callable[..., Any], ins: Sequence[Aval], name: str) -> Any:
+    """Run a function of flat tensors on fake ones, which have shapes but no values.
+
+    Args:
+        call: the function; its own parameters and other captured tensors may be real ones.
+        ins: one `Aval` per argument.
+        name: how messages call the function.
+
+    Returns:
+        What the function returns for fake tensors.
+
+    Raises:
+        ShapeInferenceError: the function failed on fake tensors.
+    """
+    device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
+            return guarded(call)(*fakes)
+    except Exception as error:
+        given = ", ".join(f"{a.dtype.name}{list(a.shape)}" for a in ins)
+        raise ShapeInferenceError(
+            f"the results of {name} for arguments {given} could not be inferred: "
+            f"{type(error).__name__}: {error}. If the function is right and reads values "
+            "(.item(), .numpy(), a branch on a tensor, nonzero), pass output_shapes=."
+        ) from error
+
+
+def aval_of(array: Any) -> Aval:
+    """The shape and dtype that an array has in JAX: a tracer, a JAX or a NumPy array.
+
+    Raises:
+        TypeError: PyTorch has no such dtype.
+    """
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key)")
+    dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
+    dtype_j2t(dtype)
+    return Aval(tuple(array.shape), dtype)
+
+
+def aval_of_tensor(tensor: torch.Tensor) -> Aval:
+    """The shape and JAX's dtype of a tensor; 64 bits become 32 unless x64 is enabled."""
+    return Aval(tuple(tensor.shape), canonical(tensor.dtype))
+
+
+def _is_size(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Size)
+
+
+def parse_output_shapes(output_shapes: Any, ins: Sequence[Aval]) -> tuple[list[Aval], PyTreeDef]:
+    """The results that a user's `output_shapes` describes.
+
+    Args:
+        output_shapes: a pytree of `Size`, `jax.ShapeDtypeStruct`, arrays or tensors. A `Size` has
+            the dtype of the first floating argument, or float32 if there is none.
+        ins: one `Aval` per argument of the function.
+
+    Returns:
+        One `Aval` per result, and the tree of the results.
+
+    Raises:
+        TypeError: a leaf is something else.
+    """
+    default = next((a.dtype for a in ins if is_differentiable(a.dtype)), jnp.dtype("float32"))
+    leaves, treedef = tree_flatten(output_shapes, is_leaf=_is_size)
+    return [_parse_leaf(leaf, default) for leaf in leaves], treedef
+
+
+def _parse_leaf(leaf: Any, default: np.dtype) -> Aval:
+    if _is_size(leaf):
+        return Aval(tuple(leaf), default)
+    if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+        raise TypeError(
+            f"a leaf of output_shapes is {leaf!r}; expected a Size, a jax.ShapeDtypeStruct, "
+            "an array or a tensor"
+        )
+    dtype = dtype_t2j(leaf.dtype) if isinstance(leaf.dtype, torch.dtype) else leaf.dtype
+    return Aval(tuple(leaf.shape), jnp.dtype(jax.dtypes.canonicalize_dtype(dtype)))
+
+
+def as_examples(tree: Any) -> Any:
+    """Example arguments with every tensor as a `jax.ShapeDtypeStruct`, the rest unchanged."""
+    return tree_map(_as_example, tree)
+
+
+def _as_example(leaf: Any) -> Any:
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    aval = aval_of_tensor(leaf)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)

@@ -1,0 +1,181 @@
+"""The functions that the primitive can call: a wrapped one, and what transformations derive from it.
+
+Each is hashable and knows the shapes of its arguments and results. A derived function carries the
+function it comes from; `_engine.py` turns it into PyTorch code.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from torch2jax_bridge._dtypes import is_differentiable
+from torch2jax_bridge._runtime import Tensors
+
+Indices = tuple[int, ...]
+
+
+class Aval(NamedTuple):
+    """The shape and dtype of one array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A wrapped PyTorch function of flat tensors. Two are equal only if they are the same one.
+
+    Attributes:
+        name: how messages call it.
+        call: the function itself.
+        ins: one `Aval` per argument.
+        outs: one `Aval` per result.
+        programs: the jitted calls of this function and of those derived from it.
+    """
+
+    name: str
+    call: Callable[..., Tensors]
+    ins: tuple[Aval, ...]
+    outs: tuple[Aval, ...]
+    programs: dict["Spec", Any] = field(default_factory=dict)
+    linear = 0
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def root(self) -> "Function":
+        return self
+
+
+class Derived:
+    """What the derived functions share.
+
+    Each is linear in its last `linear` arguments. `restrict` is the same function of fewer of
+    these, the others being zero; `transpose` is the transpose with respect to some of them, for
+    cotangents of some of the results.
+    """
+
+    inner: "Spec"
+
+    @cached_property
+    def root(self) -> Function:
+        return self.inner.root
+
+
+def _pick(items: Sequence, indices: Indices) -> tuple:
+    return tuple(items[i] for i in indices)
+
+
+@dataclass(frozen=True)
+class Jvp(Derived):
+    """(primals, tangents of `wrt`) -> tangents of `of`, as in `jax.jvp`."""
+
+    inner: "Spec"
+    wrt: Indices
+    of: Indices
+
+    @cached_property
+    def ins(self) -> tuple[Aval, ...]:
+        return self.inner.ins + _pick(self.inner.ins, self.wrt)
+
+    @cached_property
+    def outs(self) -> tuple[Aval, ...]:
+        return _pick(self.inner.outs, self.of)
+
+    @property
+    def linear(self) -> int:
+        return len(self.wrt)
+
+    def restrict(self, args: Indices) -> "Jvp":
+        return Jvp(self.inner, _pick(self.wrt, args), self.of)
+
+    def transpose(self, args: Indices, outs: Indices) -> "Vjp":
+        return Vjp(self.inner, _pick(self.wrt, args), _pick(self.of, outs))
+
+
+@dataclass(frozen=True)
+class Vjp(Derived):
+    """(primals, cotangents of `of`) -> cotangents of `wrt`, as in `jax.vjp`."""
+
+    inner: "Spec"
+    wrt: Indices
+    of: Indices
+
+    @cached_property
+    def ins(self) -> tuple[Aval, ...]:
+        return self.inner.ins + _pick(self.inner.outs, self.of)
+
+    @cached_property
+    def outs(self) -> tuple[Aval, ...]:
+        return _pick(self.inner.ins, self.wrt)
+
+    @property
+    def linear(self) -> int:
+        return len(self.of)
+
+    def restrict(self, args: Indices) -> "Vjp":
+        return Vjp(self.inner, self.wrt, _pick(self.of, args))
+
+    def transpose(self, args: Indices, outs: Indices) -> "Jvp":
+        return Jvp(self.inner, _pick(self.wrt, outs), _pick(self.of, args))
+
+
+@dataclass(frozen=True)
+class Vmap(Derived):
+    """The function mapped over axis 0 of the arguments marked in `batched`, as in `jax.vmap`.
+
+    A linear function stays one: its transpose is the mapped transpose, whose results for
+    arguments that were not batched still have to be summed over the batch.
+    """
+
+    inner: "Spec"
+    batched: tuple[bool, ...]
+    size: int
+
+    def _grow(self, aval: Aval) -> Aval:
+        return Aval((self.size, *aval.shape), aval.dtype)
+
+    @cached_property
+    def ins(self) -> tuple[Aval, ...]:
+        pairs = zip(self.inner.ins, self.batched, strict=True)
+        return tuple(self._grow(aval) if batched else aval for aval, batched in pairs)
+
+    @cached_property
+    def outs(self) -> tuple[Aval, ...]:
+        return tuple(map(self._grow, self.inner.outs))
+
+    @property
+    def linear(self) -> int:
+        return self.inner.linear
+
+    @property
+    def _split(self) -> int:
+        return len(self.batched) - self.linear
+
+    def restrict(self, args: Indices) -> "Vmap":
+        tail = _pick(self.batched[self._split :], args)
+        inner = _derived(self.inner).restrict(args)
+        return Vmap(inner, self.batched[: self._split] + tail, self.size)
+
+    def transpose(self, args: Indices, outs: Indices) -> "Vmap":
+        batched = self.batched[: self._split] + (True,) * len(outs)
+        return Vmap(_derived(self.inner).transpose(args, outs), batched, self.size)
+
+
+Linear = Jvp | Vjp | Vmap
+Spec = Function | Jvp | Vjp | Vmap
+
+
+def _derived(spec: Spec) -> Linear:
+    if isinstance(spec, Function):
+        raise TypeError(f"{spec.name} is not linear in any of its arguments")
+    return spec
+
+
+def differentiable_outs(spec: Spec) -> Indices:
+    """The results that have tangents."""
+    return tuple(i for i, out in enumerate(spec.outs) if is_differentiable(out.dtype))

@@ -1,0 +1,133 @@
+"""`torch2jax`: PyTorch functions and modules as JAX functions."""
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import update_wrapper
+from typing import Any
+
+import jax
+import torch
+
+from torch2jax_bridge._module import Apply, Arrays, split_module
+from torch2jax_bridge._shapes import as_examples
+from torch2jax_bridge._signature import Signature, build, key_of
+from torch2jax_bridge._tree import (
+    PyTreeDef,
+    keystr,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_unflatten,
+)
+
+
+class TorchFunction:
+    """A PyTorch function as JAX calls it. Made by `torch2jax`."""
+
+    def __init__(self, fn: Callable[..., Any], output_shapes: Any = None) -> None:
+        self._fn = fn
+        self._output_shapes = output_shapes
+        self._signatures: dict[Hashable, Signature] = {}
+        self._name = getattr(fn, "__qualname__", type(fn).__name__)
+        update_wrapper(self, fn, updated=())
+
+    def __repr__(self) -> str:
+        return f"torch2jax({self._name})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = tree_flatten((args, kwargs))
+        signature = self._signature(leaves, treedef)
+        arrays = [leaf for leaf, traced in zip(leaves, signature.traced, strict=True) if traced]
+        return tree_unflatten(signature.out_tree, signature.call(*arrays))
+
+    def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Find out the results for example arguments, which may be tensors, without a call."""
+        self._signature(*tree_flatten(as_examples((tuple(args), kwargs))))
+
+    def _signature(self, leaves: list[Any], treedef: PyTreeDef) -> Signature:
+        try:
+            key = (treedef, jax.config.jax_enable_x64, *map(key_of, leaves))
+            found = self._signatures.get(key)
+        except TypeError as error:
+            raise _bad_argument(self._name, leaves, treedef) or error from None
+        if found is None:
+            found = build(self._fn, self._name, leaves, treedef, self._output_shapes)
+            self._signatures[key] = found
+        return found
+
+
+def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError | None:
+    """The error for the first argument that can be neither traced nor static."""
+    for path, leaf in tree_flatten_with_path(tree_unflatten(treedef, leaves))[0]:
+        try:
+            hash(key_of(leaf))
+        except TypeError as error:
+            return TypeError(f"{name} was given, at (args, kwargs){keystr(path)}: {error}")
+    return None
+
+
+def torch2jax(
+    fn: Callable[..., Any],
+    *example_args: Any,
+    example_kw: dict[str, Any] | None = None,
+    output_shapes: Any = None,
+) -> Any:
+    """Wrap a PyTorch function, or a module, as a function of JAX arrays.
+
+    The wrapped function works under `jax.jit`, `jax.grad`, `jax.jvp`, `jax.vmap`, `jax.lax.scan`,
+    `jax.checkpoint` and their compositions, to any order. Its arguments are not copied. One
+    wrapped function serves every shape and dtype. Arguments and results are pytrees; leaves that
+    are not arrays (Python numbers and strings among them) are static and reach `fn` unchanged.
+
+    `fn` runs under `torch.no_grad()` (its derivatives are taken by the bridge), must not change
+    its arguments in place nor keep them, and may not call JAX.
+
+    Args:
+        fn: a function of tensors that returns a pytree of tensors, or a `torch.nn.Module`.
+        *example_args: positional arguments, tensors or arrays, for which the results are inferred
+            at once; no example is needed, and other shapes may follow.
+        example_kw: keyword arguments that go with `example_args`.
+        output_shapes: a pytree like the results, of `Size`, `jax.ShapeDtypeStruct`, arrays or
+            tensors. Needed only where the results cannot be inferred with fake tensors, because
+            `fn` reads values. A `Size` has the dtype of the first floating argument.
+
+    Returns:
+        The JAX function with the signature of `fn`. For a module `(apply, params, buffers)`:
+        `apply(params, *args, buffers=buffers, is_training=True, **kwargs)` returns the module's
+        output and the new buffers; `params` and `buffers` are flat dicts of JAX arrays.
+
+    Raises:
+        ShapeInferenceError: the results cannot be inferred.
+        TypeError: `fn` is not callable, an argument is neither an array nor hashable, or a result
+            is not a tensor.
+        jax.errors.JaxRuntimeError: `fn` raised; the text holds its message and traceback.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> f = torch2jax(lambda x, y: (x * torch.sin(y)).sum())
+        >>> x, y = jnp.ones(3), jnp.zeros(3)
+        >>> print(jax.jit(jax.grad(f, argnums=1))(x, y))
+        [1. 1. 1.]
+    """
+    if isinstance(fn, torch.nn.Module):
+        return _wrap_module(fn, example_args, example_kw, output_shapes)
+    if not callable(fn):
+        raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}")
+    wrapped = TorchFunction(fn, output_shapes)
+    if (example_args or example_kw) and output_shapes is None:
+        wrapped.infer(example_args, example_kw or {})
+    return wrapped
+
+
+def _wrap_module(
+    module: torch.nn.Module,
+    example_args: Sequence[Any],
+    example_kw: dict[str, Any] | None,
+    output_shapes: Any,
+) -> tuple[Apply, Arrays, Arrays]:
+    if output_shapes is not None:
+        raise TypeError("output_shapes is for functions; the results of a module are inferred")
+    call, params, buffers = split_module(module)
+    wrapped = TorchFunction(call)
+    if example_args or example_kw:
+        state = (True, params, buffers)
+        wrapped.infer((*state, tuple(example_args), example_kw or {}), {})
+    return Apply(wrapped), params, buffers
