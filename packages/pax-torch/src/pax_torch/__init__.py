@@ -1,1 +1,66 @@
 """JAX's API on PyTorch: grad, functional modules, optimizers and schedules."""
+
+from pax_torch._grad import grad, value_and_grad
+from pax_torch._module import functional_module
+from pax_torch._optimizer import FunctionalOptimizer, functional_optimizer
+from pax_torch._schedule import functional_schedule
+from pax_torch._state import get_buffers, get_params
+from pax_tree import (
+    DictKey,
+    FlattenedIndexKey,
+    GetAttrKey,
+    PyTreeDef,
+    SequenceKey,
+    keystr,
+    register_dataclass,
+    register_pytree_node,
+    register_pytree_node_class,
+    register_pytree_with_keys,
+    register_static,
+    tree,
+    tree_all,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_leaves,
+    tree_leaves_with_path,
+    tree_map,
+    tree_map_with_path,
+    tree_reduce,
+    tree_structure,
+    tree_transpose,
+    tree_unflatten,
+)
+
+__all__ = [
+    "DictKey",
+    "FlattenedIndexKey",
+    "FunctionalOptimizer",
+    "GetAttrKey",
+    "PyTreeDef",
+    "SequenceKey",
+    "functional_module",
+    "functional_optimizer",
+    "functional_schedule",
+    "get_buffers",
+    "get_params",
+    "grad",
+    "keystr",
+    "register_dataclass",
+    "register_pytree_node",
+    "register_pytree_node_class",
+    "register_pytree_with_keys",
+    "register_static",
+    "tree",
+    "tree_all",
+    "tree_flatten",
+    "tree_flatten_with_path",
+    "tree_leaves",
+    "tree_leaves_with_path",
+    "tree_map",
+    "tree_map_with_path",
+    "tree_reduce",
+    "tree_structure",
+    "tree_transpose",
+    "tree_unflatten",
+    "value_and_grad",
+]

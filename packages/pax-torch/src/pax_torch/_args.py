@@ -1,0 +1,90 @@
+"""The differentiated arguments of a call: which ones they are, and their leaves as tensors."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_tree import keystr, tree_leaves_with_path
+
+Argnums = int | Sequence[int]
+
+
+def check_callable(fun: object, name: str) -> None:
+    """Raises TypeError, as JAX does, unless `fun` is a function that returns its result."""
+    if not callable(fun):
+        raise TypeError(f"{name} expected a callable, got {fun!r} of type {_type_name(fun)}.")
+    if inspect.isgeneratorfunction(fun):
+        raise TypeError(f"{name} expected a function, got the generator function {fun!r}.")
+
+
+def check_argnums(argnums: Argnums, name: str) -> int | tuple[int, ...]:
+    """Returns `argnums` as an int or a tuple of ints."""
+    if isinstance(argnums, int) and not isinstance(argnums, bool):
+        return argnums
+    if isinstance(argnums, Sequence) and not isinstance(argnums, str):
+        numbers = tuple(argnums)
+        if numbers and all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+            return numbers
+    raise TypeError(f"{name}: argnums must be an int or a sequence of ints, got {argnums!r}.")
+
+
+def positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
+    """Returns `argnums` as indices from 0 into `num_args` positional arguments."""
+    numbers = (argnums,) if isinstance(argnums, int) else argnums
+    for number in numbers:
+        if not -num_args <= number < num_args:
+            needed = number + 1 if number >= 0 else -number
+            raise TypeError(
+                f"differentiating with respect to argnums={argnums} requires at least {needed} "
+                f"positional arguments to be passed by the caller, but got only {num_args}; "
+                "arguments given by keyword are not differentiated."
+            )
+    indices = [number % num_args for number in numbers]
+    if len(set(indices)) < len(indices):
+        raise ValueError(
+            f"argnums={argnums} names the same one of the {num_args} arguments twice; "
+            "name each argument once."
+        )
+    return indices
+
+
+def to_tensor(leaf: object) -> Tensor:
+    """Returns a tensor as it is, and a Python number or an array as a new tensor.
+
+    Raises:
+        TypeError: `leaf` is none of these.
+
+    """
+    if isinstance(leaf, Tensor):
+        return leaf
+    if isinstance(leaf, bool | int | float | complex):
+        return torch.tensor(leaf)
+    if hasattr(leaf, "__array__"):
+        return torch.as_tensor(leaf.__array__().copy())  # pyright: ignore[reportAttributeAccessIssue]
+    raise TypeError(
+        f"expected a tensor, a NumPy array or a number, got {leaf!r} of type {_type_name(leaf)}"
+    )
+
+
+def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
+    """Returns the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
+    tensors = []
+    for i, leaf in enumerate(leaves):
+        try:
+            tensors.append(to_tensor(leaf))
+        except TypeError as error:
+            raise TypeError(f"{place(i)}: {error}.") from None
+    return tensors
+
+
+def leaf_place(tree: Any, index: int, name: str) -> str:
+    """Returns where the `index`-th leaf of `tree` is, as in `params['linear']['weight']`."""
+    path, _ = tree_leaves_with_path(tree)[index]
+    return name + keystr(path)
+
+
+def _type_name(value: object) -> str:
+    return type(value).__qualname__

@@ -1,0 +1,243 @@
+"""functional_optimizer: its state, overrides, gradients through a step, and errors."""
+# ruff: noqa: E731
+
+import gc
+import io
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pax_torch as pax
+
+PARAMS = {"b": torch.tensor([1.0, 2.0]), "w": [torch.ones(2, 2), None]}
+GRADS = {"b": torch.tensor([0.5, 0.5]), "w": [torch.full((2, 2), 2.0), None]}
+
+
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def adam(**options):
+    return pax.functional_optimizer(torch.optim.Adam, lr=0.1, **options)
+
+
+class TestState:
+    def test_names_hold_trees_like_the_parameters(self):
+        optimizer = adam()
+        state = optimizer.init(PARAMS)
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"}
+        _, later = optimizer.step(PARAMS, GRADS, state)
+        for tree in (*state.values(), *later.values()):
+            assert pax.tree_structure(tree) == pax.tree_structure(PARAMS)
+
+    def test_leaves_are_tensors_or_numbers(self):
+        _, state = adam().step(PARAMS, GRADS, adam().init(PARAMS))
+        assert all(isinstance(x, torch.Tensor | int | float) for x in pax.tree_leaves(state))
+
+    def test_prints(self):
+        assert repr(adam().init(torch.tensor(3.0))) == (
+            "{'step': tensor(0.), 'exp_avg': tensor(0.), 'exp_avg_sq': tensor(0.)}"
+        )
+
+    def test_survives_saving(self):
+        optimizer = adam()
+        params, state = optimizer.step(PARAMS, GRADS, optimizer.init(PARAMS))
+        file = io.BytesIO()
+        torch.save((params, state), file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=True)
+        assert_same(
+            optimizer.step(loaded[0], GRADS, loaded[1]), optimizer.step(params, GRADS, state)
+        )
+
+    def test_maps(self):
+        optimizer = adam()
+        state = pax.tree_map(torch.clone, optimizer.init(PARAMS))
+        assert_same(
+            optimizer.step(PARAMS, GRADS, state),
+            optimizer.step(PARAMS, GRADS, optimizer.init(PARAMS)),
+        )
+
+    def test_parameters_with_different_states(self):
+        params = {"matrix": torch.ones(2, 3), "vector": torch.ones(3)}
+        state = pax.functional_optimizer(torch.optim.Adafactor).init(params)
+        assert (state["row_var"]["vector"], state["variance"]["matrix"]) == (None, None)
+        assert state["row_var"]["matrix"].shape == (2, 1)
+
+    def test_no_parameters(self):
+        optimizer = adam()
+        assert optimizer.init({}) == {}
+        assert optimizer.step({}, {}, {}) == ({}, {})
+
+    def test_number_and_array_parameters(self):
+        optimizer = pax.functional_optimizer(torch.optim.SGD, lr=0.5)
+        params = {"array": np.ones(2, np.float32), "number": 3.0}
+        grads = {"array": np.ones(2, np.float32), "number": 2.0}
+        new, _ = optimizer.step(params, grads, optimizer.init(params))
+        assert_same(new, {"array": torch.full((2,), 0.5), "number": torch.tensor(2.0)})
+        assert (params["array"] == 1).all()
+
+
+class TestStep:
+    def test_missing_gradient_leaves_a_parameter_alone(self):
+        optimizer = adam()
+        state = optimizer.init(PARAMS)
+        params, new_state = optimizer.step(PARAMS, {"b": None, "w": GRADS["w"]}, state)
+        assert params["b"] is PARAMS["b"]
+        assert new_state["exp_avg"]["b"] is state["exp_avg"]["b"]
+        assert_same(new_state["step"], {"b": torch.tensor(0.0), "w": [torch.tensor(1.0), None]})
+        nothing, _ = optimizer.step(PARAMS, pax.tree_map(lambda _: None, PARAMS), state)
+        assert_same(nothing, PARAMS)
+
+    def test_several_overrides(self):
+        params, grads = torch.tensor(1.0), torch.tensor(1.0)
+        plain = pax.functional_optimizer(torch.optim.SGD, lr=0.0)
+        given = pax.functional_optimizer(torch.optim.SGD, lr=0.1, weight_decay=0.5)
+        assert_same(
+            plain.step(params, grads, {}, lr=0.1, weight_decay=0.5), given.step(params, grads, {})
+        )
+        assert_same(plain.step(params, grads, {})[0], params)
+
+    def test_state_that_depends_on_the_learning_rate(self):
+        optimizer = pax.functional_optimizer(torch.optim.Rprop, lr=0.1)
+        assert_same(optimizer.init(torch.tensor(1.0), lr=0.5)["step_size"], torch.tensor(0.5))
+
+    def test_tensor_learning_rate(self):
+        optimizer = pax.functional_optimizer(torch.optim.SGD, lr=0.0)
+        params, _ = optimizer.step(PARAMS, GRADS, {}, lr=torch.tensor(0.5))
+        assert_same(params, optimizer.step(PARAMS, GRADS, {}, lr=0.5)[0])
+
+    def test_results_have_no_graph(self):
+        params = pax.tree_map(lambda x: x.clone().requires_grad_(), PARAMS)
+        result = adam().step(params, GRADS, adam().init(params))
+        assert not any(x.requires_grad for x in pax.tree_leaves(result))
+        assert all(x.requires_grad and x.grad is None for x in pax.tree_leaves(params))
+
+    def test_complex_parameters(self):
+        z = torch.tensor([1.0 + 2.0j])
+        reference = z.clone().requires_grad_()
+        optimizer = torch.optim.Adam([reference], lr=0.1)
+        reference.grad = z
+        optimizer.step()
+        params, _ = adam().step(z, z, adam().init(z))
+        assert_same(params, reference.detach())
+
+    def test_trains_a_module(self):
+        net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        forward, params = pax.functional_module(net), pax.get_params(net)
+        x = torch.randn(64, 2)
+        y = x[:, :1] * x[:, 1:]
+        loss = lambda params: (forward(params, x)[0] - y).square().mean()
+        optimizer = adam()
+        state, first = optimizer.init(params), loss(params)
+        for _ in range(100):
+            params, state = optimizer.step(params, pax.grad(loss)(params), state)
+        assert loss(params) < 0.1 * first
+
+    def test_no_tensor_stays_alive(self):
+        optimizer = adam()
+        params, state = optimizer.step(PARAMS, GRADS, optimizer.init(PARAMS))
+        gc.collect()
+        gc.disable()
+        try:
+            before = live_tensors()
+            for _ in range(1000):
+                params, state = optimizer.step(params, GRADS, state)
+            assert live_tensors() == before
+        finally:
+            gc.enable()
+
+    def test_threads(self):
+        optimizer = adam()
+        expected = run(optimizer, 30)
+        results = [None] * 6
+
+        def work(i):
+            results[i] = run(optimizer, 30)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for result in results:
+            assert_same(result, expected)
+
+
+def live_tensors():
+    return sum(issubclass(type(x), torch.Tensor) for x in gc.get_objects())
+
+
+def run(optimizer, steps):
+    params, state = PARAMS, optimizer.init(PARAMS)
+    for _ in range(steps):
+        params, state = optimizer.step(params, params, state)
+    return params, state
+
+
+@given(st.lists(st.lists(st.floats(-3, 3, width=32), max_size=3), max_size=4))
+def test_any_tree_steps_as_its_leaves_do(tree):
+    optimizer = adam()
+    params, _ = optimizer.step(tree, tree, optimizer.init(tree))
+    assert pax.tree_structure(params) == pax.tree_structure(tree)
+    for leaf, new in zip(pax.tree_leaves(tree), pax.tree_leaves(params), strict=True):
+        assert_same(new, optimizer.step(leaf, leaf, optimizer.init(leaf))[0])
+
+
+class TestErrors:
+    @pytest.mark.parametrize("cls", ["Adam", torch.nn.Linear, torch.optim.Adam([torch.ones(1)])])
+    def test_no_optimizer_class(self, cls):
+        with pytest.raises(TypeError, match=r"expected a torch\.optim class, got"):
+            pax.functional_optimizer(cls)
+
+    def test_closure(self):
+        with pytest.raises(TypeError, match=r"cannot use LBFGS: .* closure"):
+            pax.functional_optimizer(torch.optim.LBFGS)
+
+    def test_bad_hyperparameter_at_once(self):
+        with pytest.raises(ValueError, match="Invalid learning rate: -1"):
+            pax.functional_optimizer(torch.optim.Adam, lr=-1)
+
+    def test_unknown_override(self):
+        with pytest.raises(TypeError, match=r"Adam has no hyperparameter 'momentum'.*it has .*lr,"):
+            adam().step(PARAMS, GRADS, adam().init(PARAMS), momentum=0.9)
+
+    def test_differentiable(self):
+        with pytest.raises(ValueError, match="differentiable=True, but its steps carry no graph"):
+            adam(differentiable=True)
+        with pytest.raises(TypeError, match="no hyperparameter 'differentiable'"):
+            adam().step(PARAMS, GRADS, adam().init(PARAMS), differentiable=True)
+
+    def test_shape_of_a_gradient(self):
+        grads = {"b": torch.ones(3), "w": GRADS["w"]}
+        with pytest.raises(ValueError, match=r"grads\['b'\] has shape \(3,\).* shape \(2,\)"):
+            adam().step(PARAMS, grads, adam().init(PARAMS))
+
+    def test_dtype_of_a_gradient(self):
+        grads = {"b": GRADS["b"], "w": [torch.ones(2, 2, dtype=torch.float64), None]}
+        with pytest.raises(ValueError, match=r"grads\['w'\]\[0\] has dtype torch.float64"):
+            adam().step(PARAMS, grads, adam().init(PARAMS))
+
+    def test_structure_of_the_gradients(self):
+        with pytest.raises(ValueError, match="b"):
+            adam().step(PARAMS, {"w": GRADS["w"]}, adam().init(PARAMS))
+
+    def test_leaf_of_another_type(self):
+        with pytest.raises(TypeError, match=r"params\[0\]: expected .* got 'text'"):
+            adam().init(["text"])
+
+    def test_state_of_another_type(self):
+        with pytest.raises(TypeError, match=r"step\(params, grads, state\)"):
+            adam().step(PARAMS, adam().init(PARAMS), [1])
+
+    def test_parameter_that_the_class_refuses(self):
+        optimizer = pax.functional_optimizer(torch.optim.Muon)
+        with pytest.raises(ValueError, match="Muon only supports 2D parameters"):
+            optimizer.init(torch.ones(3))
+
+    def test_repr(self):
+        assert repr(adam(eps=1e-6)) == "functional_optimizer(Adam, lr=0.1, eps=1e-06)"

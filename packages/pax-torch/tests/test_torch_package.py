@@ -1,0 +1,49 @@
+"""The package as a whole: its names, its imports and the examples in its docstrings."""
+
+import ast
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import pax_torch
+import pax_tree
+
+MODULES = [name for _, name, _ in pkgutil.iter_modules(pax_torch.__path__, "pax_torch.")]
+
+
+def test_all_names_exist_and_are_sorted():
+    assert pax_torch.__all__ == sorted(set(pax_torch.__all__))
+    assert all(hasattr(pax_torch, name) for name in pax_torch.__all__)
+
+
+def test_tree_functions_are_those_of_pax_tree():
+    names = [name for name in pax_torch.__all__ if name.startswith("tree")]
+    assert len(names) > 10
+    assert all(getattr(pax_torch, name) is getattr(pax_tree, name) for name in names)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_only_its_dependencies(name):
+    path = importlib.import_module(name).__file__
+    allowed = {"pax_torch", "pax_tree", "torch"}
+    for node in ast.walk(ast.parse(Path(path).read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        for imported in names:
+            root = imported.partition(".")[0]
+            assert root in allowed or root in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in pax_torch.__all__ if name not in pax_tree.__all__]
+)
+def test_public_names_have_examples(name):
+    value = getattr(pax_torch, name)
+    methods = [value.init, value.step] if isinstance(value, type) else [value]
+    assert all(">>>" in method.__doc__ for method in methods)
