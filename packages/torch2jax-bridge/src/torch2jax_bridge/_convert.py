@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import torch
+from jax.core import Tracer
 
 from torch2jax_bridge._dtypes import canonical, dtype_j2t
 from torch2jax_bridge._tree import tree_map
@@ -28,7 +29,7 @@ def j2t(array: jax.Array) -> torch.Tensor:
         >>> j2t(jnp.arange(3.0))
         tensor([0., 1., 2.])
     """
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, Tracer):
         raise TypeError(f"j2t needs a concrete array, got the tracer {array}; use torch2jax")
     if not isinstance(array, jax.Array):
         raise TypeError(f"j2t converts JAX arrays, got {array!r} of type {type(array).__name__}")

@@ -6,13 +6,26 @@ from functools import singledispatch
 import torch
 
 from torch2jax_bridge._runtime import Tensors
-from torch2jax_bridge._specs import Function, Indices, Jvp, Spec, Vjp, Vmap
+from torch2jax_bridge._specs import Function, Indices, Jvp, Keep, Kept, Spec, Vjp, Vmap
 
 Call = Callable[..., Tensors]
 
 
-def compile_spec(spec: Spec) -> Call:
-    """The PyTorch function of flat tensors that a `Spec` stands for."""
+def compile_spec(spec: Spec, residuals: bool) -> Call:
+    """The PyTorch function of flat tensors that a `Spec` stands for.
+
+    Args:
+        spec: the function.
+        residuals: whether forward passes may leave their graph to backward passes.
+
+    Raises:
+        TypeError: the function draws random numbers, and a derivative would draw others.
+    """
+    if isinstance(spec, Keep):
+        return _forward(spec, residuals)
+    if isinstance(spec, Kept):
+        return _kept(spec, residuals)
+    check_repeatable(spec)
     if _only_reverse(spec):
         return _reverse(spec, graph=False)
     return _functional(spec)
@@ -47,8 +60,8 @@ def _(spec: Vjp) -> Call:
     def call(*args: torch.Tensor) -> Tensors:
         primals, cotangents = args[:count], tuple(map(_conj, args[count:]))
         closed = _close(inner, primals, spec.wrt, spec.of)
-        _, pull = torch.func.vjp(closed, *(primals[i] for i in spec.wrt))
-        return tuple(map(_conj, pull(cotangents)))
+        pulled = torch.func.vjp(closed, *(primals[i] for i in spec.wrt))[1](cotangents)
+        return tuple(map(_conj, pulled))
 
     return call
 
@@ -78,7 +91,8 @@ def _only_reverse(spec: Spec) -> bool:
 
 def _reverse(spec: Spec, graph: bool) -> Call:
     """Reverse mode by PyTorch's own autograd, which is faster than `torch.func.vjp` and takes
-    every `torch.autograd.Function`; `graph` when the result is to be differentiated again."""
+    every `torch.autograd.Function`; `graph` when the result is to be differentiated again.
+    """
     if not isinstance(spec, Vjp):
         return _functional(spec)
     inner, count = _reverse(spec.inner, graph=True), len(spec.inner.ins)
@@ -113,6 +127,62 @@ def pull_back(
     grads = torch.autograd.grad(results, wanted, given, create_graph=graph, allow_unused=True)
     zipped = zip(grads, wanted, strict=True)
     return tuple(torch.zeros_like(x) if g is None else _conj(g) for g, x in zipped)
+
+
+def _forward(spec: Keep, residuals: bool) -> Call:
+    inner = spec.inner.call
+
+    def call(*args: torch.Tensor) -> Tensors:
+        if not residuals:
+            return (*inner(*args), torch.zeros(2, dtype=torch.int32, device=args[0].device))
+        primals = list(args)
+        with torch.enable_grad():
+            for i in spec.wrt:
+                primals[i] = _watched(primals[i])
+            outs = inner(*primals)
+        token = spec.site.leave(primals, outs)
+        return (*(out.detach() for out in outs), token)
+
+    return call
+
+
+def _kept(spec: Kept, residuals: bool) -> Call:
+    derived, at = spec.inner, spec.token
+    again = compile_spec(derived, residuals) if _repeatable(spec) else None
+
+    def call(*args: torch.Tensor) -> Tensors:
+        primals, rest = args[:at], args[at + 1 :]
+        if residuals and isinstance(derived, Vjp):
+            found = spec.site.take(args[at], primals)
+            if found is not None:
+                return pull_back(found.outs, found.primals, rest, derived, graph=False)
+        if again is None:
+            raise RuntimeError(_NOT_REPEATABLE.format(spec.root))
+        return again(*primals, *rest)
+
+    return call
+
+
+_NOT_REPEATABLE = (
+    "{} draws random numbers, and this derivative would run it again with others; only reverse "
+    "mode right after the forward pass, in one jitted program on a CPU, sees the same ones: "
+    "draw the numbers with jax.random and pass them as arguments"
+)
+
+
+def _repeatable(spec: Spec) -> bool:
+    """Whether a derivative may run the wrapped function again."""
+    while not isinstance(spec, Function):
+        if isinstance(spec, Jvp | Vjp):
+            return not spec.root.random
+        spec = spec.inner
+    return True
+
+
+def check_repeatable(spec: Spec) -> None:
+    """Raise for a derivative whose random numbers would differ from the function's own."""
+    if not _repeatable(spec):
+        raise TypeError(_NOT_REPEATABLE.format(spec.root))
 
 
 def _watched(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,17 +6,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax._src.interpreters import ad as _ad
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from torch2jax_bridge._dtypes import is_differentiable
 from torch2jax_bridge._engine import compile_spec
+from torch2jax_bridge._residuals import Site
 from torch2jax_bridge._runtime import TARGET, keep, register
 from torch2jax_bridge._specs import (
+    TOKEN,
     Aval,
     Function,
     Indices,
     Jvp,
+    Keep,
+    Kept,
     Linear,
     Spec,
     Vmap,
@@ -48,13 +54,15 @@ def _evaluate(*args: Any, spec: Spec) -> list[Any]:
 
 
 def _abstract(*args: Any, spec: Spec) -> list[Any]:
-    return [jax.core.ShapedArray(out.shape, out.dtype) for out in spec.outs]
+    return [ShapedArray(out.shape, out.dtype) for out in spec.outs]
 
 
 def _lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any]:
-    for platform in ctx.module_context.platforms:
+    platforms = ctx.module_context.platforms
+    for platform in platforms:
         register(platform)
-    handle = keep(compile_spec(spec))
+    # Reading a token on a GPU would make the host wait for it.
+    handle = keep(compile_spec(spec, residuals=tuple(platforms) == ("cpu",)))
     ctx.module_context.add_keepalive(handle)
     return jax.ffi.ffi_lowering(TARGET)(ctx, *args, handle=handle.id)
 
@@ -64,7 +72,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _no_tangent(out: Aval) -> ad.Zero:
-    return ad.Zero(jax.core.ShapedArray(out.shape, out.dtype).to_tangent_aval())
+    return ad.Zero(ShapedArray(out.shape, out.dtype).to_tangent_aval())
 
 
 def _nonzero(values: Sequence[Any]) -> Indices:
@@ -77,27 +85,91 @@ def _moving(args: Sequence[Any], tangents: Sequence[Any]) -> Indices:
 
 def push_forward(
     spec: Spec, primals: Sequence[Any], wrt: Indices, tangents: Sequence[Any]
-) -> list[Any]:
+) -> Sequence[Any]:
     """Tangents of all results for the tangents of the `wrt` arguments."""
     fixed = len(spec.ins) - spec.linear
-    if not isinstance(spec, Function) and all(i >= fixed for i in wrt):
+    if not isinstance(spec, Function | Keep) and all(i >= fixed for i in wrt):
         derived = spec.restrict(tuple(i - fixed for i in wrt))
         return torch_call(derived, *primals[:fixed], *tangents)
     of = differentiable_outs(spec)
+    moved = torch_call(Jvp(spec, wrt, of), *primals, *tangents) if of else ()
+    return _spread(spec, of, moved)
+
+
+def _spread(spec: Spec, of: Indices, tangents: Sequence[Any]) -> list[Any]:
+    """The tangents of the `of` results among those of all results, the others being zero."""
     outs: list[Any] = [_no_tangent(out) for out in spec.outs]
-    if of:
-        moved = torch_call(Jvp(spec, wrt, of), *primals, *tangents)
-        for i, tangent in zip(of, moved, strict=True):
-            outs[i] = tangent
+    for i, tangent in zip(of, tangents, strict=True):
+        outs[i] = tangent
     return outs
 
 
+def _without_token(spec: Spec, args: Sequence[Any]) -> tuple[Spec, list[Any]]:
+    """A call that leaves or uses residuals as one that does not, for rules that change it."""
+    if isinstance(spec, Keep):
+        return spec.inner, list(args)
+    if isinstance(spec, Kept):
+        return spec.inner, [*args[: spec.token], *args[spec.token + 1 :]]
+    return spec, list(args)
+
+
+def _dummy_token(spec: Spec) -> list[jax.Array]:
+    return [jnp.zeros(TOKEN.shape, TOKEN.dtype)] if isinstance(spec, Keep) else []
+
+
 def _jvp(primals: Any, tangents: Any, *, spec: Spec) -> tuple[list[Any], list[Any]]:
-    outs = torch_call(spec, *primals)
-    wrt = _moving(primals, tangents)
-    if not wrt:
-        return outs, [_no_tangent(out) for out in spec.outs]
-    return outs, push_forward(spec, primals, wrt, [tangents[i] for i in wrt])
+    plain, args = _without_token(spec, primals)
+    _, given = _without_token(spec, tangents)
+    wrt = _moving(args, given)
+    moved = _push(plain, wrt, args, [given[i] for i in wrt])
+    token = _dummy_token(spec)
+    return (
+        [*torch_call(plain, *args), *token],
+        [*moved, *(_no_tangent(TOKEN) for _ in token)],
+    )
+
+
+def _linearize(is_vjp: bool, nonzeros: Sequence[bool], *primals: Any, spec: Spec) -> tuple:
+    """The rule for `jax.grad` and `jax.vjp`: the forward pass leaves its graph to the backward.
+
+    Returns:
+        The results, which of them move, the residuals, and the function of residuals and tangents
+        that gives the results' tangents.
+    """
+    plain, args = _without_token(spec, primals)
+    _, nonzero = _without_token(spec, nonzeros)
+    wrt = tuple(i for i, on in enumerate(nonzero) if on and is_differentiable(args[i].dtype))
+    of = differentiable_outs(plain) if wrt else ()
+    if is_vjp and of and isinstance(plain, Function):
+        outs, residuals, push = _linearize_kept(plain, args, wrt, of)
+    else:
+        outs, residuals, push = torch_call(plain, *args), args, partial(_push, plain, wrt)
+    token = _dummy_token(spec)
+
+    def linear(residuals: Sequence[Any], *tangents: Any) -> list[Any]:
+        _, given = _without_token(spec, tangents)
+        moved = push(residuals, [given[i] for i in wrt])
+        return [*moved, *(_no_tangent(TOKEN) for _ in token)]
+
+    moves = [i in of for i in range(len(plain.outs))] + [False] * len(token)
+    return [*outs, *token], moves, residuals, linear
+
+
+def _linearize_kept(spec: Function, args: list[Any], wrt: Indices, of: Indices) -> tuple:
+    site = Site()
+    *outs, token = torch_call(Keep(spec, wrt, site), *args)
+    kept = Kept(Jvp(spec, wrt, of), site)
+
+    def push(residuals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        return _spread(spec, of, torch_call(kept, *residuals, *tangents))
+
+    return outs, [*args, token], push
+
+
+def _push(
+    spec: Spec, wrt: Indices, primals: Sequence[Any], tangents: Sequence[Any]
+) -> Sequence[Any]:
+    return push_forward(spec, primals, wrt, tangents) if wrt else _spread(spec, (), ())
 
 
 def _transpose(cotangents: Sequence[Any], *args: Any, spec: Linear) -> list[Any]:
@@ -115,15 +187,18 @@ def _transpose(cotangents: Sequence[Any], *args: Any, spec: Linear) -> list[Any]
     return results
 
 
-def _batch(args: Sequence[Any], dims: Sequence[Any], *, spec: Spec) -> tuple[list[Any], list[int]]:
+def _batch(args: Sequence[Any], dims: Sequence[Any], *, spec: Spec) -> tuple[list[Any], list[Any]]:
+    plain, args = _without_token(spec, args)
+    _, dims = _without_token(spec, dims)
     batched = tuple(dim is not None for dim in dims)
     front = [
         jnp.moveaxis(arg, dim, 0) if is_batched else arg
         for arg, dim, is_batched in zip(args, dims, batched, strict=True)
     ]
     size = next(arg.shape[0] for arg, is_batched in zip(front, batched, strict=True) if is_batched)
-    outs = torch_call(Vmap(spec, batched, size), *front)
-    return outs, [0] * len(outs)
+    outs = torch_call(Vmap(plain, batched, size), *front)
+    token = _dummy_token(spec)
+    return [*outs, *token], [0] * len(outs) + [None] * len(token)
 
 
 torch_call_p.def_impl(_evaluate)
@@ -131,5 +206,7 @@ torch_call_p.def_abstract_eval(_abstract)
 ad.primitive_jvps[torch_call_p] = _jvp
 ad.primitive_transposes[torch_call_p] = _transpose
 batching.primitive_batchers[torch_call_p] = _batch
+# Not in JAX's public modules; where it is missing, JAX linearizes by the jvp rule.
+getattr(_ad, "primitive_linearizations", {})[torch_call_p] = _linearize
 for _platform in PLATFORMS:
     mlir.register_lowering(torch_call_p, _lower, platform=_platform)

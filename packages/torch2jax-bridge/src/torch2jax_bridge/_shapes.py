@@ -1,13 +1,14 @@
 """Shapes and dtypes of results: inferred with fake tensors, or given by the user."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._runtime import guarded
@@ -15,13 +16,36 @@ from torch2jax_bridge._specs import Aval
 from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_map
 
 Size = torch.Size
+T = TypeVar("T")
 
 
 class ShapeInferenceError(TypeError):
     """The results of a function could not be found out with tensors that have no values."""
 
 
-def infer(call: Callable[..., Any], ins: Sequence[Aval], name: str) -> Any:
+class _Random(TorchDispatchMode):
+    """Notices operations that draw random numbers."""
+
+    seen = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen = self.seen or _draws(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
+def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether a call of an operation draws random numbers. Some do only in one mode of theirs."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    schema = func._schema.arguments
+    given = dict(zip((a.name for a in schema), args, strict=False)) | kwargs
+    switches = [a for a in schema if a.name in ("dropout_p", "train", "training")]
+    return all(given.get(a.name, a.default_value) for a in switches)
+
+
+def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> tuple[T, bool]:
     """Run a function of flat tensors on fake ones, which have shapes but no values.
 
     Args:
@@ -30,16 +54,16 @@ def infer(call: Callable[..., Any], ins: Sequence[Aval], name: str) -> Any:
         name: how messages call the function.
 
     Returns:
-        What the function returns for fake tensors.
+        What the function returns for fake tensors, and whether it draws random numbers.
 
     Raises:
         ShapeInferenceError: the function failed on fake tensors.
     """
     device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with FakeTensorMode(allow_non_fake_inputs=True), _Random() as random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
-            return guarded(call)(*fakes)
+            return guarded(call)(*fakes), random.seen
     except Exception as error:
         given = ", ".join(f"{a.dtype.name}{list(a.shape)}" for a in ins)
         raise ShapeInferenceError(
@@ -55,7 +79,7 @@ def aval_of(array: Any) -> Aval:
     Raises:
         TypeError: PyTorch has no such dtype.
     """
-    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key)")
     dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
     dtype_j2t(dtype)

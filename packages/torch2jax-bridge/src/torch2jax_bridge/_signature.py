@@ -18,6 +18,7 @@ from torch2jax_bridge._tree import (
     keystr,
     tree_flatten,
     tree_flatten_with_path,
+    tree_structure,
     tree_unflatten,
 )
 
@@ -57,7 +58,8 @@ def is_array(leaf: Any) -> bool:
 
 def key_of(leaf: Any) -> Hashable:
     """What distinguishes a leaf in the cache of signatures. Equal static leaves of different
-    types are different, and so are 0.0 and -0.0."""
+    types are different, and so are 0.0 and -0.0.
+    """
     if is_array(leaf):
         return aval_of(leaf)
     if isinstance(leaf, torch.Tensor):
@@ -86,11 +88,10 @@ def build(
     ins = tuple(aval_of(leaf) for leaf in leaves if is_array(leaf))
     apply = _applier(fn, template, treedef)
     if output_shapes is None:
-        outs, out_tree, casts = _inferred(apply, ins, name)
+        (outs, out_tree), random = _inferred(apply, ins, name)
     else:
-        outs, out_tree = parse_output_shapes(output_shapes, ins)
-        casts = False
-    spec = Function(name, _flat_call(apply, out_tree, outs, casts, name), ins, tuple(outs))
+        (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
+    spec = Function(name, _flat_call(apply, out_tree, outs, name), ins, tuple(outs), random)
     return Signature(compiled(spec), traced, out_tree, spec)
 
 
@@ -109,45 +110,48 @@ def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) ->
 
 
 def _positional(count: int) -> PyTreeDef:
-    return tree_flatten(((0,) * count, {}))[1]
+    return tree_structure(((0,) * count, {}))
 
 
 def _inferred(
     apply: Callable[..., Any], ins: tuple[Aval, ...], name: str
-) -> tuple[list[Aval], PyTreeDef, bool]:
-    pairs, treedef = infer(lambda *tensors: tree_flatten_with_path(apply(*tensors)), ins, name)
+) -> tuple[tuple[list[Aval], PyTreeDef], bool]:
+    def flat(*tensors: torch.Tensor) -> Any:
+        return tree_flatten_with_path(apply(*tensors))
+
+    (pairs, treedef), random = infer(flat, ins, name)
     for path, leaf in pairs:
         if not isinstance(leaf, torch.Tensor):
             raise TypeError(
                 f"{name} returned {leaf!r} of type {type(leaf).__name__} at result{keystr(path)}; "
                 "expected only tensors, in any pytree: use torch.as_tensor"
             )
-    outs = [leaf for _, leaf in pairs]
-    casts = any(dtype_j2t(canonical(out.dtype)) != out.dtype for out in outs)
-    return [aval_of_tensor(out) for out in outs], treedef, casts
+    return ([aval_of_tensor(leaf) for _, leaf in pairs], treedef), random
 
 
 def _flat_call(
-    apply: Callable[..., Any], out_tree: PyTreeDef, outs: Sequence[Aval], casts: bool, name: str
+    apply: Callable[..., Any], out_tree: PyTreeDef, outs: Sequence[Aval], name: str
 ) -> Callable[..., Tensors]:
-    single = out_tree == tree_flatten(0)[1]
+    single = out_tree == tree_structure(0)
     dtypes = [dtype_j2t(out.dtype) for out in outs]
 
     def call(*tensors: torch.Tensor) -> Tensors:
         out = apply(*tensors)
         leaves = (out,) if single else _leaves(out, out_tree, name)
-        return tuple(_cast(x, d) for x, d in zip(leaves, dtypes, strict=True)) if casts else leaves
+        return tuple(_cast(x, dtype) for x, dtype in zip(leaves, dtypes, strict=True))
 
     return call
 
 
-def _leaves(out: Any, out_tree: PyTreeDef, name: str) -> tuple:
+def _leaves(out: Any, out_tree: PyTreeDef, name: str) -> list[Any]:
     leaves, treedef = tree_flatten(out)
     if treedef != out_tree:
         raise TypeError(f"{name} returned the tree {treedef}, but {out_tree} was inferred or given")
-    return tuple(leaves)
+    return leaves
 
 
-def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The tensor in 32 bits where JAX has no 64; any other difference is left to be reported."""
-    return tensor.to(dtype) if dtype_j2t(canonical(tensor.dtype)) == dtype else tensor
+def _cast(leaf: Any, dtype: torch.dtype) -> Any:
+    """The tensor in 32 bits where JAX has no 64; whatever else differs is left to be reported."""
+    if isinstance(leaf, torch.Tensor) and leaf.dtype is not dtype:
+        return leaf.to(dtype) if dtype_j2t(canonical(leaf.dtype)) == dtype else leaf
+    return leaf

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torch2jax_bridge._dtypes import is_differentiable
+from torch2jax_bridge._residuals import Site
 from torch2jax_bridge._runtime import Tensors
 
 Indices = tuple[int, ...]
@@ -24,6 +25,9 @@ class Aval(NamedTuple):
     dtype: np.dtype
 
 
+TOKEN = Aval((2,), np.dtype(np.int32))
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
     """A wrapped PyTorch function of flat tensors. Two are equal only if they are the same one.
@@ -33,6 +37,8 @@ class Function:
         call: the function itself.
         ins: one `Aval` per argument.
         outs: one `Aval` per result.
+        random: whether the function draws random numbers, so that running it again gives
+            something else.
         programs: the jitted calls of this function and of those derived from it.
     """
 
@@ -40,6 +46,7 @@ class Function:
     call: Callable[..., Tensors]
     ins: tuple[Aval, ...]
     outs: tuple[Aval, ...]
+    random: bool = False
     programs: dict["Spec", Any] = field(default_factory=dict)
     linear = 0
 
@@ -59,7 +66,7 @@ class Derived:
     cotangents of some of the results.
     """
 
-    inner: "Spec"
+    inner: Any
 
     @cached_property
     def root(self) -> Function:
@@ -166,13 +173,66 @@ class Vmap(Derived):
         return Vmap(_derived(self.inner).transpose(args, outs), batched, self.size)
 
 
-Linear = Jvp | Vjp | Vmap
-Spec = Function | Jvp | Vjp | Vmap
+@dataclass(frozen=True)
+class Keep(Derived):
+    """The function itself, which leaves what its `Vjp` needs at a site, and a token as last result.
+
+    The token names one run: the pull-back of another run does not find what this one left.
+    """
+
+    inner: Function
+    wrt: Indices
+    site: Site
+    linear = 0
+
+    @property
+    def ins(self) -> tuple[Aval, ...]:
+        return self.inner.ins
+
+    @cached_property
+    def outs(self) -> tuple[Aval, ...]:
+        return (*self.inner.outs, TOKEN)
+
+
+@dataclass(frozen=True)
+class Kept(Derived):
+    """(primals, token, linear arguments): as `inner`, with the help of what `Keep` has left."""
+
+    inner: Jvp | Vjp
+    site: Site
+
+    @property
+    def token(self) -> int:
+        """The position of the token among the arguments."""
+        return len(self.inner.inner.ins)
+
+    @cached_property
+    def ins(self) -> tuple[Aval, ...]:
+        ins = self.inner.ins
+        return (*ins[: self.token], TOKEN, *ins[self.token :])
+
+    @property
+    def outs(self) -> tuple[Aval, ...]:
+        return self.inner.outs
+
+    @property
+    def linear(self) -> int:
+        return self.inner.linear
+
+    def restrict(self, args: Indices) -> "Kept":
+        return Kept(self.inner.restrict(args), self.site)
+
+    def transpose(self, args: Indices, outs: Indices) -> "Kept":
+        return Kept(self.inner.transpose(args, outs), self.site)
+
+
+Linear = Jvp | Vjp | Vmap | Kept
+Spec = Function | Linear | Keep
 
 
 def _derived(spec: Spec) -> Linear:
-    if isinstance(spec, Function):
-        raise TypeError(f"{spec.name} is not linear in any of its arguments")
+    if isinstance(spec, Function | Keep):
+        raise TypeError(f"{spec} is not linear in any of its arguments")
     return spec
 
 

@@ -18,6 +18,8 @@ from torch2jax_bridge._tree import (
     tree_unflatten,
 )
 
+_config: Any = jax.config
+
 
 class TorchFunction:
     """A PyTorch function as JAX calls it. Made by `torch2jax`."""
@@ -44,7 +46,7 @@ class TorchFunction:
 
     def _signature(self, leaves: list[Any], treedef: PyTreeDef) -> Signature:
         try:
-            key = (treedef, jax.config.jax_enable_x64, *map(key_of, leaves))
+            key = (treedef, _config.jax_enable_x64, *map(key_of, leaves))
             found = self._signatures.get(key)
         except TypeError as error:
             raise _bad_argument(self._name, leaves, treedef) or error from None

@@ -1,7 +1,8 @@
 """The pytree functions that this package uses, from one place."""
 
+from typing import Any, TypeAlias
+
 from jax.tree_util import (
-    PyTreeDef,
     keystr,
     tree_flatten,
     tree_flatten_with_path,
@@ -10,6 +11,8 @@ from jax.tree_util import (
     tree_structure,
     tree_unflatten,
 )
+
+PyTreeDef: TypeAlias = Any  # compiled, without a type stub
 
 __all__ = [
     "PyTreeDef",
