@@ -1,9 +1,11 @@
 """torch2jax_bridge beside JAX's callbacks; eager PyTorch and jitted JAX are the limits.
 
-Every program computes `torch_add`, a function that knows nothing of where its result goes.
+Every program computes `torch_add`, a function that knows nothing of where its result goes. PyTorch
+has one thread here: its waiting threads would take the cores from XLA's.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,17 +23,27 @@ Pair = tuple[jax.Array, jax.Array]
 def cases(device: str) -> Iterator[Case]:
     """`a + b` of two vectors, small ones for the cost of a call and large ones for that of copies."""
     jax_device = jax.devices(device)[0]
-    for size, numel in (("1e3", 1_000), ("1e6", 1_000_000)):
-        a = jax.device_put(jnp.arange(numel, dtype=jnp.float32), jax_device)
-        pair = a, jnp.flip(a)
-        yield from additions(size, pair)
+    with one_torch_thread():
+        for size, numel in (("1e3", 1_000), ("1e6", 1_000_000)):
+            a = jax.device_put(jnp.arange(numel, dtype=jnp.float32), jax_device)
+            yield from additions(size, (a, jnp.flip(a)))
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def additions(size: str, pair: Pair) -> Iterator[Case]:
     yield addition(f"add-{size}", pair, ("eager torch", eager(pair)))
     yield addition(f"add-{size}-jax", pair, ("jitted JAX", partial(jax.jit(jnp.add), *pair)))
     if size == "1e3":
-        yield addition(f"add-{size}-both", pair, ("jitted JAX + eager torch", both(pair)))
+        yield addition(f"add-{size}-both", pair, ("XLA call + eager torch", both(pair)))
 
 
 def addition(case: str, pair: Pair, limit: tuple[str, Program]) -> Case:
@@ -73,13 +85,12 @@ def eager(pair: Pair) -> Program:
 
 
 def both(pair: Pair) -> Program:
-    """A jitted addition and an eager one after it: what a call across cannot well undercut."""
-    in_jax, in_torch = partial(jax.jit(jnp.add), *pair), eager(pair)
+    """An XLA program with next to nothing to do, and the addition in PyTorch after it."""
+    in_xla, in_torch = partial(jax.jit(jnp.add), *(x[:1] for x in pair)), eager(pair)
 
-    def program() -> jax.Array:
-        result = in_jax().block_until_ready()
-        in_torch()
-        return result
+    def program() -> torch.Tensor:
+        in_xla().block_until_ready()
+        return in_torch()
 
     return program
 
