@@ -39,8 +39,13 @@ def test_lazy_module(convert):
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_scripted_module():
     net = nn.Sequential(torch.jit.script(nn.Linear(3, 2)))
-    with pytest.raises(TypeError, match=r"scripted module '0'.*before scripting"):
+    with pytest.raises(TypeError, match=r"scripted submodule '0' .*made of"):
         pax.functional_module(net)
+
+
+def test_compiled_module():
+    with pytest.raises(TypeError, match=r"compiled module \(OptimizedModule\); convert"):
+        pax.functional_module(torch.compile(nn.Linear(3, 2), backend="eager"))
 
 
 @pytest.mark.parametrize(

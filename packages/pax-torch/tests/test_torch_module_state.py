@@ -216,3 +216,13 @@ def test_copies_share_no_memory():
             assert copied.data_ptr() != original.data_ptr()
             assert type(copied) is torch.Tensor
             assert not copied.requires_grad
+
+
+@pytest.mark.parametrize("preserve_original", [True, False])
+def test_module_that_compiles_its_calls_runs_without(x, preserve_original):
+    net = nn.Linear(3, 3)
+    net.compile(backend="eager")
+    forward = pax.functional_module(net, preserve_original)
+    doubled = pax.tree_map(lambda p: 2 * p, pax.get_params(net))
+    expected = nn.functional.linear(x, doubled["weight"], doubled["bias"])
+    assert_same(forward(doubled, x)[0], expected)

@@ -117,6 +117,15 @@ class TestStep:
         assert not any(x.requires_grad for x in pax.tree_leaves(result))
         assert all(x.requires_grad and x.grad is None for x in pax.tree_leaves(params))
 
+    def test_inference_mode(self):
+        expected = adam().step(PARAMS, GRADS, adam().init(PARAMS))
+        with torch.inference_mode():
+            result = adam().step(PARAMS, GRADS, adam().init(PARAMS))
+        assert_same(result, expected)
+        assert_same(
+            adam().step(result[0], GRADS, result[1]), adam().step(expected[0], GRADS, expected[1])
+        )
+
     def test_complex_parameters(self):
         z = torch.tensor([1.0 + 2.0j])
         reference = z.clone().requires_grad_()

@@ -37,14 +37,15 @@ def functional_module(
         module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
             its mode and its attributes.
         preserve_original: copy the attributes of the module that are no tensors. With False they
-            are shared with the calls: nothing is copied, and what a forward writes *into* them (a
-            list it appends to) is seen in the module.
+            are shared with the calls: nothing is copied, what a forward writes *into* them (a
+            list it appends to) is seen in the module, and an attribute of another kind than list,
+            tuple or dict that holds a submodule holds the original one.
 
     Returns:
         The function `forward`.
 
     Raises:
-        TypeError: `module` is no module, or is a scripted one; in a call: a parameter is no
+        TypeError: `module` is no module, or has scripted or compiled parts; in a call: a parameter is no
             tensor.
         ValueError: a lazy module has not run yet; in a call: a parameter or buffer is missing,
             unknown or of the wrong shape.
@@ -89,10 +90,13 @@ def functional_module(
 
 def _check_convertible(module: Module) -> None:
     for name, submodule in module.named_modules():
-        if isinstance(submodule, torch.jit.ScriptModule):
+        scripted = isinstance(submodule, torch.jit.ScriptModule)
+        if scripted or "_orig_mod" in submodule._modules:
+            what = "scripted" if scripted else "compiled"
+            where = f"submodule {name!r}" if name else "module"
             raise TypeError(
-                f"functional_module cannot convert the scripted module {name or 'given'!r} "
-                f"({type(submodule).__name__}); convert the module before scripting it."
+                f"functional_module cannot convert the {what} {where} "
+                f"({type(submodule).__name__}); convert the module that it was made of."
             )
 
 

@@ -192,7 +192,8 @@ class FunctionalOptimizer:
 
 
 def _copies(tree: Any) -> Any:
-    return tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, tree)
+    with torch.no_grad():
+        return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, tree)
 
 
 def _make_state(optimizer: torch.optim.Optimizer, variables: Sequence[Tensor]) -> None:

@@ -19,7 +19,8 @@ from pax_tree import tree_flatten, tree_unflatten
 
 # Given the new submodules and the tensors by name, returns one leaf of an attribute.
 _Link = Callable[[list[Module], Mapping[str, Tensor]], Any]
-_OWN = ("_parameters", "_buffers", "_modules")
+# Attributes that are made anew; a compiled call would be that of the module it was made for.
+_OWN = ("_parameters", "_buffers", "_modules", "_compiled_call_impl")
 
 
 @dataclass(frozen=True)
