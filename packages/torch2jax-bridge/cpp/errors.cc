@@ -7,14 +7,9 @@ namespace py = pybind11;
 namespace bridge {
 namespace {
 
-std::string Traceback(const py::object& exception) {
-  py::object lines = py::module_::import("traceback").attr("format_exception")(exception);
+std::string Format(const char* function, const py::object& exception) {
+  py::object lines = py::module_::import("traceback").attr(function)(exception);
   return py::str("").attr("join")(lines).cast<std::string>();
-}
-
-std::string Summary(const py::object& exception) {
-  return py::type::of(exception).attr("__name__").cast<std::string>() + ": " +
-         py::str(exception).cast<std::string>();
 }
 
 }  // namespace
@@ -23,8 +18,9 @@ std::string TakePythonError() {
   py::error_already_set error;
   const py::object exception = error.value();
   try {
-    return Summary(exception) + "\n\n" + Traceback(exception);
-  } catch (py::error_already_set& failure) {  // a __str__ that raises, say
+    return Format("format_exception_only", exception) + "\n" +
+           Format("format_exception", exception);
+  } catch (py::error_already_set& failure) {
     failure.discard_as_unraisable("torch2jax_bridge: formatting an exception");
     return "an exception whose text could not be made";
   }

@@ -107,10 +107,13 @@ dlpack::Tensor View(py::handle tensor) {
   return view;
 }
 
-// Whether the memory holds the negated or conjugated values (PyTorch's lazy bits).
-bool IsLazy(py::handle tensor, const dlpack::DataType& type) {
-  if (type.code == dlpack::kComplex && tensor.attr("is_conj")().cast<bool>()) return true;
-  return (type.code == dlpack::kComplex || type.code == dlpack::kFloat) &&
+// Whether the values do not stand in memory as they are: PyTorch has tensors of zeros without
+// memory (in forward mode), and bits that say "negated" and "conjugated".
+bool IsLazy(py::handle tensor, const dlpack::Tensor& view) {
+  if (view.data == nullptr) return true;
+  const uint8_t code = view.dtype.code;
+  if (code == dlpack::kComplex && tensor.attr("is_conj")().cast<bool>()) return true;
+  return (code == dlpack::kComplex || code == dlpack::kFloat || code == dlpack::kBfloat) &&
          tensor.attr("is_neg")().cast<bool>();
 }
 
@@ -163,7 +166,7 @@ void Write(py::handle result, const xla::ffi::AnyBuffer& out, dlpack::Device dev
   CheckType(view, RequireType(out), index);
   CheckShape(view, out.dimensions(), index);
   CheckDevice(view, device, index);
-  if (device.device_type == dlpack::kCpu && IsRowMajor(view) && !IsLazy(result, view.dtype)) {
+  if (device.device_type == dlpack::kCpu && IsRowMajor(view) && !IsLazy(result, view)) {
     CopyBytes(out.untyped_data(), static_cast<char*>(view.data) + view.byte_offset,
               out.size_bytes());
   } else {

@@ -1,7 +1,8 @@
 """Derived functions as PyTorch code."""
 
+import warnings
 from collections.abc import Callable
-from functools import singledispatch
+from functools import cache, singledispatch
 
 import torch
 
@@ -41,8 +42,18 @@ def _(spec: Function) -> Call:
     return spec.call
 
 
+@cache
+def _load_forward_mode() -> None:
+    """Let PyTorch load its forward-mode rules now, and keep its own deprecation to itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        zero = torch.zeros(())
+        torch.func.jvp(torch.neg, (zero,), (zero,))
+
+
 @_functional.register
 def _(spec: Jvp) -> Call:
+    _load_forward_mode()
     inner, count = _functional(spec.inner), len(spec.inner.ins)
 
     def call(*args: torch.Tensor) -> Tensors:

@@ -1,0 +1,186 @@
+"""Whatever goes wrong inside of a call is an error that says so; the process lives on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from torch2jax_bridge import ShapeInferenceError, Size, torch2jax
+
+X = jnp.arange(3.0)
+Failure = jax.errors.JaxRuntimeError
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def fails(x):
+    raise ValueError("the answer is not 42 µ")
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_bridge_exception_arrives_with_message_and_traceback(wrap):
+    with pytest.raises(Failure) as info:
+        jax.block_until_ready(wrap(torch2jax(fails, output_shapes=X))(X))
+    text = str(info.value)
+    assert "ValueError: the answer is not 42 µ" in text
+    assert "test_bridge_errors.py" in text
+    assert "in fails" in text
+    np.testing.assert_array_equal(torch2jax(lambda x: x + 1)(X), X + 1)
+
+
+def test_bridge_exception_in_a_derivative():
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            raise ArithmeticError("no gradient today")
+
+    with pytest.raises(Failure, match="ArithmeticError: no gradient today"):
+        jax.block_until_ready(jax.grad(torch2jax(lambda x: Broken.apply(x).sum()))(X))
+
+
+@pytest.mark.parametrize(
+    "error", [Unprintable(), KeyboardInterrupt(), SystemExit(3)], ids=lambda e: type(e).__name__
+)
+def test_bridge_strange_exceptions(error):
+    def function(x):
+        raise error
+
+    with pytest.raises(Failure, match="a PyTorch function called from JAX failed"):
+        jax.block_until_ready(torch2jax(function, output_shapes=X)(X))
+
+
+WRONG = {
+    "shape": (lambda x: x[:1], r"result 0 has the shape \(1,\), but the shape \(3,\)"),
+    "rank": (lambda x: x[None], r"result 0 has the shape \(1, 3\), but the shape \(3,\)"),
+    "dtype": (lambda x: x.to(torch.int32), "result 0 has the dtype int32, but float32"),
+    "type": (lambda x: 3.0, "result 0 is of type float, expected a torch.Tensor"),
+    "tuple": (lambda x: (x, x), "result 0 is of type tuple, expected a torch.Tensor"),
+    "device": (lambda x: x.to("meta"), "result 0|meta"),
+    "sparse": (lambda x: x.to_sparse(), "a PyTorch function called from JAX failed"),
+}
+
+
+@pytest.mark.parametrize(("function", "message"), WRONG.values(), ids=WRONG)
+def test_bridge_wrong_result(function, message):
+    with pytest.raises(Failure, match=message):
+        jax.block_until_ready(torch2jax(function, output_shapes=X)(X))
+
+
+def test_bridge_wrong_number_of_results():
+    with pytest.raises(Failure, match="returned the tree .* was inferred or given"):
+        jax.block_until_ready(torch2jax(lambda x: (x, x), output_shapes=(X,))(X))
+
+
+def test_bridge_changing_an_argument_in_place():
+    def function(x, y):
+        y.view(-1)[0] = 5
+        return x + y
+
+    with pytest.raises(Failure, match="changed its array argument number 1 in place"):
+        jax.block_until_ready(torch2jax(function)(X + 1, X + 1))
+
+
+def test_bridge_shape_inference_names_function_and_arguments():
+    def branches(x):
+        return x if x.sum() > 0 else -x
+
+    with pytest.raises(ShapeInferenceError, match=r"branches for arguments float32\[3\].*output_s"):
+        torch2jax(branches)(X)
+
+
+def test_bridge_result_that_is_no_tensor_names_its_place():
+    with pytest.raises(TypeError, match=r"3 of type int at result\['b'\]\[0\]; expected only tens"):
+        torch2jax(lambda x: {"a": x, "b": [3]})(X)
+
+
+def test_bridge_tensor_as_argument():
+    with pytest.raises(TypeError, match=r"\(args, kwargs\)\[0\]\[0\]: got a torch.Tensor.*t2j"):
+        torch2jax(torch.sin)(torch.ones(2))
+
+
+def test_bridge_unhashable_argument():
+    with pytest.raises(TypeError, match=r"\(args, kwargs\)\[1\]\['names'\]: unhashable"):
+        torch2jax(lambda x, names: x)(X, names={"a set"})
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (jnp.ones(2, jnp.int4), "no dtype like int4"),
+        (jax.random.key(0), "no typed random keys"),
+    ],
+    ids=["int4", "key"],
+)
+def test_bridge_unknown_dtype(array, message):
+    with pytest.raises(TypeError, match=message):
+        torch2jax(lambda x: x)(array)
+
+
+def test_bridge_not_callable():
+    with pytest.raises(TypeError, match=r"takes a function or a torch.nn.Module, got 3"):
+        torch2jax(3)
+
+
+def test_bridge_wrong_output_shapes():
+    with pytest.raises(TypeError, match="a leaf of output_shapes is 3"):
+        torch2jax(torch.sin, output_shapes=[3])(X)
+    with pytest.raises(TypeError, match="output_shapes is for functions"):
+        torch2jax(torch.nn.Linear(2, 2), output_shapes=Size([2]))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [lambda: jnp.ones(3) + 1, lambda: jax.jit(jnp.sin)(X), lambda: torch2jax(torch.sin)(X)],
+    ids=["eager", "jit", "bridge"],
+)
+def test_bridge_calling_jax_from_inside_raises(inside):
+    inside()  # compiled before, so that only the execution is left
+
+    def function(x):
+        inside()
+        return x
+
+    with pytest.raises(Failure, match="JAX tried to execute"):
+        jax.block_until_ready(torch2jax(function, output_shapes=X)(X))
+
+
+def test_bridge_random_function_refuses_forward_mode():
+    wrapped = torch2jax(torch.nn.functional.dropout)
+    assert wrapped(X).shape == (3,)
+    with pytest.raises(TypeError, match="dropout draws random numbers"):
+        jax.jvp(wrapped, (X,), (X,))
+
+
+def test_bridge_random_function_refuses_a_gradient_of_other_numbers():
+    wrapped = torch2jax(torch.nn.functional.dropout)
+
+    def loop(x):
+        return jax.lax.scan(lambda c, _: (wrapped(c) + c, None), x, None, length=3)[0].sum()
+
+    with pytest.raises(Failure, match="draws random numbers"):
+        jax.block_until_ready(jax.grad(loop)(jnp.ones(64)))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_bridge_dropout_counts_as_random_only_in_training(training):
+    def attention(x):
+        y = torch.nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.0)
+        return torch.nn.functional.dropout(y, 0.5, training)
+
+    def differentiate():
+        loss = jax.grad(lambda x: torch2jax(attention)(x).sum())
+        return jax.vmap(loss)(jnp.ones((2, 1, 2, 3, 4)))
+
+    if training:
+        with pytest.raises(TypeError, match="random"):
+            differentiate()
+    else:
+        differentiate()

@@ -1,0 +1,201 @@
+"""No copies of arguments, no growth of memory, nothing kept too long or too short."""
+
+import gc
+import resource
+import subprocess
+import sys
+import textwrap
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from torch2jax_bridge import torch2jax
+
+
+def collect():
+    jax.clear_caches()
+    for _ in range(3):
+        gc.collect()
+
+
+def test_bridge_arguments_are_not_copied():
+    seen = []
+
+    def function(x, y):
+        seen.append((x.data_ptr(), y.data_ptr()))
+        return x + y
+
+    x, y = jnp.arange(1000.0), jnp.ones(1000)
+    wrapped = torch2jax(function, output_shapes=x)
+    for call in (wrapped, jax.jit(wrapped)):
+        jax.block_until_ready(call(x, y))
+        assert seen[-1] == (x.unsafe_buffer_pointer(), y.unsafe_buffer_pointer())
+
+
+def test_bridge_results_do_not_share_memory_with_torch():
+    buffer = torch.zeros(4)
+    wrapped = torch2jax(lambda x: buffer, output_shapes=jnp.zeros(4))
+    out = jax.block_until_ready(wrapped(jnp.zeros(1)))
+    buffer.fill_(1)
+    np.testing.assert_array_equal(out, np.zeros(4))
+
+
+def test_bridge_grad_mode_is_off_inside_and_restored():
+    modes = []
+
+    def function(x):
+        modes.append(torch.is_grad_enabled())
+        torch.set_grad_enabled(True)
+        return x * 1
+
+    wrapped = torch2jax(function)
+    for mode in (True, False):
+        with torch.set_grad_enabled(mode):
+            jax.block_until_ready(wrapped(jnp.ones(2)))
+            assert torch.is_grad_enabled() is mode
+    assert set(modes) == {False}
+
+
+class Owner:
+    def __call__(self, x):
+        return x * 2
+
+
+def test_bridge_program_keeps_its_function_alive():
+    owner = Owner()
+    alive = weakref.ref(owner)
+    program = jax.jit(torch2jax(owner)).lower(jnp.ones(3)).compile()
+    del owner
+    collect()
+    np.testing.assert_array_equal(program(jnp.ones(3)), [2.0, 2.0, 2.0])
+    assert alive() is not None
+    del program
+    collect()
+    assert alive() is None
+
+
+USES = {
+    "call": lambda f, x: f(x),
+    "jit": lambda f, x: jax.jit(f)(x),
+    "grad": lambda f, x: jax.grad(lambda x: f(x).sum())(x),
+    "jit_grad": lambda f, x: jax.jit(jax.grad(lambda x: f(x).sum()))(x),
+    "vmap": lambda f, x: jax.vmap(f)(x),
+    "hessian": lambda f, x: jax.hessian(lambda x: f(x).sum())(x),
+    "scan": lambda f, x: jax.lax.scan(lambda c, _: (f(c), None), x, None, length=3)[0],
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_bridge_function_is_freed_after_use(use):
+    owner = Owner()
+    alive = weakref.ref(owner)
+    wrapped = torch2jax(owner)
+    jax.block_until_ready(use(wrapped, jnp.ones(3)))
+    del owner, wrapped
+    collect()
+    assert alive() is None
+
+
+def test_bridge_called_wrapper_is_freed_without_clearing_caches():
+    alive = []
+    for _ in range(20):
+        owner = Owner()
+        alive.append(weakref.ref(owner))
+        jax.block_until_ready(torch2jax(owner)(jnp.ones(3)))
+    del owner
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) == 0
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
+def test_bridge_memory_does_not_grow_with_calls(fails):
+    def function(x):
+        if fails:
+            raise ValueError("no")
+        return x + 1
+
+    x = jnp.ones(5000)
+    call = jax.jit(torch2jax(function, output_shapes=x))
+
+    def run(times):
+        for _ in range(times):
+            try:
+                jax.block_until_ready(call(x))
+            except jax.errors.JaxRuntimeError:
+                assert fails
+
+    run(300)
+    before = resident()
+    run(3000)
+    assert resident() - before < 5_000_000  # a leak of the result alone would be 60 MB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_bridge_memory_does_not_grow_with_training_steps():
+    x = jnp.ones((200, 200))
+    step = jax.jit(jax.grad(lambda x: wrapped(x).sum()))
+    wrapped = torch2jax(lambda x: torch.tanh(x @ x) @ x)
+
+    def run(times):
+        for _ in range(times):
+            jax.block_until_ready(step(x))
+
+    run(50)
+    before = resident()
+    run(400)
+    assert resident() - before < 10_000_000  # one saved tensor a step would be 64 MB
+
+
+def python(code):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_bridge_interpreter_exits_with_calls_in_flight():
+    done = python(
+        """
+        import threading, time
+        import jax, jax.numpy as jnp, torch
+        from torch2jax_bridge import torch2jax
+
+        def slow(x):
+            time.sleep(0.05)
+            return x + 1
+
+        f = jax.jit(lambda x, y: torch2jax(slow, output_shapes=x)(x @ y))
+        x = jnp.ones((700, 700))
+        outs = [f(x, x) for _ in range(4)]
+
+        def loop():
+            while True:
+                f(x, x).block_until_ready()
+
+        threading.Thread(target=loop, daemon=True).start()
+        time.sleep(0.1)
+        print("end", flush=True)
+        """
+    )
+    assert done.stdout == "end\n"
+    assert done.returncode == 0, done.stderr
+
+
+def test_bridge_import_does_not_start_a_backend():
+    done = python(
+        """
+        import torch2jax_bridge
+        from jax._src import xla_bridge
+        print(xla_bridge.backends_are_initialized())
+        """
+    )
+    assert done.stdout == "False\n", done.stderr

@@ -1,0 +1,124 @@
+"""What a forward pass leaves to the backward pass: used once, and only by its own."""
+
+import gc
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from torch2jax_bridge import torch2jax
+from torch2jax_bridge._residuals import Site
+
+X = jnp.array([0.5, -1.0, 2.0])
+
+
+@pytest.fixture
+def counted():
+    runs = []
+
+    def function(x, y):
+        if not isinstance(x, torch._subclasses.FakeTensor):
+            runs.append(1)
+        return torch.sin(x) * y
+
+    return torch2jax(function), runs
+
+
+def test_bridge_gradient_runs_the_function_once(counted):
+    wrapped, runs = counted
+    for gradient in (jax.grad, lambda f: jax.jit(jax.grad(f))):
+        runs.clear()
+        jax.block_until_ready(gradient(lambda x: wrapped(x, X).sum())(X))
+        assert len(runs) == 1
+
+
+def test_bridge_pull_back_called_twice(counted):
+    wrapped, runs = counted
+    _, pull = jax.vjp(wrapped, X, X)
+    first, second = pull(X), pull(2 * X)
+    np.testing.assert_allclose(first[0], jnp.cos(X) * X * X, rtol=1e-6)
+    np.testing.assert_allclose(second[0], 2 * first[0], rtol=1e-6)
+    assert len(runs) == 2
+
+
+def test_bridge_interleaved_passes_do_not_mix(counted):
+    wrapped, _ = counted
+    pulls = [jax.vjp(wrapped, X * i, X)[1] for i in range(4)]
+    for i in (2, 3, 0, 1):
+        np.testing.assert_allclose(pulls[i](X)[0], jnp.cos(X * i) * X * X, rtol=1e-6)
+
+
+def test_bridge_scan_pulls_back_every_step(counted):
+    wrapped, _ = counted
+
+    def loop(f):
+        return lambda x: jax.lax.scan(lambda c, s: (f(c, s), None), x, jnp.stack([X] * 5))[0].sum()
+
+    got = jax.jit(jax.grad(loop(wrapped)))(X)
+    want = jax.grad(loop(lambda x, y: jnp.sin(x) * y))(X)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_bridge_gradient_of_gradient(counted):
+    wrapped, _ = counted
+    got = jax.grad(lambda x: jax.grad(lambda x: wrapped(x, X).sum())(x).sum())(X)
+    np.testing.assert_allclose(got, -jnp.sin(X) * X, rtol=1e-6)
+
+
+def test_bridge_vmapped_linear_map(counted):
+    wrapped, _ = counted
+    _, pull = jax.vjp(lambda x: wrapped(x, X), X)
+    np.testing.assert_allclose(jax.vmap(pull)(jnp.eye(3))[0], jnp.diag(jnp.cos(X) * X), rtol=1e-6)
+
+
+def test_bridge_transpose_of_pull_back(counted):
+    wrapped, _ = counted
+    _, pull = jax.vjp(lambda x: wrapped(x, X), X)
+    pushed = jax.linear_transpose(lambda ct: pull(ct)[0], X)(X)[0]
+    np.testing.assert_allclose(pushed, jnp.cos(X) * X * X, rtol=1e-6)
+
+
+def left(site, tensor):
+    return site.leave([tensor], (tensor * 2,))
+
+
+def test_bridge_site_gives_once_and_only_to_its_run():
+    site, tensor = Site(), torch.ones(2)
+    token = left(site, tensor)
+    found = site.take(token, [tensor])
+    assert found is not None
+    assert torch.equal(found.outs[0], tensor * 2)
+    assert site.take(token, [tensor]) is None
+    old = left(site, tensor)
+    left(site, tensor)
+    assert site.take(old, [tensor]) is None
+
+
+def test_bridge_site_refuses_arguments_at_other_addresses():
+    site, tensor = Site(), torch.ones(2)
+    assert site.take(left(site, tensor), [tensor.clone()]) is None
+
+
+def test_bridge_graph_is_freed_by_the_backward_pass():
+    kept = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            middle = x * 2
+            kept.append(weakref.ref(ctx))
+            ctx.save_for_backward(middle)
+            return middle.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    wrapped = torch2jax(Watched.apply, output_shapes=X)
+    jax.block_until_ready(jax.jit(jax.grad(lambda x: wrapped(x).sum()))(X))
+    gc.collect()
+    assert len(kept) == 1
+    assert kept[0]() is None

@@ -1,0 +1,177 @@
+"""Every transformation of a wrapped function against the same function written in JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from torch2jax_bridge import torch2jax
+
+
+def product(xp, x, y):
+    return (x * xp.sin(y)).sum()
+
+
+def vector(xp, x, y):
+    return xp.tanh(x) * y + x * x * xp.exp(-y)
+
+
+def matrix(xp, x, y):
+    return xp.sin(x[:, None] * y[None, :]) @ xp.cos(x)
+
+
+def several(xp, x, y):
+    return {"sum": (x + y * y * x), "norm": (x * x).sum() * y[0]}
+
+
+FUNCTIONS = [product, vector, matrix, several]
+
+
+def jacobian_vector(f, x, y):
+    return jax.jvp(f, (x, y), (y, x))
+
+
+def vector_jacobian(f, x, y):
+    out, pull = jax.vjp(f, x, y)
+    return pull(jax.tree.map(jnp.cos, out))
+
+
+def scalar(f):
+    return lambda *args: sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(f(*args)))
+
+
+def scan(f, x, y):
+    def step(carry, z):
+        return carry * 0.5 + scalar(f)(carry, z) * z, f(carry, z)
+
+    return jax.lax.scan(step, x, jnp.stack([y, 2 * y, 3 * y]))
+
+
+def linearized(f, x, y):
+    out, push = jax.linearize(f, x, y)
+    return out, push(y, x), push(x, x)
+
+
+BATCH = jnp.linspace(0.5, 1.5, 4)[:, None]
+
+TRANSFORMS = {
+    "call": lambda f, x, y: f(x, y),
+    "jit": lambda f, x, y: jax.jit(f)(x, y),
+    "jvp": jacobian_vector,
+    "vjp": vector_jacobian,
+    "linearize": linearized,
+    "grad": lambda f, x, y: jax.grad(scalar(f), (0, 1))(x, y),
+    "jit_grad": lambda f, x, y: jax.jit(jax.grad(scalar(f), (0, 1)))(x, y),
+    "grad_of_one": lambda f, x, y: jax.grad(scalar(f), 1)(x, y),
+    "jacfwd": lambda f, x, y: jax.jacfwd(f, (0, 1))(x, y),
+    "jacrev": lambda f, x, y: jax.jacrev(f, (0, 1))(x, y),
+    "hessian": lambda f, x, y: jax.hessian(f, (0, 1))(x, y),
+    "jit_hessian": lambda f, x, y: jax.jit(jax.hessian(f))(x, y),
+    "forward_forward": lambda f, x, y: jax.jacfwd(jax.jacfwd(f))(x, y),
+    "reverse_reverse": lambda f, x, y: jax.jacrev(jax.jacrev(f))(x, y),
+    "reverse_forward": lambda f, x, y: jax.jacrev(jax.jacfwd(f))(x, y),
+    "third": lambda f, x, y: jax.jacfwd(jax.jacrev(jax.jacrev(f)))(x, y),
+    "vmap": lambda f, x, y: jax.vmap(f)(BATCH * x, BATCH * y),
+    "vmap_one": lambda f, x, y: jax.vmap(f, (None, 0))(x, BATCH * y),
+    "vmap_last": lambda f, x, y: jax.vmap(f, (1, 0))((BATCH * x).T, BATCH * y),
+    "vmap_nested": lambda f, x, y: jax.vmap(jax.vmap(f, (0, None)), (None, 0))(
+        BATCH * x, BATCH * y
+    ),
+    "vmap_of_grad": lambda f, x, y: jax.vmap(jax.grad(scalar(f)), (0, None))(BATCH * x, y),
+    "vmap_of_hessian": lambda f, x, y: jax.vmap(jax.hessian(f), (0, None))(BATCH * x, y),
+    "grad_of_vmap": lambda f, x, y: jax.grad(scalar(jax.vmap(f, (0, None))), (0, 1))(BATCH * x, y),
+    "hessian_of_vmap": lambda f, x, y: jax.hessian(scalar(jax.vmap(f, (0, None))), 1)(BATCH * x, y),
+    "scan": scan,
+    "grad_of_scan": lambda f, x, y: jax.grad(lambda *a: scan(f, *a)[0].sum(), (0, 1))(x, y),
+    "jvp_of_scan": lambda f, x, y: jax.jvp(lambda *a: scan(f, *a)[0], (x, y), (y, x)),
+    "checkpoint": lambda f, x, y: jax.jit(jax.grad(scalar(jax.checkpoint(f)), (0, 1)))(x, y),
+    "cond": lambda f, x, y: jax.jit(
+        lambda x, y: jax.lax.cond(x[0] > 0, f, lambda x, y: f(y, x), x, y)
+    )(x, y),
+    "while": lambda f, x, y: jax.lax.fori_loop(0, 3, lambda _, c: c + scalar(f)(c, y), x),
+    "map": lambda f, x, y: jax.lax.map(lambda z: f(z, y), BATCH * x),
+    "eval_shape": lambda f, x, y: jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(f, x, y)
+    ),
+}
+
+
+def compare(got, want, rtol):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_bridge_transform_equals_jax(name, function, dtype):
+    with jax.enable_x64(dtype is jnp.float64):
+        x, y = jnp.array([0.3, -0.7, 1.1], dtype), jnp.array([0.9, 0.2, -0.4], dtype)
+        wrapped = torch2jax(lambda x, y: function(torch, x, y))
+        got = TRANSFORMS[name](wrapped, x, y)
+        want = TRANSFORMS[name](lambda x, y: function(jnp, x, y), x, y)
+        compare(got, want, 2e-5 if dtype is jnp.float32 else 1e-11)
+
+
+def test_bridge_complex_derivatives_follow_jax():
+    def function(xp, z, w):
+        return z * z * xp.conj(w) + xp.exp(w)
+
+    z, w = jnp.array([1 + 2j, -0.5j]), jnp.array([0.3 - 1j, 2.0 + 0j])
+    wrapped = torch2jax(lambda z, w: function(torch, z, w))
+    for transform in (jacobian_vector, vector_jacobian):
+        compare(transform(wrapped, z, w), transform(lambda z, w: function(jnp, z, w), z, w), 1e-5)
+
+
+def test_bridge_real_to_complex_gradient():
+    def loss(f):
+        return lambda x: jnp.sum(jnp.abs(f(x)) ** 2)
+
+    x = jnp.array([0.5, 1.5, -0.25])
+    got = jax.grad(loss(torch2jax(torch.fft.fft)))(x)
+    np.testing.assert_allclose(got, jax.grad(loss(jnp.fft.fft))(x), rtol=1e-5)
+
+
+def test_bridge_integer_arguments_have_float0_tangents():
+    wrapped = torch2jax(lambda x, index: (x[index] ** 2, index + 1))
+    x, index = jnp.array([1.0, 2.0, 3.0]), jnp.array([2, 0])
+    _, pull = jax.vjp(wrapped, x, index)
+    zero = np.zeros(2, jax.dtypes.float0)
+    gradient, of_index = pull((jnp.ones(2), zero))
+    np.testing.assert_allclose(gradient, [2.0, 0.0, 6.0])
+    assert of_index.dtype == jax.dtypes.float0
+    _, (moved, of_integer) = jax.jvp(wrapped, (x, index), (jnp.ones(3), zero))
+    np.testing.assert_allclose(moved, [6.0, 2.0])
+    assert of_integer.dtype == jax.dtypes.float0
+
+
+def test_bridge_gradient_of_argument_without_influence_is_zero():
+    wrapped = torch2jax(lambda x, y: (x * 2).sum() + y.detach().sum())
+    got = jax.grad(wrapped, (0, 1))(jnp.ones(2), jnp.ones(3))
+    np.testing.assert_array_equal(got[0], [2.0, 2.0])
+    np.testing.assert_array_equal(got[1], np.zeros(3))
+
+
+def test_bridge_autograd_function_that_has_only_a_backward():
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 3 * ctx.saved_tensors[0] ** 2 * grad
+
+    wrapped = torch2jax(lambda x: Cube.apply(x).sum())
+    np.testing.assert_allclose(jax.jit(jax.grad(wrapped))(jnp.array([1.0, 2.0])), [3.0, 12.0])
+
+
+def test_bridge_disable_jit():
+    wrapped = torch2jax(lambda x: x * 2)
+    with jax.disable_jit():
+        np.testing.assert_array_equal(wrapped(jnp.ones(2)), [2.0, 2.0])
+        np.testing.assert_array_equal(jax.grad(lambda x: wrapped(x).sum())(jnp.ones(2)), [2.0, 2.0])
