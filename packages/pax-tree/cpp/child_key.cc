@@ -1,0 +1,57 @@
+// The path key under which a child stands in its node.
+#include "pax_tree/key_order.h"
+#include "pax_tree/keys.h"
+#include "pax_tree/parts.h"
+#include "pax_tree/record.h"
+
+namespace pax_tree {
+namespace {
+
+PyObject* ItemOf(PyObject* keys, Py_ssize_t child) {
+  return keys == nullptr ? nullptr : Py_NewRef(PyTuple_GET_ITEM(keys, child));
+}
+
+PyObject* FieldKey(PyObject* type, Py_ssize_t child) {
+  Ref fields(PyObject_GetAttrString(type, "_fields"));
+  Ref name(fields ? PySequence_GetItem(fields.get(), child) : nullptr);
+  return name ? MakeKey(get_attr_key_type, name.get()) : nullptr;
+}
+
+// The keys of short sequences are made once.
+PyObject* SequenceKeyAt(Py_ssize_t child) {
+  constexpr Py_ssize_t kKept = 256;
+  static PyObject* kept[kKept];
+  if (child >= kKept) return MakeIndexKey(sequence_key_type, child);
+  if (kept[child] == nullptr) kept[child] = MakeIndexKey(sequence_key_type, child);
+  return Py_XNewRef(kept[child]);
+}
+
+}  // namespace
+
+PyObject* ChildKey(Kind kind, PyObject* data, PyObject* keys, Py_ssize_t child) {
+  switch (kind) {
+    case Kind::kDict:
+    case Kind::kOrderedDict:
+    case Kind::kDefaultDict:
+      return ItemOf(PathKeysOf(AsOrder(OrderObject(kind, data))), child);
+    case Kind::kNamedTuple:
+      return FieldKey(data, child);
+    case Kind::kRecord:
+      return ItemOf(SpecKeys(AsSpec(data)), child);
+    case Kind::kCustom:
+      if (keys != nullptr) return ItemOf(keys, child);
+      return MakeIndexKey(flattened_index_key_type, child);
+    default:
+      return SequenceKeyAt(child);
+  }
+}
+
+PyObject* ChildKeyOf(PyObject* object, Kind kind, Registration* registration, PyObject* data,
+                     Py_ssize_t child) {
+  Parts parts;
+  if (kind == Kind::kCustom && !OpenCustom(registration, object, true, &parts)) return nullptr;
+  if (kind == Kind::kCustom && child >= parts.arity) return nullptr;
+  return ChildKey(kind, data, parts.keys.get(), child);
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,149 @@
+// Taking nodes apart.
+#include "pax_tree/key_order.h"
+#include "pax_tree/parts.h"
+#include "pax_tree/record.h"
+
+namespace pax_tree {
+
+PyObject* OrderObject(Kind kind, PyObject* data) {
+  return kind == Kind::kDefaultDict ? PyTuple_GET_ITEM(data, 1) : data;
+}
+
+namespace {
+
+bool OpenDict(PyObject* dict, Parts* parts) {
+  parts->data = Ref(OrderOfDict(dict));
+  parts->source = Ref::Borrow(dict);
+  parts->arity = parts->data ? PyTuple_GET_SIZE(AsOrder(parts->data.get())->sorted) : 0;
+  return static_cast<bool>(parts->data);
+}
+
+bool OpenDefaultDict(PyObject* dict, Parts* parts) {
+  if (!OpenDict(dict, parts)) return false;
+  Ref factory(PyObject_GetAttrString(dict, "default_factory"));
+  parts->data = Ref(factory ? PyTuple_Pack(2, factory.get(), parts->data.get()) : nullptr);
+  return static_cast<bool>(parts->data);
+}
+
+bool OpenOrderedDict(PyObject* dict, Parts* parts) {
+  Ref keys(PySequence_Tuple(dict));
+  if (!keys) return false;
+  parts->data = Ref(OrderAsGiven(keys.get()));
+  parts->source = Ref::Borrow(dict);
+  parts->arity = PyTuple_GET_SIZE(keys.get());
+  return static_cast<bool>(parts->data);
+}
+
+bool OpenDeque(PyObject* deque, Parts* parts) {
+  parts->data = Ref(PyObject_GetAttrString(deque, "maxlen"));
+  parts->source = Ref(parts->data ? PySequence_Tuple(deque) : nullptr);
+  if (!parts->source) return false;
+  parts->arity = PyTuple_GET_SIZE(parts->source.get());
+  return true;
+}
+
+bool OpenRecord(PyObject* object, Parts* parts) {
+  auto* record = reinterpret_cast<Record*>(object);
+  if (record->children == nullptr) {
+    PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
+    return false;
+  }
+  parts->data = Ref::Borrow(AsObject(record->spec));
+  parts->source = Ref::Borrow(record->children);
+  parts->arity = PyTuple_GET_SIZE(record->children);
+  return true;
+}
+
+bool OpenTuple(PyObject* tuple, Parts* parts) {
+  parts->source = Ref::Borrow(tuple);
+  parts->arity = PyTuple_GET_SIZE(tuple);
+  if (parts->kind == Kind::kNamedTuple) {
+    parts->data = Ref::Borrow(reinterpret_cast<PyObject*>(Py_TYPE(tuple)));
+  }
+  return true;
+}
+
+bool OpenList(PyObject* list, Parts* parts) {
+  parts->source = Ref::Borrow(list);
+  parts->arity = PyList_GET_SIZE(list);
+  return true;
+}
+
+bool Changed(PyObject* source) {
+  PyErr_Format(PyExc_RuntimeError, "A %s changed while it was being flattened.",
+               Py_TYPE(source)->tp_name);
+  return false;
+}
+
+bool FillTuple(PyObject* tuple, PyObject** out, Py_ssize_t stride) {
+  Py_ssize_t n = PyTuple_GET_SIZE(tuple);
+  for (Py_ssize_t i = 0; i < n; ++i) out[i * stride] = Py_NewRef(PyTuple_GET_ITEM(tuple, i));
+  return true;
+}
+
+bool FillList(PyObject* list, Py_ssize_t arity, PyObject** out, Py_ssize_t stride) {
+  if (PyList_GET_SIZE(list) != arity) return Changed(list);
+  for (Py_ssize_t i = 0; i < arity; ++i) out[i * stride] = Py_NewRef(PyList_GET_ITEM(list, i));
+  return true;
+}
+
+bool FillDict(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_t stride) {
+  PyObject *key, *value;
+  Py_ssize_t position = 0, i = 0, n = PyTuple_GET_SIZE(order->inserted);
+  while (PyDict_Next(dict, &position, &key, &value)) {
+    if (i == n || PyTuple_GET_ITEM(order->inserted, i) != key) return Changed(dict);
+    out[PositionOf(order, i++) * stride] = Py_NewRef(value);
+  }
+  return i == n || Changed(dict);
+}
+
+bool FillByLookup(PyObject* dict, PyObject* keys, PyObject** out, Py_ssize_t stride) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); ++i) {
+    PyObject* value = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(keys, i));
+    if (value == nullptr) return PyErr_Occurred() ? false : Changed(dict);
+    out[i * stride] = Py_NewRef(value);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Open(Walk* walk, PyObject* object, Verdict verdict, Parts* parts) {
+  parts->kind = verdict.kind;
+  parts->registration = verdict.registration;
+  switch (verdict.kind) {
+    case Kind::kTuple:
+    case Kind::kNamedTuple:
+      return OpenTuple(object, parts);
+    case Kind::kList:
+      return OpenList(object, parts);
+    case Kind::kDict:
+      return OpenDict(object, parts);
+    case Kind::kOrderedDict:
+      return OpenOrderedDict(object, parts);
+    case Kind::kDefaultDict:
+      return OpenDefaultDict(object, parts);
+    case Kind::kDeque:
+      return OpenDeque(object, parts);
+    case Kind::kRecord:
+      return OpenRecord(object, parts);
+    case Kind::kCustom:
+      return OpenCustom(verdict.registration, object, walk->with_path, parts);
+    case Kind::kNone:
+    case Kind::kLeaf:
+      break;
+  }
+  return true;
+}
+
+bool Fill(const Parts& parts, PyObject** out, Py_ssize_t stride) {
+  PyObject* source = parts.source.get();
+  if (source == nullptr) return true;
+  if (PyTuple_Check(source)) return FillTuple(source, out, stride);
+  if (PyList_CheckExact(source)) return FillList(source, parts.arity, out, stride);
+  KeyOrder* order = AsOrder(OrderObject(parts.kind, parts.data.get()));
+  if (parts.kind == Kind::kOrderedDict) return FillByLookup(source, order->sorted, out, stride);
+  return FillDict(source, order, out, stride);
+}
+
+}  // namespace pax_tree

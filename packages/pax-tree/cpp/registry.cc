@@ -1,0 +1,191 @@
+// The table of registered types.
+#include "pax_tree/registry.h"
+
+#include "pax_tree/record.h"
+#include "pax_tree/ref.h"
+
+namespace pax_tree {
+
+PyTypeObject* ordered_dict_type = nullptr;
+PyTypeObject* default_dict_type = nullptr;
+PyTypeObject* deque_type = nullptr;
+
+namespace {
+
+// Open addressing from a type's address to its registration; types are never taken out.
+class TypeTable {
+ public:
+  Registration* Find(PyTypeObject* type) const {
+    for (size_t i = Start(type);; i = (i + 1) & mask_) {
+      Registration* entry = entries_[i];
+      if (entry == nullptr || entry->type == type) return entry;
+    }
+  }
+
+  void Insert(Registration* registration) {
+    if (2 * (size_ + 1) > mask_ + 1) Grow();
+    size_t i = Start(registration->type);
+    while (entries_[i] != nullptr && entries_[i]->type != registration->type) i = (i + 1) & mask_;
+    if (entries_[i] == nullptr) ++size_;
+    entries_[i] = registration;
+  }
+
+ private:
+  size_t Start(PyTypeObject* type) const {
+    size_t bits = reinterpret_cast<size_t>(type) >> 4;
+    return (bits ^ (bits >> 8)) & mask_;
+  }
+
+  void Grow() {
+    auto* old = entries_;
+    size_t capacity = mask_ + 1;
+    mask_ = 2 * capacity - 1;
+    entries_ = new Registration*[2 * capacity]();
+    size_ = 0;
+    for (size_t i = 0; i < capacity; ++i) {
+      if (old[i] != nullptr) Insert(old[i]);
+    }
+    delete[] old;
+  }
+
+  size_t mask_ = 127;
+  size_t size_ = 0;
+  Registration** entries_ = new Registration*[128]();
+};
+
+TypeTable& Table() {
+  static auto* table = new TypeTable();
+  return *table;
+}
+
+PyObject* foreign_lookup = nullptr;
+
+void Enter(PyTypeObject* type, Kind kind) {
+  auto* registration = new Registration();
+  Py_INCREF(type);
+  registration->type = type;
+  registration->kind = kind;
+  Table().Insert(registration);
+}
+
+bool IsNamedTuple(PyTypeObject* type, bool* answer) {
+  *answer = false;
+  if (!PyType_FastSubclass(type, Py_TPFLAGS_TUPLE_SUBCLASS)) return true;
+  Ref fields(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_fields"));
+  if (!fields) {
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return false;
+    PyErr_Clear();
+    return true;
+  }
+  *answer = PyTuple_Check(fields.get());
+  return true;
+}
+
+// Asks the other libraries; a class of theirs is then in the table.
+bool AskForeign(PyTypeObject* type) {
+  if (foreign_lookup == nullptr) return true;
+  Ref lookup = Ref::Borrow(foreign_lookup);
+  return static_cast<bool>(
+      Ref(PyObject_CallOneArg(lookup.get(), reinterpret_cast<PyObject*>(type))));
+}
+
+bool CheckType(PyObject* type, const char* function) {
+  if (PyType_Check(type)) return true;
+  PyErr_Format(PyExc_TypeError, "%s takes a class, but got %R.", function, type);
+  return false;
+}
+
+bool CheckNew(PyTypeObject* type, bool adopted) {
+  Registration* known = Table().Find(type);
+  bool record = IsRecordType(type);
+  if (!record && (known == nullptr || known->kind == Kind::kLeaf || known->adopted)) return true;
+  if (adopted) return true;
+  PyErr_Format(PyExc_ValueError,
+               "%s is a pytree node already, and a class can be registered only once.",
+               type->tp_name);
+  return false;
+}
+
+PyTypeObject* ImportType(const char* name) {
+  Ref module(PyImport_ImportModule("collections"));
+  return module ? reinterpret_cast<PyTypeObject*>(PyObject_GetAttrString(module.get(), name))
+                : nullptr;
+}
+
+}  // namespace
+
+Registration* FindRegistration(PyTypeObject* type) { return Table().Find(type); }
+
+bool ClassifyUnknownType(PyTypeObject* type, Verdict* verdict) {
+  *verdict = {Kind::kLeaf, nullptr};
+  if (IsRecordType(type)) return verdict->kind = Kind::kRecord, true;
+  if (!AskForeign(type)) return false;
+  if (Registration* adopted = Table().Find(type)) {
+    *verdict = {adopted->kind, adopted};
+    return true;
+  }
+  bool named_tuple;
+  if (!IsNamedTuple(type, &named_tuple)) return false;
+  if (named_tuple) verdict->kind = Kind::kNamedTuple;
+  return true;
+}
+
+bool InitRegistry() {
+  ordered_dict_type = ImportType("OrderedDict");
+  default_dict_type = ImportType("defaultdict");
+  deque_type = ImportType("deque");
+  if (PyErr_Occurred()) return false;
+  Enter(&PyTuple_Type, Kind::kTuple);
+  Enter(&PyList_Type, Kind::kList);
+  Enter(&PyDict_Type, Kind::kDict);
+  Enter(ordered_dict_type, Kind::kOrderedDict);
+  Enter(default_dict_type, Kind::kDefaultDict);
+  Enter(deque_type, Kind::kDeque);
+  Enter(Py_TYPE(Py_None), Kind::kNone);
+  for (PyTypeObject* leaf : {&PyLong_Type, &PyFloat_Type, &PyBool_Type, &PyComplex_Type,
+                             &PyUnicode_Type, &PyBytes_Type, &PyBaseObject_Type}) {
+    Enter(leaf, Kind::kLeaf);
+  }
+  return true;
+}
+
+// _register_node(type, flatten, unflatten, flatten_with_keys or None, adopted)
+PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (nargs != 5) return PyErr_Format(PyExc_TypeError, "_register_node takes 5 arguments.");
+  if (!CheckType(args[0], "register_pytree_node")) return nullptr;
+  auto* type = reinterpret_cast<PyTypeObject*>(args[0]);
+  bool adopted = args[4] == Py_True;
+  if (!CheckNew(type, adopted)) return nullptr;
+  auto* registration = new Registration();
+  Py_INCREF(type);
+  registration->type = type;
+  registration->kind = Kind::kCustom;
+  registration->adopted = adopted;
+  registration->flatten = Py_NewRef(args[1]);
+  registration->unflatten = Py_NewRef(args[2]);
+  registration->flatten_with_keys = args[3] == Py_None ? nullptr : Py_NewRef(args[3]);
+  Table().Insert(registration);
+  Py_RETURN_NONE;
+}
+
+// A type that is never a node, so that the other libraries need not be asked each time.
+PyObject* RegisterLeafType(PyObject*, PyObject* type) {
+  if (!CheckType(type, "_register_leaf_type")) return nullptr;
+  auto* cls = reinterpret_cast<PyTypeObject*>(type);
+  if (Table().Find(cls) == nullptr) Enter(cls, Kind::kLeaf);
+  Py_RETURN_NONE;
+}
+
+PyObject* SetForeignLookup(PyObject*, PyObject* lookup) {
+  Ref old(foreign_lookup);
+  foreign_lookup = Py_NewRef(lookup);
+  Py_RETURN_NONE;
+}
+
+PyObject* IsRegistered(PyObject*, PyObject* type) {
+  if (!CheckType(type, "_is_registered")) return nullptr;
+  Registration* known = Table().Find(reinterpret_cast<PyTypeObject*>(type));
+  return PyBool_FromLong(known != nullptr && known->kind != Kind::kLeaf);
+}
+
+}  // namespace pax_tree

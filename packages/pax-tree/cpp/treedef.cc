@@ -1,0 +1,154 @@
+// The Python type PyTreeDef.
+#include "pax_tree/treedef.h"
+
+#include <structmember.h>
+
+#include <cstddef>
+#include <limits>
+
+#include "pax_tree/key_order.h"
+#include "pax_tree/parts.h"
+
+namespace pax_tree {
+
+PyTypeObject* treedef_type = nullptr;
+
+void NodeList::Release() {
+  for (Node& node : nodes_) Py_XDECREF(node.data);
+  nodes_.clear();
+}
+
+bool NodeList::Add(Kind kind, Py_ssize_t arity, PyObject* data, Registration* registration) {
+  if (nodes_.size() >= std::numeric_limits<uint32_t>::max()) {
+    Py_XDECREF(data);
+    PyErr_SetString(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
+    return false;
+  }
+  uint32_t leaves = kind == Kind::kLeaf ? 1 : 0;
+  nodes_.push_back({kind, static_cast<uint32_t>(arity), 1, leaves, data, registration});
+  return true;
+}
+
+bool NodeList::AddCopies(const Node* first, size_t count) {
+  if (nodes_.size() + count > std::numeric_limits<uint32_t>::max()) {
+    PyErr_SetString(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
+    return false;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    nodes_.push_back(first[i]);
+    Py_XINCREF(first[i].data);
+  }
+  return true;
+}
+
+bool NodeList::Close(size_t at, size_t leaves) {
+  nodes_[at].num_nodes = static_cast<uint32_t>(nodes_.size() - at);
+  nodes_[at].num_leaves = static_cast<uint32_t>(leaves);
+  return true;
+}
+
+PyObject* NodeList::Finish() {
+  auto count = static_cast<Py_ssize_t>(nodes_.size());
+  auto* self = AsTreeDef(treedef_type->tp_alloc(treedef_type, count));
+  if (self == nullptr) return nullptr;
+  std::copy(nodes_.begin(), nodes_.end(), self->nodes);
+  nodes_.clear();  // the treedef owns the data now
+  return reinterpret_cast<PyObject*>(self);
+}
+
+PyObject* TreeDefOfNodes(const Node* first, size_t count) {
+  NodeList nodes;
+  return nodes.AddCopies(first, count) ? nodes.Finish() : nullptr;
+}
+
+namespace {
+
+int Traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  for (Py_ssize_t i = 0; i < Py_SIZE(self); ++i) Py_VISIT(Nodes(self)[i].data);
+  return 0;
+}
+
+// No tp_clear: a treedef cannot be changed, so some other object of a cycle is what breaks it, as
+// for tuples.
+void Dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  if (AsTreeDef(self)->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
+  Py_TRASHCAN_BEGIN(self, Dealloc) for (Py_ssize_t i = 0; i < Py_SIZE(self); ++i)
+      Py_XDECREF(Nodes(self)[i].data);
+  type->tp_free(self);
+  Py_DECREF(type);
+  Py_TRASHCAN_END
+}
+
+PyObject* NumLeaves(PyObject* self, void*) {
+  return PyLong_FromUnsignedLong(Nodes(self)->num_leaves);
+}
+PyObject* NumNodes(PyObject* self, void*) { return PyLong_FromSsize_t(Py_SIZE(self)); }
+
+PyMethodDef methods[] = {
+    {"unflatten", TreeDefUnflatten, METH_O,
+     "unflatten(leaves)\n--\n\nThe tree of this structure with these leaves, an iterable."},
+    {"flatten_up_to", TreeDefFlattenUpTo, METH_O,
+     "flatten_up_to(tree)\n--\n\nThe subtrees of `tree` that stand where this structure has "
+     "leaves."},
+    {"compose", TreeDefCompose, METH_O,
+     "compose(inner)\n--\n\nThis structure with the structure `inner` in place of every leaf."},
+    {"children", TreeDefChildren, METH_NOARGS,
+     "children()\n--\n\nA list with the structure of each child of the root."},
+    {"node_data", TreeDefNodeData, METH_NOARGS,
+     "node_data()\n--\n\nThe pair (class, static data) of the root, or None for a leaf."},
+    {"__reduce__", TreeDefReduce, METH_NOARGS, "Pickle support."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TreeDef, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+PyGetSetDef getset[] = {
+    {"num_leaves", NumLeaves, nullptr, "How many leaves a tree of this structure has.", nullptr},
+    {"num_nodes", NumNodes, nullptr, "How many nodes, leaves included.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+constexpr char kDoc[] =
+    "The structure of a tree: everything but its leaves. Immutable, compared by value.\n\n"
+    "Example:\n"
+    "    >>> import pax_tree\n"
+    "    >>> structure = pax_tree.tree_structure({\"a\": [1, 2], \"b\": None})\n"
+    "    >>> structure\n"
+    "    PyTreeDef({'a': [*, *], 'b': None})\n"
+    "    >>> structure.num_leaves, structure.num_nodes\n"
+    "    (2, 5)\n"
+    "    >>> structure.unflatten([3, 4])\n"
+    "    {'a': [3, 4], 'b': None}\n";
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>(kDoc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(Traverse)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(Dealloc)},
+    {Py_tp_repr, reinterpret_cast<void*>(TreeDefRepr)},
+    {Py_tp_hash, reinterpret_cast<void*>(TreeDefHash)},
+    {Py_tp_richcompare, reinterpret_cast<void*>(TreeDefCompare)},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, getset},
+    {0, nullptr},
+};
+
+PyType_Spec spec = {"pax_tree.PyTreeDef", offsetof(TreeDef, nodes), sizeof(Node),
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                    slots};
+
+}  // namespace
+
+bool InitTreeDef(PyObject* module) {
+  treedef_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  return treedef_type != nullptr &&
+         PyModule_AddObjectRef(module, "PyTreeDef", reinterpret_cast<PyObject*>(treedef_type)) == 0;
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,82 @@
+// Classifying objects, and saying where two trees differ.
+#include "pax_tree/walk.h"
+
+namespace pax_tree {
+
+bool Walk::AskIsLeaf(PyObject* object, bool* leaf) {
+  Ref answer;
+  if (options.is_leaf_takes_path) {
+    Ref where(PathTuple());
+    if (!where) return false;
+    answer = Ref(PyObject_CallFunctionObjArgs(options.is_leaf, where.get(), object, nullptr));
+  } else {
+    answer = Ref(PyObject_CallOneArg(options.is_leaf, object));
+  }
+  int truth = answer ? PyObject_IsTrue(answer.get()) : -1;
+  *leaf = truth == 1;
+  return truth >= 0;
+}
+
+bool Walk::ClassifyOther(PyTypeObject* type, Verdict* verdict) {
+  if (type != last_type_) {
+    if (!ClassifyUnknownType(type, &last_verdict_)) return last_type_ = nullptr, false;
+    last_type_ = type;
+  }
+  *verdict = last_verdict_;
+  return true;
+}
+
+bool Walk::Classify(PyObject* object, Verdict* verdict) {
+  if (options.is_leaf != nullptr) {
+    bool leaf;
+    if (!AskIsLeaf(object, &leaf)) return false;
+    if (leaf) return *verdict = {Kind::kLeaf, nullptr}, true;
+  }
+  return ClassifyType(object, verdict);
+}
+
+bool Walk::ClassifyType(PyObject* object, Verdict* verdict) {
+  Registration* known = FindRegistration(Py_TYPE(object));
+  if (known == nullptr) return ClassifyOther(Py_TYPE(object), verdict);
+  *verdict = {known->kind, known};
+  if (known->kind == Kind::kNone && options.none_is_leaf) verdict->kind = Kind::kLeaf;
+  return true;
+}
+
+bool Walk::Differ(std::string what) {
+  differs = true;
+  difference = std::move(what);
+  return false;
+}
+
+void Walk::AddPlace(PyObject* key) {
+  if (key == nullptr) PyErr_Clear();
+  place.emplace_back(key);
+}
+
+void Walk::RaiseDifference() {
+  if (!differs || PyErr_Occurred()) return;
+  std::string where;
+  for (auto key = place.rbegin(); key != place.rend(); ++key) {
+    Ref text(*key ? PyObject_Str(key->get()) : nullptr);
+    const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+    if (utf8 == nullptr) PyErr_Clear();
+    where += utf8 == nullptr ? "[?]" : utf8;
+  }
+  std::string which = other_tree > 0 ? "the first and number " + std::to_string(other_tree + 1)
+                                     : std::string("the expected one and the given one");
+  std::string at = where.empty() ? std::string("at the root") : "at " + where;
+  PyErr_Format(PyExc_ValueError, "%s: the trees must have the same structure, but %s differ %s: %s",
+               function, which.c_str(), at.c_str(), difference.c_str());
+}
+
+PyObject* Walk::PathTuple() const {
+  PyObject* tuple = PyTuple_New(static_cast<Py_ssize_t>(path.size()));
+  if (tuple == nullptr) return nullptr;
+  for (size_t i = 0; i < path.size(); ++i) {
+    PyTuple_SET_ITEM(tuple, static_cast<Py_ssize_t>(i), Py_NewRef(path[i].get()));
+  }
+  return tuple;
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,53 @@
+// What a tree consists of: the kinds of node, and how a registered class is taken apart.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+
+namespace pax_tree {
+
+enum class Kind : uint8_t {
+  kLeaf,
+  kNone,
+  kTuple,
+  kList,
+  kDict,
+  kNamedTuple,
+  kOrderedDict,
+  kDefaultDict,
+  kDeque,
+  kRecord,
+  kCustom,
+};
+
+// A registered class. Registrations live as long as the process.
+struct Registration {
+  Kind kind = Kind::kLeaf;
+  bool adopted = false;  // taken over from another library's registry
+  PyTypeObject* type = nullptr;
+  PyObject* flatten = nullptr;            // object -> (children, aux)
+  PyObject* unflatten = nullptr;          // (aux, children) -> object
+  PyObject* flatten_with_keys = nullptr;  // object -> ((key, child) pairs, aux), or null
+};
+
+// What stands at one place of a tree: its kind, and the registration of a custom class.
+struct Verdict {
+  Kind kind;
+  Registration* registration;
+};
+
+// One node of a treedef. Nodes are stored parent first; a subtree is contiguous.
+//   data: kNamedTuple the class, kDict and kOrderedDict a KeyOrder, kDefaultDict (factory,
+//   KeyOrder),
+//         kDeque maxlen, kRecord the spec, kCustom aux, others null.
+struct Node {
+  Kind kind;
+  uint32_t arity;
+  uint32_t num_nodes;
+  uint32_t num_leaves;
+  PyObject* data;
+  Registration* registration;
+};
+
+}  // namespace pax_tree

@@ -1,0 +1,28 @@
+// Which Python type is which kind of node.
+#pragma once
+
+#include "pax_tree/node.h"
+
+namespace pax_tree {
+
+// The registration of exactly this type, or null.
+Registration* FindRegistration(PyTypeObject* type);
+
+// Looks at types that the table does not hold: named tuples, records and classes known only to
+// another library. Returns false with an error set.
+bool ClassifyUnknownType(PyTypeObject* type, Verdict* verdict);
+
+// Enters the built-in containers and the commonest leaf types.
+bool InitRegistry();
+
+PyObject* RegisterNode(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* RegisterLeafType(PyObject* module, PyObject* type);
+PyObject* SetForeignLookup(PyObject* module, PyObject* lookup);
+PyObject* IsRegistered(PyObject* module, PyObject* type);
+
+// The classes that C++ code builds, from `collections`.
+extern PyTypeObject* ordered_dict_type;
+extern PyTypeObject* default_dict_type;
+extern PyTypeObject* deque_type;
+
+}  // namespace pax_tree

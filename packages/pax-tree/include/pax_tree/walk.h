@@ -1,0 +1,81 @@
+// What one walk over trees carries along.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+#include <vector>
+
+#include "pax_tree/node.h"
+#include "pax_tree/ref.h"
+#include "pax_tree/registry.h"
+
+namespace pax_tree {
+
+// How a tree is to be seen, from the caller's keyword arguments.
+struct Options {
+  PyObject* is_leaf = nullptr;  // borrowed
+  bool none_is_leaf = false;
+  bool is_leaf_takes_path = false;
+};
+
+struct Walk {
+  explicit Walk(const char* name, Options given = {}) : function(name), options(given) {}
+  Walk(const Walk&) = delete;
+
+  // The kind of `object`, after asking is_leaf. False with an error set.
+  bool Classify(PyObject* object, Verdict* verdict);
+  // The same without asking is_leaf.
+  bool ClassifyType(PyObject* object, Verdict* verdict);
+
+  // A difference between two trees. Each level of the recursion then adds its key to `place`.
+  bool Differ(std::string what);
+  void AddPlace(PyObject* key);  // steals; takes null for "unknown"
+  // Raises ValueError for a difference found, if no other error is set.
+  void RaiseDifference();
+
+  // The keys above the present node, and the path made of them.
+  PyObject* PathTuple() const;
+
+  const char* function;
+  Options options;
+  bool with_path = false;
+  int depth = 0;
+  std::vector<Ref> path;
+  bool differs = false;
+  int other_tree = 0;  // which of the rest differs; 0 when only one can
+  std::string difference;
+  std::vector<Ref> place;
+
+ private:
+  bool AskIsLeaf(PyObject* object, bool* leaf);
+  bool ClassifyOther(PyTypeObject* type, Verdict* verdict);
+
+  PyTypeObject* last_type_ = nullptr;  // the verdict on the last unregistered type of this walk
+  Verdict last_verdict_ = {Kind::kLeaf, nullptr};
+};
+
+// Keeps a recursion within the interpreter's limit and the C stack.
+class DepthGuard {
+ public:
+  explicit DepthGuard(int* depth) : depth_(depth) {
+    entered_ = Py_EnterRecursiveCall(" while walking a tree") == 0;
+    if (++*depth_ > kMaxDepth && entered_) {
+      PyErr_SetString(PyExc_RecursionError, "The tree is deeper than 5000 levels.");
+      too_deep_ = true;
+    }
+  }
+  ~DepthGuard() {
+    if (entered_) Py_LeaveRecursiveCall();
+    --*depth_;
+  }
+  explicit operator bool() const { return entered_ && !too_deep_; }
+
+ private:
+  static constexpr int kMaxDepth = 5000;
+  int* depth_;
+  bool entered_;
+  bool too_deep_ = false;
+};
+
+}  // namespace pax_tree

@@ -1,0 +1,85 @@
+"""The exchange of registrations with JAX; imported only when JAX is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pax_tree import _C
+from pax_tree._interop import Library, Node
+
+_OUR_KEYS = {
+    "DictKey": _C.DictKey,
+    "SequenceKey": _C.SequenceKey,
+    "GetAttrKey": _C.GetAttrKey,
+    "FlattenedIndexKey": _C.FlattenedIndexKey,
+}
+
+
+def _translate(keys: dict[type, type]) -> Callable[[Any], Any]:
+    """A function from one library's path keys to the other's; unknown keys stay as they are."""
+
+    def translate(key: Any) -> Any:
+        to = keys.get(type(key))
+        return key if to is None else to(getattr(key, key.__match_args__[0]))
+
+    return translate
+
+
+def _with_keys(
+    flatten_with_keys: Callable[[Any], tuple[Any, Any]], translate: Callable[[Any], Any]
+) -> Callable[[Any], tuple[Any, Any]]:
+    def flatten(value: Any) -> tuple[Any, Any]:
+        pairs, aux = flatten_with_keys(value)
+        return tuple((translate(key), child) for key, child in pairs), aux
+
+    return flatten
+
+
+def _adopted(cls: type, tree_util: Any, to_ours: Callable[[Any], Any]) -> Node:
+    registry = tree_util.default_registry
+    leaf = tree_util.tree_structure(0)
+
+    def unflatten(aux: Any, children: Sequence[Any]) -> Any:
+        leaves = [leaf] * len(children)
+        treedef = tree_util.PyTreeDef.from_node_data_and_children(registry, (cls, aux), leaves)
+        return treedef.unflatten(children)
+
+    with_keys = _with_keys(registry.flatten_one_level_with_keys, to_ours)
+    return Node(registry.flatten_one_level, unflatten, with_keys)
+
+
+def connect() -> Library:
+    """The registry of `jax.tree_util`."""
+    from jax import tree_util
+
+    registry = tree_util.default_registry
+    theirs = {getattr(tree_util, name): ours for name, ours in _OUR_KEYS.items()}
+    ours = {ours: their for their, ours in theirs.items()}
+    to_jax, to_ours = _translate(ours), _translate(theirs)
+    flatten_record = _C._record_flattener(tree_util.GetAttrKey)
+
+    def publish(cls: type, node: Node) -> None:
+        if registry.is_node(cls):
+            return
+        if node.flatten_with_keys is None:
+            tree_util.register_pytree_node(cls, node.flatten, node.unflatten)
+            return
+        with_keys = _with_keys(node.flatten_with_keys, to_jax)
+        tree_util.register_pytree_with_keys(cls, with_keys, node.unflatten, node.flatten)
+
+    def publish_record(cls: type) -> None:
+        tree_util.register_pytree_with_keys(
+            cls, flatten_record, _C.record_unflatten, _C.record_flatten
+        )
+
+    def adopt(cls: type) -> Node | None:
+        if _is_named_tuple(cls) or not registry.is_node(cls):
+            return None
+        return _adopted(cls, tree_util, to_ours)
+
+    return Library(publish, publish_record, adopt)
+
+
+def _is_named_tuple(cls: type) -> bool:
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")
