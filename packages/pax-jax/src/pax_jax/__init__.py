@@ -1,1 +1,47 @@
 """Stateful modules that are pytrees, for JAX."""
+
+from . import nn
+from ._grad import grad, value_and_grad
+from ._module import Module, ParameterModule, StateModule
+from ._optimizer import Optimizer
+from ._pure import module_and_value, pure, purecall
+from ._rng import next_rng_key, seed_rng_key
+from ._trees import parameters_method, select_parameters, update_parameters
+from .nn import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Conv2D,
+    Dropout,
+    Lambda,
+    Linear,
+    Sequential,
+    avg_pool,
+    max_pool,
+)
+
+__all__ = [
+    "BatchNorm1D",
+    "BatchNorm2D",
+    "Conv2D",
+    "Dropout",
+    "Lambda",
+    "Linear",
+    "Module",
+    "Optimizer",
+    "ParameterModule",
+    "Sequential",
+    "StateModule",
+    "avg_pool",
+    "grad",
+    "max_pool",
+    "module_and_value",
+    "next_rng_key",
+    "nn",
+    "parameters_method",
+    "pure",
+    "purecall",
+    "seed_rng_key",
+    "select_parameters",
+    "update_parameters",
+    "value_and_grad",
+]

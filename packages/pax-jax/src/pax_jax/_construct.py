@@ -1,0 +1,53 @@
+"""What happens around a module's `__init__`: defaults before it, checks after it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from pax_tree import Record, record_flatten, record_set
+
+from ._kinds import MODULE, classify
+from ._sharing import check_unshared
+
+__all__ = ["ModuleType"]
+
+
+class _Depth(threading.local):
+    """How many constructors of modules are running in this thread."""
+
+    value = 0
+
+
+_depth = _Depth()
+
+
+class ModuleType(type(Record)):
+    """The class of module classes."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a module, then check it; arrays held twice are looked for once, in the outermost."""
+        _depth.value += 1
+        try:
+            module = super().__call__(*args, **kwargs)
+            _settle_containers(module)
+        finally:
+            _depth.value -= 1
+        if _depth.value == 0 and cls._checks_sharing:
+            check_unshared(module)
+        return module
+
+
+def _settle_containers(module: Any) -> None:
+    """Classify lists and dicts again: `__init__` may have filled them after it assigned them."""
+    children, spec = record_flatten(module)
+    settled = [
+        (name, child)
+        for name, kind, child in zip(spec.names, spec.kinds, children, strict=True)
+        if kind == MODULE
+    ]
+    settled += [(name, getattr(module, name)) for name in spec.statics]
+    for name, value in settled:
+        if isinstance(value, (list, dict, deque)):
+            record_set(module, name, value, classify(module, name, value))

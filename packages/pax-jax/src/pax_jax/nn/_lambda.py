@@ -1,0 +1,95 @@
+"""A function as a module."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from .._module import Module
+
+__all__ = ["Lambda"]
+
+
+def _find(module: str, qualname: str) -> Any:
+    found = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+class _Function:
+    """A function that compares by identity and is pickled by name where it has one.
+
+    `jax.nn.relu` and other wrapped functions know their name but are not functions to `pickle`.
+    """
+
+    def __init__(self, call: Callable[..., Any]):
+        self.call = call
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Function) and self.call is other.call
+
+    def __hash__(self) -> int:
+        return hash((_Function, id(self.call)))
+
+    def __deepcopy__(self, memo: Any) -> _Function:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = (getattr(self.call, "__module__", ""), getattr(self.call, "__qualname__", ""))
+        try:
+            by_name = _find(*name) is self.call
+        except (AttributeError, ImportError, TypeError, ValueError):
+            by_name = False
+        return (_from_name, name) if by_name else (_Function, (self.call,))
+
+
+def _from_name(module: str, qualname: str) -> _Function:
+    return _Function(_find(module, qualname))
+
+
+class Lambda(Module):
+    """A function as a module, static: it has no parameters and no state.
+
+    Args:
+      func: a function; `jax.nn.relu`, say.
+      name: shown when the module is printed.
+
+    Raises:
+      TypeError: `func` cannot be called, or holds arrays.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> pax.Lambda(jax.nn.relu), pax.Lambda(jnp.abs)(jnp.array(-1.0))
+      (Lambda(relu), Array(1., dtype=float32, weak_type=True))
+
+    """
+
+    def __init__(self, func: Callable[..., Any], *, name: str | None = None):
+        super().__init__(name=name)
+        if not callable(func):
+            raise TypeError(f"Lambda expects a function, got {func!r} of {type(func).__name__}.")
+        self._classify(self, "func", func)  # raises if it holds arrays
+        self._function = _Function(func)
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function."""
+        return self._function.call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.func(*args, **kwargs)
+
+    @property
+    def _summary_line(self) -> str:
+        return f"x => {self._label}(x)"
+
+    @property
+    def _label(self) -> str:
+        return self.name or getattr(self.func, "__name__", type(self.func).__name__)
+
+    def __repr__(self) -> str:
+        return f"Lambda({self._label})"

@@ -1,0 +1,66 @@
+"""The linear layer."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from .._module import Module
+from .._trees import parameters_method
+from ._initialize import Initializer, weight_and_bias
+
+__all__ = ["Linear"]
+
+
+class Linear(Module):
+    """The map `x @ weight + bias` over the last axis.
+
+    Args:
+      in_dim: size of the last axis of the input.
+      out_dim: size of the last axis of the output.
+      with_bias: whether to add a bias.
+      w_init: makes the weight `(in_dim, out_dim)` from a key, a shape and a dtype; LeCun normal
+        by default, as in `jax.nn.initializers`.
+      b_init: makes the bias `(out_dim,)` in the same way; zeros by default.
+      rng_key: key of the initializers; `next_rng_key()` by default.
+      name: shown when the module is printed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> layer = pax.Linear(2, 3)
+      >>> layer, layer(jnp.ones((5, 2))).shape
+      (Linear(in_dim=2, out_dim=3, with_bias=True), (5, 3))
+
+    """
+
+    parameters = parameters_method("weight", "bias")
+    _shown = ("in_dim", "out_dim", "with_bias")
+
+    weight: jax.Array
+    bias: jax.Array | None
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        *,
+        rng_key: jax.Array | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.in_dim = in_dim
+        self.out_dim = out_dim
+        self.with_bias = with_bias
+        shape = (in_dim, out_dim)
+        self.weight, self.bias = weight_and_bias(shape, with_bias, w_init, b_init, rng_key)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map an input `(..., in_dim)` to `(..., out_dim)`; `ValueError` for another shape."""
+        if x.ndim == 0 or x.shape[-1] != self.in_dim:
+            raise ValueError(f"{self!r} expects an input (..., {self.in_dim}), got {x.shape}.")
+        y = jnp.dot(x, self.weight)
+        return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)

@@ -1,0 +1,91 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["avg_pool", "max_pool"]
+
+
+def max_pool(
+    x: jax.Array,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: str,
+    channel_axis: int | None = -1,
+) -> jax.Array:
+    """Take the maximum of every window, as `haiku.max_pool`.
+
+    Args:
+      x: `(n, ..., channels)`, or with the channels on another axis.
+      window_shape: one int for all axes but the first and `channel_axis`, or one for each of the
+        last axes.
+      strides: steps of the window, in the same form.
+      padding: "SAME" or "VALID".
+      channel_axis: which axis holds the channels; `None` if there is none.
+
+    Raises:
+      ValueError: `padding` is neither, or there are more sizes than axes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> pax.max_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
+      Array([1., 3.], dtype=float32)
+
+    """
+    low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
+    window = _over_axes("window_shape", x, window_shape, channel_axis)
+    steps = _over_axes("strides", x, strides, channel_axis)
+    start = np.asarray(low, x.dtype)
+    return jax.lax.reduce_window(x, start, jax.lax.max, window, steps, _checked(padding))
+
+
+def avg_pool(
+    x: jax.Array,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: str,
+    channel_axis: int | None = -1,
+) -> jax.Array:
+    """Take the mean of every window, as `haiku.avg_pool`: padding does not count.
+
+    Arguments and errors as in `max_pool`; `x` has a floating dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> pax.avg_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
+      Array([0.5, 2.5], dtype=float32)
+
+    """
+    window = _over_axes("window_shape", x, window_shape, channel_axis)
+    steps = _over_axes("strides", x, strides, channel_axis)
+    zero = np.zeros((), x.dtype)
+
+    def total(values: jax.Array) -> jax.Array:
+        return jax.lax.reduce_window(values, zero, jax.lax.add, window, steps, _checked(padding))
+
+    return total(x) / total(jnp.ones_like(x))
+
+
+def _over_axes(
+    what: str, x: jax.Array, sizes: int | Sequence[int], channel_axis: int | None
+) -> tuple[int, ...]:
+    """Return a size for every axis of `x`."""
+    if isinstance(sizes, int):
+        channels = None if channel_axis is None else channel_axis % x.ndim
+        return (1, *(1 if axis == channels else sizes for axis in range(1, x.ndim)))
+    if len(sizes) > x.ndim:
+        raise ValueError(f"{what}={tuple(sizes)} has more sizes than the input {x.shape} has axes.")
+    return (*(1,) * (x.ndim - len(sizes)), *sizes)
+
+
+def _checked(padding: str) -> str:
+    if padding not in ("SAME", "VALID"):
+        raise ValueError(f'padding is "SAME" or "VALID", got {padding!r}.')
+    return padding

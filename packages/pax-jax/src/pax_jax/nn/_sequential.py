@@ -1,0 +1,87 @@
+"""Modules one after the other."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from pax_tree import record_flatten, record_set
+
+from .._kinds import MODULE
+from .._module import Module
+from ._lambda import Lambda
+
+__all__ = ["Sequential"]
+
+
+def _as_module(item: Module | Callable[..., Any]) -> Module:
+    if isinstance(item, Module) and not callable(item):
+        raise TypeError(f"Sequential calls its items, and {item!r} has no __call__.")
+    return item if isinstance(item, Module) else Lambda(item)
+
+
+class Sequential(Module):
+    """Modules called one after the other, each with the output of the one before.
+
+    Args:
+      *modules: modules, or functions, which are wrapped in `Lambda`.
+      name: shown when the module is printed.
+
+    Raises:
+      TypeError: an item cannot be called.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> net = pax.Sequential(pax.Linear(4, 8), jax.nn.relu, pax.Linear(8, 2))
+      >>> net.modules[2] = pax.Linear(8, 3)
+      >>> net(jnp.ones((5, 4))).shape
+      (5, 3)
+
+    """
+
+    def __init__(self, *modules: Module | Callable[..., Any], name: str | None = None):
+        super().__init__(name=name)
+        self.modules = modules
+
+    @property
+    def modules(self) -> Items:
+        """The modules; an item can be assigned (see `Module` for where that is allowed)."""
+        return Items(self)
+
+    @modules.setter
+    def modules(self, modules: Iterable[Module | Callable[..., Any]]) -> None:
+        record_set(self, "modules", tuple(map(_as_module, modules)), MODULE)
+
+    def __call__(self, x: Any) -> Any:
+        """Call the modules in order."""
+        for module in _items(self):
+            x = module(x)
+        return x
+
+
+class Items(Sequence[Any]):
+    """The modules of a `Sequential`; a slice is a tuple of modules."""
+
+    def __init__(self, owner: Sequential):
+        self._owner = owner
+
+    def __len__(self) -> int:
+        return len(_items(self._owner))
+
+    def __getitem__(self, index: Any) -> Any:
+        return _items(self._owner)[index]
+
+    def __setitem__(self, index: int, module: Module | Callable[..., Any]) -> None:
+        items = list(_items(self._owner))
+        items[operator.index(index)] = module
+        self._owner.modules = items
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+def _items(owner: Sequential) -> tuple[Any, ...]:
+    children, spec = record_flatten(owner)
+    return children[spec.names.index("modules")]
