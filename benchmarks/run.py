@@ -73,6 +73,8 @@ def suite(name: str) -> Suite:
         advice = "start it with ./tools/hatch run bench:run, whose environment has the peers"
         missing = f"suite {name!r} needs {error.name}, which is not installed"
         raise BenchmarkError(f"{missing}; {advice}") from None
+    except ImportError as error:
+        raise BenchmarkError(f"suite {name!r} cannot be imported: {error}") from None
 
 
 def require_cuda() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from griffe import Extension, Object
 
+SECTION = re.compile(r"^( *)Example:$", re.MULTILINE)
+
 
 class ExampleSections(Extension):
     """Renames the sections when an object with a docstring has been read."""
@@ -16,5 +18,4 @@ class ExampleSections(Extension):
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         """Rename the sections of one object."""
         if obj.docstring is not None:
-            value = obj.docstring.value
-            obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", value, flags=re.M)
+            obj.docstring.value = SECTION.sub(r"\1Examples:", obj.docstring.value)

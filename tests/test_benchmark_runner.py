@@ -150,12 +150,27 @@ def test_a_case_that_fails_is_named_and_ends_no_other(suites, tmp_path, capsys):
     assert "failed: trivial/zero: ZeroDivisionError" in capsys.readouterr().out
 
 
-def test_a_suite_whose_peer_is_not_installed_names_it(monkeypatch):
-    def missing(name):
-        raise ModuleNotFoundError("No module named 'optree'", name="optree")
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        pytest.param(
+            ModuleNotFoundError("No module named 'optree'", name="optree"),
+            "suite 'tree' needs optree, which is not installed; start",
+            id="not-installed",
+        ),
+        pytest.param(
+            ImportError("cannot import name 'x'"),
+            "suite 'tree' cannot be imported: cannot import name 'x'",
+            id="too-old",
+        ),
+    ],
+)
+def test_a_suite_whose_peer_is_missing_names_it(monkeypatch, error, message):
+    def import_module(name):
+        raise error
 
-    monkeypatch.setattr(run.importlib, "import_module", missing)
-    with pytest.raises(BenchmarkError, match="'tree' needs optree, which is not installed; start"):
+    monkeypatch.setattr(run.importlib, "import_module", import_module)
+    with pytest.raises(BenchmarkError, match=message):
         run.suite("tree")
 
 
