@@ -73,7 +73,7 @@ class Module(Record, metaclass=ModuleType):
         record_set(module, "training", True, None)
         return module
 
-    def __init__(self, name: str | None = None):
+    def __init__(self, name: str | None = None) -> None:
         if name is not None:
             self.name = name
 

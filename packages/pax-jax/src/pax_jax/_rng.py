@@ -18,7 +18,7 @@ _DEFAULT_SEED = 0
 class _Stream:
     """Keys number 0, 1, 2, ... of a seed; it holds no array, so a trace leaves nothing behind."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int) -> None:
         self.seed = seed
         self.count = 0
 
@@ -29,9 +29,9 @@ class _Stream:
 
 
 class _Streams(threading.local):
-    """This thread's stream of the top level, and those seeded in a running trace."""
+    """The thread's stream of the top level, and those seeded in a running trace."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.top = _Stream(_DEFAULT_SEED)
         self.traced: weakref.WeakKeyDictionary[Any, _Stream] = weakref.WeakKeyDictionary()
 

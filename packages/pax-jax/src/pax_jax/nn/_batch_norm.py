@@ -35,7 +35,7 @@ class _BatchNorm(Module):
         eps: float,
         data_format: str,
         name: str | None,
-    ):
+    ) -> None:
         super().__init__(name=name)
         if data_format not in self._formats:
             raise ValueError(
@@ -141,7 +141,7 @@ class BatchNorm1D(_BatchNorm):
         data_format: str = "NWC",
         *,
         name: str | None = None,
-    ):
+    ) -> None:
         super().__init__(
             num_channels, create_scale, create_offset, decay_rate, eps, data_format, name
         )
@@ -173,7 +173,7 @@ class BatchNorm2D(_BatchNorm):
         data_format: str = "NHWC",
         *,
         name: str | None = None,
-    ):
+    ) -> None:
         super().__init__(
             num_channels, create_scale, create_offset, decay_rate, eps, data_format, name
         )

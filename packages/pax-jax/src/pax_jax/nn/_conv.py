@@ -63,7 +63,7 @@ class _ConvND(Module):
         *,
         name: str | None = None,
         rng_key: jax.Array | None = None,
-    ):
+    ) -> None:
         super().__init__(name=name)
         self.in_features = in_features
         self.out_features = out_features
@@ -171,7 +171,7 @@ class Conv2D(_ConvND):
         *,
         name: str | None = None,
         rng_key: jax.Array | None = None,
-    ):
+    ) -> None:
         super().__init__(
             in_features,
             out_features,

@@ -42,7 +42,7 @@ class Dropout(StateModule):
 
     def __init__(
         self, dropout_rate: float, *, rng_key: jax.Array | None = None, name: str | None = None
-    ):
+    ) -> None:
         super().__init__(name=name)
         if not 0.0 <= dropout_rate < 1.0:
             raise ValueError(f"dropout_rate is at least 0 and less than 1, got {dropout_rate}.")

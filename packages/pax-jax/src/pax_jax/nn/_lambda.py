@@ -24,7 +24,7 @@ class _Function:
     `jax.nn.relu` and other wrapped functions know their name but are not functions to `pickle`.
     """
 
-    def __init__(self, call: Callable[..., Any]):
+    def __init__(self, call: Callable[..., Any]) -> None:
         self.call = call
 
     def __eq__(self, other: object) -> bool:
@@ -67,7 +67,7 @@ class Lambda(Module):
 
     """
 
-    def __init__(self, func: Callable[..., Any], *, name: str | None = None):
+    def __init__(self, func: Callable[..., Any], *, name: str | None = None) -> None:
         super().__init__(name=name)
         if not callable(func):
             raise TypeError(f"Lambda expects a function, got {func!r} of {type(func).__name__}.")

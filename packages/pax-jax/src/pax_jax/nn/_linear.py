@@ -50,7 +50,7 @@ class Linear(Module):
         *,
         rng_key: jax.Array | None = None,
         name: str | None = None,
-    ):
+    ) -> None:
         super().__init__(name=name)
         self.in_dim = in_dim
         self.out_dim = out_dim

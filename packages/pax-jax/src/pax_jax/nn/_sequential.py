@@ -41,7 +41,7 @@ class Sequential(Module):
 
     """
 
-    def __init__(self, *modules: Module | Callable[..., Any], name: str | None = None):
+    def __init__(self, *modules: Module | Callable[..., Any], name: str | None = None) -> None:
         super().__init__(name=name)
         self.modules = modules
 
@@ -64,7 +64,7 @@ class Sequential(Module):
 class Items(Sequence[Any]):
     """The modules of a `Sequential`; a slice is a tuple of modules."""
 
-    def __init__(self, owner: Sequential):
+    def __init__(self, owner: Sequential) -> None:
         self._owner = owner
 
     def __len__(self) -> int:
