@@ -232,8 +232,13 @@ class TestErrors:
             adam().step(PARAMS, grads, adam().init(PARAMS))
 
     def test_structure_of_the_gradients(self):
-        with pytest.raises(ValueError, match="b"):
+        with pytest.raises(ValueError, match=r"grads does not have the structure of params: .*'b'"):
             adam().step(PARAMS, {"w": GRADS["w"]}, adam().init(PARAMS))
+
+    def test_structure_of_the_state(self):
+        state = adam().init({"b": PARAMS["b"]})
+        with pytest.raises(ValueError, match=r"state\['step'\] does not have the structure of par"):
+            adam().step(PARAMS, GRADS, state)
 
     def test_leaf_of_another_type(self):
         with pytest.raises(TypeError, match=r"params\[0\]: expected .* got 'text'"):

@@ -147,7 +147,7 @@ class FunctionalOptimizer:
         self._check_overrides(overrides)
         leaves, treedef = tree_flatten(params)
         old_states = _unpack(state, treedef, len(leaves))
-        gradients = treedef.flatten_up_to(grads)
+        gradients = _leaves_like(treedef, grads, "grads")
         if not leaves:
             return params, state
         tensors = to_tensors(leaves, lambda i: leaf_place(params, i, "params"))
@@ -236,8 +236,18 @@ def _unpack(state: State, treedef: PyTreeDef, size: int) -> list[_ParamState]:
             "state must be a dictionary, as init and step return it, "
             f"got {type(state).__qualname__}; the order is step(params, grads, state)."
         )
-    columns = {name: treedef.flatten_up_to(tree) for name, tree in state.items()}
+    columns = {
+        name: _leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()
+    }
     return [
         {name: column[i] for name, column in columns.items() if column[i] is not None}
         for i in range(size)
     ]
+
+
+def _leaves_like(treedef: PyTreeDef, tree: Any, name: str) -> list[Any]:
+    """The parts of `tree` in the places of the parameters' leaves, None included."""
+    try:
+        return treedef.flatten_up_to(tree)
+    except ValueError as error:
+        raise ValueError(f"{name} does not have the structure of params: {error}") from None

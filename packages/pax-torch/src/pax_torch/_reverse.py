@@ -89,7 +89,8 @@ def _detach(leaf: Any) -> Any:
 
 def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) -> Result:
     """The same through `torch.func.vjp`, which takes and returns nothing but tensors."""
-    aux_leaves, aux_treedef, unused = [], None, [False] * len(leaves)
+    aux_leaves, aux_treedef = tree_flatten(None)
+    unused = [False] * len(leaves)
 
     def tensors_only(*variables: Tensor) -> tuple[Tensor, list[Tensor]]:
         nonlocal aux_leaves, aux_treedef, unused
