@@ -299,7 +299,12 @@ leaves = st.one_of(
     st.floats(-3, 3, width=32),
     st.floats(-3, 3, width=32).map(torch.tensor),
     st.floats(-3, 3, width=32).map(np.float32),
-    st.floats(-3, 3).map(lambda x: torch.full((2, 2), x, dtype=torch.float64)),
+    st.builds(
+        lambda x, shape, dtype: torch.full(shape, x, dtype=dtype),
+        st.floats(-3, 3),
+        st.sampled_from([(), (0,), (2, 2)]),
+        st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    ),
 )
 trees = st.recursive(
     leaves,
