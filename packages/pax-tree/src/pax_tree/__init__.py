@@ -1,6 +1,6 @@
 """Fast pytrees in C++ with JAX's semantics, needing neither PyTorch nor JAX."""
 
-from pax_tree import _interop
+from pax_tree import _interop, tree
 from pax_tree._C import (
     DictKey,
     FlattenedIndexKey,
@@ -23,6 +23,16 @@ from pax_tree._C import (
     tree_map_with_path,
     tree_structure,
 )
+from pax_tree._dataclass import register_dataclass
+from pax_tree._key_paths import keystr
+from pax_tree._reduce import tree_all, tree_reduce
+from pax_tree._registry import (
+    register_pytree_node,
+    register_pytree_node_class,
+    register_pytree_with_keys,
+    register_static,
+)
+from pax_tree._transpose import tree_transpose
 from pax_tree._unflatten import tree_unflatten
 
 __all__ = [
@@ -33,19 +43,29 @@ __all__ = [
     "Record",
     "RecordSpec",
     "SequenceKey",
+    "keystr",
     "record_flatten",
     "record_set",
     "record_spec",
     "record_unflatten",
     "record_with_spec",
+    "register_dataclass",
+    "register_pytree_node",
+    "register_pytree_node_class",
+    "register_pytree_with_keys",
+    "register_static",
     "set_scope_hook",
+    "tree",
+    "tree_all",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
     "tree_leaves_with_path",
     "tree_map",
     "tree_map_with_path",
+    "tree_reduce",
     "tree_structure",
+    "tree_transpose",
     "tree_unflatten",
 ]
 

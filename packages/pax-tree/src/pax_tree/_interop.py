@@ -47,7 +47,7 @@ def adopt(cls: type) -> None:
     for library in _libraries.values():
         node = library.adopt(cls)
         if node is not None:
-            _C._register_node(cls, *node, True)
+            _C._register_node(cls, node.flatten, node.unflatten, node.flatten_with_keys, True)
             return
     if _is_array(cls):
         _C._register_leaf_type(cls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,13 +61,9 @@ def connect() -> Library:
     flatten_record = _C._record_flattener(tree_util.GetAttrKey)
 
     def publish(cls: type, node: Node) -> None:
-        if registry.is_node(cls):
-            return
-        if node.flatten_with_keys is None:
-            tree_util.register_pytree_node(cls, node.flatten, node.unflatten)
-            return
-        with_keys = _with_keys(node.flatten_with_keys, to_jax)
-        tree_util.register_pytree_with_keys(cls, with_keys, node.unflatten, node.flatten)
+        with_keys = node.flatten_with_keys and _with_keys(node.flatten_with_keys, to_jax)
+        with contextlib.suppress(ValueError):  # JAX knows the class already
+            tree_util.register_pytree_node(cls, node.flatten, node.unflatten, with_keys)
 
     def publish_record(cls: type) -> None:
         tree_util.register_pytree_with_keys(

@@ -26,5 +26,6 @@ def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
         >>> leaves, structure = pax_tree.tree_flatten({"b": 1, "a": [2, None]})
         >>> pax_tree.tree_unflatten(structure, [20, 10])
         {'b': 10, 'a': [20, None]}
+
     """
     return treedef.unflatten(leaves)

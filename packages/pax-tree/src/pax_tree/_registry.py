@@ -1,0 +1,169 @@
+"""Registering classes as nodes of trees, here and with JAX and PyTorch."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar
+
+from pax_tree import _C, _interop
+
+_Class = TypeVar("_Class", bound=type)
+_Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]
+_Unflatten = Callable[[Any, Any], Any]
+
+
+def _check_function(function: Any, what: str, nodetype: type) -> None:
+    if not callable(function):
+        raise TypeError(
+            f"The {what} function of {nodetype.__name__} must be callable, but is {function!r}."
+        )
+
+
+def register_pytree_node(
+    nodetype: type,
+    flatten_func: _Flatten,
+    unflatten_func: _Unflatten,
+    flatten_with_keys_func: _Flatten | None = None,
+) -> None:
+    """Makes a class a node of trees, as `jax.tree_util.register_pytree_node`.
+
+    The class becomes a node for JAX and for PyTorch too, as soon as they are imported.
+
+    Args:
+        nodetype: the class; subclasses are not included.
+        flatten_func: from an object to `(children, aux)`: an iterable of subtrees, and hashable
+            static data.
+        unflatten_func: from `(aux, children)` to an object.
+        flatten_with_keys_func: like `flatten_func`, with `(key, child)` pairs as children.
+
+    Raises:
+        TypeError: an argument is not a class or not a function.
+        ValueError: the class is a node already.
+
+    Example:
+        >>> import pax_tree
+        >>> class Interval:
+        ...     def __init__(self, low, high):
+        ...         self.low, self.high = low, high
+        >>> pax_tree.register_pytree_node(
+        ...     Interval, lambda i: ((i.low, i.high), None), lambda aux, ends: Interval(*ends)
+        ... )
+        >>> pax_tree.tree_map(lambda end: 10 * end, Interval(1, 2)).high
+        20
+
+    """
+    if not isinstance(nodetype, type):
+        raise TypeError(f"Only a class can be registered as a pytree node, but got {nodetype!r}.")
+    _check_function(flatten_func, "flatten", nodetype)
+    _check_function(unflatten_func, "unflatten", nodetype)
+    if flatten_with_keys_func is not None:
+        _check_function(flatten_with_keys_func, "flatten-with-keys", nodetype)
+    node = _interop.Node(flatten_func, unflatten_func, flatten_with_keys_func)
+    _C._register_node(nodetype, *node, False)
+    _interop.publish(nodetype, node)
+
+
+def register_pytree_with_keys(
+    nodetype: type,
+    flatten_with_keys: _Flatten,
+    unflatten_func: _Unflatten,
+    flatten_func: _Flatten | None = None,
+) -> None:
+    """Makes a class a node whose children have names, as `jax.tree_util.register_pytree_with_keys`.
+
+    Args:
+        nodetype: the class.
+        flatten_with_keys: from an object to `(pairs, aux)`, with `(key, child)` pairs.
+        unflatten_func: from `(aux, children)` to an object.
+        flatten_func: from an object to `(children, aux)`; faster where no keys are needed.
+
+    Raises:
+        TypeError: an argument is not a class or not a function.
+        ValueError: the class is a node already.
+
+    Example:
+        >>> import pax_tree
+        >>> class Box:
+        ...     def __init__(self, content):
+        ...         self.content = content
+        >>> pax_tree.register_pytree_with_keys(
+        ...     Box,
+        ...     lambda box: (((pax_tree.GetAttrKey("content"), box.content),), None),
+        ...     lambda aux, children: Box(*children),
+        ... )
+        >>> [(path, leaf)] = pax_tree.tree_leaves_with_path(Box(1))
+        >>> pax_tree.keystr(path), leaf
+        ('.content', 1)
+
+    """
+
+    def flatten_without_keys(node: Any) -> tuple[Iterable[Any], Hashable]:
+        pairs, aux = flatten_with_keys(node)
+        return [child for _, child in pairs], aux
+
+    plain = flatten_without_keys if flatten_func is None else flatten_func
+    register_pytree_node(nodetype, plain, unflatten_func, flatten_with_keys)
+
+
+def register_pytree_node_class(cls: _Class) -> _Class:
+    """Makes a class with `tree_flatten` and `tree_unflatten` a node; a class decorator.
+
+    As `jax.tree_util.register_pytree_node_class`.
+
+    Args:
+        cls: a class with a method `tree_flatten()` that returns `(children, aux)` and a class method
+            `tree_unflatten(aux, children)`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: the class is a node already.
+
+    Example:
+        >>> import pax_tree
+        >>> @pax_tree.register_pytree_node_class
+        ... class Pair:
+        ...     def __init__(self, x, y):
+        ...         self.x, self.y = x, y
+        ...
+        ...     def tree_flatten(self):
+        ...         return (self.x, self.y), None
+        ...
+        ...     @classmethod
+        ...     def tree_unflatten(cls, aux, children):
+        ...         return cls(*children)
+        >>> pax_tree.tree_leaves(Pair(1, [2, 3]))
+        [1, 2, 3]
+
+    """
+    register_pytree_node(cls, operator.methodcaller("tree_flatten"), cls.tree_unflatten)
+    return cls
+
+
+def register_static(cls: _Class) -> _Class:
+    """Makes a class a node without children; a class decorator, as `jax.tree_util.register_static`.
+
+    Args:
+        cls: a class whose objects are hashable and comparable.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: the class is a node already.
+
+    Example:
+        >>> import pax_tree
+        >>> @pax_tree.register_static
+        ... class Mode(str):
+        ...     pass
+        >>> pax_tree.tree_leaves([Mode("train"), 1])
+        [1]
+
+    """
+    register_pytree_node(
+        cls, lambda value: ((), value), lambda value, _: value, lambda value: ((), value)
+    )
+    return cls
