@@ -14,7 +14,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, str | int | None]:
-    """The processor, its cores that this process may use, the device and the threads of torch."""
+    """The processor, its cores that this process may use, and the CUDA device."""
     torch = sys.modules.get("torch")
     on_cuda = torch is not None and torch.cuda.is_available()
     return {
@@ -24,7 +24,6 @@ def machine() -> dict[str, str | int | None]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if on_cuda else None,
-        "torch_threads": torch.get_num_threads() if torch is not None else None,
     }
 
 

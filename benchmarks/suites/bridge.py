@@ -1,11 +1,10 @@
 """torch2jax_bridge beside JAX's callbacks; eager PyTorch and jitted JAX are the limits.
 
 Every program computes `torch_add`, a function that knows nothing of where its result goes. PyTorch
-has one thread here: its waiting threads would take the cores from XLA's.
+has one thread: more of them, waiting for work, would take the cores from XLA's.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from jax.experimental.buffer_callback import buffer_callback
 
 from benchmarks.case import Case, Program
+from benchmarks.threads import one_torch_thread
 from torch2jax_bridge import torch2jax
 
 Pair = tuple[jax.Array, jax.Array]
@@ -27,16 +27,6 @@ def cases(device: str) -> Iterator[Case]:
         for size, numel in (("1e3", 1_000), ("1e6", 1_000_000)):
             a = jax.device_put(jnp.arange(numel, dtype=jnp.float32), jax_device)
             yield from additions(size, (a, jnp.flip(a)))
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def additions(size: str, pair: Pair) -> Iterator[Case]:

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import pax_torch
 from benchmarks.case import Case, Program
+from benchmarks.threads import one_torch_thread
 
 SGD = {"lr": 0.01, "momentum": 0.9}
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -22,11 +23,12 @@ Batch = tuple[Tensor, Tensor]
 def cases(device: str) -> Iterator[Case]:
     """The gradient of a scalar function, and training steps with SGD and momentum."""
     torch.manual_seed(0)
-    yield scalar_gradient(device)
     narrow = torch.randn(128, 8, device=device), torch.randn(128, 8, device=device)
-    yield training_step("mlp-step", mlp().to(device), mse_loss, narrow)
     images = torch.randn(128, 3, 32, 32, device=device), torch.randint(10, (128,), device=device)
-    yield training_step("cifar-step", cifar_net().to(device), cross_entropy, images)
+    with one_torch_thread():
+        yield scalar_gradient(device)
+        yield training_step("mlp-step", mlp().to(device), mse_loss, narrow)
+        yield training_step("cifar-step", cifar_net().to(device), cross_entropy, images)
 
 
 def scalar_gradient(device: str) -> Case:
