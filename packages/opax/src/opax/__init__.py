@@ -20,7 +20,7 @@ from ._transformation import Transformation, from_optax
 _generated = counterparts(optax)
 globals().update(_generated)
 
-__all__ = [
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "Optimizer",
     "Transformation",
     "apply_gradients",
@@ -28,8 +28,8 @@ __all__ = [
     "contrib",
     "from_optax",
     "transform_gradients",
+    *_generated,
 ]
-__all__ += list(_generated)
 
 if TYPE_CHECKING:
 

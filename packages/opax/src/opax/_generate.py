@@ -104,7 +104,7 @@ def _for_optax(value: Any) -> Any:
 
 def _plain_function(value: Any) -> Any:
     original = getattr(value, "__wrapped__", None)
-    is_ours = inspect.isfunction(value) and COUNTERPARTS.get(original) is value
+    is_ours = original is not None and COUNTERPARTS.get(original) is value
     return original if is_ours else value
 
 

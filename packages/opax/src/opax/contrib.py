@@ -12,7 +12,7 @@ from ._generate import counterparts
 _generated = counterparts(optax.contrib)
 globals().update(_generated)
 
-__all__ = list(_generated)
+__all__ = [*_generated]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from ._transformation import Transformation

@@ -26,6 +26,8 @@ _depth = _Depth()
 class ModuleType(type(Record)):
     """The class of module classes."""
 
+    _checks_sharing: bool
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a module, then check it; arrays held twice are looked for once, in the outermost."""
         _depth.value += 1

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
 import pax_tree
-from pax_tree import Record, record_set, record_spec
+from pax_tree import record_set, record_spec
 
 from ._compare import same_leaf
 from ._construct import ModuleType
-from ._kinds import MODULE, PARAMETER, STATE, classify, is_array, is_module
+from ._kinds import PARAMETER, STATE, classify, is_array
+from ._register import RegisterMethods, checked_name
 from ._scope import scope_error
 from ._summary import summary_lines
 from ._trees import (
@@ -29,7 +27,7 @@ __all__ = ["Module", "ParameterModule", "StateModule"]
 T = TypeVar("T", bound="Module")
 
 
-class Module(Record, metaclass=ModuleType):
+class Module(RegisterMethods, metaclass=ModuleType):
     """A stateful object that is a pytree of the arrays and modules assigned to it.
 
     An array assigned to an attribute is state (not trained) unless it is registered as a parameter.
@@ -64,6 +62,7 @@ class Module(Record, metaclass=ModuleType):
     _array_kind: ClassVar[int | None] = None
     _checks_sharing: ClassVar[bool] = True
     _shown: ClassVar[tuple[str, ...]] = ()
+    _method_names: ClassVar[frozenset[str]] = frozenset()
 
     training: bool
     name: str | None = None
@@ -88,90 +87,11 @@ class Module(Record, metaclass=ModuleType):
                     "see. Assign it in __init__."
                 )
 
-    @staticmethod
-    def _classify(module: Module, name: str, value: Any) -> int | None:
-        _check_name(module, name)
-        return classify(module, name, value)
+    def _classify(self, name: str, value: Any) -> int | None:
+        return classify(self, checked_name(self, name), value)
 
-    _scope_error = staticmethod(scope_error)
-
-    def register_parameter(self, name: str, value: Any) -> None:
-        """Assign an array that is trained.
-
-        Args:
-          name: the attribute.
-          value: an array of any shape and dtype, or `None` for a parameter that is left out.
-
-        Raises:
-          TypeError: `value` is something else.
-
-        Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> module = pax.Module()
-          >>> module.register_parameter("bias", jnp.zeros(3))
-          >>> module.parameters().bias
-          Array([0., 0., 0.], dtype=float32)
-
-        """
-        self._register("register_parameter", name, value, PARAMETER, _is_array_or_none, _AN_ARRAY)
-
-    def register_state(self, name: str, value: Any) -> None:
-        """Assign an array that is not trained; arguments and errors as in `register_parameter`."""
-        self._register("register_state", name, value, STATE, _is_array_or_none, _AN_ARRAY)
-
-    def register_module(self, name: str, value: Module) -> None:
-        """Assign a submodule; `TypeError` if `value` is not a module."""
-        self._register("register_module", name, value, MODULE, is_module, "a module")
-
-    def register_parameter_subtree(self, name: str, value: Any) -> None:
-        """Assign a pytree whose arrays are trained.
-
-        Args:
-          name: the attribute.
-          value: a pytree of arrays and numbers.
-
-        Raises:
-          TypeError: a leaf is neither.
-
-        Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> module = pax.Module()
-          >>> module.register_parameter_subtree("layers", [jnp.zeros(1), jnp.ones(1)])
-          >>> module.parameters().layers
-          [Array([0.], dtype=float32), Array([1.], dtype=float32)]
-
-        """
-        method = "register_parameter_subtree"
-        self._register(method, name, value, PARAMETER, _has_numeric_leaves, _NUMERIC)
-
-    def register_state_subtree(self, name: str, value: Any) -> None:
-        """Assign a pytree whose arrays are not trained; else as `register_parameter_subtree`."""
-        method = "register_state_subtree"
-        self._register(method, name, value, STATE, _has_numeric_leaves, _NUMERIC)
-
-    def register_module_subtree(self, name: str, value: Any) -> None:
-        """Assign a pytree of modules, such as a list; `TypeError` if a leaf is not a module."""
-        expected = "a pytree of modules"
-        self._register("register_module_subtree", name, value, MODULE, _has_modules, expected)
-
-    def _register(
-        self,
-        method: str,
-        name: str,
-        value: Any,
-        kind: int,
-        accepts: Callable[[Any], bool],
-        expected: str,
-    ) -> None:
-        _check_name(self, name)
-        if not accepts(value):
-            raise TypeError(
-                f"{type(self).__name__}.{method}({name!r}, ...) expects {expected}, "
-                f"got {value!r} of type {type(value).__name__}."
-            )
-        record_set(self, name, value, kind)
+    def _scope_error(self, name: str) -> RuntimeError:
+        return scope_error(self, name)
 
     def parameters(self: T) -> T:
         """Return this module with every leaf that is not a parameter replaced by `None`."""
@@ -296,6 +216,14 @@ class Module(Record, metaclass=ModuleType):
         return f"{prefix}{type(self).__name__}" + (f"({shown})" if shown else "")
 
 
+Module._method_names = frozenset(
+    name
+    for cls in (Module, RegisterMethods)
+    for name, value in vars(cls).items()
+    if callable(value)
+)
+
+
 class ParameterModule(Module):
     """A module whose arrays, and pytrees of arrays, are parameters unless registered as state.
 
@@ -330,28 +258,3 @@ class StateModule(Module):
     """
 
     _array_kind = STATE
-
-
-_AN_ARRAY = "an array or None (a pytree of arrays has the `_subtree` form of this method)"
-_NUMERIC = "a pytree of arrays and numbers"
-
-
-def _is_array_or_none(value: Any) -> bool:
-    return value is None or is_array(value)
-
-
-def _has_numeric_leaves(tree: Any) -> bool:
-    numbers = (bool, int, float, complex, np.generic)
-    return all(is_array(leaf) or isinstance(leaf, numbers) for leaf in pax_tree.tree_leaves(tree))
-
-
-def _has_modules(tree: Any) -> bool:
-    return all(map(is_module, pax_tree.tree_leaves(tree, is_leaf=is_module)))
-
-
-def _check_name(module: Module, name: str) -> None:
-    if callable(Module.__dict__.get(name)):
-        raise AttributeError(
-            f"Cannot set {type(module).__name__}.{name}: it is a method of every module. "
-            "Give the attribute another name."
-        )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pax_tree
-from pax_tree import RecordSpec, record_flatten, record_unflatten
+from pax_tree import Record, RecordSpec, record_flatten, record_unflatten
 
 from ._kinds import FROZEN, MODULE, PARAMETER, is_module
 
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 
 def copy_tree(tree: T) -> T:
@@ -36,7 +37,7 @@ def submodules(module: Any) -> Iterator[Any]:
     return (leaf for leaf in leaves if is_module(leaf))
 
 
-def convert(module: T, change: Callable[[RecordSpec], RecordSpec]) -> T:
+def convert(module: R, change: Callable[[RecordSpec], RecordSpec]) -> R:
     """Return a copy of `module` with the spec of it and of every module below it changed."""
     children, spec = record_flatten(module)
     children = [
@@ -86,7 +87,7 @@ def select_parameters(tree: T) -> T:
     )
 
 
-def own_parameters(module: T) -> T:
+def own_parameters(module: R) -> R:
     """Return `module` with every leaf that is not a parameter replaced by `None`."""
     children, spec = record_flatten(module)
     kept = [_keep(kind, child) for kind, child in zip(spec.kinds, children, strict=True)]
@@ -105,7 +106,7 @@ def _keep(kind: int, child: Any) -> Any:
     return pax_tree.tree_map(lambda _: None, child)
 
 
-def parameters_method(*names: str) -> Callable[[Any], Any]:
+def parameters_method(*names: str) -> Any:
     """Declare which attributes of a class are parameters.
 
     Args:
@@ -137,7 +138,7 @@ def parameters_method(*names: str) -> Callable[[Any], Any]:
         if not isinstance(name, str):
             raise TypeError(f"parameters_method expects attribute names, got {name!r}.")
 
-    def parameters(self: T) -> T:
+    def parameters(self: R) -> R:
         """Return this module with every leaf that is not a parameter replaced by `None`."""
         return own_parameters(self)
 

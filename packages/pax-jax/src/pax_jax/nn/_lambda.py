@@ -69,9 +69,11 @@ class Lambda(Module):
 
     def __init__(self, func: Callable[..., Any], *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not callable(func):
-            raise TypeError(f"Lambda expects a function, got {func!r} of {type(func).__name__}.")
-        self._classify(self, "func", func)  # raises if it holds arrays
+        if not callable(func) or self._classify("func", func) is not None:
+            raise TypeError(
+                f"Lambda expects a function that holds no arrays, "
+                f"got {func!r} of type {type(func).__name__}."
+            )
         self._function = _Function(func)
 
     @property

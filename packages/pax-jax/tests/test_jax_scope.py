@@ -1,0 +1,214 @@
+"""A module is changed only in the scope that made it; the pure style; no tracer escapes."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import pax_jax as pax
+import pytest
+
+
+class Counter(pax.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = jnp.zeros(())
+        self.register_parameter("bias", jnp.ones(()))
+
+    def __call__(self, x):
+        self.count = self.count + 1.0
+        return x + self.bias
+
+    def twice(self, x):
+        return self(self(x))
+
+
+TRANSFORMS = {
+    "jit": lambda f: jax.jit(f)(1.0),
+    "grad": lambda f: jax.grad(f)(1.0),
+    "vmap": lambda f: jax.vmap(f)(jnp.ones(2)),
+    "scan": lambda f: jax.lax.scan(lambda c, x: (c, f(x)), 0.0, jnp.ones(2)),
+    "jvp": lambda f: jax.jvp(f, (1.0,), (1.0,)),
+    "checkpoint": lambda f: jax.grad(jax.checkpoint(f))(1.0),
+    "eval_shape": lambda f: jax.eval_shape(f, 1.0),
+    "nested": lambda f: jax.jit(lambda x: jax.grad(f)(x))(1.0),
+}
+each_transform = pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+
+
+@each_transform
+def test_writing_to_a_captured_module_raises_and_changes_nothing(transform):
+    counter = Counter()
+    with pytest.raises(RuntimeError, match=r"Cannot set Counter\.count here.*`model\.copy\(\)`"):
+        transform(lambda x: counter(x))
+    assert float(counter.count) == 0.0
+
+
+def test_an_argument_passed_on_untouched_is_not_written():
+    counter = Counter()
+    with pytest.raises(RuntimeError, match=r"Counter\.count"):
+        jax.grad(lambda x, module: module(x))(1.0, counter)
+
+
+@each_transform
+def test_a_copy_and_a_new_module_are_free_to_change(transform):
+    counter = Counter()
+
+    def call(x):
+        copies = [counter.copy(), counter.update(counter.parameters()), counter.eval(), Counter()]
+        for copy in copies:
+            copy(x)
+            copy.copy()(x)
+        return x + sum(copy.count for copy in copies)
+
+    with jax.checking_leaks():
+        transform(call)
+    assert float(counter.count) == 0.0
+
+
+def test_at_the_top_level_modules_are_free_to_change():
+    counter = Counter()
+    counter(1.0)
+    counter.extra = 3
+    assert float(counter.count) == 1.0
+
+
+def test_what_comes_out_of_jit_is_free_to_change():
+    @jax.jit
+    def call(module, x):
+        y = module(x)
+        return module, y
+
+    counter, _ = call(Counter(), 1.0)
+    counter(1.0)
+    assert float(counter.count) == 2.0
+
+
+def test_a_module_of_an_outer_trace_is_not_written_in_an_inner_one():
+    @jax.jit
+    def outer(x):
+        counter = Counter()
+        return jax.grad(lambda y: counter(y))(x)
+
+    with pytest.raises(RuntimeError, match=r"Counter\.count"):
+        outer(1.0)
+
+
+def test_items_of_a_sequential_obey_the_rule_too():
+    net = pax.Sequential(Counter())
+
+    @jax.jit
+    def replace(x):
+        net.modules[0] = Counter()
+        return x
+
+    with pytest.raises(RuntimeError, match=r"Cannot set Sequential\.modules here"):
+        replace(1.0)
+
+
+def test_the_scope_of_one_thread_is_not_that_of_another():
+    failures = []
+
+    def work():
+        try:
+            counter = Counter()
+            for _ in range(50):
+                counter(1.0)
+        except RuntimeError as error:
+            failures.append(error)
+
+    def traced(x):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return x
+
+    jax.jit(traced)(1.0)
+    assert failures == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, x: m % x,
+        lambda m, x: m % (x,),
+        lambda m, x: pax.purecall(m, x),
+        lambda m, x: pax.module_and_value(m)(x),
+        lambda m, x: pax.module_and_value(m.__call__)(x),
+        lambda m, x: pax.pure(lambda module: (module, module(x)))(m),
+    ],
+    ids=["%", "% tuple", "purecall", "module_and_value", "of a method", "pure"],
+)
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["plain", "jit"])
+def test_pure_calls_change_only_the_copy(call, wrap):
+    counter = Counter()
+    changed, y = wrap(lambda x: call(counter, x))(2.0)
+    assert float(y) == 3.0
+    assert (float(changed.count), float(counter.count)) == (1.0, 0.0)
+
+
+def test_module_and_value_of_another_method():
+    counter, y = pax.module_and_value(Counter().twice)(0.0)
+    assert (float(counter.count), float(y)) == (2.0, 2.0)
+
+
+def test_module_and_value_of_something_else_raises():
+    with pytest.raises(TypeError, match="Expected a module that can be called or a bound method"):
+        pax.module_and_value(jnp.abs)
+
+
+@pytest.mark.parametrize("argnums", [1, (1,), (0, 1)], ids=str)
+def test_grad_is_with_respect_to_parameters(argnums):
+    def loss_fn(scale, module, x):
+        return scale * module(x) ** 2, module
+
+    grads, module = pax.grad(loss_fn, argnums, has_aux=True)(2.0, Counter(), 1.0)
+    by_position = {1: grads} if argnums == 1 else dict(zip(argnums, grads, strict=True))
+    assert float(by_position[1].bias) == 8.0
+    assert by_position[1].count is None
+    assert float(by_position.get(0, 4.0)) == 4.0
+    assert float(module.count) == 1.0
+
+
+def test_value_and_grad_leaves_its_argument_alone():
+    counter = Counter()
+    value, grads = pax.value_and_grad(lambda m, x: m(x))(counter, 3.0)
+    assert (float(value), float(grads.bias), float(counter.count)) == (4.0, 1.0, 0.0)
+
+
+def test_gradients_of_frozen_parameters_are_none():
+    grads = pax.grad(lambda m, x: m(x))(Counter().freeze(), 3.0)
+    assert grads.bias is None
+
+
+def test_a_stateful_loop_compiles_once():
+    traces = []
+
+    @jax.jit
+    def step(module, x):
+        traces.append(x)
+        grads = pax.grad(lambda m: m(x))(module)
+        _ = module(x)
+        return module.update(jax.tree.map(jnp.add, module.parameters(), grads))
+
+    counter = Counter()
+    for _ in range(100):
+        counter = step(counter, 1.0)
+    assert len(traces) == 1
+    assert float(counter.count) == 100.0
+
+
+def test_vmap_over_modules():
+    modules = jax.vmap(lambda key: pax.Linear(2, 3, rng_key=key))(jax.random.split(jax.random.key(0), 4))
+    assert modules.weight.shape == (4, 2, 3)
+    y = jax.vmap(lambda module, x: module(x), in_axes=(0, None))(modules, jnp.ones((5, 2)))
+    assert y.shape == (4, 5, 3)
+
+
+def test_scan_carries_a_module():
+    def body(module, x):
+        y = module(x)
+        return module, y
+
+    counter, ys = jax.lax.scan(body, Counter(), jnp.arange(3.0))
+    assert float(counter.count) == 3.0
+    assert ys.tolist() == [1.0, 2.0, 3.0]
