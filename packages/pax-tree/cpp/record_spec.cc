@@ -172,8 +172,9 @@ PyObject* KindBytes(PyObject* kinds, Py_ssize_t count) {
 PyObject* WithKinds(PyObject* self, PyObject* kinds) {
   RecordSpec* spec = AsSpec(self);
   Ref bytes(KindBytes(kinds, NumChildren(spec)));
-  if (!bytes) return nullptr;
-  return AsObject(InternSpec(spec->cls, spec->names, bytes.get(), spec->statics, spec->frozen));
+  Ref statics(PyDict_Copy(spec->statics));  // each spec clears its own when it dies
+  if (!bytes || !statics) return nullptr;
+  return AsObject(InternSpec(spec->cls, spec->names, bytes.get(), statics.get(), spec->frozen));
 }
 
 PyMethodDef methods[] = {
