@@ -11,14 +11,19 @@ from rich.table import Table
 from sklearn.metrics import confusion_matrix
 from training_log import Result
 
-# Three colours of Okabe and Ito, which are told apart with colour-blind eyes too.
-COLOURS = ("#D55E00", "#0072B2", "#009E73")
+# Three colours of Okabe and Ito, which are told apart with colour-blind eyes too. The last line is
+# dashed: the two trainings of the PyTorch network start alike, and their curves lie on each other.
+LINES = (
+    {"color": "#D55E00", "linewidth": 4},
+    {"color": "#0072B2", "linewidth": 2},
+    {"color": "#009E73", "linewidth": 2, "linestyle": (0, (3, 2))},
+)
 SMOOTHING = 11
 
 
 def print_table(console: Console, results: Sequence[Result], required_accuracy: float) -> None:
     """Print one row per training."""
-    table = Table(title="Handwritten digits, three ways")
+    table = Table(title="Handwritten digits")
     table.add_column("training")
     for header in ("test accuracy", "time per step", "parameters"):
         table.add_column(header, justify="right")
@@ -46,12 +51,12 @@ def draw_losses(results: Sequence[Result]) -> Figure:
     """Draw the loss of every step (faint) and its running mean (strong) on a logarithmic scale."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for result, colour in zip(results, COLOURS, strict=False):
+    for result, line in zip(results, LINES, strict=False):
         losses = np.asarray(result.losses)
         steps = np.arange(1, len(losses) + 1)
         mean = np.convolve(losses, np.ones(SMOOTHING) / SMOOTHING, mode="valid")
-        axes.plot(steps, losses, color=colour, alpha=0.2, linewidth=1)
-        axes.plot(steps[SMOOTHING - 1 :], mean, color=colour, linewidth=2, label=result.name)
+        axes.plot(steps, losses, linewidth=1, color=line["color"], alpha=0.15)
+        axes.plot(steps[SMOOTHING - 1 :], mean, label=result.name, **line)
     axes.set(yscale="log", xlabel="step", ylabel="cross-entropy loss", title="Training loss")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
