@@ -6,8 +6,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pax_jax as pax
 import pytest
+
+import pax_jax as pax
 
 
 def module_with(**attributes):
@@ -40,7 +41,19 @@ def test_attributes_are_leaves_in_the_order_of_first_assignment():
 
 @pytest.mark.parametrize(
     "value",
-    [3, 2.5, "text", None, True, jax.nn.relu, (1, 2), [1, "a"], {"k": 1}, np.float32(2), jnp.float32],
+    [
+        3,
+        2.5,
+        "text",
+        None,
+        True,
+        jax.nn.relu,
+        (1, 2),
+        [1, "a"],
+        {"k": 1},
+        np.float32(2),
+        jnp.float32,
+    ],
     ids=repr,
 )
 def test_other_values_are_static(value):

@@ -1,12 +1,14 @@
 """update, freeze, train, copy, replace, summary, equality, copying and pickling."""
 
 import copy
+import gc
 import pickle
 
 import jax
 import jax.numpy as jnp
-import pax_jax as pax
 import pytest
+
+import pax_jax as pax
 
 
 class Net(pax.Module):
@@ -115,7 +117,11 @@ def test_copy_is_independent():
 def test_methods_return_new_modules_at_every_level(method):
     net = Net()
     other = getattr(net, method)()
-    for a, b in [(net, other), (net.tail, other.tail), (net.tail.modules[2], other.tail.modules[2])]:
+    for a, b in [
+        (net, other),
+        (net.tail, other.tail),
+        (net.tail.modules[2], other.tail.modules[2]),
+    ]:
         assert a is not b
 
 
@@ -124,7 +130,9 @@ def test_replace():
     other = net.replace(count=jnp.ones((), jnp.int32), hidden=pax.Linear(2, 3))
     assert int(other.count) == 1
     assert int(net.count) == 0
-    with pytest.raises(AttributeError, match="Net has no attribute 'cuont' to replace; it has hidden"):
+    with pytest.raises(
+        AttributeError, match="Net has no attribute 'cuont' to replace; it has hidden"
+    ):
         net.replace(cuont=3)
 
 
@@ -184,3 +192,15 @@ def test_select_and_update_parameters_of_any_pytree():
 def test_keypaths_name_attributes():
     paths = [p for p, _ in jax.tree_util.tree_leaves_with_path(Net().parameters())]
     assert jax.tree_util.keystr(paths[-1]) == ".tail.modules[2].bias"
+
+
+def test_a_frozen_copy_outlives_the_module_it_was_made_from():
+    class Named(pax.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_parameter("weight", jnp.ones(1))
+            self.label = "kept"
+
+    frozen = Named().freeze()
+    gc.collect()
+    assert frozen.copy().label == "kept"

@@ -3,8 +3,9 @@
 import threading
 
 import jax
-import pax_jax as pax
 import pytest
+
+import pax_jax as pax
 
 
 def bits(key):

@@ -4,8 +4,9 @@ import threading
 
 import jax
 import jax.numpy as jnp
-import pax_jax as pax
 import pytest
+
+import pax_jax as pax
 
 
 class Counter(pax.Module):
@@ -198,7 +199,9 @@ def test_a_stateful_loop_compiles_once():
 
 
 def test_vmap_over_modules():
-    modules = jax.vmap(lambda key: pax.Linear(2, 3, rng_key=key))(jax.random.split(jax.random.key(0), 4))
+    modules = jax.vmap(lambda key: pax.Linear(2, 3, rng_key=key))(
+        jax.random.split(jax.random.key(0), 4)
+    )
     assert modules.weight.shape == (4, 2, 3)
     y = jax.vmap(lambda module, x: module(x), in_axes=(0, None))(modules, jnp.ones((5, 2)))
     assert y.shape == (4, 5, 3)

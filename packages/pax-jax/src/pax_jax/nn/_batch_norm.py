@@ -85,7 +85,7 @@ class _BatchNorm(Module):
         dividing by the sum of the weights makes the first one count in full.
         """
         axes = tuple(a for a in range(x.ndim) if a != axis)
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = x.astype(self.ema_mean.dtype)
         mean, var = jnp.mean(x, axes), jnp.var(x, axes)
         self.ema_weight = self.decay_rate * self.ema_weight + (1.0 - self.decay_rate)
         step = (1.0 - self.decay_rate) / self.ema_weight
