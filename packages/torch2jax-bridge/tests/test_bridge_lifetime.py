@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 import weakref
 
 import jax
@@ -16,10 +17,14 @@ import torch
 from torch2jax_bridge import torch2jax
 
 
-def collect():
-    jax.clear_caches()
-    for _ in range(3):
+def all_gone(refs):
+    """Whether all weak references die; XLA may drop a program a moment after its last call."""
+    for _ in range(50):
         gc.collect()
+        if all(ref() is None for ref in refs):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_bridge_arguments_are_not_copied():
@@ -70,12 +75,12 @@ def test_bridge_program_keeps_its_function_alive():
     alive = weakref.ref(owner)
     program = jax.jit(torch2jax(owner)).lower(jnp.ones(3)).compile()
     del owner
-    collect()
+    jax.clear_caches()
+    gc.collect()
     np.testing.assert_array_equal(program(jnp.ones(3)), [2.0, 2.0, 2.0])
     assert alive() is not None
     del program
-    collect()
-    assert alive() is None
+    assert all_gone([alive])
 
 
 USES = {
@@ -96,8 +101,8 @@ def test_bridge_function_is_freed_after_use(use):
     wrapped = torch2jax(owner)
     jax.block_until_ready(use(wrapped, jnp.ones(3)))
     del owner, wrapped
-    collect()
-    assert alive() is None
+    jax.clear_caches()
+    assert all_gone([alive])
 
 
 def test_bridge_called_wrapper_is_freed_without_clearing_caches():
@@ -107,8 +112,7 @@ def test_bridge_called_wrapper_is_freed_without_clearing_caches():
         alive.append(weakref.ref(owner))
         jax.block_until_ready(torch2jax(owner)(jnp.ones(3)))
     del owner
-    gc.collect()
-    assert sum(ref() is not None for ref in alive) == 0
+    assert all_gone(alive)
 
 
 def resident():
@@ -134,26 +138,26 @@ def test_bridge_memory_does_not_grow_with_calls(fails):
             except jax.errors.JaxRuntimeError:
                 assert fails
 
-    run(300)
+    run(100)
     before = resident()
-    run(3000)
-    assert resident() - before < 5_000_000  # a leak of the result alone would be 60 MB
+    run(1500)
+    assert resident() - before < 5_000_000  # a leak of the result alone would be 30 MB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_bridge_memory_does_not_grow_with_training_steps():
-    x = jnp.ones((200, 200))
+    x = jnp.ones((100, 1000))
     step = jax.jit(jax.grad(lambda x: wrapped(x).sum()))
-    wrapped = torch2jax(lambda x: torch.tanh(x @ x) @ x)
+    wrapped = torch2jax(lambda x: torch.tanh(x) * x)
 
     def run(times):
         for _ in range(times):
             jax.block_until_ready(step(x))
 
-    run(50)
+    run(30)
     before = resident()
-    run(400)
-    assert resident() - before < 10_000_000  # one saved tensor a step would be 64 MB
+    run(150)
+    assert resident() - before < 10_000_000  # one saved tensor a step would be 60 MB
 
 
 def python(code):
@@ -165,7 +169,7 @@ def python(code):
 def test_bridge_interpreter_exits_with_calls_in_flight():
     done = python(
         """
-        import threading, time
+        import time
         import jax, jax.numpy as jnp, torch
         from torch2jax_bridge import torch2jax
 
@@ -175,14 +179,7 @@ def test_bridge_interpreter_exits_with_calls_in_flight():
 
         f = jax.jit(lambda x, y: torch2jax(slow, output_shapes=x)(x @ y))
         x = jnp.ones((700, 700))
-        outs = [f(x, x) for _ in range(4)]
-
-        def loop():
-            while True:
-                f(x, x).block_until_ready()
-
-        threading.Thread(target=loop, daemon=True).start()
-        time.sleep(0.1)
+        outs = [f(x, x) for _ in range(8)]
         print("end", flush=True)
         """
     )

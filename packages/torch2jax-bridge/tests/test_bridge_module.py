@@ -181,7 +181,7 @@ def test_bridge_module_parameters_are_copies():
 def test_bridge_module_with_missing_parameter():
     apply, params, _ = torch2jax(nn.Linear(2, 2))
     del params["bias"]
-    with pytest.raises(TypeError, match="Linear.*Missing key"):
+    with pytest.raises(TypeError, match=r"(?s)Linear.*Missing key"):
         apply(params, jnp.ones(2))
 
 

@@ -25,9 +25,6 @@ def several(xp, x, y):
     return {"sum": (x + y * y * x), "norm": (x * x).sum() * y[0]}
 
 
-FUNCTIONS = [product, vector, matrix, several]
-
-
 def jacobian_vector(f, x, y):
     return jax.jvp(f, (x, y), (y, x))
 
@@ -104,8 +101,18 @@ def compare(got, want, rtol):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["f32", "f64"])
-@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+CASES = [
+    pytest.param(function, dtype, id=f"{function.__name__}-{jnp.dtype(dtype).name}")
+    for function, dtype in [
+        (product, jnp.float32),
+        (vector, jnp.float64),
+        (matrix, jnp.float64),
+        (several, jnp.float32),
+    ]
+]
+
+
+@pytest.mark.parametrize(("function", "dtype"), CASES)
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_bridge_transform_equals_jax(name, function, dtype):
     with jax.enable_x64(dtype is jnp.float64):

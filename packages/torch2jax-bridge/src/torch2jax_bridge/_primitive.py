@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
-from jax._src.interpreters import ad as _ad
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from torch2jax_bridge._dtypes import is_differentiable
 from torch2jax_bridge._engine import compile_spec
+from torch2jax_bridge._private import hold_weakly, set_linearize_rule
 from torch2jax_bridge._residuals import Site
 from torch2jax_bridge._runtime import TARGET, keep, register
 from torch2jax_bridge._specs import (
@@ -41,11 +41,14 @@ def torch_call(spec: Spec, *args: jax.Array) -> list[jax.Array]:
 
 
 def compiled(spec: Spec) -> Callable[..., list[jax.Array]]:
-    """The call as a jitted function, kept by the wrapped function that it derives from."""
-    programs = spec.root.programs
-    if spec not in programs:
-        programs[spec] = jax.jit(partial(torch_call, spec), inline=True)
-    return programs[spec]
+    """The call as a jitted function, made once while the function's `Programs` live."""
+    programs = spec.root.programs()
+    found = None if programs is None else programs.get(spec)
+    if found is None:
+        found = jax.jit(partial(torch_call, spec), inline=True)
+        if programs is not None:
+            programs[spec] = found
+    return found
 
 
 def _evaluate(*args: Any, spec: Spec) -> list[Any]:
@@ -206,7 +209,7 @@ torch_call_p.def_abstract_eval(_abstract)
 ad.primitive_jvps[torch_call_p] = _jvp
 ad.primitive_transposes[torch_call_p] = _transpose
 batching.primitive_batchers[torch_call_p] = _batch
-# Not in JAX's public modules; where it is missing, JAX linearizes by the jvp rule.
-getattr(_ad, "primitive_linearizations", {})[torch_call_p] = _linearize
+set_linearize_rule(torch_call_p, _linearize)
+hold_weakly(*get_args(Spec))
 for _platform in PLATFORMS:
     mlir.register_lowering(torch_call_p, _lower, platform=_platform)

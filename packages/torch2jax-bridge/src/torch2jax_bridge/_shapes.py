@@ -45,6 +45,18 @@ def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     return all(given.get(a.name, a.default_value) for a in switches)
 
 
+def _fake_mode() -> FakeTensorMode:
+    """A mode in which a module that the function makes can also be moved, with `module.to(x)`.
+
+    The mode's memo refers weakly to every fake tensor, and PyTorch moves no parameter that has weak
+    references; so for this short time it holds them strongly.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    converter: Any = mode.fake_tensor_converter.meta_converter
+    converter.tensor_memo = {}
+    return mode
+
+
 def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> tuple[T, bool]:
     """Run a function of flat tensors on fake ones, which have shapes but no values.
 
@@ -61,7 +73,7 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> tuple[T, bo
     """
     device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), _Random() as random:
+        with _fake_mode(), _Random() as random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
             return guarded(call)(*fakes), random.seen
     except Exception as error:

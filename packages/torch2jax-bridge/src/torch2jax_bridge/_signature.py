@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from torch2jax_bridge._dtypes import canonical, dtype_j2t
 from torch2jax_bridge._primitive import compiled
 from torch2jax_bridge._runtime import Tensors
 from torch2jax_bridge._shapes import aval_of, aval_of_tensor, infer, parse_output_shapes
-from torch2jax_bridge._specs import Aval, Function
+from torch2jax_bridge._specs import Aval, Function, Programs
 from torch2jax_bridge._tree import (
     PyTreeDef,
     keystr,
@@ -42,13 +43,13 @@ class Signature:
         call: flat arrays to flat arrays.
         traced: which leaves of the arguments are arrays.
         out_tree: the tree of the results.
-        spec: the function behind `call`.
+        programs: the jitted calls, kept for as long as this lives.
     """
 
     call: Callable[..., list[jax.Array]]
     traced: tuple[bool, ...]
     out_tree: PyTreeDef
-    spec: Function
+    programs: Programs
 
 
 def is_array(leaf: Any) -> bool:
@@ -91,8 +92,10 @@ def build(
         (outs, out_tree), random = _inferred(apply, ins, name)
     else:
         (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
-    spec = Function(name, _flat_call(apply, out_tree, outs, name), ins, tuple(outs), random)
-    return Signature(compiled(spec), traced, out_tree, spec)
+    programs = Programs()
+    flat = _flat_call(apply, out_tree, outs, name)
+    spec = Function(name, flat, ins, tuple(outs), random, ref(programs))
+    return Signature(compiled(spec), traced, out_tree, programs)
 
 
 def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:

@@ -5,9 +5,10 @@ function it comes from; `_engine.py` turns it into PyTorch code.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -28,6 +29,14 @@ class Aval(NamedTuple):
 TOKEN = Aval((2,), np.dtype(np.int32))
 
 
+class Programs(dict["Spec", Any]):
+    """The jitted calls of a function and of those derived from it.
+
+    Owned by whoever calls the function, not by the function: JAX's caches hold functions for as
+    long as the jitted calls live that refer to them, and would keep both for ever.
+    """
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
     """A wrapped PyTorch function of flat tensors. Two are equal only if they are the same one.
@@ -39,15 +48,15 @@ class Function:
         outs: one `Aval` per result.
         random: whether the function draws random numbers, so that running it again gives
             something else.
-        programs: the jitted calls of this function and of those derived from it.
+        programs: refers to the `Programs` of this function, which may be gone.
     """
 
     name: str
     call: Callable[..., Tensors]
     ins: tuple[Aval, ...]
     outs: tuple[Aval, ...]
-    random: bool = False
-    programs: dict["Spec", Any] = field(default_factory=dict)
+    random: bool
+    programs: "ref[Programs]"
     linear = 0
 
     def __repr__(self) -> str:
