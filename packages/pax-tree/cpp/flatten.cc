@@ -4,6 +4,7 @@
 #include "pax_tree/arguments.h"
 #include "pax_tree/functions.h"
 #include "pax_tree/parts.h"
+#include "pax_tree/scratch.h"
 #include "pax_tree/treedef.h"
 
 namespace pax_tree {
@@ -11,8 +12,11 @@ namespace {
 
 // Where the results of flattening go; either may be missing.
 struct Sink {
+  Sink() : leaves(Scratch<PyObject*>::Take()) {}
+  Sink(const Sink&) = delete;
   ~Sink() {
     for (PyObject* leaf : leaves) Py_DECREF(leaf);
+    Scratch<PyObject*>::GiveBack(&leaves);
   }
   PyObject* List() {
     auto n = static_cast<Py_ssize_t>(leaves.size());
@@ -145,12 +149,10 @@ Example:
 
 }  // namespace
 
-#define PAX_FAST(function) reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function))
-
 PyMethodDef flatten_methods[] = {
-    {"tree_flatten", PAX_FAST(TreeFlatten), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
-    {"tree_leaves", PAX_FAST(TreeLeaves), METH_FASTCALL | METH_KEYWORDS, kLeavesDoc},
-    {"tree_structure", PAX_FAST(TreeStructure), METH_FASTCALL | METH_KEYWORDS, kStructureDoc},
+    {"tree_flatten", FastCall(TreeFlatten), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
+    {"tree_leaves", FastCall(TreeLeaves), METH_FASTCALL | METH_KEYWORDS, kLeavesDoc},
+    {"tree_structure", FastCall(TreeStructure), METH_FASTCALL | METH_KEYWORDS, kStructureDoc},
     {nullptr, nullptr, 0, nullptr},
 };
 

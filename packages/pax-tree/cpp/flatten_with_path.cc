@@ -124,12 +124,10 @@ Example:
 }  // namespace
 
 PyMethodDef path_methods[] = {
-    {"tree_flatten_with_path",
-     reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(TreeFlattenWithPath)),
-     METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
-    {"tree_leaves_with_path",
-     reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(TreeLeavesWithPath)),
-     METH_FASTCALL | METH_KEYWORDS, kLeavesDoc},
+    {"tree_flatten_with_path", FastCall(TreeFlattenWithPath), METH_FASTCALL | METH_KEYWORDS,
+     kFlattenDoc},
+    {"tree_leaves_with_path", FastCall(TreeLeavesWithPath), METH_FASTCALL | METH_KEYWORDS,
+     kLeavesDoc},
     {nullptr, nullptr, 0, nullptr},
 };
 

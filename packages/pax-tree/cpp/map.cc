@@ -169,10 +169,9 @@ Example:
 }  // namespace
 
 PyMethodDef map_methods[] = {
-    {"tree_map", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(TreeMap)),
-     METH_FASTCALL | METH_KEYWORDS, kMapDoc},
-    {"tree_map_with_path", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(TreeMapWithPath)),
-     METH_FASTCALL | METH_KEYWORDS, kMapWithPathDoc},
+    {"tree_map", FastCall(TreeMap), METH_FASTCALL | METH_KEYWORDS, kMapDoc},
+    {"tree_map_with_path", FastCall(TreeMapWithPath), METH_FASTCALL | METH_KEYWORDS,
+     kMapWithPathDoc},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -49,10 +49,12 @@ bool NodeList::Close(size_t at, size_t leaves) {
 
 PyObject* NodeList::Finish() {
   auto count = static_cast<Py_ssize_t>(nodes_.size());
-  auto* self = AsTreeDef(treedef_type->tp_alloc(treedef_type, count));
+  TreeDef* self = PyObject_GC_NewVar(TreeDef, treedef_type, count);
   if (self == nullptr) return nullptr;
+  self->weakrefs = nullptr;
   std::copy(nodes_.begin(), nodes_.end(), self->nodes);
   nodes_.clear();  // the treedef owns the data now
+  PyObject_GC_Track(self);
   return reinterpret_cast<PyObject*>(self);
 }
 

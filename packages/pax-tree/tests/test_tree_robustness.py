@@ -184,6 +184,26 @@ def test_leaves_that_change_during_unflatten():
         structure.unflatten(leaves)
 
 
+def test_a_walk_within_a_walk():
+    class Outer:
+        def __init__(self, x):
+            self.x = x
+
+    def flatten(node):
+        leaves, structure = pax_tree.tree_flatten(node.x)
+        return leaves, structure
+
+    pax_tree.register_pytree_node(Outer, flatten, lambda s, leaves: Outer(s.unflatten(leaves)))
+    tree = [0, Outer({"a": [1, Outer((2, 3))]}), 4]
+    leaves, structure = pax_tree.tree_flatten(tree)
+    assert leaves == [0, 1, 2, 3, 4]
+    assert pax_tree.tree_leaves(structure.unflatten(leaves)) == leaves
+    assert (
+        pax_tree.tree_leaves(pax_tree.tree_map(lambda x: pax_tree.tree_leaves([x])[0], tree))
+        == leaves
+    )
+
+
 def test_custom_nodes_in_cycles_are_collected():
     class Node:
         pass

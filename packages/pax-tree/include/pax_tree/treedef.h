@@ -5,6 +5,7 @@
 
 #include "pax_tree/node.h"
 #include "pax_tree/ref.h"
+#include "pax_tree/scratch.h"
 
 namespace pax_tree {
 
@@ -22,9 +23,12 @@ inline const Node* Nodes(PyObject* treedef) { return AsTreeDef(treedef)->nodes; 
 // Collects the nodes of a treedef to come; owns their data until `Finish`.
 class NodeList {
  public:
-  NodeList() = default;
+  NodeList() : nodes_(Scratch<Node>::Take()) {}
   NodeList(const NodeList&) = delete;
-  ~NodeList() { Release(); }
+  ~NodeList() {
+    Release();
+    Scratch<Node>::GiveBack(&nodes_);
+  }
 
   size_t size() const { return nodes_.size(); }
   Node& operator[](size_t i) { return nodes_[i]; }
