@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-from jax.tree_util import (
+from pax_tree import (
     keystr,
     tree_flatten,
     tree_flatten_with_path,
