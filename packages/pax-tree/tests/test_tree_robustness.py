@@ -2,6 +2,7 @@
 
 import gc
 import operator
+import sys
 import threading
 from collections import OrderedDict, defaultdict, deque, namedtuple
 
@@ -46,6 +47,20 @@ def test_deep_trees_end_in_recursion_error(wrap, function):
         tree = wrap(tree)
     with pytest.raises(RecursionError):
         function(tree)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_raised_recursion_limit_is_no_danger(function):
+    tree = 0
+    for _ in range(50_000):
+        tree = [tree]
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)
+    try:
+        with pytest.raises(RecursionError, match="deeper than 5000 levels"):
+            function(tree)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
@@ -82,6 +81,8 @@ def _fields(
             "register_dataclass takes both data_fields and meta_fields or neither, but got "
             f"data_fields={data!r} and meta_fields={meta!r}."
         )
+    import dataclasses  # takes a third of the time in which the package is imported
+
     if not dataclasses.is_dataclass(nodetype):
         raise TypeError(
             f"register_dataclass takes a dataclass, but got {nodetype!r}; give data_fields and "
@@ -101,6 +102,8 @@ def _check_fields(
             f"The fields {sorted(overlap)} of {nodetype.__name__} stand in both data_fields and "
             "meta_fields; a field can be only one of the two."
         )
+    import dataclasses
+
     if not dataclasses.is_dataclass(nodetype):
         return
     name = getattr(nodetype, "__name__", repr(nodetype))

@@ -55,7 +55,7 @@ def adopt(cls: type) -> None:
 
 def _is_array(cls: type) -> bool:
     """Whether the class is an array of a known library: such classes are never asked about again."""
-    root = cls.__module__.partition(".")[0]
+    root = str(getattr(cls, "__module__", "")).partition(".")[0]
     known = root in ("jax", "jaxlib", "torch", "numpy")
     return known and hasattr(cls, "dtype") and hasattr(cls, "shape")
 
