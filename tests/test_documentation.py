@@ -38,7 +38,6 @@ def blocks():
             yield pytest.param(path, number, id=f"{name}-line-{block.line}")
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # PyTorch's own use of it
 @pytest.mark.parametrize(("path", "number"), list(blocks()))
 def test_block(path, number):
     page(path).run_through(number)

@@ -8,7 +8,6 @@ from collections import OrderedDict, defaultdict, namedtuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -255,7 +254,6 @@ assert len(sys.meta_path) < hooks
 """
 
 
-@pytest.mark.filterwarnings("default")
 def test_classes_made_before_the_libraries_are_imported():
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

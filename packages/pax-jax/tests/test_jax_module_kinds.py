@@ -54,7 +54,7 @@ def test_attributes_are_leaves_in_the_order_of_first_assignment():
         np.float32(2),
         jnp.float32,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_other_values_are_static(value):
     module = module_with(x=value)

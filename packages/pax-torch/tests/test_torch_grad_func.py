@@ -6,9 +6,6 @@ import torch
 
 import pax_torch as pax
 
-# torch.func.jvp of torch 2.13 scripts its decompositions, which that version deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 CUBE = lambda x: x**3
 XS = torch.arange(1.0, 4.0)
 

@@ -36,7 +36,6 @@ def test_lazy_module(convert):
         convert(net)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_scripted_module():
     net = nn.Sequential(torch.jit.script(nn.Linear(3, 2)))
     with pytest.raises(TypeError, match=r"scripted submodule '0' .*made of"):
