@@ -119,7 +119,7 @@ PyMethodDef methods[] = {
      "_scope_error(name)\n--\n\nThe exception to raise when `name` is set in another scope than "
      "the "
      "one that made the record."},
-    {"__init_subclass__", reinterpret_cast<PyCFunction>(InitSubclass),
+    {"__init_subclass__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(InitSubclass)),
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, "Makes the subclass a node for every library."},
     {"__copy__", RecordCopy, METH_NOARGS, "A record of the same structure and children."},
     {"__deepcopy__", RecordDeepCopy, METH_O, "A record of the same structure, children copied."},

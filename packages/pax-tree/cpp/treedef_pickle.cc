@@ -119,6 +119,8 @@ bool LoadData(PyObject* state, Node* node) {
 }
 
 struct Loader {
+  explicit Loader(PyObject* given) : states(given) {}
+
   PyObject* states;  // tuple of (kind, arity, data)
   Py_ssize_t next = 0;
   NodeList nodes;
@@ -176,7 +178,7 @@ PyObject* TreeDefReduce(PyObject* self, PyObject*) {
 
 PyObject* MakeTreeDef(PyObject*, PyObject* state) {
   if (!PyTuple_Check(state)) return BadState(), nullptr;
-  Loader loader{state};
+  Loader loader(state);
   if (LoadNext(&loader) < 0) return nullptr;
   if (loader.next != PyTuple_GET_SIZE(state)) return BadState(), nullptr;
   return loader.nodes.Finish();
