@@ -1,6 +1,7 @@
 """Pytrees, keyword and static arguments, shapes per call, dtypes, given output shapes."""
 
 from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -221,3 +222,19 @@ def test_bridge_ordered_dict_keeps_its_type():
     out = torch2jax(lambda t: t)(tree)
     assert type(out) is OrderedDict
     assert list(out) == ["b", "a"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Pair:
+    left: jax.Array
+    right: jax.Array
+
+
+def test_bridge_class_that_only_jax_knows_as_a_tree():
+    def swap(pair):
+        return Pair(pair.right, pair.left * 2)
+
+    out = jax.jit(torch2jax(swap))(Pair(jnp.ones(2), jnp.zeros(3)))
+    assert (out.left.shape, out.right.shape) == ((3,), (2,))
+    np.testing.assert_array_equal(out.right, [2.0, 2.0])

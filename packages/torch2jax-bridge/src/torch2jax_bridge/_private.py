@@ -6,16 +6,34 @@ from typing import Any
 from jax._src import util
 from jax._src.interpreters import ad
 
+Rule = Callable[..., tuple[Any, Any, Any, Callable[..., Any]]]
 
-def set_linearize_rule(primitive: Any, rule: Callable[..., Any]) -> None:
-    """Set how `jax.grad` linearizes; else it goes by the jvp rule, and a training step calls the
-    function twice.
+
+def set_linearize_rule(primitive: Any, rule: Rule) -> None:
+    """Set how `jax.grad` linearizes; else it goes by the jvp rule.
+
+    A training step then calls the function twice.
     """
-    getattr(ad, "primitive_linearizations", {})[primitive] = rule
+    trace = getattr(ad, "LinearizeTrace", None)
+    rules = getattr(ad, "primitive_linearizations", None)
+    names = () if trace is None else trace.process_primitive.__code__.co_varnames
+    if rules is not None and "linearized" in names:
+        rules[primitive] = _with_structured_residuals(rule) if "structured_res" in names else rule
+
+
+def _with_structured_residuals(rule: Rule) -> Callable[..., tuple]:
+    """The rule as JAX calls it since 0.11.1 or 0.11.2, with a second kind of residuals: none."""
+
+    def wrapped(*args: Any, **params: Any) -> tuple:
+        outs, moves, residuals, linear = rule(*args, **params)
+        return outs, moves, residuals, None, lambda kept, _, *tangents: linear(kept, *tangents)
+
+    return wrapped
 
 
 def hold_weakly(*types: type) -> None:
-    """Let JAX's cache of abstract evaluations hold parameters of these types weakly; else it keeps
-    the last 2048 of them, with all that they refer to.
+    """Let JAX's cache of abstract evaluations hold parameters of these types weakly.
+
+    Else it keeps the last 2048 of them, with all that they refer to.
     """
     getattr(util, "weakref_cache_key_types", set()).update(types)
