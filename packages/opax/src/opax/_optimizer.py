@@ -57,7 +57,9 @@ class Optimizer(BaseOptimizer):
         super().__init__()
         params = select_parameters(params)
         self.transformation = transformation
-        self.structure = pax_tree.tree_structure(params)
+        # Lookahead's parameters are two of each, and its gradients are of the first only.
+        is_pair = isinstance(params, optax.LookaheadParams)
+        self.structure = None if is_pair else pax_tree.tree_structure(params)
         with usual_promotion():
             state = transformation.tx.init(params)
         self.register_state_subtree("state", _unaliased(state, params))
@@ -83,10 +85,12 @@ class Optimizer(BaseOptimizer):
 
     def _transform(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         """Return the updates, in the structure of `grads`, and the new state."""
-        inner_grads = aligned("gradients", grads, self.structure)
-        params = aligned("parameters", params, self.structure)
         update = self.transformation.tx.update
         with usual_promotion():
+            if self.structure is None:
+                return update(grads, self.state, params, **extra_args)
+            inner_grads = aligned("gradients", grads, self.structure)
+            params = aligned("parameters", params, self.structure)
             updates, state = update(inner_grads, self.state, params, **extra_args)
         return like(grads, updates), state
 

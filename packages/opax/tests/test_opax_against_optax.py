@@ -1,0 +1,208 @@
+"""Every optimizer and transformation of optax, 20 steps, equal to the last bit."""
+
+import contextlib
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+
+import opax
+
+STEPS = 20
+MASK = {"a": True, "b": {"c": False}}
+LABELS = {"a": "x", "b": {"c": "y"}}
+
+
+def early(step, **extra_args):
+    return step < 3
+
+
+def norm(updates, *args, **kwargs):
+    return optax.tree.norm(updates)
+
+
+def dimension_numbers(params):
+    return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), params)
+
+
+# Arguments of the functions that need some, made with opax or with optax.
+ARGUMENTS = {
+    "adaptive_grad_clip": lambda o: (0.1,),
+    "add_noise": lambda o: (0.1, 0.55, 0),
+    "apply_if_finite": lambda o: (o.adam(0.1), 2),
+    "chain": lambda o: (o.clip(0.5), o.chain(o.trace(0.9), o.scale(-0.1))),
+    "clip": lambda o: (0.1,),
+    "clip_by_block_rms": lambda o: (0.1,),
+    "clip_by_global_norm": lambda o: (0.1,),
+    "conditionally_mask": lambda o: (o.sgd(0.1), early),
+    "conditionally_transform": lambda o: (o.sgd(0.1), early),
+    "differentially_private_aggregate": lambda o: (1.0, 0.1, 0),
+    "dpsgd": lambda o: (0.1, 1.0, 0.1, 0),
+    "ema": lambda o: (0.9,),
+    "flatten": lambda o: (o.adam(0.1),),
+    "freeze": lambda o: (MASK,),
+    "galore": lambda o: (0.1, 1),
+    "lookahead": lambda o: (o.adam(0.1), 5, 0.5),
+    "masked": lambda o: (o.adam(0.1), MASK),
+    "measure_with_ema": lambda o: (norm, 0.9),
+    "mechanize": lambda o: (o.adam(0.1),),
+    "monitor": lambda o: ({"norm": norm},),
+    "multi_transform": lambda o: ({"x": o.adam(0.1), "y": o.sgd(0.2)}, LABELS),
+    "MultiSteps": lambda o: (o.adam(0.1), 3),
+    "named_chain": lambda o: (("first", o.clip(0.5)), ("then", o.sgd(0.1))),
+    "noisy_sgd": lambda o: (0.1, 0.01, 0.55, 0),
+    "partition": lambda o: ({"x": o.adam(0.1), "y": o.sgd(0.2)}, LABELS),
+    "scale": lambda o: (-0.1,),
+    "scale_by_backtracking_linesearch": lambda o: (5,),
+    "scale_by_galore": lambda o: (1,),
+    "scale_by_schedule": lambda o: (optax.linear_schedule(1.0, 0.1, 10),),
+    "scale_by_zoom_linesearch": lambda o: (5,),
+    "schedule_free": lambda o: (o.sgd(0.1), 0.1),
+    "scale_by_muon": lambda o: {"weight_dimension_numbers": dimension_numbers},
+    "selective_transform": lambda o: {"optimizer": o.sgd(0.1), "freeze_mask": MASK},
+    "snapshot": lambda o: ("norm", norm),
+    "split_real_and_imaginary": lambda o: (o.adam(0.1),),
+    "stateless": lambda o: (lambda updates, params: updates,),
+    "stateless_with_tree_map": lambda o: (lambda update, param: update,),
+    "sam": lambda o: (o.sgd(0.1), o.chain(o.contrib.normalize(), o.sgd(0.05))),
+    "trace": lambda o: (0.9,),
+    "with_extra_args_support": lambda o: (o.adam(0.1),),
+}
+MAKERS = {"inject_hyperparams", "inject_stateful_hyperparams"}
+LINE_SEARCHES = {"lbfgs", "scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"}
+NEED_OBJECTIVE = {"hutchinson_estimator_diag_hessian", "sophia"}
+NEED_VALUE = {"momo", "momo_adam", "polyak_sgd", "reduce_on_plateau", "scale_by_polyak"}
+PER_EXAMPLE = {"differentially_private_aggregate", "dpsgd"}
+MATRICES = {"scale_by_muon"}
+
+NAMES = [
+    *(f"optax.{name}" for name in sorted(opax._generated)),
+    *(f"optax.contrib.{name}" for name in sorted(opax.contrib._generated)),
+]
+
+
+def make(package, path):
+    """Make the transformation that is called `path` in optax, with optax or with opax."""
+    name = path.split(".")[-1]
+    module = package.contrib if ".contrib." in path else package
+    function = getattr(module, name)
+    if name in MAKERS:
+        return function(package.adam)(learning_rate=0.1, b1=0.8)
+    if name in ARGUMENTS:
+        arguments = ARGUMENTS[name](package)
+        return function(**arguments) if isinstance(arguments, dict) else function(*arguments)
+    required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    assert [p.name for p in required] in ([], ["learning_rate"]), f"{path} needs arguments"
+    return function(*[0.1] * len(required))
+
+
+def loss_fn(params):
+    a, c = params["a"], params["b"]["c"]
+    return jnp.sum(jnp.sin(a)) + jnp.sum((c - 1.0) ** 2) * jnp.mean(a**2)
+
+
+evaluate = jax.jit(jax.value_and_grad(loss_fn))
+
+
+def start(name):
+    rng = np.random.default_rng(0)
+    a, c = rng.standard_normal((3, 3) if name in MATRICES else 3), rng.standard_normal((2, 4))
+    params = {"a": jnp.asarray(a, jnp.float32), "b": {"c": jnp.asarray(c, jnp.float32)}}
+    return optax.LookaheadParams.init_synced(params) if name == "lookahead" else params
+
+
+def gradients(params, name):
+    value, grads = evaluate(params.fast if name == "lookahead" else params)
+    if name in PER_EXAMPLE:
+        grads = jax.tree.map(lambda g: jnp.stack([g, 2 * g]), grads)
+    if name in LINE_SEARCHES:
+        return grads, {"value": value, "grad": grads, "value_fn": loss_fn}
+    if name in NEED_VALUE:
+        return grads, {"value": value}
+    return grads, {"obj_fn": loss_fn} if name in NEED_OBJECTIVE else {}
+
+
+def train(params, state, one_step, name):
+    """Take the steps; those with a line search compiled, since each would compile its loop."""
+    step = jax.jit(one_step) if name in LINE_SEARCHES else one_step
+    for _ in range(STEPS):
+        params, state = step(params, state)
+    return params, state
+
+
+def train_with_optax(path):
+    name = path.split(".")[-1]
+    tx = make(optax, path)
+
+    def step(params, state):
+        grads, extra_args = gradients(params, name)
+        updates, state = tx.update(grads, state, params, **extra_args)
+        return optax.apply_updates(params, updates), state
+
+    params = start(name)
+    return train(params, tx.init(params), step, name)
+
+
+def train_with_opax(path):
+    name = path.split(".")[-1]
+
+    def step(params, optimizer):
+        grads, extra_args = gradients(params, name)
+        return opax.apply_gradients(params, optimizer, grads, **extra_args)
+
+    params = start(name)
+    return train(params, make(opax, path)(params), step, name)
+
+
+def assert_same_bits(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, b = (
+            jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+            for x in (a, b)
+        )
+        assert a.dtype == b.dtype
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@contextlib.contextmanager
+def usual_promotion():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("path", NAMES)
+def test_20_steps_are_those_of_optax_to_the_last_bit(path):
+    with usual_promotion():
+        params, state = train_with_optax(path)
+    actual, optimizer = train_with_opax(path)
+    assert_same_bits(actual, params)
+    assert_same_bits(optimizer.state, state)
+
+
+def test_every_function_of_optax_that_makes_a_transformation_has_a_counterpart():
+    """Found by calling: whatever can be called with a learning rate, or with nothing."""
+    for module, found in [(optax, opax._generated), (optax.contrib, opax.contrib._generated)]:
+        for name in dir(module):
+            function = getattr(module, name)
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            for arguments in [(), (0.1,)]:
+                with contextlib.suppress(Exception):
+                    made = function(*arguments)
+                    is_transformation = isinstance(made, optax.GradientTransformation)
+                    assert not is_transformation or name in found, name
+                    break
+
+
+@pytest.mark.parametrize("name", ["adamw", "chain", "masked", "inject_hyperparams", "MultiSteps"])
+def test_signature_and_docstring_are_those_of_optax(name):
+    ours, theirs = getattr(opax, name), getattr(optax, name)
+    assert ours.__doc__ == theirs.__doc__
+    assert ours.__name__ == name
+    assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters
