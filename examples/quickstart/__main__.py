@@ -14,6 +14,7 @@ Read the files in this order:
 are the frame around them.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -65,5 +66,8 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("quickstart: stopped", file=sys.stderr)
-        sys.exit(130)
+        print("quickstart: stopped", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(
+            130
+        )  # at once: XLA may be compiling in a thread, and the usual way out would crash
