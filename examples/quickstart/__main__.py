@@ -68,6 +68,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("quickstart: stopped", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(
-            130
-        )  # at once: XLA may be compiling in a thread, and the usual way out would crash
+        # At once: XLA may still compile in a thread, and the usual way out would crash in it.
+        os._exit(130)
