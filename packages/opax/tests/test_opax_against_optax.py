@@ -48,7 +48,7 @@ ARGUMENTS = {
     "galore": lambda o: (0.1, 1),
     "lookahead": lambda o: (o.adam(0.1), 5, 0.5),
     "masked": lambda o: (o.adam(0.1), MASK),
-    "measure_with_ema": lambda o: (norm, 0.9),
+    "measure_with_ema": lambda o: (lambda updates: updates, 0.9),
     "mechanize": lambda o: (o.adam(0.1),),
     "monitor": lambda o: ({"norm": norm},),
     "multi_transform": lambda o: ({"x": o.adam(0.1), "y": o.sgd(0.2)}, LABELS),
@@ -74,6 +74,8 @@ ARGUMENTS = {
 }
 MAKERS = {"inject_hyperparams", "inject_stateful_hyperparams"}
 LINE_SEARCHES = {"lbfgs", "scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"}
+LOOPS = {"apply_if_finite", "hutchinson_estimator_diag_hessian", "MultiSteps", "muon", "sophia"}
+LOOPS |= {"conditionally_mask", "conditionally_transform", "scale_by_lbfgs", "scale_by_muon"}
 NEED_OBJECTIVE = {"hutchinson_estimator_diag_hessian", "sophia"}
 NEED_VALUE = {"momo", "momo_adam", "polyak_sgd", "reduce_on_plateau", "scale_by_polyak"}
 PER_EXAMPLE = {"differentially_private_aggregate", "dpsgd"}
@@ -127,8 +129,8 @@ def gradients(params, name):
 
 
 def train(params, state, one_step, name):
-    """Take the steps; those with a line search compiled, since each would compile its loop."""
-    step = jax.jit(one_step) if name in LINE_SEARCHES else one_step
+    """Take the steps; compiled where optax has loops, which each step would compile again."""
+    step = jax.jit(one_step) if name in LINE_SEARCHES | LOOPS else one_step
     for _ in range(STEPS):
         params, state = step(params, state)
     return params, state

@@ -92,7 +92,8 @@ class Optimizer(BaseOptimizer):
             inner_grads = aligned("gradients", grads, self.structure)
             params = aligned("parameters", params, self.structure)
             updates, state = update(inner_grads, self.state, params, **extra_args)
-        return like(grads, updates), state
+        measured = pax_tree.tree_structure(updates) != self.structure
+        return updates if measured else like(grads, updates), state
 
     def __getitem__(self, index: int | slice) -> Any:
         """Return optax's state of one transformation of a chain, or of several."""
