@@ -32,13 +32,12 @@ arrays = st.builds(
     st.integers(0, 100),
 )
 trees = st.recursive(
-    arrays,
+    arrays | st.none(),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.tuples(inner, inner),
         st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
         st.builds(Point, inner, inner),
-        st.none(),
     ),
     max_leaves=6,
 )
