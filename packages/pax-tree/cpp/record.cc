@@ -22,7 +22,7 @@ PyObject* MakeRecord(RecordSpec* spec, PyObject* children) {
 
 bool FillDict(Record* self) {
   if (self->dict != nullptr) return true;
-  Ref dict(PyDict_Copy(self->spec->statics));
+  Ref dict(Snapshot(self->spec->statics));
   if (!dict) return false;
   for (Py_ssize_t i = 0; i < NumChildren(self->spec); ++i) {
     PyObject* name = PyTuple_GET_ITEM(self->spec->names, i);

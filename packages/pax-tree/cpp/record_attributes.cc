@@ -77,7 +77,8 @@ bool SetChild(Record* self, Py_ssize_t at, PyObject* name, PyObject* value, int 
 }
 
 bool SetStatic(Record* self, Py_ssize_t at, PyObject* name, PyObject* value) {
-  Ref spec(AsObject(SpecWithStatic(self->spec, name, value)));
+  Ref own(Snapshot(value));
+  Ref spec(own ? AsObject(SpecWithStatic(self->spec, name, own.get())) : nullptr);
   if (!spec) return false;
   PyObject* children =
       at >= 0 ? ResizedChildren(self->children, at, nullptr) : Py_NewRef(self->children);

@@ -111,7 +111,7 @@ PyObject* KindsTuple(RecordSpec* spec) {
 }
 
 PyObject* GetKinds(PyObject* self, void*) { return KindsTuple(AsSpec(self)); }
-PyObject* GetStatics(PyObject* self, void*) { return PyDict_Copy(AsSpec(self)->statics); }
+PyObject* GetStatics(PyObject* self, void*) { return Snapshot(AsSpec(self)->statics); }
 
 // Linear(weight, bias, training=True)
 PyObject* Repr(PyObject* self) {
@@ -153,8 +153,8 @@ PyObject* WithStatic(PyObject* self, PyObject* args) {
   if (!PyArg_ParseTuple(args, "UO:with_static", &name, &value)) return nullptr;
   Py_INCREF(name);
   PyUnicode_InternInPlace(&name);
-  Ref owned(name);
-  return AsObject(SpecWithStatic(AsSpec(self), name, value));
+  Ref owned(name), own(Snapshot(value));
+  return own ? AsObject(SpecWithStatic(AsSpec(self), name, own.get())) : nullptr;
 }
 
 // The bytes of a sequence of `count` kinds.

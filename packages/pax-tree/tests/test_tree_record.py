@@ -96,7 +96,9 @@ def test_the_order_of_statics_does_not_count():
 def test_statics_keep_their_value():
     names = ["a", "b"]
     layer = pax_tree.tree_map(lambda leaf: leaf, Layer(mode=names))
-    assert layer.mode is names
+    assert layer.mode == names
+    layer.mode.append("c")  # a list is each record's own
+    assert pax_tree.tree_map(lambda leaf: leaf, layer).mode == ["a", "b"] == names
 
 
 def test_setting_a_child_keeps_the_structure():
