@@ -1,5 +1,6 @@
 """Which attributes of a module are parameters, states, modules or static."""
 
+import copy
 import dataclasses
 import functools
 
@@ -247,3 +248,14 @@ def test_an_exception_in_init_does_not_switch_the_check_off():
     with pytest.raises(RuntimeError, match="no"):
         Fails()
     test_sharing_is_found_in_a_sequential()
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, ([1],)], ids=repr)
+def test_a_static_container_changed_in_place_changes_no_other_module(value):
+    module = module_with(x=value)
+    other = module.copy()
+    inner = other.x[0] if isinstance(other.x, tuple) else other.x
+    inner.clear()
+    assert module.x == value
+    assert module.copy().x == value
+    assert module_with(x=copy.deepcopy(value)).copy().x == value

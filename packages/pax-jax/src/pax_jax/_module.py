@@ -32,8 +32,9 @@ class Module(RegisterMethods, metaclass=ModuleType):
 
     An array assigned to an attribute is state (not trained) unless it is registered as a parameter.
     A module, or a list, tuple or dict of modules, is a submodule. Everything else is static: part of
-    the structure, and so of what `jax.jit` compiles for. A module can be changed only where it was
-    made: at the top level, or inside the JAX transformation that made or copied it.
+    the structure, and so of what `jax.jit` compiles for (to change a static list, assign a new one).
+    A module can be changed only where it was made: at the top level, or inside the JAX
+    transformation that made or copied it.
 
     Args:
       name: shown in front of the class name when the module is printed.
