@@ -63,8 +63,8 @@ RecordSpec* SpecWithStatic(RecordSpec* spec, PyObject* name, PyObject* value);
 // A value in the form in which statics are compared: by value and type (freeze.cc).
 PyObject* Freeze(PyObject* value);
 
-// A value in which lists, dicts and sets are copies (record_snapshot.cc): specs are shared, so what they
-// hold must not change when somebody appends to a list.
+// A value in which lists, dicts and sets are copies (record_snapshot.cc): specs are shared, so what
+// they hold must not change when somebody appends to a list.
 PyObject* Snapshot(PyObject* value);
 
 // Tuples of path keys, one per child; borrowed. The second is of another library's `key_type`.
