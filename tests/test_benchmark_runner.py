@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import check, compare, run
 from benchmarks.case import Case
@@ -192,7 +193,6 @@ def test_run_refuses_in_one_line(arguments, message):
 
 
 def test_run_on_cuda_without_a_device_says_so(monkeypatch):
-    torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BenchmarkError, match="torch finds no CUDA device"):
         run.main(["--device", "cuda"])

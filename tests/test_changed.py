@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 import changed
 import distributions
-import pytest
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 
+import pytest
+
 import distributions
 import environment
 import private_hatch
-import pytest
 import setup_step
 
 HATCH = distributions.ROOT / "tools" / "hatch"

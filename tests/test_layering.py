@@ -4,8 +4,9 @@ import ast
 import subprocess
 import sys
 
-import distributions
 import pytest
+
+import distributions
 
 SIBLINGS = {distributions.import_name(name) for name in distributions.NAMES}
 FRAMEWORKS = {"torch", "jax", "jaxlib", "optax", "numpy"}

@@ -2,8 +2,9 @@
 
 import subprocess
 
-import distributions
 import pytest
+
+import distributions
 
 SOURCES = {".py", ".pyi", ".cc", ".h", ".sh", ".toml", ".yml", ".yaml", ".cmake", ".txt", ""}
 LONGEST = 400

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 import bump
 import distributions
-import pytest
 
 
 def sibling_pins(name):

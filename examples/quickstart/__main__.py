@@ -18,10 +18,11 @@ import os
 import sys
 from importlib import import_module
 
+from rich.console import Console
+
 import data
 import options
 from report import print_table, save_figures
-from rich.console import Console
 from training_log import Result
 
 REQUIRED_ACCURACY = 0.95

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import confusion_matrix
+
 from training_log import Result
 
 # Three colours of Okabe and Ito, which are told apart with colour-blind eyes too. The last line is

@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 import optax
-from data import Digits, minibatches
 from rich.console import Console
-from training_log import Result, TrainingLog
 
 import opax
 import pax_jax as pax
+from data import Digits, minibatches
+from training_log import Result, TrainingLog
 
 
 class Net(pax.Module):

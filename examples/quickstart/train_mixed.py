@@ -7,13 +7,13 @@ autograd computes that part of the derivative), and an `opax` optimizer updates 
 import jax
 import jax.numpy as jnp
 import optax
-from data import Digits, minibatches
-from net import make_net
 from rich.console import Console
-from training_log import Result, TrainingLog
 
 import opax
+from data import Digits, minibatches
+from net import make_net
 from torch2jax_bridge import torch2jax
+from training_log import Result, TrainingLog
 
 
 def train(digits: Digits, epochs: int, seed: int, console: Console) -> Result:

@@ -6,13 +6,13 @@ optimizer's state go into a step and come out of it.
 
 import numpy as np
 import torch
-from data import Digits, minibatches
-from net import make_net
 from rich.console import Console
 from torch.nn.functional import cross_entropy
-from training_log import Result, TrainingLog
 
 import pax_torch as pax
+from data import Digits, minibatches
+from net import make_net
+from training_log import Result, TrainingLog
 
 
 def train(digits: Digits, epochs: int, seed: int, console: Console) -> Result:
