@@ -133,6 +133,20 @@ def test_bridge_complex_derivatives_follow_jax():
         compare(transform(wrapped, z, w), transform(lambda z, w: function(jnp, z, w), z, w), 1e-5)
 
 
+@pytest.mark.parametrize("transform", [jacobian_vector, vector_jacobian])
+def test_bridge_batched_complex_derivatives_follow_jax(transform):
+    def function(xp, z, w):
+        return z * z * xp.conj(w) + xp.exp(w)
+
+    def batched(f, z, w):
+        return jax.vmap(lambda z, w: transform(f, z, w))(z, w)
+
+    z = jnp.array([[1 + 2j, -0.5j], [0.5 + 0j, 2 - 1j]])
+    w = jnp.array([[0.3 - 1j, 2.0 + 0j], [1j, -1 + 0.5j]])
+    got = batched(torch2jax(lambda z, w: function(torch, z, w)), z, w)
+    compare(got, batched(lambda z, w: function(jnp, z, w), z, w), 1e-5)
+
+
 def test_bridge_real_to_complex_gradient():
     def loss(f):
         return lambda x: jnp.sum(jnp.abs(f(x)) ** 2)
