@@ -109,7 +109,7 @@ def grad(
     """Returns a function that evaluates the gradient of `fun`.
 
     Args:
-        fun: as in :func:`value_and_grad`, as are all the other arguments.
+        fun: as in `value_and_grad`, as are all the other arguments.
         argnums: the positional argument or arguments to differentiate.
         has_aux: `fun` returns `(value, aux)`, and the gradient function `(grads, aux)`.
         allow_unused: give zeros for a leaf that the value does not depend on.
@@ -120,7 +120,7 @@ def grad(
         argument at `argnums`, or a tuple of such when `argnums` is a sequence.
 
     Raises:
-        TypeError, ValueError: as in :func:`value_and_grad`.
+        TypeError, ValueError: as in `value_and_grad`.
 
     Example:
         >>> import pax_torch

@@ -21,9 +21,9 @@ def functional_module(
     The function is `forward(params, *args, buffers=None, is_training=True, **kwargs)` and returns
     `(out, buffers)`:
 
-    - `params`: the parameters by name, as :func:`get_params` gives them;
+    - `params`: the parameters by name, as `get_params` gives them;
     - `args`, `kwargs`: the arguments of the module;
-    - `buffers`: the buffers by name, as :func:`get_buffers` gives them; by default those that the
+    - `buffers`: the buffers by name, as `get_buffers` gives them; by default those that the
       module had when it was converted;
     - `is_training`: the mode that is set by `module.train(is_training)`;
     - `out`: what the module returns for these;

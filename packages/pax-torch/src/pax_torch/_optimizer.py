@@ -29,7 +29,7 @@ def functional_optimizer(
         **kwargs: hyperparameters by name.
 
     Returns:
-        A :class:`FunctionalOptimizer`.
+        A `FunctionalOptimizer`.
 
     Raises:
         TypeError: `cls` is no optimizer class, or needs a closure (as LBFGS does).
@@ -64,7 +64,7 @@ def functional_optimizer(
 
 
 class FunctionalOptimizer:
-    """An optimizer whose state is a pytree; :func:`functional_optimizer` makes it.
+    """An optimizer whose state is a pytree; `functional_optimizer` makes it.
 
     It holds hyperparameters only, so that one object serves any number of parameter trees and
     threads.
@@ -230,7 +230,7 @@ def _pack(states: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
 
 
 def _unpack(state: State, treedef: PyTreeDef, size: int) -> list[_ParamState]:
-    """The inverse of :func:`_pack`."""
+    """The inverse of `_pack`."""
     if not isinstance(state, Mapping):
         raise TypeError(
             "state must be a dictionary, as init and step return it, "
