@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch2jax_bridge import j2t, torch2jax
+from torch2jax_bridge import j2t, t2j, torch2jax
 
 pytestmark = pytest.mark.gpu
 
@@ -74,3 +74,28 @@ def test_bridge_gpu_module_trains(device):
 def test_bridge_gpu_conversion_shares_memory(device):
     x = jax.device_put(jnp.arange(10.0), device)
     assert j2t(x).data_ptr() == x.unsafe_buffer_pointer()
+
+
+def test_bridge_gpu_conversions_share_memory_on_every_device():
+    for index in range(torch.cuda.device_count()):
+        tensor = torch.arange(64.0, device=f"cuda:{index}")
+        array = t2j(tensor, copy=False)
+        assert array.unsafe_buffer_pointer() == tensor.data_ptr()
+        assert array.devices() == {jax.devices("cuda")[index]}
+        assert j2t(array).device == tensor.device
+        assert j2t(array).data_ptr() == tensor.data_ptr()
+
+
+def test_bridge_gpu_pinned_memory_is_shared_with_the_cpu(device):
+    tensor = torch.arange(64.0).pin_memory()
+    array = t2j(tensor, copy=False)
+    assert array.unsafe_buffer_pointer() == tensor.data_ptr()
+    assert array.devices() == {jax.devices("cpu")[0]}
+
+
+def test_bridge_gpu_conversions_wait_for_each_other(device):
+    tensor = torch.zeros(1 << 24, device="cuda")
+    for _ in range(50):
+        tensor.add_(1)
+    array = jax.jit(lambda x: x * 2)(t2j(tensor))
+    assert (j2t(array) == 100).all()

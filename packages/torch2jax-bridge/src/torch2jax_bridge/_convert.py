@@ -1,5 +1,9 @@
 """Arrays to tensors and back, without a copy where both libraries allow it."""
 
+import importlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,77 +11,219 @@ import jax.numpy as jnp
 import torch
 from jax.core import Tracer
 
-from torch2jax_bridge._dtypes import canonical, dtype_j2t
+from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j
 from torch2jax_bridge._tree import tree_map
 
+ALIGNMENT = 64  # bytes; XLA copies memory on a CPU that begins elsewhere
 
-def j2t(array: jax.Array) -> torch.Tensor:
-    """A tensor with the values of a JAX array, on the same device, sharing its memory.
+_functorch: Any = importlib.import_module("torch._C._functorch")
+_NO_DISPATCH = torch.Tensor.__dict__["__torch_dispatch__"]
 
-    The tensor must not be written to: JAX takes its arrays to be constant.
+
+def j2t(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
+    """A tensor with the values of a JAX array, on the same device.
+
+    It shares the array's memory unless `copy` is true, and keeps that memory alive. A tensor that
+    shares memory must not be written to: JAX takes its arrays to be constant.
 
     Args:
         array: any shape, any dtype that PyTorch has, on one device.
+        copy: whether the tensor has memory of its own and may be written to. `None` and `False`
+            never copy.
 
     Returns:
         The tensor: same shape, same dtype.
 
     Raises:
         TypeError: `array` is no JAX array, is being traced, or has a dtype unknown to PyTorch.
+        ValueError: `array` is spread over several devices, or was donated.
 
     Example:
         >>> j2t(jnp.arange(3.0))
         tensor([0., 1., 2.])
     """
-    if isinstance(array, Tracer):
-        raise TypeError(f"j2t needs a concrete array, got the tracer {array}; use torch2jax")
-    if not isinstance(array, jax.Array):
-        raise TypeError(f"j2t converts JAX arrays, got {array!r} of type {type(array).__name__}")
-    dtype_j2t(array.dtype)
-    return torch.from_dlpack(array)
+    _check_array(array)
+    tensor = torch.from_dlpack(array)
+    return tensor.clone() if copy else tensor
 
 
-def t2j(tensor: torch.Tensor) -> jax.Array:
+def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
     """A JAX array with the values of a tensor, on the same device.
 
-    It shares the tensor's memory if the tensor is contiguous and JAX has its dtype, so the tensor
-    must not be written to afterwards; else it is a copy. 64-bit tensors become 32-bit arrays
-    unless `jax_enable_x64` is on. Gradients are not tracked.
+    It shares the tensor's memory where JAX can use it as it is, and keeps that memory alive; the
+    tensor must not be written to afterwards. It is a copy where the tensor has gaps or repeats
+    (a step, an `expand`), is lazily conjugated or negated, has a dtype of 64 bits while
+    `jax_enable_x64` is off (the array then has 32), or does not begin at a multiple of 64 bytes
+    on a CPU. Gradients are not tracked.
 
     Args:
         tensor: any shape, strided.
+        copy: `None` copies where it is needed, `True` always, `False` never.
 
     Returns:
         The array: same shape, same dtype up to 64 bits.
 
     Raises:
-        TypeError: `tensor` is no tensor, or has a dtype unknown to JAX.
+        TypeError: `tensor` is no strided tensor with values, or has a dtype unknown to JAX.
+        ValueError: a copy is needed and `copy` is `False`, or JAX has no such device.
 
     Example:
         >>> t2j(torch.ones(2, 3).T).shape
         (3, 2)
+        >>> t2j(torch.arange(6.0)[::2], copy=False)
+        Traceback (most recent call last):
+        ...
+        ValueError: t2j cannot share the memory of a tensor of shape (3,), because its strides ...
     """
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"t2j converts tensors, got {tensor!r} of type {type(tensor).__name__}")
-    plain = tensor.detach().to(dtype_j2t(canonical(tensor.dtype))).resolve_conj().resolve_neg()
-    return jnp.from_dlpack(plain.contiguous())
+    _check_tensor(tensor)
+    if copy is False:
+        _require_shareable(tensor)
+    values = materialized(tensor.detach().to(dtype_j2t(canonical(tensor.dtype))))
+    if copy:
+        values = values.clone(memory_format=torch.contiguous_format)
+    return _import(values if is_dense(values) else values.contiguous())
 
 
-def tree_j2t(tree: Any) -> Any:
+def tree_j2t(tree: Any, *, copy: bool | None = None) -> Any:
     """The tree with every JAX array replaced by `j2t` of it; other leaves are unchanged.
+
+    Args:
+        tree: any pytree.
+        copy: as for `j2t`.
+
+    Returns:
+        A tree of the same structure.
 
     Example:
         >>> tree_j2t({"a": jnp.zeros(2), "b": "text"})
         {'a': tensor([0., 0.]), 'b': 'text'}
     """
-    return tree_map(lambda leaf: j2t(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
+    convert = partial(j2t, copy=copy)
+    return tree_map(lambda leaf: convert(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
 
 
-def tree_t2j(tree: Any) -> Any:
+def tree_t2j(tree: Any, *, copy: bool | None = None) -> Any:
     """The tree with every tensor replaced by `t2j` of it; other leaves are unchanged.
+
+    Args:
+        tree: any pytree.
+        copy: as for `t2j`.
+
+    Returns:
+        A tree of the same structure.
 
     Example:
         >>> tree_t2j([torch.zeros(2), "text"])
         [Array([0., 0.], dtype=float32), 'text']
     """
-    return tree_map(lambda leaf: t2j(leaf) if isinstance(leaf, torch.Tensor) else leaf, tree)
+    convert = partial(t2j, copy=copy)
+    return tree_map(lambda leaf: convert(leaf) if isinstance(leaf, torch.Tensor) else leaf, tree)
+
+
+def materialized(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with its values in memory as they are: not conjugated, negated or zero lazily."""
+    if tensor._is_zerotensor():
+        return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    return tensor.resolve_conj().resolve_neg()
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements lie side by side, in whatever order of the dimensions."""
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _check_array(array: Any) -> None:
+    if isinstance(array, Tracer):
+        raise TypeError(f"j2t needs a concrete array, got the tracer {array}; use torch2jax")
+    if not isinstance(array, jax.Array):
+        raise TypeError(f"j2t converts JAX arrays, got {array!r} of type {type(array).__name__}")
+    if array.is_deleted():
+        raise ValueError(f"j2t needs an array that is alive, got a donated one: {array.aval}")
+    dtype_j2t(array.dtype)
+    if len(array.sharding.device_set) > 1:
+        raise ValueError(
+            f"j2t needs an array on one device, got one of shape {array.shape} on "
+            f"{len(array.sharding.device_set)}; move it with jax.device_put first"
+        )
+
+
+def _check_tensor(tensor: Any) -> None:
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"t2j converts tensors, got {tensor!r} of type {type(tensor).__name__}")
+    if _functorch.is_functorch_wrapped_tensor(tensor):
+        raise TypeError("t2j needs a tensor with values, got one inside a transform; use jax2torch")
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "a nested one" if tensor.is_nested else tensor.layout
+        raise TypeError(f"t2j converts strided tensors, got {kind}; make it dense first")
+    if tensor.device.type == "meta" or not is_plain(tensor):
+        raise TypeError(
+            f"t2j needs a tensor with memory of its own, got a {type(tensor).__name__} on the "
+            f"device {tensor.device}; use jax2torch"
+        )
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has memory of its own: fake, functional and distributed ones have not."""
+    return getattr(type(tensor), "__torch_dispatch__", None) is _NO_DISPATCH
+
+
+def _require_shareable(tensor: torch.Tensor) -> None:
+    reason = next(_obstacles(tensor), None)
+    if reason is not None:
+        raise ValueError(
+            f"t2j cannot share the memory of a tensor of shape {tuple(tensor.shape)}, because "
+            f"{reason}; pass copy=None for a copy"
+        )
+
+
+def _obstacles(tensor: torch.Tensor) -> Iterator[str]:
+    """Why JAX cannot use the memory of a tensor as it is."""
+    if (dtype := canonical(tensor.dtype)) != dtype_t2j(tensor.dtype):
+        yield f"JAX makes {dtype} of {tensor.dtype} unless jax_enable_x64 is on"
+    if tensor.is_conj():
+        yield "its conjugation is not done yet"
+    if tensor.is_neg():
+        yield "its negation is not done yet"
+    if tensor._is_zerotensor():
+        yield "it has none, being made of zeros"
+    if not is_dense(tensor):
+        yield f"its strides {tensor.stride()} leave gaps or repeats"
+    if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
+        yield f"it begins {tensor.data_ptr() % ALIGNMENT} bytes after a multiple of {ALIGNMENT}"
+
+
+class _Exporter:
+    """A CPU tensor as DLPack sees it. PyTorch calls pinned memory CUDA's, where JAX may have none."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return torch.to_dlpack(self._tensor)
+
+
+def _import(tensor: torch.Tensor) -> jax.Array:
+    on_cpu = tensor.device.type == "cpu"
+    # PyTorch exports tensors of its current device only.
+    with nullcontext() if on_cpu else torch.cuda.device_of(tensor):
+        try:
+            return jnp.from_dlpack(_Exporter(tensor) if on_cpu else tensor)
+        except RuntimeError as error:
+            if "backend" not in str(error):
+                raise
+            raise ValueError(
+                f"t2j was given a tensor on {tensor.device}, but this JAX has no such device; "
+                "move the tensor with .cpu()"
+            ) from error

@@ -35,6 +35,8 @@ def dtype_j2t(dtype: Any) -> torch.dtype:
         >>> dtype_j2t("float32"), dtype_j2t(jnp.bfloat16)
         (torch.float32, torch.bfloat16)
     """
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise TypeError("PyTorch has no typed random keys; convert jax.random.key_data(key)")
     known = jnp.dtype(dtype)
     if known not in _PAIRS:
         raise TypeError(f"PyTorch has no dtype like {known.name}; convert the array first.")
