@@ -1,10 +1,15 @@
 """JAX's API on PyTorch: grad, functional modules, optimizers and schedules."""
 
 from pax_torch._grad import grad, value_and_grad
+from pax_torch._graph import stop_gradient
+from pax_torch._jacobian import hessian, hvp, jacfwd, jacobian, jacrev
+from pax_torch._jvp import jvp, linearize
 from pax_torch._module import functional_module
 from pax_torch._optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._schedule import functional_schedule
 from pax_torch._state import get_buffers, get_params
+from pax_torch._vjp import vjp
+from pax_torch._vmap import vmap
 from pax_tree import (
     DictKey,
     FlattenedIndexKey,
@@ -44,12 +49,20 @@ __all__ = [
     "get_buffers",
     "get_params",
     "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
     "keystr",
+    "linearize",
     "register_dataclass",
     "register_pytree_node",
     "register_pytree_node_class",
     "register_pytree_with_keys",
     "register_static",
+    "stop_gradient",
     "tree",
     "tree_all",
     "tree_flatten",
@@ -63,4 +76,6 @@ __all__ = [
     "tree_transpose",
     "tree_unflatten",
     "value_and_grad",
+    "vjp",
+    "vmap",
 ]

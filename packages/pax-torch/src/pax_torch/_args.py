@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_tree import keystr, tree_leaves_with_path
+from pax_tree import keystr, tree_leaves, tree_leaves_with_path
 
 Argnums = int | Sequence[int]
 
@@ -15,7 +15,7 @@ Argnums = int | Sequence[int]
 def check_callable(fun: object, name: str) -> None:
     """Raises TypeError, as JAX does, unless `fun` is a function that returns its result."""
     if not callable(fun):
-        raise TypeError(f"{name} expected a callable, got {fun!r} of type {_type_name(fun)}.")
+        raise TypeError(f"{name} expected a callable, got {describe(fun)}.")
     if inspect.isgeneratorfunction(fun):
         raise TypeError(f"{name} expected a function, got the generator function {fun!r}.")
 
@@ -64,9 +64,7 @@ def to_tensor(leaf: object) -> Tensor:
         return torch.tensor(leaf)
     if hasattr(leaf, "__array__"):
         return torch.as_tensor(leaf.__array__().copy())  # pyright: ignore[reportAttributeAccessIssue]
-    raise TypeError(
-        f"expected a tensor, a NumPy array or a number, got {leaf!r} of type {_type_name(leaf)}"
-    )
+    raise TypeError(f"expected a tensor, a NumPy array or a number, got {describe(leaf)}")
 
 
 def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
@@ -84,6 +82,28 @@ def leaf_place(tree: Any, index: int, name: str) -> str:
     """Returns where the `index`-th leaf of `tree` is, as in `params['linear']['weight']`."""
     path, _ = tree_leaves_with_path(tree)[index]
     return name + keystr(path)
+
+
+def place_in(trees: Sequence[Any], names: Sequence[str], leaf: int) -> str:
+    """Returns where a leaf is, counted over all of several named trees."""
+    for tree, name in zip(trees, names, strict=True):
+        size = len(tree_leaves(tree))
+        if leaf < size:
+            return leaf_place(tree, leaf, name)
+        leaf -= size
+    raise IndexError(leaf)
+
+
+def is_differentiable(tensor: Tensor) -> bool:
+    """Whether the dtype of a tensor is floating-point or complex."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def describe(value: object) -> str:
+    """Says what a value is, for errors."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return f"{value!r} of type {_type_name(value)}"
 
 
 def _type_name(value: object) -> str:

@@ -2,27 +2,24 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pax_torch._args import (
-    Argnums,
-    check_argnums,
-    check_callable,
-    leaf_place,
-    positions,
-    to_tensors,
-)
+from pax_torch._args import Argnums, check_argnums, check_callable, describe
+from pax_torch._dtypes import check_inputs, check_output
+from pax_torch._flat import Selection, split_aux
 from pax_torch._reverse import reverse
-from pax_tree import tree_flatten, tree_unflatten
 
 
 def value_and_grad(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
     has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
     *,
     allow_unused: bool = True,
     create_graph: bool = False,
@@ -41,6 +38,9 @@ def value_and_grad(
         argnums: the positional argument or arguments to differentiate; negative counts from the
             last.
         has_aux: `fun` returns `(value, aux)`, and aux is not differentiated.
+        holomorphic: `fun` is a holomorphic function of complex leaves with a complex value, and
+            the gradient its complex derivative.
+        allow_int: accept leaves of an integer or boolean dtype; None stands for their gradient.
         allow_unused: give zeros, as JAX does, for a leaf that the value does not depend on;
             False makes that an error.
         create_graph: keep the graph of the results, so that `torch.autograd` can differentiate
@@ -72,28 +72,25 @@ def value_and_grad(
 
     @functools.wraps(fun, updated=())
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
-        indices = positions(numbers, len(args))
-        selected = tuple(args[i] for i in indices)
-        leaves, treedef = tree_flatten(selected)
-        tensors = to_tensors(leaves, lambda i: _place(selected, indices, i))
-        _check_leaves(tensors, selected, indices)
+        selection = Selection(args, numbers)
+        check_inputs(selection, "grad", allow_int=allow_int, holomorphic=holomorphic)
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
-            arguments = list(args)
-            new = tree_unflatten(treedef, variables)
-            for index, argument in zip(indices, new, strict=True):
-                arguments[index] = argument
-            return _check_result(fun(*arguments, **kwargs), has_aux)
+            result = fun(*selection.arguments(variables), **kwargs)
+            value, aux = split_aux(result) if has_aux else (result, None)
+            return _check_value(value, holomorphic), aux
 
+        variables = selection.variables
         value, aux, grads = reverse(
-            call, tensors, create_graph=create_graph, find_unused=not allow_unused
+            call, variables, create_graph=create_graph, find_unused=not allow_unused
         )
         if not allow_unused:
-            _check_used(grads, lambda i: _place(selected, indices, i))
-        filled = [_zeros(t) if g is None else g for t, g in zip(tensors, grads, strict=True)]
-        grad_args = tree_unflatten(treedef, filled)
+            _check_used(grads, selection)
+        filled = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
+        if holomorphic:
+            filled = [gradient.conj().resolve_conj() for gradient in filled]
         result = (value, aux) if has_aux else value
-        return result, grad_args[0] if isinstance(numbers, int) else grad_args
+        return result, selection.gradients(filled)
 
     return value_and_grad_fun
 
@@ -102,6 +99,8 @@ def grad(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
     has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
     *,
     allow_unused: bool = True,
     create_graph: bool = False,
@@ -112,6 +111,8 @@ def grad(
         fun: as in `value_and_grad`, as are all the other arguments.
         argnums: the positional argument or arguments to differentiate.
         has_aux: `fun` returns `(value, aux)`, and the gradient function `(grads, aux)`.
+        holomorphic: `fun` is a holomorphic function of complex leaves.
+        allow_int: accept leaves of an integer or boolean dtype, with None for their gradient.
         allow_unused: give zeros for a leaf that the value does not depend on.
         create_graph: keep the graph of the results.
 
@@ -135,7 +136,13 @@ def grad(
     check_callable(fun, "grad")
     check_argnums(argnums, "grad")
     value_and_grad_fun = value_and_grad(
-        fun, argnums, has_aux, allow_unused=allow_unused, create_graph=create_graph
+        fun,
+        argnums,
+        has_aux,
+        holomorphic,
+        allow_int,
+        allow_unused=allow_unused,
+        create_graph=create_graph,
     )
 
     @functools.wraps(fun, updated=())
@@ -146,64 +153,25 @@ def grad(
     return grad_fun
 
 
-def _place(selected: tuple[Any, ...], indices: list[int], leaf: int) -> str:
-    """Names a leaf of the differentiated arguments, as in `argument 0['weight']`."""
-    for argument, index in zip(selected, indices, strict=True):
-        size = len(tree_flatten(argument)[0])
-        if leaf < size:
-            return leaf_place(argument, leaf, f"argument {index}")
-        leaf -= size
-    raise IndexError(leaf)
-
-
-def _check_leaves(tensors: list[Tensor], selected: tuple[Any, ...], indices: list[int]) -> None:
-    for i, tensor in enumerate(tensors):
-        if not (tensor.is_floating_point() or tensor.is_complex()):
-            raise TypeError(
-                "grad requires real- or complex-valued inputs (a floating-point or complex "
-                f"dtype), but {_place(selected, indices, i)} has dtype {tensor.dtype}; convert "
-                "it to a float, or leave the argument out of argnums."
-            )
-    if not tensors:
-        names = ", ".join(f"argument {i}" for i in indices)
-        raise TypeError(f"grad requires something to differentiate, but {names} has no leaves.")
-
-
-def _check_result(result: Any, has_aux: bool) -> tuple[Tensor, Any]:
-    aux = None
-    if has_aux:
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise TypeError(
-                "with has_aux=True the function must return a pair (value, aux), "
-                f"but it returned {_describe(result)}."
-            )
-        result, aux = result
-    if not isinstance(result, Tensor) or result.shape != ():
+def _check_value(value: Any, holomorphic: bool) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != ():
         raise TypeError(
             "Gradient only defined for scalar-output functions, that is for a tensor of shape (). "
-            f"The function returned {_describe(result)}."
+            f"The function returned {describe(value)}."
         )
-    if not result.is_floating_point():
-        raise TypeError(
-            f"grad requires real-valued outputs, but the function returned {_describe(result)}."
-        )
-    return result, aux
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
-    return f"{value!r} of type {type(value).__qualname__}"
+    check_output(value, "grad", holomorphic)
+    return value
 
 
 def _zeros(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor, requires_grad=False)
 
 
-def _check_used(grads: Sequence[Tensor | None], place: Callable[[int], str]) -> None:
-    for i, gradient in enumerate(grads):
+def _check_used(grads: Sequence[Tensor | None], selection: Selection) -> None:
+    places = compress(range(len(selection.tensors)), selection.chosen)
+    for leaf, gradient in zip(places, grads, strict=True):
         if gradient is None:
             raise ValueError(
-                f"the value does not depend on {place(i)}, and allow_unused=False; "
+                f"the value does not depend on {selection.place(leaf)}, and allow_unused=False; "
                 "use that leaf, or pass allow_unused=True to get zeros for it."
             )

@@ -4,26 +4,17 @@ Two engines give the same result: `torch.autograd` where no `torch.func` transfo
 and `torch.func` inside one, where autograd cannot be told to track a tensor.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pax_tree import tree_flatten, tree_map, tree_unflatten
+from pax_torch._flat import Flat
+from pax_torch._graph import detach_tree, differentiation, nested, transforms_active
 
 Call = Callable[[Sequence[Tensor]], tuple[Tensor, Any]]
 Result = tuple[Tensor, Any, list[Tensor | None]]
-
-
-class _Depth(threading.local):
-    """How many differentiations are running in this thread."""
-
-    value = 0
-
-
-_depth = _Depth()
 
 
 def reverse(
@@ -43,9 +34,9 @@ def reverse(
         value does not depend on it.
 
     """
-    if torch._C._are_functorch_transforms_active():
+    if transforms_active():
         return _reverse_by_func(call, leaves, find_unused)
-    keep = create_graph or (_depth.value > 0 and torch.is_grad_enabled())
+    keep = create_graph or nested()
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _reverse_by_autograd(call, leaves, keep)
@@ -53,17 +44,13 @@ def reverse(
 
 
 def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:
-    _depth.value += 1
-    try:
-        with torch.enable_grad():
-            variables = [_variable(leaf, keep) for leaf in leaves]
-            value, aux = call(variables)
-            grads = _pull_back(value, variables, create_graph=keep)
-    finally:
-        _depth.value -= 1
+    with differentiation(), torch.enable_grad():
+        variables = [_variable(leaf, keep) for leaf in leaves]
+        value, aux = call(variables)
+        grads = _pull_back(value, variables, create_graph=keep)
     if keep:
         return value, aux, grads
-    return value.detach(), tree_map(_detach, aux), grads
+    return value.detach(), detach_tree(aux), grads
 
 
 def _variable(leaf: Tensor, keep: bool) -> Tensor:
@@ -80,30 +67,29 @@ def _pull_back(
 ) -> list[Tensor | None]:
     if not value.requires_grad:
         return [None] * len(variables)
-    return list(torch.autograd.grad(value, variables, create_graph=create_graph, allow_unused=True))
-
-
-def _detach(leaf: Any) -> Any:
-    return leaf.detach() if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
+    ones = torch.ones_like(value) if value.is_complex() else None
+    grads = torch.autograd.grad(
+        value, variables, ones, create_graph=create_graph, allow_unused=True
+    )
+    return list(grads)
 
 
 def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) -> Result:
-    """The same through `torch.func.vjp`, which takes and returns nothing but tensors."""
-    aux_leaves, aux_treedef = tree_flatten(None)
     unused = [False] * len(leaves)
 
-    def tensors_only(*variables: Tensor) -> tuple[Tensor, list[Tensor]]:
-        nonlocal aux_leaves, aux_treedef, unused
+    def call_and_see(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
+        nonlocal unused
         value, aux = call(variables)
-        aux_leaves, aux_treedef = tree_flatten(aux)
         if find_unused:
             unused = [g is None for g in _pull_back(value, variables, create_graph=True)]
-        return value, [leaf for leaf in aux_leaves if isinstance(leaf, Tensor)]
+        return value, aux
 
-    result: tuple[Any, ...] = torch.func.vjp(tensors_only, *leaves, has_aux=True)
-    value, pull_back, aux_tensors = result
-    grads = pull_back(torch.ones_like(value))
-    tensors = iter(aux_tensors)
-    merged = [next(tensors) if isinstance(leaf, Tensor) else leaf for leaf in aux_leaves]
-    aux = tree_unflatten(aux_treedef, merged)
-    return value, aux, [None if none else grad for grad, none in zip(grads, unused, strict=True)]
+    flat = Flat(call_and_see, True, "grad")
+    result: tuple[Any, ...] = torch.func.vjp(flat, *leaves, has_aux=True)
+    (value,), pull_back, rest = result
+    grads = pull_back((torch.ones_like(value),))
+    return (
+        value,
+        flat.aux(rest),
+        [None if none else g for g, none in zip(grads, unused, strict=True)],
+    )

@@ -1,0 +1,99 @@
+"""Whether a derivative keeps its graph: inside another differentiation, or on request."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_tree import tree_map
+
+
+class _Depth(threading.local):
+    """How many differentiations by `torch.autograd` are running in this thread."""
+
+    value = 0
+
+
+_depth = _Depth()
+
+
+def transforms_active() -> bool:
+    """Whether a transform of `torch.func` is running in this thread."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def nested() -> bool:
+    """Whether the results of a derivative may be differentiated by one that is running."""
+    return transforms_active() or (_depth.value > 0 and torch.is_grad_enabled())
+
+
+@contextmanager
+def differentiation(depth: int | None = None) -> Iterator[None]:
+    """Counts one differentiation more, or continues at the given depth in another thread."""
+    before = _depth.value
+    _depth.value = before + 1 if depth is None else depth
+    try:
+        yield
+    finally:
+        _depth.value = before
+
+
+def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `fun` for a later call, by the backward pass for example, at the depth of now."""
+    depth = _depth.value
+
+    @functools.wraps(fun, updated=())
+    def later(*args: Any, **kwargs: Any) -> Any:
+        with differentiation(depth):
+            return fun(*args, **kwargs)
+
+    return later
+
+
+def detach_tree(tree: Any) -> Any:
+    """Returns the tree with its tensors out of any graph; all else stays as it is."""
+    return tree_map(_detach, tree)
+
+
+def _detach(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
+
+
+def normal_tensors(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the tensors with a copy of each that inference mode made, which has no derivative."""
+    return [tensor.clone() if tensor.is_inference() else tensor for tensor in tensors]
+
+
+def run(
+    function: Callable[[list[Tensor]], Any], tensors: Sequence[Tensor], create_graph: bool
+) -> Any:
+    """Calls `function` with `tensors` so that the result keeps a graph only where it should."""
+    with torch.inference_mode(False):
+        if create_graph or nested():
+            return function(normal_tensors(tensors))
+        with torch.enable_grad():
+            return detach_tree(function([tensor.detach() for tensor in normal_tensors(tensors)]))
+
+
+def stop_gradient(tree: Any) -> Any:
+    """Returns the same values, which no derivative flows through.
+
+    Args:
+        tree: any pytree; its leaves that are no tensors stay as they are.
+
+    Returns:
+        A tree of the same structure, whose tensors share their memory with the given ones.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.grad(lambda x: x * pax_torch.stop_gradient(x))(3.0)
+        tensor(3.)
+
+    The API is that of `jax.lax.stop_gradient`.
+
+    """
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)
