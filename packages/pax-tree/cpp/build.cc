@@ -1,4 +1,5 @@
 // Putting nodes together.
+#include "pax_tree/dict_build.h"
 #include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
 #include "pax_tree/record.h"
@@ -32,9 +33,17 @@ bool FillInto(PyObject* dict, const KeyOrder* order, PyObject** items) {
   return true;
 }
 
-PyObject* BuildDict(PyObject* dict, PyObject* order, PyObject** items) {
+PyObject* FilledDict(PyObject* dict, PyObject* order, PyObject** items) {
   Ref owned(dict);
   return dict != nullptr && FillInto(dict, AsOrder(order), items) ? owned.release() : nullptr;
+}
+
+PyObject* BuildDict(PyObject* order, PyObject** items) {
+  if (!IsWorthCopying(AsOrder(order))) return FilledDict(PyDict_New(), order, items);
+  PyObject* dict = BlankDict(AsOrder(order));
+  if (dict == nullptr) return nullptr;
+  PlaceValues(dict, AsOrder(order), [items](Py_ssize_t i) { return Take(&items[i]); });
+  return dict;
 }
 
 PyObject* BuildOrderedDict(const KeyOrder* order, PyObject** items) {
@@ -49,7 +58,7 @@ PyObject* BuildOrderedDict(const KeyOrder* order, PyObject** items) {
 PyObject* BuildDefaultDict(PyObject* data, PyObject** items) {
   PyObject* type = reinterpret_cast<PyObject*>(default_dict_type);
   PyObject* dict = PyObject_CallOneArg(type, PyTuple_GET_ITEM(data, 0));
-  return BuildDict(dict, PyTuple_GET_ITEM(data, 1), items);
+  return FilledDict(dict, PyTuple_GET_ITEM(data, 1), items);
 }
 
 PyObject* BuildDeque(PyObject* maxlen, PyObject** items, Py_ssize_t n) {
@@ -77,7 +86,7 @@ PyObject* Build(Kind kind, Registration* registration, PyObject* data, PyObject*
     case Kind::kList:
       return BuildList(items, n);
     case Kind::kDict:
-      return BuildDict(PyDict_New(), data, items);
+      return BuildDict(data, items);
     case Kind::kNamedTuple:
       return PyObject_Vectorcall(data, items, n, nullptr);
     case Kind::kOrderedDict:

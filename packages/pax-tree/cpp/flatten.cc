@@ -1,10 +1,10 @@
 // tree_flatten, tree_leaves, tree_structure.
-#include <vector>
+#include <algorithm>
 
 #include "pax_tree/arguments.h"
 #include "pax_tree/functions.h"
 #include "pax_tree/parts.h"
-#include "pax_tree/scratch.h"
+#include "pax_tree/plain.h"
 #include "pax_tree/treedef.h"
 
 namespace pax_tree {
@@ -12,56 +12,104 @@ namespace {
 
 // Where the results of flattening go; either may be missing.
 struct Sink {
-  Sink() : leaves(Scratch<PyObject*>::Take()) {}
+  Sink() = default;
   Sink(const Sink&) = delete;
   ~Sink() {
-    for (PyObject* leaf : leaves) Py_DECREF(leaf);
-    Scratch<PyObject*>::GiveBack(&leaves);
+    for (PyObject* leaf : leaves) Py_XDECREF(leaf);
   }
   PyObject* List() {
     auto n = static_cast<Py_ssize_t>(leaves.size());
     PyObject* list = PyList_New(n);
     if (list == nullptr) return nullptr;
     for (Py_ssize_t i = 0; i < n; ++i) PyList_SET_ITEM(list, i, leaves[i]);
-    leaves.clear();
+    leaves.Resize(0);
     return list;
   }
 
-  std::vector<PyObject*> leaves;  // owned
+  Stack<PyObject*, 32> leaves;  // owned
   NodeList* nodes = nullptr;
 };
 
 bool AddLeaf(Sink* sink, PyObject* leaf) {
-  sink->leaves.push_back(Py_NewRef(leaf));
+  PyObject** place = sink->leaves.Reserve(1);
+  if (place == nullptr) return false;
+  *place = Py_NewRef(leaf);
+  sink->leaves.Resize(sink->leaves.size() + 1);
   return sink->nodes == nullptr || sink->nodes->Add(Kind::kLeaf, 0, nullptr, nullptr);
 }
 
-bool FlattenInto(Walk* walk, PyObject* tree, Sink* sink);
-
-bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
-  DepthGuard guard(&walk->depth);
-  if (!guard) return false;
-  Parts parts;
-  Slots children;
-  if (!Open(walk, tree, verdict, &parts) || !children.Allocate(parts.arity)) return false;
-  if (!Fill(parts, children.data(), 1)) return false;
-  NodeList* nodes = sink->nodes;
-  size_t at = nodes == nullptr ? 0 : nodes->size(), before = sink->leaves.size();
-  if (nodes != nullptr &&
-      !nodes->Add(parts.kind, parts.arity, parts.data.release(), parts.registration)) {
-    return false;
-  }
-  for (Py_ssize_t i = 0; i < parts.arity; ++i) {
-    if (!FlattenInto(walk, children[i], sink)) return false;
-  }
-  return nodes == nullptr || nodes->Close(at, sink->leaves.size() - before);
-}
+bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink);
 
 bool FlattenInto(Walk* walk, PyObject* tree, Sink* sink) {
   Verdict verdict;
   if (!walk->Classify(tree, &verdict)) return false;
   if (verdict.kind == Kind::kLeaf) return AddLeaf(sink, tree);
   return FlattenNode(walk, tree, verdict, sink);
+}
+
+// Flattens children of which the first is no leaf.
+bool FlattenChildren(Walk* walk, Slots* children, Py_ssize_t count, Verdict first, Sink* sink) {
+  DepthGuard guard(&walk->depth);
+  if (!guard || !FlattenNode(walk, (*children)[0], first, sink)) return false;
+  for (Py_ssize_t i = 1; i < count; ++i) {
+    if (!FlattenInto(walk, (*children)[i], sink)) return false;
+  }
+  return true;
+}
+
+// Flattens the last `count` objects of the sink's leaves, which are the children of a node. Those
+// before the first that is no leaf stay where they are.
+bool FlattenLast(Walk* walk, size_t count, Sink* sink) {
+  size_t first = sink->leaves.size() - count, leaves = 0;
+  Verdict verdict = {Kind::kLeaf, nullptr};
+  for (; leaves < count; ++leaves) {
+    PyObject* child = sink->leaves[first + leaves];
+    if (walk->IsLikeLastLeaf(child)) continue;
+    if (!walk->Classify(child, &verdict)) return false;
+    if (verdict.kind != Kind::kLeaf) break;
+  }
+  if (sink->nodes != nullptr && !sink->nodes->AddLeaves(leaves)) return false;
+  if (leaves == count) return true;
+  auto rest = static_cast<Py_ssize_t>(count - leaves);
+  Slots children;
+  if (!children.Allocate(rest)) return false;
+  for (Py_ssize_t i = 0; i < rest; ++i) children[i] = sink->leaves[first + leaves + i];
+  sink->leaves.Resize(first + leaves);
+  return FlattenChildren(walk, &children, rest, verdict, sink);
+}
+
+// Puts the children of a node after the sink's leaves, and writes down the node. Returns the number
+// of children, or -1.
+Py_ssize_t AddPlain(PyObject* tree, Verdict verdict, Sink* sink) {
+  Py_ssize_t arity = PlainSize(tree, verdict.kind);
+  PyObject** place = sink->leaves.Reserve(arity);
+  PyObject* data = nullptr;
+  if (place == nullptr || !TakePlain(tree, verdict.kind, arity, place, 1, &data)) return -1;
+  sink->leaves.Resize(sink->leaves.size() + arity);
+  if (sink->nodes == nullptr) return Py_XDECREF(data), arity;
+  return sink->nodes->Add(verdict.kind, arity, data, verdict.registration) ? arity : -1;
+}
+
+Py_ssize_t AddOther(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
+  Parts parts;
+  if (!Open(walk, tree, verdict, &parts)) return -1;
+  PyObject** place = sink->leaves.Reserve(parts.arity);
+  if (place == nullptr) return -1;
+  std::fill_n(place, parts.arity, nullptr);
+  sink->leaves.Resize(sink->leaves.size() + parts.arity);
+  if (!Fill(parts, place, 1)) return -1;
+  if (sink->nodes == nullptr) return parts.arity;
+  bool added = sink->nodes->Add(parts.kind, parts.arity, parts.data.release(), parts.registration);
+  return added ? parts.arity : -1;
+}
+
+bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
+  NodeList* nodes = sink->nodes;
+  size_t at = nodes == nullptr ? 0 : nodes->size(), before = sink->leaves.size();
+  Py_ssize_t arity = IsPlain(verdict.kind) ? AddPlain(tree, verdict, sink)
+                                           : AddOther(walk, tree, verdict, sink);
+  if (arity < 0 || !FlattenLast(walk, arity, sink)) return false;
+  return nodes == nullptr || nodes->Close(at, sink->leaves.size() - before);
 }
 
 bool Flatten(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,

@@ -21,9 +21,17 @@ void Dealloc(PyObject* self) {
   Py_CLEAR(order->sorted);
   Py_CLEAR(order->inserted);
   Py_CLEAR(order->path_keys);
+  Py_CLEAR(order->blank);
   PyMem_Free(order->position);
   type->tp_free(self);
   Py_DECREF(type);
+}
+
+bool OnlyStr(PyObject* keys) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); ++i) {
+    if (!PyUnicode_CheckExact(PyTuple_GET_ITEM(keys, i))) return false;
+  }
+  return true;
 }
 
 // Steals both tuples; takes over `position`.
@@ -38,6 +46,7 @@ PyObject* NewOrder(PyObject* sorted, PyObject* inserted, uint32_t* position) {
   order->sorted = sorted;
   order->inserted = inserted;
   order->position = position;
+  order->only_str = OnlyStr(inserted);
   return reinterpret_cast<PyObject*>(order);
 }
 
@@ -97,66 +106,17 @@ PyObject* OrderOf(PyObject* sorted, PyObject* inserted) {
   return position == nullptr ? nullptr : NewOrder(first.release(), second.release(), position);
 }
 
-// A run of key pointers is the key of the memory; each remembered order keeps its keys alive, so a
-// pointer means the same key as long as the entry is there.
-constexpr Py_ssize_t kMaxKeys = 64;
-constexpr size_t kEntries = 1024;
-PyObject* remembered[kEntries];
-
-struct Run {
-  PyObject* keys[kMaxKeys];
-  Py_ssize_t size = 0;
-  size_t hash = 0;
-};
-
-// The keys of a dict of few str keys; false if it is not one.
-bool ReadRun(PyObject* dict, Run* run) {
-  if (PyDict_GET_SIZE(dict) > kMaxKeys) return false;
-  PyObject *key, *value;
-  Py_ssize_t position = 0;
-  size_t hash = 0;
-  while (PyDict_Next(dict, &position, &key, &value)) {
-    if (!PyUnicode_CheckExact(key) || run->size == kMaxKeys) return false;
-    run->keys[run->size++] = key;
-    hash = (hash ^ (reinterpret_cast<size_t>(key) >> 4)) * size_t{0x9E3779B97F4A7C15};
+PyObject* MakeBlank(PyObject* keys) {
+  Ref dict(PyDict_New());
+  for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(keys); ++i) {
+    if (PyDict_SetItem(dict.get(), PyTuple_GET_ITEM(keys, i), Py_None) < 0) return nullptr;
   }
-  run->hash = (hash ^ (hash >> 32)) % kEntries;
-  return true;
-}
-
-PyObject* Recall(const Run& run) {
-  PyObject* entry = remembered[run.hash];
-  if (entry == nullptr) return nullptr;
-  PyObject* keys = AsOrder(entry)->inserted;
-  if (PyTuple_GET_SIZE(keys) != run.size) return nullptr;
-  for (Py_ssize_t i = 0; i < run.size; ++i) {
-    if (PyTuple_GET_ITEM(keys, i) != run.keys[i]) return nullptr;
-  }
-  return Py_NewRef(entry);
-}
-
-PyObject* KeysTuple(PyObject* dict) {
-  Ref keys(PyDict_Keys(dict));
-  return keys ? PyList_AsTuple(keys.get()) : nullptr;
-}
-
-PyObject* SortDict(PyObject* dict) {
-  PyObject* inserted = KeysTuple(dict);
-  return inserted == nullptr ? nullptr : OrderOf(SortedKeys(inserted), inserted);
+  return dict.release();
 }
 
 }  // namespace
 
-PyObject* OrderOfDict(PyObject* dict) {
-  Run run;
-  if (!ReadRun(dict, &run)) return SortDict(dict);
-  if (PyObject* known = Recall(run)) return known;
-  PyObject* order = SortDict(dict);
-  if (order == nullptr) return nullptr;
-  Ref old(remembered[run.hash]);
-  remembered[run.hash] = Py_NewRef(order);
-  return order;
-}
+PyObject* SortedOrder(PyObject* keys) { return OrderOf(SortedKeys(keys), Py_NewRef(keys)); }
 
 PyObject* OrderAsGiven(PyObject* keys) {
   return NewOrder(Py_NewRef(keys), Py_NewRef(keys), nullptr);
@@ -182,8 +142,18 @@ PyObject* OrderOfTuples(PyObject* sorted, PyObject* inserted) {
 }
 
 PyObject* PathKeysOf(KeyOrder* order) {
+  Lock lock(&order->mutex);
   if (order->path_keys == nullptr) order->path_keys = MakeKeys(dict_key_type, order->sorted);
   return order->path_keys;
+}
+
+PyObject* BlankDict(KeyOrder* order) {
+  if (!order->only_str) return nullptr;
+  {
+    Lock lock(&order->mutex);
+    if (order->blank == nullptr) order->blank = MakeBlank(order->inserted);
+  }
+  return order->blank == nullptr ? nullptr : PyDict_Copy(order->blank);
 }
 
 bool InitKeyOrder() {

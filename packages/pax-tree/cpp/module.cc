@@ -1,6 +1,7 @@
 // The extension module.
 #include <pybind11/pybind11.h>
 
+#include "pax_tree/dict_entries.h"
 #include "pax_tree/functions.h"
 #include "pax_tree/key_order.h"
 #include "pax_tree/keys.h"
@@ -34,7 +35,7 @@ bool AddPublic(PyObject* module, PyMethodDef* methods) {
 }
 
 bool Init(PyObject* module) {
-  return InitKeys(module) && InitKeyOrder() && InitRegistry() && InitTreeDef(module) &&
+  return InitDictEntries() && InitKeys(module) && InitKeyOrder() && InitRegistry() && InitTreeDef(module) &&
          InitRecordSpec(module) && InitRecord(module) && AddPublic(module, flatten_methods) &&
          AddPublic(module, path_methods) && AddPublic(module, map_methods) &&
          AddPublic(module, record_methods) && PyModule_AddFunctions(module, private_methods) == 0;

@@ -1,6 +1,7 @@
 // Taking nodes apart.
 #include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
+#include "pax_tree/plain.h"
 #include "pax_tree/record.h"
 
 namespace pax_tree {
@@ -69,38 +70,10 @@ bool OpenList(PyObject* list, Parts* parts) {
   return true;
 }
 
-bool Changed(PyObject* source) {
-  PyErr_Format(PyExc_RuntimeError, "A %s changed while it was being flattened.",
-               Py_TYPE(source)->tp_name);
-  return false;
-}
-
-bool FillTuple(PyObject* tuple, PyObject** out, Py_ssize_t stride) {
-  Py_ssize_t n = PyTuple_GET_SIZE(tuple);
-  for (Py_ssize_t i = 0; i < n; ++i) out[i * stride] = Py_NewRef(PyTuple_GET_ITEM(tuple, i));
-  return true;
-}
-
-bool FillList(PyObject* list, Py_ssize_t arity, PyObject** out, Py_ssize_t stride) {
-  if (PyList_GET_SIZE(list) != arity) return Changed(list);
-  for (Py_ssize_t i = 0; i < arity; ++i) out[i * stride] = Py_NewRef(PyList_GET_ITEM(list, i));
-  return true;
-}
-
-bool FillDict(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_t stride) {
-  PyObject *key, *value;
-  Py_ssize_t position = 0, i = 0, n = PyTuple_GET_SIZE(order->inserted);
-  while (PyDict_Next(dict, &position, &key, &value)) {
-    if (i == n || PyTuple_GET_ITEM(order->inserted, i) != key) return Changed(dict);
-    out[PositionOf(order, i++) * stride] = Py_NewRef(value);
-  }
-  return i == n || Changed(dict);
-}
-
 bool FillByLookup(PyObject* dict, PyObject* keys, PyObject** out, Py_ssize_t stride) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); ++i) {
     PyObject* value = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(keys, i));
-    if (value == nullptr) return PyErr_Occurred() ? false : Changed(dict);
+    if (value == nullptr) return PyErr_Occurred() ? false : RaiseChanged(dict);
     out[i * stride] = Py_NewRef(value);
   }
   return true;
@@ -136,14 +109,22 @@ bool Open(Walk* walk, PyObject* object, Verdict verdict, Parts* parts) {
   return true;
 }
 
+bool RaiseChanged(PyObject* container) {
+  PyErr_Format(PyExc_RuntimeError, "A %s changed while it was being flattened.",
+               Py_TYPE(container)->tp_name);
+  return false;
+}
+
 bool Fill(const Parts& parts, PyObject** out, Py_ssize_t stride) {
   PyObject* source = parts.source.get();
   if (source == nullptr) return true;
-  if (PyTuple_Check(source)) return FillTuple(source, out, stride);
-  if (PyList_CheckExact(source)) return FillList(source, parts.arity, out, stride);
+  if (PyTuple_Check(source)) return TakeTuple(source, out, stride), true;
+  if (PyList_CheckExact(source)) {
+    return TakeList(source, parts.arity, out, stride) || RaiseChanged(source);
+  }
   KeyOrder* order = AsOrder(OrderObject(parts.kind, parts.data.get()));
   if (parts.kind == Kind::kOrderedDict) return FillByLookup(source, order->sorted, out, stride);
-  return FillDict(source, order, out, stride);
+  return TakeValues(source, order, out, stride) || RaiseChanged(source);
 }
 
 }  // namespace pax_tree

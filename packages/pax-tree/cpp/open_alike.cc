@@ -35,17 +35,6 @@ bool OpenDictAlike(PyObject* dict, Kind kind, PyObject* data, Parts* parts, int*
   return *same >= 0;
 }
 
-// Whether a dict has the very keys of `order`, in the same order.
-bool SameRun(PyObject* dict, const KeyOrder* order) {
-  PyObject *key, *value;
-  Py_ssize_t position = 0, i = 0, n = PyTuple_GET_SIZE(order->inserted);
-  if (PyDict_GET_SIZE(dict) != n) return false;
-  while (PyDict_Next(dict, &position, &key, &value)) {
-    if (i == n || PyTuple_GET_ITEM(order->inserted, i++) != key) return false;
-  }
-  return i == n;
-}
-
 std::string KeysOf(PyObject* dict) {
   Ref keys(PyDict_Keys(dict));
   return keys ? SafeRepr(keys.get()) : "?";
@@ -91,15 +80,8 @@ bool OpenAlike(Walk* walk, PyObject* object, Kind kind, Registration* registrati
 bool FillAlike(Walk* walk, const Parts& parts, PyObject* data, PyObject** out, Py_ssize_t stride) {
   if (!IsPlainDict(parts.kind)) return Fill(parts, out, stride);
   KeyOrder* order = AsOrder(OrderObject(parts.kind, data));
-  if (!SameRun(parts.source.get(), order)) {
-    return FillByKeys(walk, parts.source.get(), order->sorted, out, stride);
-  }
-  PyObject *key, *value;
-  Py_ssize_t position = 0, i = 0;
-  while (PyDict_Next(parts.source.get(), &position, &key, &value)) {
-    out[PositionOf(order, i++) * stride] = Py_NewRef(value);
-  }
-  return true;
+  if (TakeValues(parts.source.get(), order, out, stride)) return true;
+  return FillByKeys(walk, parts.source.get(), order->sorted, out, stride);
 }
 
 }  // namespace pax_tree

@@ -3,54 +3,75 @@
 
 #include "pax_tree/record.h"
 #include "pax_tree/ref.h"
+#include "pax_tree/threads.h"
 
 namespace pax_tree {
 
+Registration* tuple_registration = nullptr;
+Registration* list_registration = nullptr;
+Registration* dict_registration = nullptr;
 PyTypeObject* ordered_dict_type = nullptr;
 PyTypeObject* default_dict_type = nullptr;
 PyTypeObject* deque_type = nullptr;
 
 namespace {
 
-// Open addressing from a type's address to its registration; types are never taken out.
+// Open addressing from a type's address to its registration; types are never taken out. Readers
+// take no lock, so a table that was outgrown stays where it is.
 class TypeTable {
  public:
   Registration* Find(PyTypeObject* type) const {
-    for (size_t i = Start(type);; i = (i + 1) & mask_) {
-      Registration* entry = entries_[i];
-      if (entry == nullptr || entry->type == type) return entry;
+    const Entries* entries = entries_.load(kObserve);
+    for (size_t i = Start(type, *entries);; i = (i + 1) & entries->mask) {
+      Registration* found = entries->at[i].load(kObserve);
+      if (found == nullptr || found->type == type) return found;
     }
   }
 
+  // Enters a registration in place of the type's last one.
   void Insert(Registration* registration) {
-    if (2 * (size_ + 1) > mask_ + 1) Grow();
-    size_t i = Start(registration->type);
-    while (entries_[i] != nullptr && entries_[i]->type != registration->type) i = (i + 1) & mask_;
-    if (entries_[i] == nullptr) ++size_;
-    entries_[i] = registration;
+    Lock lock(&mutex_);
+    Entries* entries = entries_.load(kObserve);
+    if (2 * (size_ + 1) > entries->mask + 1) entries = Grown(*entries);
+    if (Put(entries, registration)) ++size_;
+    entries_.store(entries, kPublish);
   }
 
  private:
-  size_t Start(PyTypeObject* type) const {
+  struct Entries {
+    explicit Entries(size_t capacity)
+        : mask(capacity - 1), at(new std::atomic<Registration*>[capacity]()) {}
+    size_t mask;
+    std::atomic<Registration*>* at;
+  };
+
+  static size_t Start(PyTypeObject* type, const Entries& entries) {
     size_t bits = reinterpret_cast<size_t>(type) >> 4;
-    return (bits ^ (bits >> 8)) & mask_;
+    return (bits ^ (bits >> 8)) & entries.mask;
   }
 
-  void Grow() {
-    auto* old = entries_;
-    size_t capacity = mask_ + 1;
-    mask_ = 2 * capacity - 1;
-    entries_ = new Registration*[2 * capacity]();
-    size_ = 0;
-    for (size_t i = 0; i < capacity; ++i) {
-      if (old[i] != nullptr) Insert(old[i]);
+  // Whether the type is new.
+  static bool Put(Entries* entries, Registration* registration) {
+    size_t i = Start(registration->type, *entries);
+    Registration* there;
+    while ((there = entries->at[i].load(kObserve)) && there->type != registration->type) {
+      i = (i + 1) & entries->mask;
     }
-    delete[] old;
+    entries->at[i].store(registration, kPublish);
+    return there == nullptr;
   }
 
-  size_t mask_ = 127;
+  static Entries* Grown(const Entries& old) {
+    auto* entries = new Entries(2 * (old.mask + 1));
+    for (size_t i = 0; i <= old.mask; ++i) {
+      if (Registration* registration = old.at[i].load(kObserve)) Put(entries, registration);
+    }
+    return entries;
+  }
+
+  std::atomic<Entries*> entries_{new Entries(128)};
   size_t size_ = 0;
-  Registration** entries_ = new Registration*[128]();
+  Mutex mutex_;
 };
 
 TypeTable& Table() {
@@ -138,6 +159,9 @@ bool InitRegistry() {
   Enter(&PyTuple_Type, Kind::kTuple);
   Enter(&PyList_Type, Kind::kList);
   Enter(&PyDict_Type, Kind::kDict);
+  tuple_registration = FindRegistration(&PyTuple_Type);
+  list_registration = FindRegistration(&PyList_Type);
+  dict_registration = FindRegistration(&PyDict_Type);
   Enter(ordered_dict_type, Kind::kOrderedDict);
   Enter(default_dict_type, Kind::kDefaultDict);
   Enter(deque_type, Kind::kDeque);

@@ -3,6 +3,7 @@
 
 #include <structmember.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 
@@ -15,45 +16,31 @@ PyTypeObject* treedef_type = nullptr;
 
 void NodeList::Release() {
   for (Node& node : nodes_) Py_XDECREF(node.data);
-  nodes_.clear();
-}
-
-bool NodeList::Add(Kind kind, Py_ssize_t arity, PyObject* data, Registration* registration) {
-  if (nodes_.size() >= std::numeric_limits<uint32_t>::max()) {
-    Py_XDECREF(data);
-    PyErr_SetString(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
-    return false;
-  }
-  uint32_t leaves = kind == Kind::kLeaf ? 1 : 0;
-  nodes_.push_back({kind, static_cast<uint32_t>(arity), 1, leaves, data, registration});
-  return true;
+  nodes_.Resize(0);
 }
 
 bool NodeList::AddCopies(const Node* first, size_t count) {
-  if (nodes_.size() + count > std::numeric_limits<uint32_t>::max()) {
-    PyErr_SetString(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
-    return false;
-  }
+  Node* node = nodes_.Reserve(count);
+  if (node == nullptr) return false;
   for (size_t i = 0; i < count; ++i) {
-    nodes_.push_back(first[i]);
+    node[i] = first[i];
     Py_XINCREF(first[i].data);
   }
-  return true;
-}
-
-bool NodeList::Close(size_t at, size_t leaves) {
-  nodes_[at].num_nodes = static_cast<uint32_t>(nodes_.size() - at);
-  nodes_[at].num_leaves = static_cast<uint32_t>(leaves);
+  nodes_.Resize(nodes_.size() + count);
   return true;
 }
 
 PyObject* NodeList::Finish() {
+  if (nodes_.size() > std::numeric_limits<uint32_t>::max()) {
+    PyErr_SetString(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
+    return nullptr;
+  }
   auto count = static_cast<Py_ssize_t>(nodes_.size());
   TreeDef* self = PyObject_GC_NewVar(TreeDef, treedef_type, count);
   if (self == nullptr) return nullptr;
   self->weakrefs = nullptr;
   std::copy(nodes_.begin(), nodes_.end(), self->nodes);
-  nodes_.clear();  // the treedef owns the data now
+  nodes_.Resize(0);  // the treedef owns the data now
   PyObject_GC_Track(self);
   return reinterpret_cast<PyObject*>(self);
 }

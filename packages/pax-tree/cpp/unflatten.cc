@@ -1,5 +1,7 @@
 // PyTreeDef.unflatten.
+#include "pax_tree/dict_build.h"
 #include "pax_tree/parts.h"
+#include "pax_tree/plain.h"
 #include "pax_tree/treedef.h"
 
 namespace pax_tree {
@@ -14,21 +16,55 @@ struct Source {
   int depth = 0;
 };
 
-PyObject* TakeLeaf(Source* source) {
-  if (source->next >= PySequence_Fast_GET_SIZE(source->leaves)) {
+// The next `count` leaves, borrowed; they hold until code runs that could change the list.
+PyObject** NextLeaves(Source* source, Py_ssize_t count) {
+  if (PySequence_Fast_GET_SIZE(source->leaves) - source->next < count) {
     PyErr_SetString(PyExc_RuntimeError,
                     "The list of leaves changed while it was being unflattened.");
     return nullptr;
   }
-  return Py_NewRef(PySequence_Fast_GET_ITEM(source->leaves, source->next++));
+  PyObject** leaves = PySequence_Fast_ITEMS(source->leaves) + source->next;
+  source->next += count;
+  return leaves;
 }
 
-PyObject* BuildNext(Source* source) {
-  const Node& node = *source->node++;
-  if (node.kind == Kind::kLeaf) return TakeLeaf(source);
-  if (node.kind == Kind::kNone) return Py_NewRef(Py_None);
-  DepthGuard guard(&source->depth);
-  if (!guard) return nullptr;
+PyObject* TakeLeaf(Source* source) {
+  PyObject** leaf = NextLeaves(source, 1);
+  return leaf == nullptr ? nullptr : Py_NewRef(*leaf);
+}
+
+PyObject* TupleOfLeaves(Source* source, Py_ssize_t count) {
+  Ref tuple(PyTuple_New(count));
+  PyObject** leaves = tuple ? NextLeaves(source, count) : nullptr;
+  if (leaves == nullptr) return nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(tuple.get(), i, Py_NewRef(leaves[i]));
+  return tuple.release();
+}
+
+PyObject* ListOfLeaves(Source* source, Py_ssize_t count) {
+  Ref list(PyList_New(count));
+  PyObject** leaves = list ? NextLeaves(source, count) : nullptr;
+  if (leaves == nullptr) return nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) PyList_SET_ITEM(list.get(), i, Py_NewRef(leaves[i]));
+  return list.release();
+}
+
+PyObject* BuildFromSlots(Source* source, const Node& node);
+
+PyObject* DictOfLeaves(Source* source, const Node& node) {
+  KeyOrder* order = AsOrder(node.data);
+  if (!IsWorthCopying(order)) return BuildFromSlots(source, node);
+  Ref dict(BlankDict(order));
+  PyObject** leaves = dict ? NextLeaves(source, node.arity) : nullptr;
+  if (leaves == nullptr) return nullptr;
+  source->node += node.arity;
+  PlaceValues(dict.get(), order, [leaves](Py_ssize_t i) { return Py_NewRef(leaves[i]); });
+  return dict.release();
+}
+
+PyObject* BuildNext(Source* source);
+
+PyObject* BuildFromSlots(Source* source, const Node& node) {
   Slots children;
   Py_ssize_t arity = node.arity;
   if (!children.Allocate(arity)) return nullptr;
@@ -40,6 +76,26 @@ PyObject* BuildNext(Source* source) {
   return Build(node.kind, node.registration, node.data, children.data(), arity);
 }
 
+// Builds a node all of whose children are leaves.
+PyObject* BuildOfLeaves(Source* source, const Node& node) {
+  if (!IsPlain(node.kind)) return BuildFromSlots(source, node);
+  if (node.kind == Kind::kDict) return DictOfLeaves(source, node);
+  source->node += node.arity;
+  return node.kind == Kind::kTuple ? TupleOfLeaves(source, node.arity)
+                                   : ListOfLeaves(source, node.arity);
+}
+
+PyObject* BuildNext(Source* source) {
+  const Node& node = *source->node++;
+  if (node.kind == Kind::kLeaf) return TakeLeaf(source);
+  if (node.kind == Kind::kNone) return Py_NewRef(Py_None);
+  if (node.num_leaves == node.arity && node.num_nodes == node.arity + 1) {
+    return BuildOfLeaves(source, node);
+  }
+  DepthGuard guard(&source->depth);
+  return guard ? BuildFromSlots(source, node) : nullptr;
+}
+
 bool CheckLeaves(PyObject* leaves, Py_ssize_t expected) {
   Py_ssize_t given = PySequence_Fast_GET_SIZE(leaves);
   if (given == expected) return true;
@@ -48,10 +104,19 @@ bool CheckLeaves(PyObject* leaves, Py_ssize_t expected) {
   return false;
 }
 
+// The leaves as a list or tuple that no other thread changes.
+PyObject* SequenceOf(PyObject* leaves) {
+#ifdef Py_GIL_DISABLED
+  return PySequence_Tuple(leaves);
+#else
+  return PySequence_Fast(leaves, "unflatten takes an iterable of leaves.");
+#endif
+}
+
 }  // namespace
 
 PyObject* TreeDefUnflatten(PyObject* self, PyObject* leaves) {
-  Ref items(PySequence_Fast(leaves, "unflatten takes an iterable of leaves."));
+  Ref items(SequenceOf(leaves));
   if (!items || !CheckLeaves(items.get(), Nodes(self)->num_leaves)) return nullptr;
   Source source(Nodes(self), items.get());
   return BuildNext(&source);

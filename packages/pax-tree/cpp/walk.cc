@@ -17,29 +17,35 @@ bool Walk::AskIsLeaf(PyObject* object, bool* leaf) {
   return truth >= 0;
 }
 
-bool Walk::ClassifyOther(PyTypeObject* type, Verdict* verdict) {
-  if (type != last_type_) {
-    if (!ClassifyUnknownType(type, &last_verdict_)) return last_type_ = nullptr, false;
-    last_type_ = type;
+bool Walk::ClassifyAsking(PyObject* object, Verdict* verdict) {
+  bool leaf;
+  if (!AskIsLeaf(object, &leaf)) return false;
+  if (leaf) return *verdict = {Kind::kLeaf, nullptr}, true;
+  return ClassifyType(object, verdict);
+}
+
+bool Walk::ClassifyUnregistered(PyTypeObject* type, Verdict* verdict) {
+  PyObject* object = reinterpret_cast<PyObject*>(type);
+  if (object != last_type_.get()) {
+    if (!ClassifyUnknownType(type, &last_verdict_)) return last_type_ = Ref(), false;
+    last_type_ = Ref::Borrow(object);
   }
   *verdict = last_verdict_;
   return true;
 }
 
-bool Walk::Classify(PyObject* object, Verdict* verdict) {
-  if (options.is_leaf != nullptr) {
-    bool leaf;
-    if (!AskIsLeaf(object, &leaf)) return false;
-    if (leaf) return *verdict = {Kind::kLeaf, nullptr}, true;
+bool Walk::ClassifyOther(PyTypeObject* type, Verdict* verdict) {
+  Registration* known = FindRegistration(type);
+  if (known == nullptr) {
+    if (!ClassifyUnregistered(type, verdict)) return false;
+  } else {
+    *verdict = {known->kind, known};
+    if (known->kind == Kind::kNone && options.none_is_leaf) verdict->kind = Kind::kLeaf;
   }
-  return ClassifyType(object, verdict);
-}
-
-bool Walk::ClassifyType(PyObject* object, Verdict* verdict) {
-  Registration* known = FindRegistration(Py_TYPE(object));
-  if (known == nullptr) return ClassifyOther(Py_TYPE(object), verdict);
-  *verdict = {known->kind, known};
-  if (known->kind == Kind::kNone && options.none_is_leaf) verdict->kind = Kind::kLeaf;
+  if (verdict->kind == Kind::kLeaf && type != Py_TYPE(Py_None)) {
+    held_leaf_type_ = Ref::Borrow(reinterpret_cast<PyObject*>(type));
+    leaf_type_ = type;
+  }
   return true;
 }
 

@@ -8,6 +8,11 @@ namespace pax_tree {
 // The registration of exactly this type, or null.
 Registration* FindRegistration(PyTypeObject* type);
 
+// The registrations of exactly tuple, list and dict.
+extern Registration* tuple_registration;
+extern Registration* list_registration;
+extern Registration* dict_registration;
+
 // Looks at types that the table does not hold: named tuples, records and classes known only to
 // another library. Returns false with an error set.
 bool ClassifyUnknownType(PyTypeObject* type, Verdict* verdict);

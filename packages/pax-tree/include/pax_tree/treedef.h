@@ -1,11 +1,9 @@
 // PyTreeDef: the structure of a tree, its nodes parent first in one array.
 #pragma once
 
-#include <vector>
-
 #include "pax_tree/node.h"
 #include "pax_tree/ref.h"
-#include "pax_tree/scratch.h"
+#include "pax_tree/stack.h"
 
 namespace pax_tree {
 
@@ -23,26 +21,42 @@ inline const Node* Nodes(PyObject* treedef) { return AsTreeDef(treedef)->nodes; 
 // Collects the nodes of a treedef to come; owns their data until `Finish`.
 class NodeList {
  public:
-  NodeList() : nodes_(Scratch<Node>::Take()) {}
+  NodeList() = default;
   NodeList(const NodeList&) = delete;
-  ~NodeList() {
-    Release();
-    Scratch<Node>::GiveBack(&nodes_);
-  }
+  ~NodeList() { Release(); }
 
   size_t size() const { return nodes_.size(); }
   Node& operator[](size_t i) { return nodes_[i]; }
   // Adds a node (stealing `data`), of which the counts are set when its children are there.
-  bool Add(Kind kind, Py_ssize_t arity, PyObject* data, Registration* registration);
+  bool Add(Kind kind, Py_ssize_t arity, PyObject* data, Registration* registration) {
+    Node* node = nodes_.Reserve(1);
+    if (node == nullptr) return Py_XDECREF(data), false;
+    uint32_t leaves = kind == Kind::kLeaf ? 1 : 0;
+    *node = {kind, static_cast<uint32_t>(arity), 1, leaves, data, registration};
+    nodes_.Resize(nodes_.size() + 1);
+    return true;
+  }
+  bool AddLeaves(size_t count) {
+    Node* node = nodes_.Reserve(count);
+    if (node == nullptr) return false;
+    for (size_t i = 0; i < count; ++i) node[i] = {Kind::kLeaf, 0, 1, 1, nullptr, nullptr};
+    nodes_.Resize(nodes_.size() + count);
+    return true;
+  }
   // Adds copies of nodes.
   bool AddCopies(const Node* first, size_t count);
   // Sets the counts of the node at `at` from the nodes that follow it and `leaves` under it.
-  bool Close(size_t at, size_t leaves);
+  bool Close(size_t at, size_t leaves) {
+    nodes_[at].num_nodes = static_cast<uint32_t>(nodes_.size() - at);
+    nodes_[at].num_leaves = static_cast<uint32_t>(leaves);
+    return true;
+  }
+  // The treedef; an error if there are more nodes than a treedef counts.
   PyObject* Finish();
 
  private:
   void Release();
-  std::vector<Node> nodes_;
+  Stack<Node, 24> nodes_;
 };
 
 // The treedef of `count` nodes, as new references.

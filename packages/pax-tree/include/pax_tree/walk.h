@@ -24,9 +24,23 @@ struct Walk {
   Walk(const Walk&) = delete;
 
   // The kind of `object`, after asking is_leaf. False with an error set.
-  bool Classify(PyObject* object, Verdict* verdict);
+  bool Classify(PyObject* object, Verdict* verdict) {
+    if (options.is_leaf == nullptr) return ClassifyType(object, verdict);
+    return ClassifyAsking(object, verdict);
+  }
   // The same without asking is_leaf.
-  bool ClassifyType(PyObject* object, Verdict* verdict);
+  bool ClassifyType(PyObject* object, Verdict* verdict) {
+    PyTypeObject* type = Py_TYPE(object);
+    if (type == leaf_type_) return *verdict = {Kind::kLeaf, nullptr}, true;
+    if (type == &PyDict_Type) return *verdict = {Kind::kDict, dict_registration}, true;
+    if (type == &PyList_Type) return *verdict = {Kind::kList, list_registration}, true;
+    if (type == &PyTuple_Type) return *verdict = {Kind::kTuple, tuple_registration}, true;
+    return ClassifyOther(type, verdict);
+  }
+  // Whether `object` is of the last type of leaf that was seen, so that nobody need be asked.
+  bool IsLikeLastLeaf(PyObject* object) const {
+    return Py_TYPE(object) == leaf_type_ && options.is_leaf == nullptr;
+  }
 
   // A difference between two trees. Each level of the recursion then adds its key to `place`.
   bool Differ(std::string what);
@@ -49,9 +63,13 @@ struct Walk {
 
  private:
   bool AskIsLeaf(PyObject* object, bool* leaf);
+  bool ClassifyAsking(PyObject* object, Verdict* verdict);
   bool ClassifyOther(PyTypeObject* type, Verdict* verdict);
+  bool ClassifyUnregistered(PyTypeObject* type, Verdict* verdict);
 
-  PyTypeObject* last_type_ = nullptr;  // the verdict on the last unregistered type of this walk
+  PyTypeObject* leaf_type_ = nullptr;  // what `held_leaf_type_` holds
+  Ref held_leaf_type_;
+  Ref last_type_;  // the verdict on the last unregistered type of this walk
   Verdict last_verdict_ = {Kind::kLeaf, nullptr};
 };
 

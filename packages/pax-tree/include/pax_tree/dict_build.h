@@ -1,0 +1,30 @@
+// Making a dict out of an order of keys and the values in that order.
+#pragma once
+
+#include "pax_tree/dict_entries.h"
+#include "pax_tree/key_order.h"
+#include "pax_tree/ref.h"
+
+namespace pax_tree {
+
+// Whether copying a blank dict costs less than setting the items of a new one.
+inline bool IsWorthCopying(const KeyOrder* order) {
+  return dict_layout_known && order->only_str && NumKeys(order) >= 3;
+}
+
+// Puts values, given as new references by `value(place)`, into a new copy of the blank dict. Runs no
+// Python code.
+template <typename Value>
+void PlaceValues(PyObject* blank, const KeyOrder* order, Value value) {
+  DictEntry* entries = DictEntries(blank);
+  bool collected = false;
+  Py_ssize_t n = NumKeys(order);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* item = value(PositionOf(order, i));
+    collected |= PyType_IS_GC(Py_TYPE(item)) != 0;
+    Py_DECREF(std::exchange(entries[i].value, item));
+  }
+  if (collected && !PyObject_GC_IsTracked(blank)) PyObject_GC_Track(blank);
+}
+
+}  // namespace pax_tree
