@@ -106,8 +106,8 @@ Py_ssize_t AddOther(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
 bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
   NodeList* nodes = sink->nodes;
   size_t at = nodes == nullptr ? 0 : nodes->size(), before = sink->leaves.size();
-  Py_ssize_t arity = IsPlain(verdict.kind) ? AddPlain(tree, verdict, sink)
-                                           : AddOther(walk, tree, verdict, sink);
+  Py_ssize_t arity =
+      IsPlain(verdict.kind) ? AddPlain(tree, verdict, sink) : AddOther(walk, tree, verdict, sink);
   if (arity < 0 || !FlattenLast(walk, arity, sink)) return false;
   return nodes == nullptr || nodes->Close(at, sink->leaves.size() - before);
 }

@@ -106,10 +106,14 @@ PyObject* OrderOf(PyObject* sorted, PyObject* inserted) {
   return position == nullptr ? nullptr : NewOrder(first.release(), second.release(), position);
 }
 
+// The values are different objects that live as long as the interpreter: a copy counts a reference
+// to each, and counting up the same one over and over is slow.
 PyObject* MakeBlank(PyObject* keys) {
   Ref dict(PyDict_New());
   for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(keys); ++i) {
-    if (PyDict_SetItem(dict.get(), PyTuple_GET_ITEM(keys, i), Py_None) < 0) return nullptr;
+    Ref number(PyLong_FromSsize_t(i % 128));
+    PyObject* key = PyTuple_GET_ITEM(keys, i);
+    if (!number || PyDict_SetItem(dict.get(), key, number.get()) < 0) return nullptr;
   }
   return dict.release();
 }
@@ -148,7 +152,6 @@ PyObject* PathKeysOf(KeyOrder* order) {
 }
 
 PyObject* BlankDict(KeyOrder* order) {
-  if (!order->only_str) return nullptr;
   {
     Lock lock(&order->mutex);
     if (order->blank == nullptr) order->blank = MakeBlank(order->inserted);

@@ -2,32 +2,50 @@
 #include "pax_tree/arguments.h"
 #include "pax_tree/functions.h"
 #include "pax_tree/parts.h"
+#include "pax_tree/plain.h"
 
 namespace pax_tree {
 namespace {
 
 struct Mapping {
+  Mapping(const char* function, Options options, PyObject* callee, Py_ssize_t trees)
+      : walk(function, options), f(callee), count(trees) {
+    // The interpreter's own functions keep the rules that PyObject_Vectorcall checks.
+    call = PyFunction_Check(f) ? PyVectorcall_Function(f) : PyObject_Vectorcall;
+  }
+
   Walk walk;
   PyObject* f;
+  vectorcallfunc call;
   Py_ssize_t count;  // of trees
 };
 
-// Calls f on a column of leaves. The slot before the column is free for the call, and takes the
-// path if there is one.
-PyObject* CallLeaf(Mapping* map, PyObject** column) {
-  auto count = static_cast<size_t>(map->count);
-  if (!map->walk.with_path) {
-    return PyObject_Vectorcall(map->f, column, count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
-  }
+PyObject* CallWithPath(Mapping* map, PyObject** column) {
   Ref path(map->walk.PathTuple());
   if (!path) return nullptr;
   PyObject* saved = std::exchange(column[-1], path.get());
-  PyObject* result = PyObject_Vectorcall(map->f, column - 1, count + 1, nullptr);
+  PyObject* result = map->call(map->f, column - 1, static_cast<size_t>(map->count) + 1, nullptr);
   column[-1] = saved;
   return result;
 }
 
+// Calls f on a column of leaves. The slot before the column is free for the call, and takes the
+// path if there is one.
+inline PyObject* CallLeaf(Mapping* map, PyObject** column) {
+  if (map->walk.with_path) return CallWithPath(map, column);
+  size_t count = static_cast<size_t>(map->count) | PY_VECTORCALL_ARGUMENTS_OFFSET;
+  return map->call(map->f, column, count, nullptr);
+}
+
 PyObject* MapColumn(Mapping* map, PyObject** column);
+
+using Children = SlotArray<23>;
+
+// A node under way: its own parts, and its children in all trees, slots[i * count + tree].
+struct Opened {
+  Parts parts;
+  Children slots;
+};
 
 // Maps a child, and says where it stands if its trees differ.
 PyObject* MapChild(Mapping* map, PyObject* tree, const Parts& parts, Py_ssize_t child,
@@ -46,14 +64,79 @@ PyObject* MapChild(Mapping* map, PyObject* tree, const Parts& parts, Py_ssize_t 
   return result;
 }
 
-// Children of all trees, a column per child: slots[i * count + tree].
-bool FillColumns(Mapping* map, PyObject** column, const Parts& parts, Slots* slots) {
-  if (!Fill(parts, slots->data(), map->count)) return false;
+// Puts the result of child i in the place of what it was made of: slot i is used up by then.
+inline void Replace(Mapping* map, Py_ssize_t i, PyObject* result, Children* slots) {
+  PyObject** child = slots->data() + i * map->count;
+  for (Py_ssize_t k = 0; k < map->count; ++k) Py_CLEAR(child[k]);
+  (*slots)[i] = result;
+}
+
+// Maps the children before the first that may be no leaf. Returns their number, or -1.
+Py_ssize_t MapLeaves(Mapping* map, Opened* node) {
+  Py_ssize_t i = 0;
+  if (map->walk.with_path) return 0;
+  for (; i < node->parts.arity; ++i) {
+    PyObject** child = node->slots.data() + i * map->count;
+    if (!map->walk.IsLikeLastLeaf(child[0])) break;
+    PyObject* result = CallLeaf(map, child);
+    if (result == nullptr) return -1;
+    Replace(map, i, result, &node->slots);
+  }
+  return i;
+}
+
+bool MapOthers(Mapping* map, PyObject* tree, Opened* node, Py_ssize_t first) {
+  DepthGuard guard(&map->walk.depth);
+  if (!guard) return false;
+  for (Py_ssize_t i = first; i < node->parts.arity; ++i) {
+    PyObject** child = node->slots.data() + i * map->count;
+    PyObject* result = MapChild(map, tree, node->parts, i, child);
+    if (result == nullptr) return false;
+    Replace(map, i, result, &node->slots);
+  }
+  return true;
+}
+
+// Opens the node of the first tree.
+bool OpenFirst(Mapping* map, PyObject* tree, Verdict verdict, Opened* node) {
+  Parts& parts = node->parts;
+  if (!IsPlain(verdict.kind)) {
+    return Open(&map->walk, tree, verdict, &parts) &&
+           node->slots.Allocate(parts.arity * map->count) &&
+           Fill(parts, node->slots.data(), map->count);
+  }
+  parts.kind = verdict.kind;
+  parts.registration = verdict.registration;
+  parts.arity = PlainSize(tree, verdict.kind);
+  if (!node->slots.Allocate(parts.arity * map->count)) return false;
+  PyObject* data = nullptr;
+  bool taken = TakePlain(tree, parts.kind, parts.arity, node->slots.data(), map->count, &data);
+  parts.data = Ref(data);
+  return taken;
+}
+
+// Takes the children of a further tree's node if it is of the same plain kind, and nothing about it
+// needs a closer look.
+bool TakeQuickly(PyObject* first, PyObject* other, const Parts& parts, PyObject** out,
+                 Py_ssize_t stride) {
+  if (!IsPlain(parts.kind) || Py_TYPE(first) != Py_TYPE(other)) return false;
+  if (parts.kind == Kind::kDict) return TakeValues(other, AsOrder(parts.data.get()), out, stride);
+  if (parts.kind == Kind::kList) return TakeList(other, parts.arity, out, stride);
+  if (PyTuple_GET_SIZE(other) != parts.arity) return false;
+  return TakeTuple(other, out, stride), true;
+}
+
+// Opens the nodes of the further trees, which must be like the first.
+bool OpenFurther(Mapping* map, PyObject** column, Opened* node) {
+  const Parts& parts = node->parts;
+  PyObject* data = parts.data.get();
   for (Py_ssize_t k = 1; k < map->count; ++k) {
+    PyObject** out = node->slots.data() + k;
+    if (TakeQuickly(column[0], column[k], parts, out, map->count)) continue;
     Parts other;
-    bool alike = OpenAlike(&map->walk, column[k], parts.kind, parts.registration, parts.data.get(),
-                           parts.arity, &other) &&
-                 FillAlike(&map->walk, other, parts.data.get(), slots->data() + k, map->count);
+    bool alike = OpenAlike(&map->walk, column[k], parts.kind, parts.registration, data, parts.arity,
+                           &other) &&
+                 FillAlike(&map->walk, other, data, out, map->count);
     if (alike) continue;
     map->walk.other_tree = static_cast<int>(k);
     return false;
@@ -62,21 +145,15 @@ bool FillColumns(Mapping* map, PyObject** column, const Parts& parts, Slots* slo
 }
 
 PyObject* MapNode(Mapping* map, PyObject** column, Verdict verdict) {
-  DepthGuard guard(&map->walk.depth);
-  if (!guard) return nullptr;
-  Parts parts;
-  Slots slots;
-  if (!Open(&map->walk, column[0], verdict, &parts)) return nullptr;
-  if (!slots.Allocate(parts.arity * map->count)) return nullptr;
-  if (!FillColumns(map, column, parts, &slots)) return nullptr;
-  for (Py_ssize_t i = 0; i < parts.arity; ++i) {
-    PyObject** child = slots.data() + i * map->count;
-    PyObject* result = MapChild(map, column[0], parts, i, child);
-    if (result == nullptr) return nullptr;
-    for (Py_ssize_t k = 0; k < map->count; ++k) Py_CLEAR(child[k]);
-    slots[i] = result;  // column i is used up, and i <= i * count
+  Opened node;
+  if (!OpenFirst(map, column[0], verdict, &node) || !OpenFurther(map, column, &node)) {
+    return nullptr;
   }
-  return Build(parts.kind, parts.registration, parts.data.get(), slots.data(), parts.arity);
+  const Parts& parts = node.parts;
+  Py_ssize_t done = MapLeaves(map, &node);
+  if (done < 0) return nullptr;
+  if (done < parts.arity && !MapOthers(map, column[0], &node, done)) return nullptr;
+  return Build(parts.kind, parts.registration, parts.data.get(), node.slots.data(), parts.arity);
 }
 
 PyObject* MapColumn(Mapping* map, PyObject** column) {
@@ -99,7 +176,7 @@ PyObject* RunMap(const char* function, PyObject* const* args, Py_ssize_t nargs, 
   Options options;
   if (!ReadOptions(is_leaf, none, takes, &options)) return nullptr;
   Py_ssize_t trees = nargs > 2 ? nargs - 1 : 1;
-  Mapping map{Walk(function, options), f, trees};
+  Mapping map(function, options, f, trees);
   map.walk.with_path = with_path;
   Slots column;
   if (!column.Allocate(trees)) return nullptr;

@@ -51,13 +51,24 @@ PyObject* ListOfLeaves(Source* source, Py_ssize_t count) {
 
 PyObject* BuildFromSlots(Source* source, const Node& node);
 
+// Setting items with str keys runs no Python code either.
+bool SetItems(PyObject* dict, const KeyOrder* order, PyObject** leaves) {
+  for (Py_ssize_t i = 0; i < NumKeys(order); ++i) {
+    PyObject* leaf = leaves[PositionOf(order, i)];
+    if (PyDict_SetItem(dict, PyTuple_GET_ITEM(order->inserted, i), leaf) < 0) return false;
+  }
+  return true;
+}
+
 PyObject* DictOfLeaves(Source* source, const Node& node) {
   KeyOrder* order = AsOrder(node.data);
-  if (!IsWorthCopying(order)) return BuildFromSlots(source, node);
-  Ref dict(BlankDict(order));
+  if (!order->only_str) return BuildFromSlots(source, node);
+  bool copies = IsWorthCopying(order);
+  Ref dict(copies ? BlankDict(order) : PyDict_New());
   PyObject** leaves = dict ? NextLeaves(source, node.arity) : nullptr;
   if (leaves == nullptr) return nullptr;
   source->node += node.arity;
+  if (!copies) return SetItems(dict.get(), order, leaves) ? dict.release() : nullptr;
   PlaceValues(dict.get(), order, [leaves](Py_ssize_t i) { return Py_NewRef(leaves[i]); });
   return dict.release();
 }
@@ -78,7 +89,7 @@ PyObject* BuildFromSlots(Source* source, const Node& node) {
 
 // Builds a node all of whose children are leaves.
 PyObject* BuildOfLeaves(Source* source, const Node& node) {
-  if (!IsPlain(node.kind)) return BuildFromSlots(source, node);
+  if (!IsPlain(node.kind) || node.arity == 0) return BuildFromSlots(source, node);
   if (node.kind == Kind::kDict) return DictOfLeaves(source, node);
   source->node += node.arity;
   return node.kind == Kind::kTuple ? TupleOfLeaves(source, node.arity)

@@ -12,8 +12,8 @@ inline bool IsWorthCopying(const KeyOrder* order) {
   return dict_layout_known && order->only_str && NumKeys(order) >= 3;
 }
 
-// Puts values, given as new references by `value(place)`, into a new copy of the blank dict. Runs no
-// Python code.
+// Puts values, given as new references by `value(place)`, into a new copy of the blank dict. Runs
+// no Python code.
 template <typename Value>
 void PlaceValues(PyObject* blank, const KeyOrder* order, Value value) {
   DictEntry* entries = DictEntries(blank);

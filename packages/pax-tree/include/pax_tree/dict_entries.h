@@ -37,8 +37,8 @@ constexpr uint8_t kOnlyStrKeys = 1;
 // Whether the layout is what this header says; found out when the module is loaded.
 extern bool dict_layout_known;
 
-// The entries, in the order of insertion, of a dict of which all keys are str and from which nothing
-// was deleted since it last grew; null for any other. They hold until the dict is changed.
+// The entries, in the order of insertion, of a dict of which all keys are str and from which
+// nothing was deleted since it last grew; null for any other. They hold until the dict is changed.
 inline DictEntry* DictEntries(PyObject* dict) {
   auto* object = reinterpret_cast<PyDictObject*>(dict);
   auto* keys = reinterpret_cast<DictKeys*>(object->ma_keys);

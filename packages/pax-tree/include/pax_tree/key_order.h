@@ -13,7 +13,7 @@ struct KeyOrder {
   PyObject_HEAD PyObject* sorted;  // tuple: the order of the leaves
   PyObject* inserted;              // tuple: the order of the dict
   PyObject* path_keys;             // tuple of DictKey in sorted order; made when first asked for
-  PyObject* blank;                 // dict: every key with None, if all are str; made when asked for
+  PyObject* blank;                 // dict of the keys, if all are str; made when first asked for
   uint32_t* position;              // inserted[j] == sorted[position[j]]; null when both are equal
   bool only_str;                   // whether every key is exactly a str
   Mutex mutex;                     // of what is made when first asked for
@@ -30,7 +30,8 @@ inline Py_ssize_t PositionOf(const KeyOrder* order, Py_ssize_t inserted) {
 // The order of a dict's keys: sorted, or as inserted when they do not compare. Orders of dicts with
 // the same str keys are remembered (order_cache.cc).
 PyObject* OrderOfDict(PyObject* dict);
-// The same, and new references to the dict's `size` values in that order to out[0], out[stride], ...
+// The same, and new references to the dict's `size` values in that order to out[0], out[stride],
+// ...
 PyObject* TakeDict(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_t stride);
 // Writes the values out if the dict has the keys of `order`, in its order of insertion; else false
 // without an error. Keys are the same objects, or equal str.
@@ -45,7 +46,7 @@ PyObject* OrderOfTuples(PyObject* sorted, PyObject* inserted);
 
 // The DictKeys of an order, borrowed.
 PyObject* PathKeysOf(KeyOrder* order);
-// A dict of the keys, each with the value None; null without an error if not all keys are str.
+// A new dict of the keys with values to be replaced; the keys must be str.
 PyObject* BlankDict(KeyOrder* order);
 
 bool InitKeyOrder();

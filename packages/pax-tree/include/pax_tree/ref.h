@@ -3,6 +3,7 @@
 
 #include <Python.h>
 
+#include <cstring>
 #include <utility>
 
 namespace pax_tree {
@@ -33,13 +34,14 @@ class Ref {
 };
 
 // A fixed number of owned slots with one spare slot before the first, as vectorcall wants it.
-// Slots start as null; the first `kInline` live on the stack.
-class Slots {
+// Slots start as null; up to `kInline` of them are on the C stack.
+template <Py_ssize_t kInline>
+class SlotArray {
  public:
-  Slots() = default;
-  Slots(const Slots&) = delete;
-  Slots& operator=(const Slots&) = delete;
-  ~Slots() {
+  SlotArray() = default;
+  SlotArray(const SlotArray&) = delete;
+  SlotArray& operator=(const SlotArray&) = delete;
+  ~SlotArray() {
     for (Py_ssize_t i = 0; i < size_; ++i) Py_XDECREF(data_[i]);
     if (data_ != inline_ + 1) PyMem_Free(data_ - 1);
   }
@@ -50,7 +52,8 @@ class Slots {
       if (memory == nullptr) return PyErr_NoMemory(), false;
       data_ = memory + 1;
     } else {
-      for (Py_ssize_t i = 0; i <= size; ++i) inline_[i] = nullptr;
+      for (Py_ssize_t i = 0; i <= size; i += kBlock)
+        std::memset(inline_ + i, 0, sizeof(void*) * kBlock);
     }
     size_ = size;
     return true;
@@ -59,10 +62,12 @@ class Slots {
   PyObject*& operator[](Py_ssize_t i) { return data_[i]; }
 
  private:
-  static constexpr Py_ssize_t kInline = 8;
+  static constexpr Py_ssize_t kBlock = 8;  // cleared at once, by a few instructions
+  static_assert((kInline + 1) % kBlock == 0);
   PyObject* inline_[kInline + 1];
   PyObject** data_ = inline_ + 1;
   Py_ssize_t size_ = 0;
 };
+using Slots = SlotArray<7>;
 
 }  // namespace pax_tree
