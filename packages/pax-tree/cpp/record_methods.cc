@@ -111,7 +111,7 @@ Example:
 )";
 
 constexpr char kScopeDoc[] =
-    R"(set_scope_hook(hook, /)
+    R"(set_scope_hook(hook, top_level=None)
 --
 
 Sets the function that says in which scope the program is.
@@ -120,16 +120,21 @@ A record can be written only in the scope in which it was made or copied; elsewh
 its `_scope_error(name)` makes is raised.
 
 Args:
-    hook: called without arguments; returns None at top level, else an object that stands for the
-        present scope and of which weak references can be made. None: scopes are not looked at.
+    hook: called without arguments, once for every record that is made; returns None or `top_level` at
+        top level, else an object that stands for the present scope and of which weak references can
+        be made. None: scopes are not looked at.
+    top_level: an object by which the hook stands for the top level.
 
 Returns:
-    The hook before, or None.
+    The hook and the `top_level` before, a pair.
+
+Raises:
+    TypeError: the hook is not callable.
 
 Example:
     >>> import pax_tree
     >>> previous = pax_tree.set_scope_hook(lambda: None)
-    >>> hook = pax_tree.set_scope_hook(previous)
+    >>> hook, top_level = pax_tree.set_scope_hook(*previous)
 )";
 
 }  // namespace
@@ -140,7 +145,7 @@ PyMethodDef record_methods[] = {
     {"record_spec", RecordSpecOf, METH_O, kSpecDoc},
     {"record_set", FastCall(RecordSet), METH_FASTCALL, kSetDoc},
     {"record_with_spec", FastCall(RecordWithSpec), METH_FASTCALL, kWithSpecDoc},
-    {"set_scope_hook", SetScopeHook, METH_O, kScopeDoc},
+    {"set_scope_hook", FastCall(SetScopeHook), METH_FASTCALL | METH_KEYWORDS, kScopeDoc},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,18 +1,34 @@
 // Who may write to a record: only the scope that made it.
+#include "pax_tree/arguments.h"
 #include "pax_tree/record.h"
+#include "pax_tree/threads.h"
 
 namespace pax_tree {
 namespace {
 
-PyObject* scope_hook = nullptr;
+// What set_scope_hook was given; both null without a hook. Never changed in place, so that a thread
+// that has read the pair may go on with it.
+struct Source {
+  PyObject* hook;
+  PyObject* top_level;
+};
 
-PyObject* Referent(PyObject* weak) { return weak == nullptr ? Py_None : PyWeakref_GetObject(weak); }
+Mutex source_mutex;
+Source source = {nullptr, nullptr};
+std::atomic<bool> hooked{false};  // whether there is a hook
 
-bool SameScope(PyObject* a, PyObject* b) {
-  if (a == b) return true;
-  if (a == nullptr || b == nullptr) return false;
-  return Referent(a) == Referent(b) && Referent(a) != Py_None;
-}
+struct HeldSource {
+  HeldSource() {
+    Lock lock(&source_mutex);
+    hook = Ref::Borrow(source.hook);
+    top_level = Ref::Borrow(source.top_level);
+  }
+  Ref hook, top_level;
+};
+
+// A weak reference to a token stands for its scope. There is one for each token while it lives, and
+// the records made in a scope hold it, so a later token never gets the reference of an earlier one.
+bool SameScope(PyObject* a, PyObject* b) { return a == b; }
 
 bool RaiseScopeError(Record* self, PyObject* name) {
   PyObject* object = reinterpret_cast<PyObject*>(self);
@@ -31,29 +47,42 @@ bool RaiseScopeError(Record* self, PyObject* name) {
 }  // namespace
 
 bool CurrentScope(Ref* scope) {
-  if (scope_hook == nullptr) return true;
-  Ref hook = Ref::Borrow(scope_hook), token(PyObject_CallNoArgs(hook.get()));
+  if (!hooked.load(kObserve)) return true;
+  HeldSource now;
+  if (!now.hook) return true;
+  Ref token(PyObject_CallNoArgs(now.hook.get()));
   if (!token) return false;
-  if (token.get() == Py_None) return true;
+  if (token.get() == Py_None || token.get() == now.top_level.get()) return true;
   *scope = Ref(PyWeakref_NewRef(token.get(), nullptr));
   return static_cast<bool>(*scope);
 }
 
 bool CheckScope(Record* self, PyObject* name) {
   Ref scope;
-  if (scope_hook == nullptr) return true;
+  if (!hooked.load(kObserve)) return true;
   if (!CurrentScope(&scope)) return false;
   return SameScope(self->scope, scope.get()) || RaiseScopeError(self, name);
 }
 
-PyObject* SetScopeHook(PyObject*, PyObject* hook) {
+PyObject* SetScopeHook(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  PyObject *hook = nullptr, *top_level = nullptr;
+  Parameter parameters[] = {{"hook", &hook}, {"top_level", &top_level}};
+  if (!ReadArguments("set_scope_hook", args, nargs, names, parameters, 2, 2, 1, false)) {
+    return nullptr;
+  }
   if (hook != Py_None && !PyCallable_Check(hook)) {
     return PyErr_Format(PyExc_TypeError, "set_scope_hook takes a function or None, but got %R.",
                         hook);
   }
-  PyObject* previous = scope_hook == nullptr ? Py_NewRef(Py_None) : scope_hook;
-  scope_hook = hook == Py_None ? nullptr : Py_NewRef(hook);
-  return previous;
+  Source next = {nullptr, nullptr};
+  if (hook != Py_None) {
+    next = {Py_NewRef(hook), Py_NewRef(top_level == nullptr ? Py_None : top_level)};
+  }
+  Lock lock(&source_mutex);
+  std::swap(source, next);
+  hooked.store(source.hook != nullptr, kPublish);
+  if (next.hook == nullptr) return PyTuple_Pack(2, Py_None, Py_None);
+  return Py_BuildValue("(NN)", next.hook, next.top_level);
 }
 
 }  // namespace pax_tree

@@ -85,7 +85,7 @@ CALLS = {
     "record_read": lambda: pax_tree.record_unflatten(*reversed(pax_tree.record_flatten(RECORD))).name,
     "record_delete": lambda: delattr(RECORD, "x"),
     "record_list": lambda: setattr(Rec(1), "name", [1]),
-    "scope": lambda: pax_tree.set_scope_hook(pax_tree.set_scope_hook(None)),
+    "scope": lambda: pax_tree.set_scope_hook(*pax_tree.set_scope_hook(None)),
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def scope():
         current[0] = token
 
     yield enter
-    pax_tree.set_scope_hook(previous)
+    pax_tree.set_scope_hook(*previous)
 
 
 def refused(cell):
@@ -44,6 +44,24 @@ def refused(cell):
 
 def test_top_level_is_free(scope):
     assert not refused(Cell())
+
+
+def test_an_object_may_stand_for_the_top_level():
+    before, top, inside = Cell(), Token(), Token()
+    current = [top]
+    previous = pax_tree.set_scope_hook(lambda: current[0], top)
+    try:
+        at_top = Cell()
+        assert not refused(before)
+        assert not refused(at_top)
+        current[0] = inside
+        assert refused(before)
+        assert refused(at_top)
+        assert not refused(Cell())
+    finally:
+        hook, same_top = pax_tree.set_scope_hook(*previous)
+    assert hook() is inside
+    assert same_top is top
 
 
 def test_made_outside_and_written_inside(scope):
@@ -107,7 +125,7 @@ def test_errors_of_the_hook_propagate():
         with pytest.raises(LookupError, match="no scope"):
             Cell()
     finally:
-        pax_tree.set_scope_hook(previous)
+        pax_tree.set_scope_hook(*previous)
 
 
 def test_the_hook_must_be_callable():

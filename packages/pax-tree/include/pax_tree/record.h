@@ -34,7 +34,7 @@ bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind);
 // level.
 bool CurrentScope(Ref* scope);
 bool CheckScope(Record* self, PyObject* name);
-PyObject* SetScopeHook(PyObject* module, PyObject* hook);
+PyObject* SetScopeHook(PyObject* module, PyObject* const* args, Py_ssize_t nargs, PyObject* names);
 
 // The module's functions on records (record_functions.cc).
 PyObject* RecordFlatten(PyObject* module, PyObject* object);
