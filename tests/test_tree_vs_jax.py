@@ -1,125 +1,37 @@
 """pax_tree against jax.tree_util: the same leaves, order, structures, paths and errors."""
 
-import dataclasses
+import operator
 import subprocess
 import sys
-from collections import OrderedDict, defaultdict, namedtuple
+from collections import deque
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
 
 import pax_tree
+from tests.tree_cases import (
+    NOT_BUILT_IN,
+    Pair,
+    Rec,
+    contains,
+    decode,
+    more_leaves,
+    run_on_many_trees,
+    vary,
+)
 
-Pair = namedtuple("Pair", "a b")
-
-
-@pax_tree.register_pytree_node_class
-class Ours:
-    """Registered here."""
-
-    def __init__(self, children, aux=None):
-        self.children, self.aux = list(children), aux
-
-    def tree_flatten(self):
-        return self.children, self.aux
-
-    @classmethod
-    def tree_unflatten(cls, aux, children):
-        return cls(children, aux)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
+util = jax.tree_util
 
 
-@jax.tree_util.register_pytree_with_keys_class
-class Theirs(Ours):
-    """Registered with JAX, with keys."""
-
-    def tree_flatten_with_keys(self):
-        keys = [jax.tree_util.GetAttrKey(f"child{i}") for i in range(len(self.children))]
-        return list(zip(keys, self.children, strict=True)), self.aux
+def is_deque(node):
+    return type(node) is deque  # which is a leaf for JAX
 
 
-@pax_tree.register_dataclass
-@dataclasses.dataclass
-class Data:
-    x: object
-    mode: str = dataclasses.field(metadata={"static": True})
-
-
-class Rec(pax_tree.Record):
-    def __init__(self, **children):
-        for name, child in children.items():
-            pax_tree.record_set(self, name, child, 0)
-        self.mode = "static"
-
-    def __eq__(self, other):
-        return pax_tree.record_flatten(self) == pax_tree.record_flatten(other)
-
-
-def containers(trees):
-    lists = st.lists(trees, max_size=4)
-    texts = st.dictionaries(st.text("abc", max_size=2), trees, max_size=4)
-    dicts = st.one_of(texts, st.dictionaries(st.integers(-3, 3), trees, max_size=4))
-    return st.one_of(
-        lists,
-        lists.map(tuple),
-        dicts,
-        dicts.map(OrderedDict),
-        st.builds(defaultdict, st.sampled_from([int, list]), dicts),
-        st.builds(Pair, trees, trees),
-        st.builds(Ours, lists, st.integers(0, 1)),
-        st.builds(Theirs, lists, st.integers(0, 1)),
-        st.builds(Data, trees, st.sampled_from("pq")),
-        st.dictionaries(st.sampled_from("xyz"), trees, max_size=3).map(lambda d: Rec(**d)),
-    )
-
-
-TREES = st.recursive(st.one_of(st.none(), st.integers(0, 9)), containers, max_leaves=15)
-CASES = settings(max_examples=1500, deadline=None)
-
-
-@CASES
-@given(TREES)
-def test_flatten(tree):
-    leaves, structure = pax_tree.tree_flatten(tree)
-    expected, theirs = jax.tree_util.tree_flatten(tree)
-    assert leaves == expected
-    assert repr(structure) == repr(theirs)
-    assert (structure.num_leaves, structure.num_nodes) == (theirs.num_leaves, theirs.num_nodes)
-    assert structure.unflatten(leaves) == theirs.unflatten(leaves) == tree
-    assert [repr(child) for child in structure.children()] == [repr(c) for c in theirs.children()]
-    assert repr(structure.node_data()) == repr(theirs.node_data())
-
-
-@CASES
-@given(TREES)
-def test_paths(tree):
-    pairs = pax_tree.tree_leaves_with_path(tree)
-    expected = jax.tree_util.tree_leaves_with_path(tree)
-    assert [leaf for _, leaf in pairs] == [leaf for _, leaf in expected]
-    for (path, _), (theirs, _) in zip(pairs, expected, strict=True):
-        assert repr(path) == repr(theirs)
-        assert pax_tree.keystr(path) == jax.tree_util.keystr(theirs)
-        short = {"simple": True, "separator": "/"}
-        assert pax_tree.keystr(path, **short) == jax.tree_util.keystr(theirs, **short)
-
-
-@CASES
-@given(TREES, st.sampled_from([list, tuple, dict, int, Pair, Ours, Rec]))
-def test_is_leaf(tree, cls):
-    def is_leaf(node):
-        return type(node) is cls
-
-    leaves, structure = pax_tree.tree_flatten(tree, is_leaf)
-    expected, theirs = jax.tree_util.tree_flatten(tree, is_leaf)
-    assert leaves == expected
-    assert repr(structure) == repr(theirs)
-    mapped = pax_tree.tree_map(lambda leaf: [leaf], tree, is_leaf=is_leaf)
-    assert mapped == jax.tree_util.tree_map(lambda leaf: [leaf], tree, is_leaf=is_leaf)
+def jax_tree(data):
+    """A tree without unsortable keys, with which JAX raises and leaves its depth counted wrongly."""
+    return decode(data, without=["mixed"])
 
 
 def result_or_error(function, *more_errors):
@@ -129,54 +41,128 @@ def result_or_error(function, *more_errors):
         return ValueError
 
 
-@CASES
-@given(TREES, TREES)
-def test_map_over_unrelated_trees(first, second):
-    def pair(a, b):
-        return Pair(a, b)
+def check_flatten(data):
+    tree = jax_tree(data)
+    leaves, structure = pax_tree.tree_flatten(tree, is_deque)
+    expected, theirs = util.tree_flatten(tree)
+    assert leaves == pax_tree.tree_leaves(tree, is_deque) == expected
+    assert repr(structure) == repr(theirs)
+    assert pax_tree.tree_structure(tree, is_deque) == structure
+    assert (structure.num_leaves, structure.num_nodes) == (theirs.num_leaves, theirs.num_nodes)
+    assert structure.unflatten(leaves) == theirs.unflatten(leaves) == tree
+    assert repr(structure.children()) == repr(theirs.children())
+    assert repr(structure.node_data()) == repr(theirs.node_data())
+    rebuilt = pax_tree.PyTreeDef.from_node_data_and_children
+    assert rebuilt(structure.node_data(), structure.children()) == structure
 
-    ours = result_or_error(lambda: pax_tree.tree_map(pair, first, second))
+
+def check_paths(data):
+    tree = jax_tree(data)
+    pairs, structure = pax_tree.tree_flatten_with_path(tree, is_deque)
+    expected = util.tree_leaves_with_path(tree)
+    assert [leaf for _, leaf in pairs] == [leaf for _, leaf in expected]
+    assert structure.paths() == [path for path, _ in pairs]
+    for (path, _), (theirs, _) in zip(pairs, expected, strict=True):
+        assert repr(path) == repr(theirs)
+        assert pax_tree.keystr(path) == util.keystr(theirs)
+        short = {"simple": True, "separator": "/"}
+        assert pax_tree.keystr(path, **short) == util.keystr(theirs, **short)
+    mapped = pax_tree.tree_map_with_path(
+        lambda p, x: (pax_tree.keystr(p), x), tree, is_leaf=is_deque
+    )
+    assert mapped == util.tree_map_with_path(lambda p, x: (util.keystr(p), x), tree)
+
+
+def check_is_leaf(data):
+    tree = jax_tree(data)
+    classes = (list, tuple, dict, type(None), Pair, *NOT_BUILT_IN)
+    chosen = (classes[data[0] % len(classes)], deque)
+
+    def is_leaf(node):
+        return type(node) in chosen
+
+    leaves, structure = pax_tree.tree_flatten(tree, is_leaf)
+    expected, theirs = util.tree_flatten(tree, is_leaf)
+    assert leaves == expected
+    assert repr(structure) == repr(theirs)
+    mapped = pax_tree.tree_map(lambda leaf: [leaf], tree, is_leaf=is_leaf)
+    assert mapped == util.tree_map(lambda leaf: [leaf], tree, is_leaf=is_leaf)
+    chosen = (type(None), deque)
+    none_is_leaf = pax_tree.tree_flatten(tree, is_deque, none_is_leaf=True)
+    assert repr(none_is_leaf) == repr(util.tree_flatten(tree, is_leaf))
+
+
+def check_map(data):
+    first, second = choose_pair(data)
+    ours = result_or_error(lambda: pax_tree.tree_map(Pair, first, second, is_leaf=is_deque))
     # JAX fails with AttributeError while it writes the message for keyed nodes of unequal arity
-    theirs = result_or_error(lambda: jax.tree_util.tree_map(pair, first, second), AttributeError)
+    theirs = result_or_error(lambda: util.tree_map(Pair, first, second), AttributeError)
     assert ours == theirs
-    same = pax_tree.tree_structure(first) == pax_tree.tree_structure(second)
-    assert same == (jax.tree_util.tree_structure(first) == jax.tree_util.tree_structure(second))
+    structures = [pax_tree.tree_structure(tree, is_deque) for tree in (first, second)]
+    expected = [util.tree_structure(tree) for tree in (first, second)]
+    assert operator.eq(*structures) == operator.eq(*expected)
+    assert operator.ne(*structures) or len(set(map(hash, structures))) == 1
+    up_to = result_or_error(lambda: structures[0].flatten_up_to(second))
+    assert up_to == result_or_error(lambda: expected[0].flatten_up_to(second), AttributeError)
 
 
-@CASES
-@given(TREES, st.data())
-def test_map_over_trees_with_a_common_top(tree, data):
-    deeper = pax_tree.tree_map(lambda _: data.draw(st.sampled_from([1, [2], None])), tree)
-
-    def pair(a, b):
-        return Pair(a, b)
-
-    expected = jax.tree_util.tree_map(pair, tree, deeper)
-    assert pax_tree.tree_map(pair, tree, deeper) == expected
-    up_to = pax_tree.tree_structure(tree).flatten_up_to(deeper)
-    assert up_to == jax.tree_util.tree_structure(tree).flatten_up_to(deeper)
+def choose_pair(data):
+    """Unrelated trees, trees that differ in one place, and trees of which one goes deeper."""
+    second = (data[::-1], vary(data), data, vary(data))[data[0] % 4]
+    leaf = more_leaves if data[0] % 4 >= 2 else int
+    return jax_tree(data), decode(second, leaf, without=["mixed"])
 
 
-@CASES
-@given(TREES, TREES)
-def test_compose_and_transpose(outer, inner):
-    ours = [pax_tree.tree_structure(tree) for tree in (outer, inner)]
-    theirs = [jax.tree_util.tree_structure(tree) for tree in (outer, inner)]
-    assert repr(ours[0].compose(ours[1])) == repr(theirs[0].compose(theirs[1]))
-    tree = ours[0].compose(ours[1]).unflatten(range(ours[0].num_leaves * ours[1].num_leaves))
+def check_compose_and_transpose(data):
+    outer, inner = jax_tree(data[: len(data) // 2]), jax_tree(data[len(data) // 2 :])
+    ours = [pax_tree.tree_structure(tree, is_deque) for tree in (outer, inner)]
+    theirs = [util.tree_structure(tree) for tree in (outer, inner)]
+    composed = ours[0].compose(ours[1])
+    assert repr(composed) == repr(theirs[0].compose(theirs[1]))
+    assert repr(pax_tree.treedef_tuple(ours)) == repr(util.treedef_tuple(theirs))
+    for mine, their in zip(ours, theirs, strict=True):
+        assert pax_tree.treedef_is_leaf(mine) == util.treedef_is_leaf(their)
+        assert repr(pax_tree.treedef_children(mine)) == repr(util.treedef_children(their))
+    tree = composed.unflatten(range(ours[0].num_leaves * ours[1].num_leaves))
     transposed = pax_tree.tree_transpose(*ours, tree)
     if ours[0].num_leaves > 0:  # JAX cannot transpose an outer tree without leaves
-        assert transposed == jax.tree_util.tree_transpose(*theirs, tree)
+        assert transposed == util.tree_transpose(*theirs, tree)
     assert pax_tree.tree_structure(transposed) == ours[1].compose(ours[0])
 
 
-@given(TREES)
-def test_reduce_and_all(tree):
+def check_reduce_and_all(data):
+    tree = jax_tree(data)
+    if contains(tree, is_deque):
+        tree = decode(data, without=["mixed", "deque"])
+
     def add(a, b):
         return a * 3 + b
 
-    assert pax_tree.tree_reduce(add, tree, 1) == jax.tree_util.tree_reduce(add, tree, 1)
-    assert pax_tree.tree_all(tree) == jax.tree_util.tree_all(tree)
+    assert pax_tree.tree_reduce(add, tree, 1) == util.tree_reduce(add, tree, 1)
+    assert pax_tree.tree_all(tree) == util.tree_all(tree)
+
+
+@pytest.mark.parametrize(
+    ("check", "count"),
+    [
+        (check_flatten, 20_000),
+        (check_paths, 10_000),
+        (check_is_leaf, 10_000),
+        (check_map, 20_000),
+        (check_compose_and_transpose, 10_000),
+        (check_reduce_and_all, 5000),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_random_trees(check, count, record_property):
+    run_on_many_trees(check, record_property, count)
+
+
+def test_keys_that_do_not_compare():
+    tree = {"a": 1, 2: (3, None)}
+    assert pax_tree.tree_leaves(tree) == [1, 3]
+    with pytest.raises(ValueError, match="Comparator raised exception while sorting"):
+        util.tree_flatten(tree)
 
 
 def test_arrays_are_leaves():
@@ -187,7 +173,7 @@ def test_arrays_are_leaves():
 
 
 def test_records_under_jit_and_grad():
-    record = Rec(w=jnp.ones(3), b=jnp.zeros(()))
+    record = Rec({"w": jnp.ones(3), "b": jnp.zeros(())}, "static")
     traces = []
 
     @jax.jit
@@ -206,13 +192,13 @@ def test_records_under_jit_and_grad():
 
 
 def test_keys_of_records_are_those_of_jax():
-    [(path, _)] = jax.tree_util.tree_leaves_with_path(Rec(x=1))
-    assert path == (jax.tree_util.GetAttrKey("x"),)
+    [(path, _)] = util.tree_leaves_with_path(Rec({"x": 1}, "static"))
+    assert path == (util.GetAttrKey("x"),)
 
 
 def test_a_class_known_only_to_jax_is_a_node_here():
-    tree = jax.tree_util.Partial(max, 1, key=abs)
-    assert pax_tree.tree_leaves(tree) == jax.tree_util.tree_leaves(tree)
+    tree = util.Partial(max, 1, key=abs)
+    assert pax_tree.tree_leaves(tree) == util.tree_leaves(tree)
     assert pax_tree.tree_map(lambda x: x, tree)(-3) == -3
 
 

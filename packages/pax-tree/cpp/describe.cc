@@ -35,6 +35,8 @@ std::string WithKeys(const char* article, PyObject* order) {
 
 std::string DescribeCustom(Registration* registration, PyObject* data, Py_ssize_t arity) {
   std::string name = std::string("the class ") + registration->type->tp_name;
+  if (FindRegistration(registration->type) != registration)
+    name += " (as it was registered before)";
   return Counted(name.c_str(), arity) + " with the static data " + SafeRepr(data);
 }
 

@@ -14,6 +14,8 @@ namespace {
 
 PyMethodDef private_methods[] = {
     {"_register_node", FastCall(RegisterNode), METH_FASTCALL, nullptr},
+    {"_unregister_node", UnregisterNode, METH_O, nullptr},
+    {"_forwarders", Forwarders, METH_O, nullptr},
     {"_register_leaf_type", RegisterLeafType, METH_O, nullptr},
     {"_set_foreign_lookup", SetForeignLookup, METH_O, nullptr},
     {"_is_registered", IsRegistered, METH_O, nullptr},

@@ -16,8 +16,8 @@ PyTypeObject* deque_type = nullptr;
 
 namespace {
 
-// Open addressing from a type's address to its registration; types are never taken out. Readers
-// take no lock, so a table that was outgrown stays where it is.
+// Open addressing from a type's address to its registration. Readers take no lock, so a table that
+// was outgrown stays where it is.
 class TypeTable {
  public:
   Registration* Find(PyTypeObject* type) const {
@@ -37,6 +37,15 @@ class TypeTable {
     entries_.store(entries, kPublish);
   }
 
+  // Leaves an entry of no type, which `Find` passes over.
+  void Remove(PyTypeObject* type) {
+    static auto* removed = new Registration();
+    Lock lock(&mutex_);
+    Entries* entries = entries_.load(kObserve);
+    std::atomic<Registration*>* slot = SlotOf(entries, type);
+    if (slot->load(kObserve) != nullptr) slot->store(removed, kPublish);
+  }
+
  private:
   struct Entries {
     explicit Entries(size_t capacity)
@@ -50,21 +59,27 @@ class TypeTable {
     return (bits ^ (bits >> 8)) & entries.mask;
   }
 
+  // Where the type's registration is, or would be.
+  static std::atomic<Registration*>* SlotOf(Entries* entries, PyTypeObject* type) {
+    for (size_t i = Start(type, *entries);; i = (i + 1) & entries->mask) {
+      Registration* there = entries->at[i].load(kObserve);
+      if (there == nullptr || there->type == type) return &entries->at[i];
+    }
+  }
+
   // Whether the type is new.
   static bool Put(Entries* entries, Registration* registration) {
-    size_t i = Start(registration->type, *entries);
-    Registration* there;
-    while ((there = entries->at[i].load(kObserve)) && there->type != registration->type) {
-      i = (i + 1) & entries->mask;
-    }
-    entries->at[i].store(registration, kPublish);
-    return there == nullptr;
+    std::atomic<Registration*>* slot = SlotOf(entries, registration->type);
+    bool is_new = slot->load(kObserve) == nullptr;
+    slot->store(registration, kPublish);
+    return is_new;
   }
 
   static Entries* Grown(const Entries& old) {
     auto* entries = new Entries(2 * (old.mask + 1));
     for (size_t i = 0; i <= old.mask; ++i) {
-      if (Registration* registration = old.at[i].load(kObserve)) Put(entries, registration);
+      Registration* registration = old.at[i].load(kObserve);
+      if (registration != nullptr && registration->type != nullptr) Put(entries, registration);
     }
     return entries;
   }
@@ -75,6 +90,12 @@ class TypeTable {
 };
 
 TypeTable& Table() {
+  static auto* table = new TypeTable();
+  return *table;
+}
+
+// The last registrations of classes that are registered no more.
+TypeTable& Retired() {
   static auto* table = new TypeTable();
   return *table;
 }
@@ -180,6 +201,8 @@ PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   auto* type = reinterpret_cast<PyTypeObject*>(args[0]);
   bool adopted = args[4] == Py_True;
   if (!CheckNew(type, adopted)) return nullptr;
+  Registration* known = Table().Find(type);
+  if (adopted && known != nullptr && known->adopted) Py_RETURN_NONE;  // another thread was faster
   auto* registration = new Registration();
   Py_INCREF(type);
   registration->type = type;
@@ -190,6 +213,25 @@ PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   registration->flatten_with_keys = args[3] == Py_None ? nullptr : Py_NewRef(args[3]);
   Table().Insert(registration);
   Py_RETURN_NONE;
+}
+
+// The class is then what it was before; treedefs keep the registration that they were made with.
+PyObject* UnregisterNode(PyObject*, PyObject* type) {
+  if (!CheckType(type, "unregister_pytree_node")) return nullptr;
+  auto* cls = reinterpret_cast<PyTypeObject*>(type);
+  Registration* known = Table().Find(cls);
+  if (known == nullptr || known->kind != Kind::kCustom || known->adopted) {
+    return PyErr_Format(PyExc_ValueError, "%s was not registered with pax_tree.", cls->tp_name);
+  }
+  Retired().Insert(known);
+  Table().Remove(cls);
+  Py_RETURN_NONE;
+}
+
+Registration* LastRegistration(PyTypeObject* type) {
+  Registration* known = Table().Find(type);
+  bool own = known != nullptr && known->kind == Kind::kCustom && !known->adopted;
+  return own ? known : Retired().Find(type);
 }
 
 // A type that is never a node, so that the other libraries need not be asked each time.

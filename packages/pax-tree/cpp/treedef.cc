@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <limits>
 
+#include "pax_tree/functions.h"
 #include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
 
@@ -76,6 +77,91 @@ PyObject* NumLeaves(PyObject* self, void*) {
 }
 PyObject* NumNodes(PyObject* self, void*) { return PyLong_FromSsize_t(Py_SIZE(self)); }
 
+constexpr char kPathsDoc[] =
+    R"(paths()
+--
+
+The key path of every leaf, a list of tuples in the order of the leaves.
+
+A node of a registered class with named children is made with placeholders as children and asked
+for their names, so errors of the class's functions propagate.
+
+Example:
+    >>> import pax_tree
+    >>> structure = pax_tree.tree_structure({"a": [5, 6], "b": None})
+    >>> [pax_tree.keystr(path) for path in structure.paths()]
+    ["['a'][0]", "['a'][1]"]
+)";
+
+constexpr char kFromPartsDoc[] =
+    R"(from_node_data_and_children(node_data, children)
+--
+
+The structure of which `node_data()` and `children()` are these, as of JAX's `PyTreeDef`.
+
+Args:
+    node_data: a pair of a class and static data, or None for a leaf; the static data of a dict are
+        its keys in the order of the children.
+    children: an iterable of PyTreeDefs.
+
+Raises:
+    TypeError: an argument has another type.
+    ValueError: the class is no node, or does not go with the static data or the children.
+
+Example:
+    >>> import pax_tree
+    >>> leaf = pax_tree.tree_structure(0)
+    >>> pax_tree.PyTreeDef.from_node_data_and_children((dict, ["a", "b"]), [leaf, leaf])
+    PyTreeDef({'a': *, 'b': *})
+)";
+
+constexpr char kToJaxDoc[] =
+    R"(to_jax()
+--
+
+The same structure as a `jax.tree_util.PyTreeDef`, with the leaves in the same order. Imports JAX.
+
+Raises:
+    ValueError: there is a node that is a leaf for JAX, or that JAX takes apart in another way.
+)";
+
+constexpr char kFromJaxDoc[] =
+    R"(from_jax(treedef)
+--
+
+The same structure as a `jax.tree_util.PyTreeDef`, which remembers no order of insertion of dicts.
+
+Raises:
+    TypeError: the argument is not such a structure.
+    ValueError: there is a node of a class that is registered differently here.
+)";
+
+constexpr char kToTorchDoc[] =
+    R"(to_torch()
+--
+
+The same structure as a `torch.utils._pytree.TreeSpec`, with the leaves in the same order: the keys
+of its dicts are in the order of the leaves. Imports PyTorch.
+
+Raises:
+    ValueError: there is a node that PyTorch takes apart in another way, or None, which is a leaf
+        there; flatten with `none_is_leaf=True` to make it one here.
+)";
+
+constexpr char kFromTorchDoc[] =
+    R"(from_torch(spec)
+--
+
+The same structure as a `torch.utils._pytree.TreeSpec`, with the leaves in the same order.
+
+PyTorch orders the leaves of a dict by insertion. So the result is equal to the structure that
+`tree_structure` gives only where keys were inserted in sorted order, and None is a leaf in it.
+
+Raises:
+    TypeError: the argument is not such a structure.
+    ValueError: there is a node of a class that is registered differently here.
+)";
+
 PyMethodDef methods[] = {
     {"unflatten", TreeDefUnflatten, METH_O,
      "unflatten(leaves)\n--\n\nThe tree of this structure with these leaves, an iterable."},
@@ -88,6 +174,13 @@ PyMethodDef methods[] = {
      "children()\n--\n\nA list with the structure of each child of the root."},
     {"node_data", TreeDefNodeData, METH_NOARGS,
      "node_data()\n--\n\nThe pair (class, static data) of the root, or None for a leaf."},
+    {"paths", TreeDefPaths, METH_NOARGS, kPathsDoc},
+    {"from_node_data_and_children", FastCall(TreeDefFromParts), METH_FASTCALL | METH_STATIC,
+     kFromPartsDoc},
+    {"to_jax", TreeDefToJax, METH_NOARGS, kToJaxDoc},
+    {"from_jax", TreeDefFromJax, METH_O | METH_STATIC, kFromJaxDoc},
+    {"to_torch", TreeDefToTorch, METH_NOARGS, kToTorchDoc},
+    {"from_torch", TreeDefFromTorch, METH_O | METH_STATIC, kFromTorchDoc},
     {"__reduce__", TreeDefReduce, METH_NOARGS, "Pickle support."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -17,10 +17,15 @@ extern Registration* dict_registration;
 // another library. Returns false with an error set.
 bool ClassifyUnknownType(PyTypeObject* type, Verdict* verdict);
 
+// How a class was registered here last, though it may be unregistered by now; null if never.
+Registration* LastRegistration(PyTypeObject* type);
+
 // Enters the built-in containers and the commonest leaf types.
 bool InitRegistry();
 
 PyObject* RegisterNode(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* UnregisterNode(PyObject* module, PyObject* type);
+PyObject* Forwarders(PyObject* module, PyObject* type);
 PyObject* RegisterLeafType(PyObject* module, PyObject* type);
 PyObject* SetForeignLookup(PyObject* module, PyObject* lookup);
 PyObject* IsRegistered(PyObject* module, PyObject* type);

@@ -71,6 +71,12 @@ PyObject* TreeDefCompose(PyObject* self, PyObject* inner);
 PyObject* TreeDefReduce(PyObject* self, PyObject* unused);
 PyObject* TreeDefChildren(PyObject* self, PyObject* unused);
 PyObject* TreeDefNodeData(PyObject* self, PyObject* unused);
+PyObject* TreeDefPaths(PyObject* self, PyObject* unused);
+PyObject* TreeDefFromParts(PyObject* type, PyObject* const* args, Py_ssize_t nargs);
+PyObject* TreeDefToJax(PyObject* self, PyObject* unused);
+PyObject* TreeDefFromJax(PyObject* type, PyObject* treedef);
+PyObject* TreeDefToTorch(PyObject* self, PyObject* unused);
+PyObject* TreeDefFromTorch(PyObject* type, PyObject* spec);
 PyObject* MakeTreeDef(PyObject* module, PyObject* state);
 
 bool InitTreeDef(PyObject* module);

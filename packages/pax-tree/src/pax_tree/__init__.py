@@ -30,9 +30,12 @@ from pax_tree._registry import (
     register_pytree_node,
     register_pytree_node_class,
     register_pytree_with_keys,
+    register_pytree_with_keys_class,
     register_static,
+    unregister_pytree_node,
 )
 from pax_tree._transpose import tree_transpose
+from pax_tree._treedef import treedef_children, treedef_is_leaf, treedef_tuple
 from pax_tree._unflatten import tree_unflatten
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "register_pytree_node",
     "register_pytree_node_class",
     "register_pytree_with_keys",
+    "register_pytree_with_keys_class",
     "register_static",
     "set_scope_hook",
     "tree",
@@ -67,6 +71,10 @@ __all__ = [
     "tree_structure",
     "tree_transpose",
     "tree_unflatten",
+    "treedef_children",
+    "treedef_is_leaf",
+    "treedef_tuple",
+    "unregister_pytree_node",
 ]
 
 _interop.install()

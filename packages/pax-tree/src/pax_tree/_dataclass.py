@@ -43,7 +43,8 @@ def register_dataclass(
             made with `dataclasses.field(metadata={"static": True})`.
         meta_fields: the names of the fields that are static and hashable; given if and only if
             `data_fields` is.
-        drop_fields: names of fields with defaults that are left out.
+        drop_fields: names of fields that are left out and get their defaults: fields with defaults, or
+            with `init=False`.
 
     Returns:
         The class.
@@ -65,14 +66,14 @@ def register_dataclass(
     """
     if nodetype is None:
         return lambda cls: register_dataclass(cls, data_fields, meta_fields, drop_fields)
-    data, meta = _fields(nodetype, data_fields, meta_fields)
+    data, meta = _fields(nodetype, data_fields, meta_fields, drop_fields)
     _check_fields(nodetype, data, meta, drop_fields)
     _register(nodetype, data, meta)
     return nodetype
 
 
 def _fields(
-    nodetype: Any, data: Sequence[str] | None, meta: Sequence[str] | None
+    nodetype: Any, data: Sequence[str] | None, meta: Sequence[str] | None, drop: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if data is not None and meta is not None:
         return tuple(data), tuple(meta)
@@ -88,7 +89,7 @@ def _fields(
             f"register_dataclass takes a dataclass, but got {nodetype!r}; give data_fields and "
             "meta_fields for another class."
         )
-    fields = [field for field in dataclasses.fields(nodetype) if field.init]
+    fields = [field for field in dataclasses.fields(nodetype) if field.name not in drop]
     static = {field.name for field in fields if field.metadata.get("static", False)}
     names = [field.name for field in fields]
     return tuple(n for n in names if n not in static), tuple(n for n in names if n in static)
@@ -115,8 +116,8 @@ def _check_fields(
         )
     if unknown := {*data, *meta} - wanted:
         raise ValueError(
-            f"{name} has no fields {sorted(unknown)} that its __init__ takes; take them "
-            "out of data_fields and meta_fields."
+            f"{name} has no fields {sorted(unknown)} that its __init__ takes; take them out of "
+            "data_fields and meta_fields, and name them in drop_fields if there are such fields."
         )
 
 

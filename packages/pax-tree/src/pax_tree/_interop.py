@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pax_tree import _C
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -19,21 +19,52 @@ if TYPE_CHECKING:
 # flatten_with_keys(x) -> ((key, child) pairs, aux), or None.
 Node = namedtuple("Node", "flatten unflatten flatten_with_keys")
 
-# Another library's registry, once it is imported: publish(cls, node), publish_record(cls),
-# adopt(cls) -> Node or None.
+# Another library's registry, once it is imported: publish(cls, flatten, unflatten) says whether the
+# class is new there; publish_record(cls); adopt(cls) -> Node or None.
 Library = namedtuple("Library", "publish publish_record adopt")
 
+# In the order in which they are asked for a class that both know.
+_SOURCES = {"jax": "pax_tree._interop_jax", "torch": "pax_tree._interop_torch"}
 
-_nodes: dict[type, Node] = {}
+_nodes: dict[type, Node] = {}  # registered here, by the last registration
+_retired: set[type] = set()  # of these, the ones that are registered no more
 _libraries: dict[str, Library] = {}
-_pending = {"jax": "pax_tree._interop_jax", "torch": "pax_tree._interop_torch"}
+_published: dict[str, set[type]] = {name: set() for name in _SOURCES}
+_adopted: dict[type, str] = {}
+_pending = set(_SOURCES)
 
 
-def publish(cls: type, node: Node) -> None:
-    """Enters a class into the registry of every library that is or will be imported."""
+def register(cls: type, node: Node) -> None:
+    """Enters a class here and into the registry of every library that is or will be imported."""
+    _C._register_node(cls, *node, False)
     _nodes[cls] = node
-    for library in _libraries.values():
-        library.publish(cls, node)
+    try:
+        for name in _libraries:
+            _publish(name, cls)
+    except BaseException:
+        unregister(cls)
+        raise
+    _retired.discard(cls)
+    _adopted.pop(cls, None)
+
+
+def unregister(cls: type) -> None:
+    """Takes a class out of the registry; other libraries keep it."""
+    _C._unregister_node(cls)
+    _retired.add(cls)
+
+
+def keys_of(cls: type) -> Callable[[Any], tuple[list[tuple[Any, Any]], Any]]:
+    """A function that flattens with keys, as the class is registered here at the time."""
+
+    def flatten(value: Any) -> tuple[list[tuple[Any, Any]], Any]:
+        node = _nodes[cls]
+        if node.flatten_with_keys is not None:
+            return node.flatten_with_keys(value)
+        children, aux = node.flatten(value)
+        return [(_C.FlattenedIndexKey(i), child) for i, child in enumerate(children)], aux
+
+    return flatten
 
 
 def publish_record(cls: type) -> None:
@@ -42,12 +73,41 @@ def publish_record(cls: type) -> None:
         library.publish_record(cls)
 
 
+def _publish(name: str, cls: type) -> None:
+    if cls in _published[name]:
+        return
+    try:
+        if _libraries[name].publish(cls, *_C._forwarders(cls)):
+            _published[name].add(cls)
+    except Exception as error:
+        error.add_note(f"This was raised while {cls!r} was registered with {name} too.")
+        raise
+
+
+def shares(name: str, cls: type) -> bool:
+    """Whether a library takes objects of a registered class apart as this one does."""
+    if issubclass(cls, _C.Record):
+        return True
+    if cls in _nodes and cls not in _retired:
+        return cls in _published[name]
+    return _adopted.get(cls) == name
+
+
+def look_up(cls: type) -> None:
+    """Takes over a class from another library, unless it is known here."""
+    if not _C._is_registered(cls) and not issubclass(cls, _C.Record):
+        adopt(cls)
+
+
 def adopt(cls: type) -> None:
     """Takes over a class that another library knows and this one does not."""
-    for library in _libraries.values():
-        node = library.adopt(cls)
+    for name in _SOURCES:
+        if name not in _libraries or cls in _published[name]:
+            continue
+        node = _libraries[name].adopt(cls)
         if node is not None:
             _C._register_node(cls, node.flatten, node.unflatten, node.flatten_with_keys, True)
+            _adopted[cls] = name
             return
     if _is_array(cls):
         _C._register_leaf_type(cls)
@@ -66,16 +126,37 @@ def _record_classes(cls: type = _C.Record) -> list[type]:
 
 def _connect(name: str) -> None:
     """Exchanges registrations with a library that is now imported."""
-    source = _pending.pop(name, None)
-    if source is None:
+    if name not in _pending:
         return
-    library = importlib.import_module(source).connect()
-    _libraries[name] = library
-    for cls in dict.fromkeys(_record_classes()):
-        library.publish_record(cls)
-    for cls, node in list(_nodes.items()):
-        library.publish(cls, node)
-    _C._set_foreign_lookup(adopt)
+    _pending.discard(name)
+    with _Warned(f"pax_tree does not share its registry with {name}"):
+        library = importlib.import_module(_SOURCES[name]).connect()
+        _libraries[name] = library
+        for cls in dict.fromkeys(_record_classes()):
+            with _Warned(f"the record class {cls!r} is not registered with {name}"):
+                library.publish_record(cls)
+        for cls in [cls for cls in _nodes if cls not in _retired]:
+            with _Warned(f"the class {cls!r} is not registered with {name}"):
+                _publish(name, cls)
+        _C._set_foreign_lookup(adopt)
+
+
+class _Warned:
+    """Makes an error in the exchange a warning: it must not break the library's import."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        import warnings
+
+        warnings.warn(f"{self.what}, because {error!r} was raised.", RuntimeWarning, stacklevel=2)
+        return True
 
 
 class _Watcher:
@@ -96,7 +177,7 @@ class _Watcher:
 
 def _connect_after(spec: ModuleSpec) -> ModuleSpec:
     loader: Any = spec.loader
-    execute = loader.exec_module
+    execute: Callable[[ModuleType], None] = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
         loader.exec_module = execute
@@ -111,8 +192,9 @@ def _connect_after(spec: ModuleSpec) -> ModuleSpec:
 
 def install() -> None:
     """Connects with what is imported already, and watches for the rest."""
-    for name in list(_pending):
+    for name in sorted(_pending):
         if name in sys.modules:
             _connect(name)
-    if _pending:
+    watched = any(isinstance(finder, _Watcher) for finder in sys.meta_path)
+    if _pending and not watched:
         sys.meta_path.insert(0, _Watcher())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pax_tree import _C
+from pax_tree import _C, _interop
 from pax_tree._interop import Library, Node
 
 _OUR_KEYS = {
@@ -46,24 +45,45 @@ def _adopted(cls: type, tree_util: Any, to_ours: Callable[[Any], Any]) -> Node:
         treedef = tree_util.PyTreeDef.from_node_data_and_children(registry, (cls, aux), leaves)
         return treedef.unflatten(children)
 
+    if _is_named_tuple(cls):  # of which JAX makes treedefs only by flattening one
+        unflatten = _registered_named_tuples()[cls].from_iter
     with_keys = _with_keys(registry.flatten_one_level_with_keys, to_ours)
     return Node(registry.flatten_one_level, unflatten, with_keys)
+
+
+def _knows(cls: type, tree_util: Any) -> bool:
+    """Whether a class is registered; named tuples are nodes for JAX without that."""
+    if _is_named_tuple(cls):
+        return cls in _registered_named_tuples()
+    return tree_util.default_registry.is_node(cls)
+
+
+def _is_named_tuple(cls: type) -> bool:
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
+def _registered_named_tuples() -> dict[type, Any]:
+    """By class, what JAX keeps of registrations; it does not say this of named tuples otherwise."""
+    from jax._src import tree_util
+
+    return getattr(tree_util, "_registry", {})
 
 
 def connect() -> Library:
     """The registry of `jax.tree_util`."""
     from jax import tree_util
 
-    registry = tree_util.default_registry
     theirs = {getattr(tree_util, name): ours for name, ours in _OUR_KEYS.items()}
     ours = {ours: their for their, ours in theirs.items()}
     to_jax, to_ours = _translate(ours), _translate(theirs)
     flatten_record = _C._record_flattener(tree_util.GetAttrKey)
 
-    def publish(cls: type, node: Node) -> None:
-        with_keys = node.flatten_with_keys and _with_keys(node.flatten_with_keys, to_jax)
-        with contextlib.suppress(ValueError):  # JAX knows the class already
-            tree_util.register_pytree_node(cls, node.flatten, node.unflatten, with_keys)
+    def publish(cls: type, flatten: Callable[..., Any], unflatten: Callable[..., Any]) -> bool:
+        if _knows(cls, tree_util):
+            return False
+        with_keys = _with_keys(_interop.keys_of(cls), to_jax)
+        tree_util.register_pytree_node(cls, flatten, unflatten, with_keys)
+        return True
 
     def publish_record(cls: type) -> None:
         tree_util.register_pytree_with_keys(
@@ -71,12 +91,6 @@ def connect() -> Library:
         )
 
     def adopt(cls: type) -> Node | None:
-        if _is_named_tuple(cls) or not registry.is_node(cls):
-            return None
-        return _adopted(cls, tree_util, to_ours)
+        return _adopted(cls, tree_util, to_ours) if _knows(cls, tree_util) else None
 
     return Library(publish, publish_record, adopt)
-
-
-def _is_named_tuple(cls: type) -> bool:
-    return issubclass(cls, tuple) and hasattr(cls, "_fields")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pax_tree import _C
+from pax_tree import _C, _interop
 from pax_tree._interop import Library, Node
 
 
@@ -55,21 +55,27 @@ def connect() -> Library:
     to_torch, from_torch = _keys_to_torch(pytree), _keys_from_torch(pytree)
     flatten_record = _C._record_flattener(pytree.GetAttrKey)
 
-    def publish(cls: type, node: Node) -> None:
-        if cls in pytree.SUPPORTED_NODES:
-            return
-        with_keys = _with_keys(node.flatten_with_keys, to_torch)
+    def enter(cls: type, node: Node) -> bool:
+        if cls in pytree.SUPPORTED_NODES or pytree.is_namedtuple_class(cls):
+            return False  # all named tuples are taken apart in one way, registered or not
         pytree.register_pytree_node(
-            cls, node.flatten, _swapped(node.unflatten), flatten_with_keys_fn=with_keys
+            cls,
+            node.flatten,
+            _swapped(node.unflatten),
+            flatten_with_keys_fn=node.flatten_with_keys,
         )
+        return True
+
+    def publish(cls: type, flatten: Callable[..., Any], unflatten: Callable[..., Any]) -> bool:
+        with_keys = _with_keys(_interop.keys_of(cls), to_torch)
+        return enter(cls, Node(flatten, unflatten, with_keys))
 
     def publish_record(cls: type) -> None:
-        node = Node(_C.record_flatten, _C.record_unflatten, flatten_record)
-        publish(cls, node)
+        enter(cls, Node(_C.record_flatten, _C.record_unflatten, flatten_record))
 
     def adopt(cls: type) -> Node | None:
         theirs = pytree.SUPPORTED_NODES.get(cls)
-        if theirs is None:
+        if theirs is None or pytree.is_namedtuple_class(cls):
             return None
         with_keys = _with_keys(theirs.flatten_with_keys_fn, from_torch)
         return Node(theirs.flatten_fn, _swapped(theirs.unflatten_fn), with_keys)

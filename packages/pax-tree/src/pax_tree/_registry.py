@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
-from pax_tree import _C, _interop
+from pax_tree import _interop
 
 _Class = TypeVar("_Class", bound=type)
 _Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]
@@ -60,8 +60,7 @@ def register_pytree_node(
     if flatten_with_keys_func is not None:
         _check_function(flatten_with_keys_func, "flatten-with-keys", nodetype)
     node = _interop.Node(flatten_func, unflatten_func, flatten_with_keys_func)
-    _C._register_node(nodetype, *node, False)
-    _interop.publish(nodetype, node)
+    _interop.register(nodetype, node)
 
 
 def register_pytree_with_keys(
@@ -140,6 +139,73 @@ def register_pytree_node_class(cls: _Class) -> _Class:
     """
     register_pytree_node(cls, operator.methodcaller("tree_flatten"), cls.tree_unflatten)
     return cls
+
+
+def register_pytree_with_keys_class(cls: _Class) -> _Class:
+    """Makes a class with methods a node whose children have names; a class decorator.
+
+    As `jax.tree_util.register_pytree_with_keys_class`.
+
+    Args:
+        cls: a class with a method `tree_flatten_with_keys()` that returns `(pairs, aux)`, with
+            `(key, child)` pairs, and a class method `tree_unflatten(aux, children)`; a method
+            `tree_flatten()` that returns `(children, aux)` is used where no keys are needed.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: the class is a node already.
+
+    Example:
+        >>> import pax_tree
+        >>> @pax_tree.register_pytree_with_keys_class
+        ... class Pair:
+        ...     def __init__(self, x, y):
+        ...         self.x, self.y = x, y
+        ...
+        ...     def tree_flatten_with_keys(self):
+        ...         x, y = pax_tree.GetAttrKey("x"), pax_tree.GetAttrKey("y")
+        ...         return ((x, self.x), (y, self.y)), None
+        ...
+        ...     @classmethod
+        ...     def tree_unflatten(cls, aux, children):
+        ...         return cls(*children)
+        >>> [pax_tree.keystr(path) for path, _ in pax_tree.tree_leaves_with_path(Pair(1, [2]))]
+        ['.x', '.y[0]']
+
+    """
+    flatten = operator.methodcaller("tree_flatten") if hasattr(cls, "tree_flatten") else None
+    with_keys = operator.methodcaller("tree_flatten_with_keys")
+    register_pytree_with_keys(cls, with_keys, cls.tree_unflatten, flatten)
+    return cls
+
+
+def unregister_pytree_node(cls: type) -> None:
+    """Makes a class what it was before it was registered: a leaf, in general.
+
+    Structures with nodes of the class still unflatten with the functions they were made with. JAX
+    and PyTorch cannot forget a class: it stays a node there, and when it is registered here again,
+    they use the new functions.
+
+    Args:
+        cls: a class that was registered here.
+
+    Raises:
+        TypeError: the argument is not a class.
+        ValueError: the class is not registered here, or by another library only.
+
+    Example:
+        >>> import pax_tree
+        >>> class Mode(str):
+        ...     pass
+        >>> _ = pax_tree.register_static(Mode)
+        >>> pax_tree.unregister_pytree_node(Mode)
+        >>> pax_tree.tree_leaves([Mode("train"), 1])
+        ['train', 1]
+
+    """
+    _interop.unregister(cls)
 
 
 def register_static(cls: _Class) -> _Class:
