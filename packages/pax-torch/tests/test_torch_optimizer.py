@@ -177,6 +177,156 @@ class TestStep:
             assert_same(result, expected)
 
 
+class Foreign(torch.optim.Optimizer):
+    """An optimizer of somebody else, with state."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                state["sign"] = p.grad.sign() + state.get("sign", 0)
+                p.add_(state["sign"], alpha=-group["lr"])
+
+
+class TestDonation:
+    def test_memory_is_reused(self):
+        optimizer = adam(donate=True)
+        params = pax.tree_map(torch.clone, PARAMS)
+        state = optimizer.init(params)
+        pointers = [x.data_ptr() for x in pax.tree_leaves((params, state))]
+        expected = adam().step(PARAMS, GRADS, adam().init(PARAMS))
+        new = optimizer.step(params, GRADS, state)
+        assert_same(new, expected)
+        assert [x.data_ptr() for x in pax.tree_leaves(new)] == pointers
+        assert_same((params, state), expected)
+
+    def test_update_leaves_the_parameters(self):
+        optimizer = adam(donate=True)
+        params = pax.tree_map(torch.clone, PARAMS)
+        state = optimizer.init(params)
+        updates, new_state = optimizer.compute_update(params, GRADS, state)
+        assert_same(params, PARAMS)
+        assert new_state["exp_avg"]["b"] is state["exp_avg"]["b"]
+        new, _ = adam().step(PARAMS, GRADS, adam().init(PARAMS))
+        torch.testing.assert_close(pax.tree_map(torch.add, params, updates), new)
+
+    def test_parameters_of_a_module(self):
+        """Their own gradients and flags stay, and results carry no graph."""
+        net = torch.nn.Linear(2, 1)
+        net(torch.ones(1, 2)).sum().backward()
+        params = dict(net.named_parameters())
+        before = {name: p.grad.clone() for name, p in params.items()}
+        new, _ = adam(donate=True).step(params, before, adam().init(params))
+        assert_same({name: p.grad for name, p in params.items()}, before)
+        assert all(p.requires_grad for p in params.values())
+        assert not any(p.requires_grad for p in new.values())
+        assert_same(new, {name: p.detach() for name, p in params.items()})
+
+    def test_nothing_is_reused_under_vmap(self):
+        optimizer = adam(donate=True)
+        params = torch.ones(3)
+        new = torch.func.vmap(lambda p: optimizer.step(p, p, optimizer.init(p))[0])(params)
+        assert_same(params, torch.ones(3))
+        torch.testing.assert_close(new, torch.full((3,), 0.9))
+
+    def test_error_changes_nothing(self):
+        optimizer = adam(donate=True)
+        params = pax.tree_map(torch.clone, PARAMS)
+        state = optimizer.init(params)
+        with pytest.raises(ValueError, match="has shape"):
+            optimizer.step(params, {"b": GRADS["b"], "w": [torch.ones(3), None]}, state)
+        assert_same((params, state), (PARAMS, adam().init(PARAMS)))
+
+    def test_strided_memory(self):
+        params = torch.ones(4, 3).t()
+        new, _ = adam(donate=True).step(params, torch.ones(3, 4), adam().init(params))
+        assert new.data_ptr() == params.data_ptr()
+        assert_same(params, adam().step(torch.ones(3, 4), torch.ones(3, 4), adam().init(params))[0])
+
+
+@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.Adam, torch.optim.Adagrad])
+def test_fused_kernels_with_gradients_laid_out_otherwise(cls):
+    params, grads = torch.randn(4, 6), torch.randn(6, 4).t()
+    results = []
+    for fused in (False, True):
+        optimizer = pax.functional_optimizer(cls, lr=0.1, fused=fused)
+        results.append(optimizer.step(params, grads, optimizer.init(params))[0])
+    torch.testing.assert_close(*results)
+
+
+def test_update_is_the_difference():
+    optimizer = adam()
+    state = optimizer.init(PARAMS)
+    updates, new_state = optimizer.compute_update(PARAMS, GRADS, state)
+    new, expected_state = optimizer.step(PARAMS, GRADS, state)
+    assert_same(updates, pax.tree_map(torch.sub, new, PARAMS))
+    assert_same(new_state, expected_state)
+
+
+@pytest.mark.parametrize("value", [torch.tensor(0.5), torch.tensor([0.5]), 0.5], ids=repr)
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "eps"])
+def test_tensor_overrides(name, value):
+    state = adam().init(PARAMS)
+    expected = adam().step(PARAMS, GRADS, state, **{name: 0.5})
+    assert_same(adam().step(PARAMS, GRADS, state, **{name: value}), expected)
+    formulas = adam(differentiable=True).step(PARAMS, GRADS, state, **{name: value})
+    torch.testing.assert_close(formulas, expected)
+
+
+def test_tensor_betas():
+    state = adam().init(PARAMS)
+    expected = adam().step(PARAMS, GRADS, state, betas=(0.5, 0.9))
+    betas = (torch.tensor(0.5, dtype=torch.float64), 0.9)
+    assert_same(adam().step(PARAMS, GRADS, state, betas=betas), expected)
+
+
+def test_somebody_elses_class():
+    optimizer = pax.functional_optimizer(Foreign, lr=0.5)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    for _ in range(2):
+        params, state = optimizer.step(params, GRADS, state)
+    assert_same(state["sign"], {"b": torch.full((2,), 2.0), "w": [torch.full((2, 2), 2.0), None]})
+    assert_same(params["b"], PARAMS["b"] - 1.5)
+
+
+def test_learned_learning_rate():
+    """The gradient of a loss after training, through steps and gradients, by the learning rate."""
+    optimizer = pax.functional_optimizer(torch.optim.Adam, differentiable=True)
+    square = lambda x: (x**2).sum()
+
+    def loss_after_training(lr, start):
+        params, state = start, optimizer.init(start)
+        for _ in range(5):
+            params, state = optimizer.step(params, pax.grad(square)(params), state, lr=lr)
+        return square(params)
+
+    start = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    lr = torch.tensor(0.1, dtype=torch.float64)
+    by_lr, by_start = pax.grad(loss_after_training, argnums=(0, 1))(lr, start)
+    step = 1e-6
+    slope = (loss_after_training(lr + step, start) - loss_after_training(lr - step, start)) / (
+        2 * step
+    )
+    torch.testing.assert_close(by_lr, slope, rtol=1e-6, atol=1e-8)
+    assert by_start.abs().min() > 0
+    assert torch.func.grad(loss_after_training)(lr, start).item() == pytest.approx(by_lr.item())
+
+
+def test_derivative_where_no_gradient_ever_was():
+    """Adam's square root of 0 does not make it infinite."""
+    optimizer = adam(differentiable=True)
+
+    def loss(start):
+        new, _ = optimizer.step(start, start * torch.tensor([1.0, 0.0]), optimizer.init(start))
+        return new.sum()
+
+    assert pax.grad(loss)(torch.tensor([1.0, 1.0])).isfinite().all()
+
+
 def live_tensors():
     return sum(issubclass(type(x), torch.Tensor) for x in gc.get_objects())
 
@@ -204,8 +354,11 @@ class TestErrors:
             pax.functional_optimizer(cls)
 
     def test_closure(self):
-        with pytest.raises(TypeError, match=r"cannot use LBFGS: .* closure"):
-            pax.functional_optimizer(torch.optim.LBFGS)
+        class NeedsClosure(torch.optim.SGD):
+            def step(self, closure): ...
+
+        with pytest.raises(TypeError, match=r"cannot use NeedsClosure: .* closure"):
+            pax.functional_optimizer(NeedsClosure)
 
     def test_bad_hyperparameter_at_once(self):
         with pytest.raises(ValueError, match="Invalid learning rate: -1"):
@@ -216,10 +369,44 @@ class TestErrors:
             adam().step(PARAMS, GRADS, adam().init(PARAMS), momentum=0.9)
 
     def test_differentiable(self):
-        with pytest.raises(ValueError, match="differentiable=True, but its steps carry no graph"):
-            adam(differentiable=True)
+        with pytest.raises(ValueError, match="donate=True and differentiable=True"):
+            adam(differentiable=True, donate=True)
         with pytest.raises(TypeError, match="no hyperparameter 'differentiable'"):
             adam().step(PARAMS, GRADS, adam().init(PARAMS), differentiable=True)
+        with pytest.raises(TypeError, match="LBFGS cannot be used with differentiable=True"):
+            pax.functional_optimizer(torch.optim.LBFGS, differentiable=True)
+        with pytest.raises(TypeError, match=r"Foreign cannot be used .* formulas of the classes"):
+            pax.functional_optimizer(Foreign, differentiable=True)
+
+    def test_class_without_formulas_under_vmap(self):
+        optimizer = pax.functional_optimizer(Foreign, lr=0.1)
+        with pytest.raises(TypeError, match="Foreign cannot be used here"):
+            torch.func.vmap(lambda p: optimizer.step(p, p, {})[0])(torch.ones(3))
+
+    def test_state_that_belongs_to_no_parameter(self):
+        class Counting(torch.optim.SGD):
+            def step(self):
+                self.state["calls"] = 1
+
+        with pytest.raises(TypeError, match="cannot use Counting: it keeps state that belongs"):
+            pax.functional_optimizer(Counting).step(PARAMS, GRADS, {})
+
+    def test_state_made_with_other_options(self):
+        state = adam().init(PARAMS)
+        for optimizer in (adam(), adam(differentiable=True)):
+            with pytest.raises(ValueError, match="the state has no 'max_exp_avg_sq'"):
+                optimizer.step(PARAMS, GRADS, state, amsgrad=True)
+
+    def test_one_tensor_donated_twice(self):
+        params = {"a": PARAMS["b"].clone()}
+        params["b"] = [params["a"]]
+        optimizer = adam(donate=True)
+        with pytest.raises(ValueError, match=r"params\['a'\] and params\['b'\]\[0\] are one"):
+            optimizer.step(params, params, optimizer.init(params))
+
+    def test_value_fn(self):
+        with pytest.raises(TypeError, match="Adam takes gradients and no value_fn"):
+            adam().step(PARAMS, GRADS, adam().init(PARAMS), value_fn=len)
 
     def test_shape_of_a_gradient(self):
         grads = {"b": torch.ones(3), "w": GRADS["w"]}

@@ -5,6 +5,7 @@ from pax_torch._graph import stop_gradient
 from pax_torch._jacobian import hessian, hvp, jacfwd, jacobian, jacrev
 from pax_torch._jvp import jvp, linearize
 from pax_torch._module import functional_module
+from pax_torch._multi_transform import MultiTransform, multi_transform
 from pax_torch._optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._schedule import functional_schedule
 from pax_torch._state import get_buffers, get_params
@@ -41,6 +42,7 @@ __all__ = [
     "FlattenedIndexKey",
     "FunctionalOptimizer",
     "GetAttrKey",
+    "MultiTransform",
     "PyTreeDef",
     "SequenceKey",
     "functional_module",
@@ -57,6 +59,7 @@ __all__ = [
     "jvp",
     "keystr",
     "linearize",
+    "multi_transform",
     "register_dataclass",
     "register_pytree_node",
     "register_pytree_node_class",

@@ -1,39 +1,55 @@
 """`functional_optimizer`: the optimizers of `torch.optim` as pure functions."""
 
+import contextlib
 import inspect
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pax_torch._args import leaf_place, to_tensors
-from pax_tree import PyTreeDef, tree_flatten, tree_map, tree_unflatten
-
-State = dict[str, Any]
-_ParamState = dict[str, Any]
+from pax_torch._optimizer_class import ClassStep
+from pax_torch._optimizer_lbfgs import closure_step, init_closure_state, needs_closure
+from pax_torch._optimizer_sgd import sgd_columns
+from pax_torch._optimizer_state import check_state, leaves_like, pack, unpack
+from pax_torch._optimizer_tensors import Rows, as_tensors, copies, given_gradients, writable
+from pax_torch._rules import Rule, State, init_state, is_traced, rule_of, take_step
+from pax_tree import tree_flatten, tree_unflatten
 
 
 def functional_optimizer(
-    cls: type[torch.optim.Optimizer], *args: Any, **kwargs: Any
+    cls: type[torch.optim.Optimizer],
+    *args: Any,
+    donate: bool = False,
+    differentiable: bool = False,
+    **kwargs: Any,
 ) -> "FunctionalOptimizer":
-    """Returns an optimizer of `torch.optim` as a pair of pure functions, `init` and `step`.
+    """Returns an optimizer of `torch.optim` as pure functions, `init`, `step` and `compute_update`.
 
-    A step computes what the class itself does, to the last bit, by running it on copies. Like the
-    class it is not differentiated: its results carry no graph.
+    A step computes what the class itself does, to the last bit, by running it on copies. Where the
+    class cannot run, inside `vmap` and `jit` and with `differentiable=True`, the same formulas are
+    evaluated on tensors, with the same result up to rounding.
 
     Args:
-        cls: a subclass of `torch.optim.Optimizer` whose `step` needs no closure.
+        cls: a subclass of `torch.optim.Optimizer`.
         *args: hyperparameters, as `cls` takes them after the parameters.
+        donate: let `step` write the new parameters and state into the memory of the old ones,
+            which takes the time and the memory of the class itself. The trees given to `step`
+            then hold the new values, as do all tensors that share their memory (those of the
+            module the parameters came from, if they were not copied), so use the returned trees
+            only. It is a permission: inside `vmap` and `jit` nothing is reused.
+        differentiable: let gradients flow through `step`, from the new parameters and state to
+            the old ones, to the gradients and to hyperparameters that are tensors. Otherwise the
+            results carry no graph.
         **kwargs: hyperparameters by name.
 
     Returns:
         A `FunctionalOptimizer`.
 
     Raises:
-        TypeError: `cls` is no optimizer class, or needs a closure (as LBFGS does).
-        ValueError: `cls` refuses a hyperparameter, or `differentiable=True` is asked for.
+        TypeError: `cls` is no optimizer class, needs a closure (as LBFGS does, which is served),
+            or is asked to be differentiable without being a class of torch other than LBFGS.
+        ValueError: `cls` refuses a hyperparameter, or both `donate` and `differentiable` are set.
 
     Example:
         >>> import torch, pax_torch
@@ -50,17 +66,18 @@ def functional_optimizer(
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
         raise TypeError(f"functional_optimizer expected a torch.optim class, got {cls!r}.")
     closure = inspect.signature(cls.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
+    required = closure is not None and closure.default is inspect.Parameter.empty
+    if required and not needs_closure(cls):
         raise TypeError(
             f"functional_optimizer cannot use {cls.__name__}: its step evaluates the loss through "
-            "a closure, and a functional step is given gradients."
+            "a closure, which is served for LBFGS alone."
         )
-    if kwargs.get("differentiable"):
+    if donate and differentiable:
         raise ValueError(
-            "functional_optimizer got differentiable=True, but its steps carry no graph; "
-            "leave the option out."
+            "functional_optimizer got donate=True and differentiable=True, but a derivative "
+            "needs the old parameters, whose memory donation gives away; choose one."
         )
-    return FunctionalOptimizer(cls, args, kwargs)
+    return FunctionalOptimizer(cls, args, kwargs, donate, differentiable)
 
 
 class FunctionalOptimizer:
@@ -71,16 +88,34 @@ class FunctionalOptimizer:
     """
 
     def __init__(
-        self, cls: type[torch.optim.Optimizer], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        cls: type[torch.optim.Optimizer],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        donate: bool,
+        differentiable: bool,
     ) -> None:
-        self._cls, self._args, self._kwargs = cls, args, kwargs
-        # A matrix, since some classes (Muon) take nothing else.
-        self._prototype = self._make([torch.zeros(1, 1)])
+        self._class_step = ClassStep(cls, args, kwargs)
+        self._rule = rule_of(cls)
+        self._needs_closure, self._is_sgd = needs_closure(cls), cls is torch.optim.SGD
+        self._donate, self._differentiable = donate, differentiable
+        self._given = args, kwargs
+        if differentiable:
+            self._rule_or_error("with differentiable=True")
 
     def __repr__(self) -> str:
-        given = [self._cls.__name__, *map(repr, self._args)]
-        given += [f"{name}={value!r}" for name, value in self._kwargs.items()]
+        args, kwargs = self._given
+        given = [self._class_step.cls.__name__, *map(repr, args)]
+        given += [f"{name}={value!r}" for name, value in kwargs.items()]
+        flags = {"donate": self._donate, "differentiable": self._differentiable}
+        given += [f"{name}=True" for name, value in flags.items() if value]
         return f"functional_optimizer({', '.join(given)})"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyperparameters by name, all of which may be overridden in a step."""
+        options = self._class_step.options
+        return {name: value for name, value in options.items() if name != "differentiable"}
 
     def init(self, params: Any, **overrides: Any) -> State:
         """Returns the state before the first step.
@@ -94,7 +129,7 @@ class FunctionalOptimizer:
             For each of the names under which the class keeps its state (`exp_avg`, `step`, ...) a
             tree like `params`, of tensors or numbers, with None where a parameter has no such
             state. What a class makes on its first step (such as the momentum of SGD) comes with
-            that step.
+            that step. The state of LBFGS belongs to all parameters together.
 
         Raises:
             TypeError: an override is no hyperparameter of the class, or a leaf is no tensor,
@@ -112,13 +147,24 @@ class FunctionalOptimizer:
         leaves, treedef = tree_flatten(params)
         if not leaves:
             return {}
-        tensors = to_tensors(leaves, lambda i: leaf_place(params, i, "params"))
-        variables = [tensor.detach() for tensor in tensors]
-        optimizer = self._make(variables, **overrides)
-        _make_state(optimizer, variables)
-        return _pack([optimizer.state[variable] for variable in variables], treedef)
+        tensors = as_tensors(leaves, params)
+        if self._needs_closure:
+            return init_closure_state()
+        if self._by_rule():
+            rule, options = self._rule_or_error("here"), self._options(overrides)
+            with self._grad_mode():
+                return pack([init_state(rule, tensor, options) for tensor in tensors], treedef)
+        return pack(self._class_step.init(tensors, overrides), treedef)
 
-    def step(self, params: Any, grads: Any, state: State, **overrides: Any) -> tuple[Any, State]:
+    def step(
+        self,
+        params: Any,
+        grads: Any,
+        state: State,
+        *,
+        value_fn: Callable[[Any], Tensor] | None = None,
+        **overrides: Any,
+    ) -> tuple[Any, State]:
         """Returns the parameters and the state after one step; changes none of the arguments.
 
         Args:
@@ -126,15 +172,20 @@ class FunctionalOptimizer:
             grads: a tree like `params`, with leaves of the same shapes and dtypes. A None in the
                 place of a leaf leaves that parameter and its state as they are.
             state: as returned by `init` or the last step.
-            **overrides: hyperparameters for this step only, such as `lr=0.1`.
+            value_fn: for LBFGS, from parameters to the loss, a tensor of shape (). It is evaluated
+                and differentiated as often as the step needs it; `grads` may then be None for the
+                whole tree, which makes the step evaluate the first gradient too.
+            **overrides: hyperparameters for this step only, such as `lr=0.1`; tensors of shape ()
+                too.
 
         Returns:
             New `params` and `state`.
 
         Raises:
-            TypeError: an override is no hyperparameter of the class, or a leaf is no tensor,
-                array or number.
-            ValueError: a gradient does not match its parameter, or the trees differ.
+            TypeError: an override is no hyperparameter of the class, a leaf is no tensor, array
+                or number, or `value_fn` is missing for LBFGS or given to another class.
+            ValueError: a gradient does not match its parameter, the trees differ, or the state
+                was made with other options.
 
         Example:
             >>> import torch, pax_torch
@@ -144,110 +195,166 @@ class FunctionalOptimizer:
             (tensor(2.5000), {})
 
         """
-        self._check_overrides(overrides)
+        return self._step(params, grads, state, value_fn, overrides, self._donate)
+
+    def compute_update(
+        self,
+        params: Any,
+        grads: Any,
+        state: State,
+        *,
+        value_fn: Callable[[Any], Tensor] | None = None,
+        **overrides: Any,
+    ) -> tuple[Any, State]:
+        """Returns what a step adds to the parameters, and the state after it.
+
+        Args:
+            params: as for `step`, as are all other arguments. With `donate=True` the memory of
+                `state` is reused, that of `params` is not.
+            grads: a tree like `params`.
+            state: as returned by `init` or the last step.
+            value_fn: for LBFGS.
+            **overrides: hyperparameters for this step only.
+
+        Returns:
+            A tree like `params` of the new minus the old parameters, and the new state.
+
+        Raises:
+            TypeError, ValueError: as `step` does.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> optimizer = pax_torch.functional_optimizer(torch.optim.SGD, lr=0.5)
+            >>> params = torch.tensor(3.0)
+            >>> optimizer.compute_update(params, torch.tensor(1.0), optimizer.init(params))
+            (tensor(-0.5000), {})
+
+        The API is that of the `update` of a gradient transformation in optax.
+
+        """
+        new, new_state = self._step(params, grads, state, value_fn, overrides, False)
         leaves, treedef = tree_flatten(params)
-        old_states = _unpack(state, treedef, len(leaves))
-        gradients = _leaves_like(treedef, grads, "grads")
+        tensors, new_leaves = as_tensors(leaves, params), tree_flatten(new)[0]
+        with self._grad_mode():
+            updates = [x - old for x, old in zip(new_leaves, tensors, strict=True)]
+        return tree_unflatten(treedef, updates), new_state
+
+    def _step(
+        self,
+        params: Any,
+        grads: Any,
+        state: State,
+        value_fn: Callable[[Any], Tensor] | None,
+        overrides: dict[str, Any],
+        donate_params: bool,
+    ) -> tuple[Any, State]:
+        self._check_overrides(overrides)
+        self._check_value_fn(value_fn)
+        leaves, treedef = tree_flatten(params)
         if not leaves:
             return params, state
-        tensors = to_tensors(leaves, lambda i: leaf_place(params, i, "params"))
-        given = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        variables = _copies([tensors[i] for i in given])
-        for i, variable in zip(given, variables, strict=True):
-            _set_grad(variable, gradients[i], lambda i=i: leaf_place(params, i, "grads"))
-        states = self._run(variables, [old_states[i] for i in given], overrides)
-        for i, variable, new_state in zip(given, variables, states, strict=True):
-            tensors[i], old_states[i] = variable, new_state
-        return tree_unflatten(treedef, tensors), _pack(old_states, treedef)
+        check_state(state)
+        tensors = as_tensors(leaves, params)
+        if value_fn is not None:
+            if is_traced():
+                self._rule_or_error("here")
+            variables = writable(tensors, params, donate_params)
+            return closure_step(
+                self._class_step, variables, params, grads, state, overrides, value_fn, treedef
+            )
+        gradients = leaves_like(treedef, grads, "grads")
+        if self._is_sgd and not self._by_rule():
+            options = {**self._class_step.options, **overrides}
+            donate = donate_params, self._donate
+            new = sgd_columns(tensors, gradients, state, options, params, treedef, donate)
+            if new is not None:
+                return new
+        rows = unpack(state, treedef)
+        given, gradients = given_gradients(tensors, gradients, params)
+        chosen, chosen_rows = [tensors[i] for i in given], [rows[i] for i in given]
+        with _naming_missing_state():
+            if self._by_rule():
+                new = self._rule_steps(chosen, gradients, chosen_rows, overrides)
+            else:
+                variables = writable(chosen, params, donate_params)
+                new_rows = chosen_rows if self._donate else copies(chosen_rows)
+                if given:
+                    new_rows = self._class_step.step(variables, gradients, new_rows, overrides)
+                new = zip(variables, new_rows, strict=True)
+        for i, (tensor, row) in zip(given, new, strict=True):
+            tensors[i], rows[i] = tensor, row
+        return tree_unflatten(treedef, tensors), pack(rows, treedef)
 
-    def _make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
-        groups = [{"params": variables, **options}]
-        return self._cls(groups, *self._args, **self._kwargs)  # pyright: ignore[reportCallIssue]
+    def _rule_steps(
+        self,
+        tensors: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        rows: Rows,
+        overrides: dict[str, Any],
+    ) -> list[tuple[Tensor, dict[str, Any]]]:
+        rule, options = self._rule_or_error("here"), self._options(overrides)
+        with self._grad_mode():
+            return [
+                take_step(rule, tensor, gradient, row, options)
+                for tensor, gradient, row in zip(tensors, gradients, rows, strict=True)
+            ]
+
+    def _by_rule(self) -> bool:
+        return self._differentiable or is_traced()
+
+    def _rule_or_error(self, where: str) -> Rule:
+        if self._rule is not None:
+            return self._rule
+        name = self._class_step.cls.__name__
+        reason = (
+            "its steps depend on values that are not known then"
+            if self._needs_closure
+            else "only the formulas of the classes of torch.optim are known"
+        )
+        raise TypeError(
+            f"{name} cannot be used {where}, where steps are formulas on tensors (inside vmap and "
+            f"jit and with differentiable=True): {reason}."
+        )
+
+    def _grad_mode(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if self._differentiable else torch.no_grad()
+
+    def _options(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        options = {**self._class_step.options, **overrides}
+        return {name: _scalar(value) for name, value in options.items()}
 
     def _check_overrides(self, overrides: dict[str, Any]) -> None:
-        known = self._prototype.defaults.keys() - {"differentiable"}
-        unknown = [name for name in overrides if name not in known]
-        if unknown:
+        for name in overrides:
+            if name not in self._class_step.options or name == "differentiable":
+                raise TypeError(
+                    f"{self._class_step.cls.__name__} has no hyperparameter {name!r} to override; "
+                    f"it has {', '.join(sorted(self.hyperparameters))}."
+                )
+
+    def _check_value_fn(self, value_fn: object) -> None:
+        name = self._class_step.cls.__name__
+        if self._needs_closure and value_fn is None:
             raise TypeError(
-                f"{self._cls.__name__} has no hyperparameter {unknown[0]!r} to override; "
-                f"it has {', '.join(sorted(known))}."
+                f"{name} evaluates the loss itself: give its step value_fn=, the loss as a "
+                "function of the parameters."
             )
-
-    def _run(
-        self, variables: list[Tensor], states: list[_ParamState], overrides: dict[str, Any]
-    ) -> list[_ParamState]:
-        """Steps `variables` in place, and returns their new states."""
-        optimizer = object.__new__(self._cls)
-        optimizer.__dict__.update(self._prototype.__dict__)
-        group = {**self._prototype.param_groups[0], **overrides, "params": variables}
-        optimizer.param_groups = [group]
-        optimizer.state = defaultdict(dict)
-        for variable, state in zip(variables, _copies(states), strict=True):
-            optimizer.state[variable] = state
-        if variables:
-            optimizer.step()
-        for variable in variables:
-            variable.grad = None
-        return [optimizer.state[variable] for variable in variables]
+        if not self._needs_closure and value_fn is not None:
+            raise TypeError(f"{name} takes gradients and no value_fn; leave it out.")
 
 
-def _copies(tree: Any) -> Any:
-    with torch.no_grad():
-        return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, tree)
+def _scalar(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_scalar(part) for part in value)
+    is_vector = isinstance(value, Tensor) and value.dim() > 0 and value.numel() == 1
+    return value.reshape(()) if is_vector else value
 
 
-def _make_state(optimizer: torch.optim.Optimizer, variables: Sequence[Tensor]) -> None:
-    """Lets the optimizer make the state that it has before its first step."""
-    init_group = getattr(optimizer, "_init_group", None)
-    if init_group is None:
-        return
-    for variable in variables:
-        variable.grad = torch.zeros_like(variable)
-    lists = [[] for _ in inspect.signature(init_group).parameters][1:]
-    init_group(optimizer.param_groups[0], *lists)
-
-
-def _set_grad(variable: Tensor, gradient: Any, place: Any) -> None:
-    (tensor,) = to_tensors([gradient], lambda _: place())
-    if tensor.shape != variable.shape:
-        raise ValueError(
-            f"{place()} has shape {tuple(tensor.shape)}, "
-            f"but its parameter has shape {tuple(variable.shape)}."
-        )
+@contextlib.contextmanager
+def _naming_missing_state() -> Any:
     try:
-        variable.grad = tensor
-    except RuntimeError as error:
+        yield
+    except KeyError as error:
         raise ValueError(
-            f"{place()} has dtype {tensor.dtype} on {tensor.device}, but its parameter has dtype "
-            f"{variable.dtype} on {variable.device}; they must be the same."
+            f"the state has no {error} for a parameter, which this step's options need; "
+            "give init the same options."
         ) from error
-
-
-def _pack(states: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
-    """Turns one dictionary per parameter into one tree like the parameters per name."""
-    names = dict.fromkeys(name for state in states for name in state)
-    return {name: tree_unflatten(treedef, [s.get(name) for s in states]) for name in names}
-
-
-def _unpack(state: State, treedef: PyTreeDef, size: int) -> list[_ParamState]:
-    """The inverse of `_pack`."""
-    if not isinstance(state, Mapping):
-        raise TypeError(
-            "state must be a dictionary, as init and step return it, "
-            f"got {type(state).__qualname__}; the order is step(params, grads, state)."
-        )
-    columns = {
-        name: _leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()
-    }
-    return [
-        {name: column[i] for name, column in columns.items() if column[i] is not None}
-        for i in range(size)
-    ]
-
-
-def _leaves_like(treedef: PyTreeDef, tree: Any, name: str) -> list[Any]:
-    """The parts of `tree` in the places of the parameters' leaves, None included."""
-    try:
-        return treedef.flatten_up_to(tree)
-    except ValueError as error:
-        raise ValueError(f"{name} does not have the structure of params: {error}") from None

@@ -1,0 +1,145 @@
+"""Steps taken by an optimizer class of torch itself, in place."""
+
+import inspect
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._optimizer_tensors import Rows
+
+# Below this mean number of elements, a step on CPU is overhead, which torch's foreach
+# implementations have less of. In these classes and dtypes both compute the same bits.
+_SMALL = 4096
+_SAME_BITS_FOREACH = {
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+}
+_SAME_BITS_DTYPES = {torch.float32, torch.float64}
+
+
+class ClassStep:
+    """An optimizer class with its hyperparameters, that steps any list of tensors.
+
+    Args:
+        cls: a subclass of `torch.optim.Optimizer`.
+        args: hyperparameters, as `cls` takes them after the parameters.
+        kwargs: hyperparameters by name.
+
+    """
+
+    def __init__(
+        self, cls: type[torch.optim.Optimizer], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.cls, self._args, self._kwargs = cls, args, kwargs
+        # A matrix, since some classes (Muon) take nothing else.
+        self._prototype = self.make([torch.zeros(1, 1)])
+        group = self._prototype.param_groups[0]
+        self.options = {name: value for name, value in group.items() if name != "params"}
+        own = getattr(torch.optim, cls.__name__, None) is cls
+        self._foreach_is_exact = own and cls.__name__ in _SAME_BITS_FOREACH
+
+    def make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
+        """Returns an optimizer of `variables`; it checks the hyperparameters."""
+        groups = [{"params": variables, **options}]
+        return self.cls(groups, *self._args, **self._kwargs)  # pyright: ignore[reportCallIssue]
+
+    def init(self, tensors: Sequence[Tensor], options: dict[str, Any]) -> Rows:
+        """Returns the state that the class makes before its first step, if it does so then."""
+        variables = [tensor.detach() for tensor in tensors]
+        optimizer = self.make(variables, **readable(options))
+        init_group = getattr(optimizer, "_init_group", None)
+        if init_group is not None:
+            for variable in variables:
+                variable.grad = torch.zeros_like(variable)
+            lists = [[] for _ in inspect.signature(init_group).parameters][1:]
+            init_group(optimizer.param_groups[0], *lists)
+        return [optimizer.state[variable] for variable in variables]
+
+    def step(
+        self,
+        variables: list[Tensor],
+        gradients: list[Tensor],
+        rows: Rows,
+        options: dict[str, Any],
+    ) -> Rows:
+        """Steps `variables` and the tensors in `rows` in place, and returns the new rows.
+
+        Args:
+            variables: floating-point or complex, and not tracked by autograd.
+            gradients: one for each variable, of the same shape, dtype and device.
+            rows: the state of each variable.
+            options: the hyperparameters of this step.
+
+        """
+        group = {**self.options, **readable(options), "params": variables}
+        if self._foreach_is_exact and _prefers_foreach(group, variables, gradients):
+            group["foreach"] = True
+        optimizer = object.__new__(self.cls)
+        optimizer.__dict__.update(self._prototype.__dict__)
+        optimizer.param_groups = [group]
+        optimizer.state = defaultdict(dict, zip(variables, rows, strict=True))
+        try:
+            for variable, gradient in zip(variables, gradients, strict=True):
+                variable.grad = gradient
+            _protect_gradients(group, variables)
+            optimizer.step()
+        finally:
+            for variable in variables:
+                variable.grad = None
+        _check_state_is_per_parameter(optimizer, len(variables))
+        return [optimizer.state[variable] for variable in variables]
+
+
+def readable(options: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters with tensors read as numbers, but where a kernel reads them itself."""
+    if options.get("capturable") or options.get("fused"):
+        return options
+    return {name: _read(value) for name, value in options.items()}
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_read(part) for part in value)
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _prefers_foreach(
+    group: dict[str, Any], variables: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> bool:
+    return (
+        group.get("foreach") is None
+        and not group.get("fused")
+        and sum(map(Tensor.numel, variables)) <= _SMALL * len(variables)
+        and not any(isinstance(value, Tensor) for value in group.values())
+        and all(type(v) is Tensor and v.is_cpu and v.dtype in _SAME_BITS_DTYPES for v in variables)
+        and not any(gradient.is_sparse for gradient in gradients)
+    )
+
+
+def _protect_gradients(group: dict[str, Any], variables: Sequence[Tensor]) -> None:
+    """Copies gradients where torch's kernels would write to them or misread their strides."""
+    if group.get("nesterov") and group.get("foreach") is not False:
+        for variable in variables:
+            variable.grad = None if variable.grad is None else variable.grad.clone()
+    if group.get("fused"):
+        for variable in variables:
+            gradient = variable.grad
+            if gradient is not None and gradient.stride() != variable.stride():
+                variable.grad = torch.empty_like(variable).copy_(gradient)
+
+
+def _check_state_is_per_parameter(optimizer: torch.optim.Optimizer, size: int) -> None:
+    if len(optimizer.state) > size:
+        raise TypeError(
+            f"functional_optimizer cannot use {type(optimizer).__name__}: it keeps state that "
+            "belongs to no parameter."
+        )

@@ -1,0 +1,129 @@
+"""SGD on CPU for a list of tensors at once.
+
+It computes the bits of `torch.optim.SGD`, with a call per operation instead of one per parameter, and
+without copying what it does not write. Other devices and classes have torch's own kernels for that.
+"""
+
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._optimizer_state import leaves_like
+from pax_torch._optimizer_tensors import writable
+from pax_torch._rules import State
+from pax_tree import PyTreeDef, tree_unflatten
+
+# Above this mean number of elements, one parameter after the other is better for the caches.
+_SMALL = 4096
+_DTYPES = {torch.float32, torch.float64}
+_NAME = "momentum_buffer"
+_Pair = tuple[list[Tensor], list[Tensor] | None]
+
+_dtype, _is_cpu, _is_sparse = map(attrgetter, ("dtype", "is_cpu", "is_sparse"))
+
+
+def sgd_columns(
+    tensors: list[Tensor],
+    gradients: list[Any],
+    state: State,
+    options: dict[str, Any],
+    params: Any,
+    treedef: PyTreeDef,
+    donate: tuple[bool, bool],
+) -> tuple[Any, State] | None:
+    """Returns parameters and state after a step where `sgd_step` may take it, None elsewhere.
+
+    Args:
+        tensors: the leaves of `params`.
+        gradients: what stands in their places in the tree of gradients.
+        state: as SGD keeps it.
+        options: the hyperparameters.
+        params: for messages.
+        treedef: the structure of `params`.
+        donate: whether the memory of parameters and state may be written.
+
+    """
+    buffers = None
+    if _NAME in state:
+        buffers = leaves_like(treedef, state[_NAME], f"state[{_NAME!r}]")
+    if not _serves(options, tensors, gradients, buffers, donate[0]):
+        return None
+    variables = writable(tensors, params, True) if donate[0] else tensors
+    new, new_buffers = sgd_step(variables, gradients, buffers, options, donate)
+    columns = {} if new_buffers is None else {_NAME: tree_unflatten(treedef, new_buffers)}
+    return tree_unflatten(treedef, new), columns
+
+
+def _serves(
+    options: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Any],
+    buffers: list[Any] | None,
+    donate: bool,
+) -> bool:
+    """Whether the step computes the bits of the class, and is no slower."""
+    together = [*params, *grads, *(buffers or ())]
+    if set(map(type, together)) != {Tensor}:
+        return False
+    dtypes = set(map(_dtype, together))
+    return (
+        options["foreach"] is not False
+        and not options["fused"]
+        and not any(isinstance(value, Tensor) for value in options.values())
+        and len(dtypes) == 1
+        and dtypes <= _DTYPES
+        and all(map(_is_cpu, together))
+        and not any(map(_is_sparse, grads))
+        and all(map(Tensor.is_same_size, params, grads))
+        and (buffers is None or all(map(Tensor.is_same_size, params, buffers)))
+        and (not donate or sum(map(Tensor.numel, params)) <= _SMALL * len(params))
+    )
+
+
+@torch.no_grad()
+def sgd_step(
+    params: list[Tensor],
+    grads: list[Tensor],
+    buffers: Any,
+    options: dict[str, Any],
+    donate: tuple[bool, bool],
+) -> _Pair:
+    """Returns the parameters and the momentum buffers after a step.
+
+    Args:
+        params: tensors of one dtype.
+        grads: tensors like them.
+        buffers: tensors like them, the momentum, or None before the first step.
+        options: the hyperparameters.
+        donate: whether the memory of the parameters and that of the buffers may be written.
+
+    """
+    decay, momentum, own = options["weight_decay"], options["momentum"], False
+    if options["maximize"]:
+        grads, own = _foreach("neg", grads), True
+    if decay != 0:
+        grads, own = _foreach("add", grads, params, alpha=decay), True
+    if momentum != 0:
+        if buffers is None:
+            buffers = grads if own and not options["nesterov"] else _foreach("clone", grads)
+        else:
+            # A multiplication by a number would make a tensor of it for each parameter.
+            factor = torch.tensor(momentum, dtype=buffers[0].dtype)
+            buffers = _written("mul", donate[1], buffers, factor)
+            _foreach("add_", buffers, grads, alpha=1 - options["dampening"])
+        grads = _foreach("add", grads, buffers, alpha=momentum) if options["nesterov"] else buffers
+    return _written("add", donate[0], params, grads, alpha=-options["lr"]), buffers
+
+
+def _foreach(name: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(torch, f"_foreach_{name}")(*args, **kwargs)
+
+
+def _written(name: str, in_place: bool, tensors: list[Tensor], *args: Any, **kwargs: Any) -> Any:
+    """The result of an operation, in the memory of `tensors` or in its own."""
+    if not in_place:
+        return _foreach(name, tensors, *args, **kwargs)
+    _foreach(f"{name}_", tensors, *args, **kwargs)
+    return tensors

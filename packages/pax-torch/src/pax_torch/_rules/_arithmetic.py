@@ -1,0 +1,80 @@
+"""Arithmetic on hyperparameters and counters, which are Python numbers or tensors of shape ()."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Scalar = Any  # float or Tensor of shape ()
+
+
+def given(value: Scalar) -> bool:
+    """Whether a hyperparameter has an effect: it is a tensor, whose value may vary, or no zero."""
+    return isinstance(value, Tensor) or value != 0
+
+
+def count(step: Any, param: Tensor) -> Scalar:
+    """The number of steps taken, as a Python number where it can be read, else in double precision."""
+    if not isinstance(step, Tensor):
+        return step
+    if is_traced():
+        return step.to(param.device, torch.float64)
+    return step.item()
+
+
+def is_traced() -> bool:
+    """Whether values cannot be read now: under `torch.func`, `torch.compile` or a fake mode."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
+
+
+def sqrt(x: Scalar) -> Scalar:
+    """The square root, with the derivative 0 at 0."""
+    if not isinstance(x, Tensor):
+        return x**0.5
+    if not x.requires_grad:
+        return x.sqrt()
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
+
+
+def lerp(start: Tensor, end: Tensor, weight: Scalar) -> Tensor:
+    return torch.lerp(start, end, weight) if _plain(weight) else start + (end - start) * weight
+
+
+def average_square(average: Tensor, x: Tensor, decay: Scalar) -> Tensor:
+    """The running average of `x**2`, which forgets by the factor `decay`."""
+    return average * decay + (1 - decay) * x * x
+
+
+def where(condition: Any, x: Scalar, y: Scalar) -> Scalar:
+    if isinstance(condition, Tensor):
+        return torch.where(condition, x, y)
+    return x if condition else y
+
+
+def maximum(x: Scalar, y: Scalar) -> Scalar:
+    return where(x > y, x, y)
+
+
+def minimum(x: Scalar, y: Scalar) -> Scalar:
+    return where(x < y, x, y)
+
+
+def scalar_state(value: Scalar, param: Tensor) -> Tensor:
+    """A number as a tensor of shape (), in single precision or that of the parameter."""
+    dtype = torch.promote_types(param.dtype.to_real(), torch.float32)
+    if isinstance(value, Tensor):
+        return value.to(dtype)
+    return torch.tensor(value, dtype=dtype)
+
+
+def zero_steps() -> Tensor:
+    return torch.tensor(0.0, dtype=torch.float32)
+
+
+def _plain(weight: Scalar) -> bool:
+    return not isinstance(weight, Tensor)

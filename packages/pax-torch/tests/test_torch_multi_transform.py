@@ -1,0 +1,170 @@
+"""multi_transform: each parameter is stepped by the optimizer of its label."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pax_torch as pax
+
+SGD, ADAMW, MUON = torch.optim.SGD, torch.optim.AdamW, torch.optim.Muon
+
+
+def net_params():
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2)
+    return pax.get_params(torch.nn.Sequential(*layers))
+
+
+def grads_like(params, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return pax.tree_map(lambda x: torch.randn(x.shape, generator=generator), params)
+
+
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def is_matrix(params):
+    return pax.tree_map(lambda p: p.dim() > 1, params)
+
+
+@pytest.mark.parametrize("donate", [False, True])
+def test_no_weight_decay_for_norms_and_biases(donate):
+    """The same as torch's parameter groups."""
+    params = net_params()
+    variables = {name: p.clone().requires_grad_() for name, p in params.items()}
+    groups = [
+        {"params": [p for p in variables.values() if p.dim() > 1], "weight_decay": 0.5},
+        {"params": [p for p in variables.values() if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    reference = ADAMW(groups, lr=0.1)
+    make = lambda decay: pax.functional_optimizer(  # noqa: E731
+        ADAMW, lr=0.1, weight_decay=decay, donate=donate
+    )
+    optimizer = pax.multi_transform({True: make(0.5), False: make(0.0)}, is_matrix)
+    state = optimizer.init(params)
+    for step in range(20):
+        grads = grads_like(params, step)
+        for name, variable in variables.items():
+            variable.grad = grads[name].clone()
+        reference.step()
+        params, state = optimizer.step(params, grads, state)
+    assert_same(params, {name: p.detach() for name, p in variables.items()})
+
+
+def test_classes_may_differ():
+    params = net_params()
+    grads = grads_like(params)
+    parts = {True: pax.functional_optimizer(MUON), False: pax.functional_optimizer(ADAMW)}
+    optimizer = pax.multi_transform(parts, is_matrix)
+    new, state = optimizer.step(params, grads, optimizer.init(params))
+    for name, p in params.items():
+        alone = parts[p.dim() > 1]
+        assert_same(new[name], alone.step(p, grads[name], alone.init(p))[0])
+    assert set(state) == {True, False}
+
+
+def test_labels_as_a_prefix():
+    params = {"body": {"w": torch.ones(2), "b": torch.ones(1)}, "head": [torch.ones(3)]}
+    optimizer = pax.multi_transform(
+        {
+            "slow": pax.functional_optimizer(SGD, lr=0.1),
+            "fast": pax.functional_optimizer(SGD, lr=1),
+        },
+        {"body": "slow", "head": "fast"},
+    )
+    new, _ = optimizer.step(params, params, optimizer.init(params))
+    assert_same(
+        new,
+        {
+            "body": {"w": torch.full((2,), 0.9), "b": torch.full((1,), 0.9)},
+            "head": [torch.zeros(3)],
+        },
+    )
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
+def test_any_labels_step_as_each_alone(labels):
+    rates = {"a": 0.1, "b": 0.2, "c": 0.3}
+    optimizers = {k: pax.functional_optimizer(SGD, lr=v, momentum=0.9) for k, v in rates.items()}
+    params = [torch.tensor(float(i + 1)) for i in range(len(labels))]
+    optimizer = pax.multi_transform(optimizers, labels)
+    together, state = params, optimizer.init(params)
+    for _ in range(3):
+        together, state = optimizer.step(together, together, state)
+    for label, start, end in zip(labels, params, together, strict=True):
+        alone, state = start, optimizers[label].init(start)
+        for _ in range(3):
+            alone, state = optimizers[label].step(alone, alone, state)
+        assert_same(end, alone)
+
+
+def two_groups():
+    sgd = pax.functional_optimizer(SGD, lr=1.0)
+    adam = pax.functional_optimizer(torch.optim.Adam, lr=1.0)
+    return pax.multi_transform({"s": sgd, "a": adam}, {"x": "s", "y": "a"})
+
+
+PARAMS = {"x": torch.tensor(1.0), "y": torch.tensor(1.0)}
+
+
+def test_overrides():
+    optimizer = two_groups()
+    state = optimizer.init(PARAMS)
+    both, _ = optimizer.step(PARAMS, PARAMS, state, lr=0.0)
+    assert_same(both, PARAMS)
+    one, _ = optimizer.step(PARAMS, PARAMS, state, lr={"a": 0.0})
+    assert_same(one, {"x": torch.tensor(0.0), "y": torch.tensor(1.0)})
+    only_sgd, _ = optimizer.step(PARAMS, PARAMS, state, momentum=0.9, lr=0.5)
+    assert_same(only_sgd["x"], torch.tensor(0.5))
+
+
+def test_missing_gradient():
+    optimizer = two_groups()
+    new, _ = optimizer.step(PARAMS, {"x": PARAMS["x"], "y": None}, optimizer.init(PARAMS))
+    assert new["y"] is PARAMS["y"]
+
+
+def test_update():
+    optimizer = two_groups()
+    state = optimizer.init(PARAMS)
+    updates, _ = optimizer.compute_update(PARAMS, PARAMS, state)
+    new, _ = optimizer.step(PARAMS, PARAMS, state)
+    assert_same(pax.tree_map(torch.add, PARAMS, updates), new)
+
+
+def test_under_vmap():
+    optimizer = two_groups()
+    many = pax.tree_map(lambda x: torch.stack([x, 2 * x, 3 * x]), PARAMS)
+    first = lambda p: optimizer.step(p, p, optimizer.init(p))[0]  # noqa: E731
+    together = torch.func.vmap(first)(many)
+    alone = [first(pax.tree_map(lambda x, i=i: x[i], many)) for i in range(3)]
+    torch.testing.assert_close(together, pax.tree_map(lambda *x: torch.stack(x), *alone))
+
+
+class TestErrors:
+    def test_no_dictionary(self):
+        with pytest.raises(TypeError, match="expected a dictionary from labels to optimizers"):
+            pax.multi_transform([pax.functional_optimizer(SGD)], "a")
+
+    def test_unknown_label(self):
+        optimizer = pax.multi_transform({"a": pax.functional_optimizer(SGD)}, {"x": "a", "y": "b"})
+        with pytest.raises(ValueError, match=r"params\['y'\] has label 'b'.*there are 'a'"):
+            optimizer.init(PARAMS)
+
+    def test_labels_of_another_structure(self):
+        optimizer = pax.multi_transform({"a": pax.functional_optimizer(SGD)}, {"x": "a"})
+        with pytest.raises(ValueError, match="param_labels is no prefix of params"):
+            optimizer.init(PARAMS)
+
+    def test_unknown_override(self):
+        optimizer = two_groups()
+        with pytest.raises(TypeError, match="no optimizer has a hyperparameter 'rho'"):
+            optimizer.step(PARAMS, PARAMS, optimizer.init(PARAMS), rho=1)
+        with pytest.raises(TypeError, match="lr is given for label 'z'"):
+            optimizer.step(PARAMS, PARAMS, optimizer.init(PARAMS), lr={"z": 1})
+
+    def test_state_of_another_type(self):
+        with pytest.raises(TypeError, match=r"step\(params, grads, state\)"):
+            two_groups().step(PARAMS, PARAMS, [])
