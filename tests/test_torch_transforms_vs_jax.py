@@ -1,6 +1,8 @@
 """The transforms of pax_torch against JAX's of the same name: the same programs, trees and numbers."""
 # ruff: noqa: E731
 
+from functools import partial
+from itertools import product
 from types import SimpleNamespace
 
 import jax
@@ -17,7 +19,7 @@ import pax_tree
 J = SimpleNamespace(
     **{name: getattr(jax, name) for name in (
         "grad", "value_and_grad", "jvp", "vjp", "linearize", "jacfwd", "jacrev", "jacobian",
-        "hessian", "vmap",
+        "hessian", "vmap", "checkpoint", "custom_vjp", "custom_jvp",
     )},
     np=jnp, stop_gradient=jax.lax.stop_gradient,
 )  # fmt: skip
@@ -122,6 +124,74 @@ PROGRAMS = {
         lambda c: lib.stop_gradient(c) * c**2
     )(p["c"]),
 }  # fmt: skip
+
+
+def custom_vjp(lib):
+    """A wrong rule on purpose, so that it shows where it is used."""
+
+    @partial(lib.custom_vjp, nondiff_argnums=(0,))
+    def f(fun, t, y):
+        return {"out": fun(t["w"]) * y}
+
+    def fwd(fun, t, y):
+        return f(fun, t, y), (t, y)
+
+    def bwd(fun, residuals, g):
+        t, y = residuals
+        return {"w": 3 * g["out"] * y, "b": None, "c": t["c"]}, (fun(t["w"]) * g["out"]).sum()
+
+    f.defvjp(fwd, bwd)
+    return lambda p, x: (f(lib.np.sin, p, y=x.sum())["out"] ** 2).sum()
+
+
+def custom_jvp(lib):
+    @partial(lib.custom_jvp, nondiff_argnums=(2,))
+    def f(t, y, fun=lib.np.sin):
+        return fun(t["w"]) * y
+
+    @f.defjvp
+    def rule(fun, primals, tangents):
+        (t, y), (dt, dy) = primals, tangents
+        return f(t, y, fun), 3 * dt["w"] * y + dy * fun(t["w"])
+
+    return lambda p, x: (f(p, x.sum()) ** 2).sum()
+
+
+def custom_jvps(lib):
+    f = lib.custom_jvp(lambda x, y: x * y)
+    f.defjvps(lambda t, out, x, y: t * y * out, None)
+    return lambda p, x: f(p["w"], x.sum()).sum()
+
+
+def checkpointed(lib):
+    return lambda p, x: (lib.checkpoint(net(lib))(p, x) ** 2).sum()
+
+
+CUSTOM = {f.__name__: f for f in (custom_vjp, custom_jvp, custom_jvps, checkpointed)}
+USES = {
+    "value": lambda lib, f: f,
+    "grad": lambda lib, f: lib.grad(f, (0, 1)),
+    "jacrev": lambda lib, f: lib.jacrev(f),
+    "vmap": lambda lib, f: lib.vmap(f, (None, 0)),
+    "vmap grad": lambda lib, f: lib.vmap(lib.grad(f), (None, 0)),
+    "grad vmap": lambda lib, f: lib.grad(lambda p, x: lib.vmap(f, (None, 0))(p, x).sum()),
+    "hessian": lambda lib, f: lib.hessian(f),
+}
+
+
+# JAX has no forward mode for custom_vjp, which its Hessian needs.
+PAIRS = [pair for pair in product(CUSTOM, USES) if pair != ("custom_vjp", "hessian")]
+
+
+@pytest.mark.parametrize(("function", "use"), PAIRS, ids="-".join)
+def test_custom_rule(function, use):
+    check(lambda lib: USES[use](lib, CUSTOM[function](lib)), TREE, X)
+
+
+@pytest.mark.parametrize("function", [custom_jvp, custom_jvps, checkpointed])
+def test_forward_mode_of_custom_rule(function):
+    check(lambda lib: lambda p, x: lib.jvp(function(lib), (p, x), (p, x)), TREE, X)
+    check(lambda lib: lib.jacfwd(function(lib)), TREE, X)
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())

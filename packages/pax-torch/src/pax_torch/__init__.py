@@ -1,5 +1,8 @@
 """JAX's API on PyTorch: grad, functional modules, optimizers and schedules."""
 
+from pax_torch._checkpoint import checkpoint
+from pax_torch._custom_jvp import custom_jvp
+from pax_torch._custom_vjp import custom_vjp
 from pax_torch._grad import grad, value_and_grad
 from pax_torch._graph import stop_gradient
 from pax_torch._jacobian import hessian, hvp, jacfwd, jacobian, jacrev
@@ -45,6 +48,9 @@ __all__ = [
     "MultiTransform",
     "PyTreeDef",
     "SequenceKey",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
     "functional_module",
     "functional_optimizer",
     "functional_schedule",

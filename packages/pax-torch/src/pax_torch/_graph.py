@@ -21,6 +21,11 @@ class _Depth(threading.local):
 _depth = _Depth()
 
 
+def current_depth() -> int:
+    """How many differentiations by `torch.autograd` are running in this thread."""
+    return _depth.value
+
+
 def transforms_active() -> bool:
     """Whether a transform of `torch.func` is running in this thread."""
     return torch._C._are_functorch_transforms_active()

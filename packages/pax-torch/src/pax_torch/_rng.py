@@ -1,0 +1,25 @@
+"""The random numbers of PyTorch's own generators, to be drawn once more."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+
+class RandomState:
+    """The state of the generators now, on the CPU and on the devices of the given tensors."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._cpu = torch.get_rng_state()
+        self._devices, self._states = get_device_states(*tensors)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Goes back to that state, and then on from where the generators were."""
+        kind = "cuda" if not self._devices else torch._C._get_accelerator().type
+        with torch.random.fork_rng(self._devices, device_type=kind):
+            torch.set_rng_state(self._cpu)
+            set_device_states(self._devices, self._states)
+            yield
