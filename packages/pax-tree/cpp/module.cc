@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "pax_tree/dict_entries.h"
+#include "pax_tree/dm.h"
 #include "pax_tree/functions.h"
 #include "pax_tree/key_order.h"
 #include "pax_tree/keys.h"
@@ -40,7 +41,7 @@ bool Init(PyObject* module) {
   return InitDictEntries() && InitKeys(module) && InitKeyOrder() && InitRegistry() &&
          InitTreeDef(module) && InitRecordSpec(module) && InitRecord(module) &&
          AddPublic(module, flatten_methods) && AddPublic(module, path_methods) &&
-         AddPublic(module, map_methods) && AddPublic(module, record_methods) &&
+         AddPublic(module, map_methods) && AddPublic(module, record_methods) && dm::Init(module) &&
          PyModule_AddFunctions(module, private_methods) == 0;
 }
 

@@ -1,6 +1,6 @@
 """Fast pytrees in C++ with JAX's semantics, needing neither PyTorch nor JAX."""
 
-from pax_tree import _interop, tree
+from pax_tree import _interop, dm, tree
 from pax_tree._C import (
     DictKey,
     FlattenedIndexKey,
@@ -46,6 +46,7 @@ __all__ = [
     "Record",
     "RecordSpec",
     "SequenceKey",
+    "dm",
     "keystr",
     "record_flatten",
     "record_set",

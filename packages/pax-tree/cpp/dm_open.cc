@@ -1,0 +1,158 @@
+// Taking nodes apart as dm-tree does.
+#include "pax_tree/dm.h"
+#include "pax_tree/key_order.h"
+#include "pax_tree/parts.h"
+
+namespace pax_tree::dm {
+namespace {
+
+void RaiseUnsortable(PyObject* keys) {
+  if (!PyErr_ExceptionMatches(PyExc_TypeError)) return;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  std::string text = SafeRepr(keys);
+  PyErr_Restore(type, value, traceback);
+  RaiseFrom(PyExc_TypeError, "The keys of a mapping must sort, but these do not: " + text +
+                                 ". Use keys of one type.");
+}
+
+// A sorted list of the keys; steals `keys`, which is a new list.
+PyObject* Sorted(PyObject* keys) {
+  Ref list(keys);
+  if (list && PyList_Sort(list.get()) < 0) {
+    RaiseUnsortable(list.get());
+    return nullptr;
+  }
+  return list.release();
+}
+
+// Whether the keys are strings in ascending order.
+bool InOrder(PyObject* dict) {
+  PyObject *key, *value, *last = nullptr;
+  for (Py_ssize_t at = 0; PyDict_Next(dict, &at, &key, &value); last = key) {
+    if (!PyUnicode_CheckExact(key)) return false;
+    if (last != nullptr && PyUnicode_Compare(last, key) >= 0) return false;
+  }
+  return true;
+}
+
+bool LookUpAll(PyObject* mapping, Children* children) {
+  if (!children->keys) return false;
+  Py_ssize_t n = PySequence_Fast_GET_SIZE(children->keys.get());
+  children->values = Ref(PyList_New(0));
+  for (Py_ssize_t i = 0; children->values && i < n; ++i) {
+    Ref key = Ref::Borrow(PySequence_Fast_GET_ITEM(children->keys.get(), i));
+    Ref value(PyObject_GetItem(mapping, key.get()));
+    if (!value || PyList_Append(children->values.get(), value.get()) < 0) return false;
+  }
+  return static_cast<bool>(children->values);
+}
+
+// Reads a dict, or an object of a subclass as if it were one.
+bool OpenDict(PyObject* object, Children* children) {
+  Ref dict(PyDict_Copy(object));
+  SortedKeys sorted;
+  if (!dict || !SortKeys(dict.get(), &sorted)) return false;
+  children->keys = sorted.as_inserted ? Ref(PyDict_Keys(dict.get())) : std::move(sorted.keys);
+  if (!sorted.as_inserted) return LookUpAll(dict.get(), children);
+  children->values = Ref(PyDict_Values(dict.get()));
+  return children->keys && children->values;
+}
+
+bool OpenMapping(PyObject* mapping, bool by_keys_method, Children* children) {
+  PyObject* keys = by_keys_method ? PyMapping_Keys(mapping) : PySequence_List(mapping);
+  children->keys = Ref(Sorted(keys));
+  return LookUpAll(mapping, children);
+}
+
+bool ReadAttributes(PyObject* object, Children* children) {
+  if (!children->keys) return false;
+  children->values = Ref(PyList_New(0));
+  for (Py_ssize_t i = 0; children->values && i < PyList_GET_SIZE(children->keys.get()); ++i) {
+    Ref value(PyObject_GetAttr(object, PyList_GET_ITEM(children->keys.get(), i)));
+    if (!value || PyList_Append(children->values.get(), value.get()) < 0) return false;
+  }
+  return static_cast<bool>(children->values);
+}
+
+PyObject* AttrsNames(PyObject* object) {
+  Ref cls(PyObject_GetAttrString(object, "__class__"));
+  Ref fields(cls ? PyObject_GetAttrString(cls.get(), "__attrs_attrs__") : nullptr);
+  Ref list(fields ? PySequence_List(fields.get()) : nullptr), names(list ? PyList_New(0) : nullptr);
+  for (Py_ssize_t i = 0; names && i < PyList_GET_SIZE(list.get()); ++i) {
+    Ref name(PyObject_GetAttrString(PyList_GET_ITEM(list.get(), i), "name"));
+    if (!name || PyList_Append(names.get(), name.get()) < 0) return nullptr;
+  }
+  return names.release();
+}
+
+bool OpenAttrs(PyObject* object, Children* children) {
+  children->keys = Ref(AttrsNames(object));
+  return ReadAttributes(object, children);
+}
+
+bool OpenNamedTuple(PyObject* object, Children* children) {
+  Ref fields(PyObject_GetAttrString(object, "_fields"));
+  children->keys = Ref(fields ? PySequence_List(fields.get()) : nullptr);
+  return ReadAttributes(object, children);
+}
+
+bool OpenSequence(PyObject* object, Children* children) {
+  bool tuple = PyTuple_CheckExact(object);
+  children->values = Ref(tuple ? Py_NewRef(object) : PySequence_List(object));
+  return static_cast<bool>(children->values);
+}
+
+}  // namespace
+
+bool SortKeys(PyObject* dict, SortedKeys* sorted) {
+  sorted->as_inserted = InOrder(dict);
+  if (sorted->as_inserted) return true;
+  Ref order(OrderOfDict(dict));
+  if (!order) return false;
+  KeyOrder* found = AsOrder(order.get());
+  sorted->keys = Ref::Borrow(found->sorted);
+  if (found->only_str || found->position != nullptr) return true;
+  return static_cast<bool>(Ref(Sorted(PySequence_List(sorted->keys.get()))));  // do they compare?
+}
+
+PyObject* DictValues(PyObject* dict) {
+  Ref stable = StableDict(dict);
+  SortedKeys sorted;
+  if (!stable || !SortKeys(stable.get(), &sorted)) return nullptr;
+  if (sorted.as_inserted) return PyDict_Values(stable.get());
+  Children children;
+  children.keys = std::move(sorted.keys);
+  return LookUpAll(stable.get(), &children) ? children.values.release() : nullptr;
+}
+
+bool OpenValues(PyObject* object, Form form, Children* children) {
+  switch (form.shape) {
+    case Shape::kDict:
+      return OpenDict(object, children);
+    case Shape::kMapping:
+      if (PyDict_Check(object)) return OpenDict(object, children);
+      return OpenMapping(object, true, children);
+    case Shape::kAttrs:
+      return OpenAttrs(object, children);
+    default:
+      return OpenSequence(object, children);
+  }
+}
+
+bool OpenItems(PyObject* object, Form form, Children* children) {
+  switch (form.shape) {
+    case Shape::kDict:
+      return OpenDict(object, children);
+    case Shape::kMapping:
+      return OpenMapping(object, false, children);
+    case Shape::kAttrs:
+      return OpenAttrs(object, children);
+    case Shape::kNamedTuple:
+      return OpenNamedTuple(object, children);
+    default:
+      return OpenSequence(object, children);
+  }
+}
+
+}  // namespace pax_tree::dm
