@@ -2,6 +2,7 @@
 #include "pax_tree/arguments.h"
 #include "pax_tree/dm_rebuild.h"
 #include "pax_tree/functions.h"
+#include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
 
 namespace pax_tree::dm {
@@ -28,8 +29,15 @@ class Flattening {
   }
 
   bool AddValues(PyObject* dict) {
-    Ref values(DictValues(dict));
-    return values && AddItems(values.get());
+    SlotArray<23> values;
+    Py_ssize_t size = PyDict_GET_SIZE(dict);
+    if (!values.Allocate(size)) return false;
+    Ref order(TakeDict(dict, size, values.data(), 1));
+    if (!order || !CheckSorted(order.get())) return false;
+    for (Py_ssize_t i = 0; i < size; ++i) {
+      if (!Add(Ref(std::exchange(values[i], nullptr)))) return false;
+    }
+    return true;
   }
 
   bool AddItems(PyObject* sequence) {
@@ -48,7 +56,7 @@ class Flattening {
 class Unflattening : public Rebuild {
  public:
   Unflattening(const char* function, PyObject* flat, Py_ssize_t given)
-      : Rebuild(function, 1, true), flat_(flat), given_(given) {}
+      : Rebuild(function, 1), flat_(flat), given_(given) {}
   bool TookAll() const { return taken_ == given_; }
 
  protected:

@@ -10,17 +10,20 @@ constexpr char kName[] = "map_structure";
 
 class Mapping : public Rebuild {
  public:
-  Mapping(PyObject* f, Py_ssize_t count, bool same_keys)
-      : Rebuild(kName, count, same_keys), f_(f) {}
+  Mapping(PyObject* f, Py_ssize_t count) : Rebuild(kName, count), f_(f) {
+    // The interpreter's own functions keep the rules that PyObject_Vectorcall checks.
+    call_ = PyFunction_Check(f) ? PyVectorcall_Function(f) : PyObject_Vectorcall;
+  }
 
  protected:
   PyObject* Leaf(PyObject** column) override {
-    auto count = static_cast<size_t>(count_);
-    return PyObject_Vectorcall(f_, column, count | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    size_t count = static_cast<size_t>(count_) | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    return call_(f_, column, count, nullptr);
   }
 
  private:
   PyObject* f_;
+  vectorcallfunc call_;
 };
 
 bool CheckGiven(PyObject* const* args, Py_ssize_t nargs) {
@@ -48,7 +51,7 @@ PyObject* MapStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObj
   Slots column;
   if (!column.Allocate(nargs - 1)) return nullptr;
   for (Py_ssize_t k = 1; k < nargs; ++k) column[k - 1] = Py_NewRef(args[k]);
-  return Mapping(args[0], nargs - 1, check_types).Column(column.data());
+  return Mapping(args[0], nargs - 1).Column(column.data());
 }
 
 constexpr char kMapDoc[] = R"(map_structure(func, *structures, check_types=True)

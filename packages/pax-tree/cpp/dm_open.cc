@@ -26,16 +26,6 @@ PyObject* Sorted(PyObject* keys) {
   return list.release();
 }
 
-// Whether the keys are strings in ascending order.
-bool InOrder(PyObject* dict) {
-  PyObject *key, *value, *last = nullptr;
-  for (Py_ssize_t at = 0; PyDict_Next(dict, &at, &key, &value); last = key) {
-    if (!PyUnicode_CheckExact(key)) return false;
-    if (last != nullptr && PyUnicode_Compare(last, key) >= 0) return false;
-  }
-  return true;
-}
-
 bool LookUpAll(PyObject* mapping, Children* children) {
   if (!children->keys) return false;
   Py_ssize_t n = PySequence_Fast_GET_SIZE(children->keys.get());
@@ -49,14 +39,15 @@ bool LookUpAll(PyObject* mapping, Children* children) {
 }
 
 // Reads a dict, or an object of a subclass as if it were one.
-bool OpenDict(PyObject* object, Children* children) {
-  Ref dict(PyDict_Copy(object));
-  SortedKeys sorted;
-  if (!dict || !SortKeys(dict.get(), &sorted)) return false;
-  children->keys = sorted.as_inserted ? Ref(PyDict_Keys(dict.get())) : std::move(sorted.keys);
-  if (!sorted.as_inserted) return LookUpAll(dict.get(), children);
-  children->values = Ref(PyDict_Values(dict.get()));
-  return children->keys && children->values;
+bool OpenDict(PyObject* dict, Children* children) {
+  Py_ssize_t size = PyDict_GET_SIZE(dict);
+  SlotArray<23> values;
+  if (!values.Allocate(size)) return false;
+  Ref order(TakeDict(dict, size, values.data(), 1));
+  if (!order || !CheckSorted(order.get())) return false;
+  children->keys = Ref::Borrow(AsOrder(order.get())->sorted);
+  children->values = Ref(BuildTuple(values.data(), size));
+  return static_cast<bool>(children->values);
 }
 
 bool OpenMapping(PyObject* mapping, bool by_keys_method, Children* children) {
@@ -105,25 +96,10 @@ bool OpenSequence(PyObject* object, Children* children) {
 
 }  // namespace
 
-bool SortKeys(PyObject* dict, SortedKeys* sorted) {
-  sorted->as_inserted = InOrder(dict);
-  if (sorted->as_inserted) return true;
-  Ref order(OrderOfDict(dict));
-  if (!order) return false;
-  KeyOrder* found = AsOrder(order.get());
-  sorted->keys = Ref::Borrow(found->sorted);
-  if (found->only_str || found->position != nullptr) return true;
-  return static_cast<bool>(Ref(Sorted(PySequence_List(sorted->keys.get()))));  // do they compare?
-}
-
-PyObject* DictValues(PyObject* dict) {
-  Ref stable = StableDict(dict);
-  SortedKeys sorted;
-  if (!stable || !SortKeys(stable.get(), &sorted)) return nullptr;
-  if (sorted.as_inserted) return PyDict_Values(stable.get());
-  Children children;
-  children.keys = std::move(sorted.keys);
-  return LookUpAll(stable.get(), &children) ? children.values.release() : nullptr;
+bool CheckSorted(PyObject* order) {
+  KeyOrder* found = AsOrder(order);
+  if (found->only_str || found->position != nullptr || NumKeys(found) < 2) return true;
+  return static_cast<bool>(Ref(Sorted(PySequence_List(found->sorted))));  // or they do not compare
 }
 
 bool OpenValues(PyObject* object, Form form, Children* children) {

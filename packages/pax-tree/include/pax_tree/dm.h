@@ -69,14 +69,8 @@ bool OpenValues(PyObject* object, Form form, Children* children);
 // paths. Takes any iterable.
 bool OpenItems(PyObject* object, Form form, Children* children);
 
-// The keys of a dict in sorted order. TypeError if they do not sort.
-struct SortedKeys {
-  Ref keys;  // tuple; null when the dict has them in this order
-  bool as_inserted = false;
-};
-bool SortKeys(PyObject* dict, SortedKeys* sorted);
-// The list of a dict's values in this order.
-PyObject* DictValues(PyObject* dict);
+// Whether the keys of a dict's KeyOrder are sorted; false with TypeError set if they do not sort.
+bool CheckSorted(PyObject* order);
 
 // An item of a list or tuple; null if a list has shrunk meanwhile.
 inline Ref ItemOf(PyObject* sequence, Py_ssize_t i) {

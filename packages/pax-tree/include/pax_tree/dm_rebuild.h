@@ -2,17 +2,21 @@
 #pragma once
 
 #include "pax_tree/dm.h"
+#include "pax_tree/node.h"
 
 namespace pax_tree::dm {
 
 // Visits the leaves of some structures side by side, and builds one like the first. A column is
-// one object of each, borrowed, with a free slot before it.
+// one object of each, held by the caller, with a slot before it.
 class Rebuild {
  public:
-  Rebuild(const char* function, Py_ssize_t count, bool same_keys)
-      : function_(function), count_(count), same_keys_(same_keys) {}
+  Rebuild(const char* function, Py_ssize_t count) : function_(function), count_(count) {}
   virtual ~Rebuild() = default;
-  PyObject* Column(PyObject** column);
+  PyObject* Column(PyObject** column) {
+    Form form;
+    if (!FormOf(column[0], &form)) return nullptr;
+    return form.nested ? Node(column, form) : Leaf(column);
+  }
 
  protected:
   virtual PyObject* Leaf(PyObject** column) = 0;
@@ -21,17 +25,12 @@ class Rebuild {
 
  private:
   PyObject* Node(PyObject** column, Form form);
-  PyObject* Dict(PyObject** column);
-  PyObject* Sequence(PyObject** column, bool tuple);
+  PyObject* Plain(PyObject** column, Kind kind);
   PyObject* Other(PyObject** column, Form form);
-  bool OpenRest(PyObject** column, Py_ssize_t size, Slots* rest);
-  bool OpenOne(PyObject* object, Py_ssize_t size, PyObject** out);
-  PyObject* Child(PyObject* value, PyObject* key, Py_ssize_t i, Slots* rest);
-  bool Replace(PyObject* dict, PyObject* key, PyObject* value, Py_ssize_t i, Slots* rest);
-  bool ReplaceAll(PyObject* dict, const SortedKeys& sorted, Slots* rest);
-  PyObject* Changed(PyObject* node);
+  bool TakeRest(PyObject** column, PyObject* order, Py_ssize_t size, PyObject** slots);
+  bool TakeOne(PyObject* object, PyObject* order, Py_ssize_t size, PyObject** out);
+  bool ReplaceAll(Py_ssize_t size, PyObject** slots);
 
-  bool same_keys_;  // dicts were seen to have the same keys
   int depth_ = 0;
 };
 
