@@ -118,6 +118,93 @@ def test_ensemble_under_vmap(x):
     torch.testing.assert_close(out, torch.stack([net(x) for net in nets]).detach())
 
 
+def batch_norm_net():
+    return nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 1))
+
+
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked buffers", "one set of buffers"])
+def test_ensemble_with_buffers_under_vmap(x, stacked):
+    nets = [batch_norm_net() for _ in range(4)]
+    forward, params = pax.functional_module(nets[0]), pax.stack_params(nets)
+    if stacked:
+        buffers, axis = pax.stack_buffers(nets), 0
+    else:
+        buffers, axis = pax.get_buffers(nets[0]), None
+
+    def loss(params, buffers):
+        out, buffers = forward(params, x, buffers=buffers, is_training=True)
+        return out.square().sum(), buffers
+
+    step = pax.vmap(pax.value_and_grad(loss, has_aux=True), in_axes=(0, axis))
+    (values, new_buffers), grads = step(params, buffers)
+
+    for i, net in enumerate(nets):
+        (value, expected_buffers), gradient = pax.value_and_grad(loss, has_aux=True)(
+            pax.get_params(net), pax.get_buffers(net)
+        )
+        found = pax.tree_map(lambda t, i=i: t[i], (values, new_buffers, grads))
+        torch.testing.assert_close(found, (value, expected_buffers, gradient))
+
+
+@pytest.mark.parametrize(
+    "nest", [lambda f: pax.vmap(pax.vmap(f)), lambda f: pax.vmap(lambda x: pax.vmap(f)(x))]
+)
+def test_batch_norm_under_two_vmaps(nest):
+    net = nn.BatchNorm1d(3)
+    forward, params = pax.functional_module(net), pax.get_params(net)
+    x = torch.randn(2, 4, 5, 3)
+    out, buffers = nest(lambda x: forward(params, x))(x)
+    for i in range(2):
+        for j in range(4):
+            expected = forward(params, x[i, j])
+            torch.testing.assert_close(out[i, j], expected[0])
+            torch.testing.assert_close({k: b[i, j] for k, b in buffers.items()}, expected[1])
+
+
+def test_batch_norm_mapped_over_what_it_closes_over():
+    forward, params = pax.functional_module(nn.BatchNorm1d(3)), pax.get_params(nn.BatchNorm1d(3))
+    x = torch.randn(4, 5, 3)
+    found = pax.vmap(lambda x: pax.grad(lambda p: forward(p, x)[0].sin().sum())(params))(x)
+    expected = [pax.grad(lambda p: forward(p, x)[0].sin().sum())(params) for x in x]
+    torch.testing.assert_close(found, pax.tree_map(lambda *g: torch.stack(g), *expected))
+
+
+def test_evaluation_leaves_one_set_of_buffers():
+    net = nn.BatchNorm1d(3)
+    forward, params = pax.functional_module(net), pax.get_params(net)
+    run = lambda x: forward(params, x, is_training=False)
+    _, buffers = pax.vmap(run, out_axes=(0, None))(torch.randn(4, 5, 3))
+    assert_same(buffers, pax.get_buffers(net))
+
+
+def test_jacobians_of_batch_norm(x):
+    net = batch_norm_net().double()
+    forward, params = pax.functional_module(net), pax.get_params(net)
+    f = lambda params: forward(params, x.double())[0].square().sum()
+    hessian = pax.hessian(f)(params)["0.bias"]["3.weight"]
+    expected = pax.jacrev(pax.grad(f))(params)["0.bias"]["3.weight"]
+    torch.testing.assert_close(hessian, expected)
+
+
+def test_stack_params_agrees_with_torch():
+    nets = [batch_norm_net() for _ in range(3)]
+    params, buffers = torch.func.stack_module_state(nets)
+    assert_same(pax.stack_params(nets), pax.tree_map(torch.Tensor.detach, params))
+    assert_same(pax.stack_buffers(nets), buffers)
+
+
+def test_stack_errors():
+    with pytest.raises(ValueError, match=r"takes a list of at least one module, got \[\]"):
+        pax.stack_params([])
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module"):
+        pax.stack_params([nn.Linear(1, 1), 3])
+    message = r"'weight' is of shape \(1, 2\) and dtype .* in module 1 and of shape \(1, 1\)"
+    with pytest.raises(ValueError, match=message):
+        pax.stack_params([nn.Linear(1, 1), nn.Linear(2, 1)])
+    with pytest.raises(ValueError, match="'bias' is missing in module 1"):
+        pax.stack_params([nn.Linear(1, 1), nn.Linear(1, 1, bias=False)])
+
+
 def test_second_order(x):
     net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1)).double()
     forward, params = pax.functional_module(net), pax.get_params(net)

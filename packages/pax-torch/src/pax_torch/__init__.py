@@ -11,7 +11,7 @@ from pax_torch._module import functional_module
 from pax_torch._multi_transform import MultiTransform, multi_transform
 from pax_torch._optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._schedule import functional_schedule
-from pax_torch._state import get_buffers, get_params
+from pax_torch._state import get_buffers, get_params, stack_buffers, stack_params
 from pax_torch._vjp import vjp
 from pax_torch._vmap import vmap
 from pax_tree import (
@@ -71,6 +71,8 @@ __all__ = [
     "register_pytree_node_class",
     "register_pytree_with_keys",
     "register_static",
+    "stack_buffers",
+    "stack_params",
     "stop_gradient",
     "tree",
     "tree_all",

@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from pax_tree import keystr, tree_leaves, tree_leaves_with_path
 
 Argnums = int | Sequence[int]
+_TENSORS = {Tensor, Parameter}
 
 
 def check_callable(fun: object, name: str) -> None:
@@ -69,6 +71,8 @@ def to_tensor(leaf: object) -> Tensor:
 
 def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
     """Returns the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
+    if set(map(type, leaves)) <= _TENSORS:
+        return list(leaves)  # pyright: ignore[reportReturnType]
     tensors = []
     for i, leaf in enumerate(leaves):
         try:

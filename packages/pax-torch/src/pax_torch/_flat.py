@@ -33,7 +33,7 @@ class Selection:
         self._trees = tuple([args[i] for i in self.indices])
         leaves, self._treedef = tree_flatten(self._trees)
         self.tensors = to_tensors(leaves, self.place)
-        self.chosen = [is_differentiable(tensor) for tensor in self.tensors]
+        self.chosen = [x.is_floating_point() or x.is_complex() for x in self.tensors]
 
     def place(self, leaf: int) -> str:
         """Names a leaf, as in `argument 0['weight']`."""

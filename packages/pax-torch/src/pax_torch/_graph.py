@@ -70,6 +70,8 @@ def _detach(leaf: Any) -> Any:
 
 def normal_tensors(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Returns the tensors with a copy of each that inference mode made, which has no derivative."""
+    if not any(map(Tensor.is_inference, tensors)):
+        return list(tensors)
     return [tensor.clone() if tensor.is_inference() else tensor for tensor in tensors]
 
 

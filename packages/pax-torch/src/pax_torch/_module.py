@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from pax_torch._skeleton import Skeleton, copy_without_tensors
-from pax_torch._state import check_materialized, check_module, get_buffers
+from pax_torch._state import check_materialized, check_module, get_buffers, own_copies
 
 Shapes = dict[str, torch.Size]
 
@@ -27,7 +27,8 @@ def functional_module(
       module had when it was converted;
     - `is_training`: the mode that is set by `module.train(is_training)`;
     - `out`: what the module returns for these;
-    - the second result: the buffers after the call, such as new running averages.
+    - the second result: the buffers after the call, such as new running averages. Mapped by
+      `vmap` in training mode, each example has its own, also where one set of buffers is given.
 
     Each call runs on module objects of its own, so that the function can be called recursively
     and from several threads, changes no argument, and forgets attributes that the module's
@@ -80,8 +81,8 @@ def functional_module(
         buffers = initial_buffers if buffers is None else buffers
         _check_tensors(params, param_shapes, "params", owner)
         _check_tensors(buffers, buffer_shapes, "buffers", owner)
-        tensors = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
-        modules = skeleton.fill(tensors, is_training)
+        tensors = {**params, **own_copies(buffers, is_training)}
+        modules = skeleton.fill(tensors, bool(is_training))
         out = modules[0](*args, **kwargs)
         return out, skeleton.read_buffers(modules)
 

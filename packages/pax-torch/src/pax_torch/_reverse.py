@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from pax_torch._flat import Flat
-from pax_torch._graph import detach_tree, differentiation, nested, transforms_active
+from pax_torch._graph import (
+    detach_tree,
+    differentiation,
+    nested,
+    normal_tensors,
+    transforms_active,
+)
 
 Call = Callable[[Sequence[Tensor]], tuple[Tensor, Any]]
 Result = tuple[Tensor, Any, list[Tensor | None]]
@@ -45,7 +51,7 @@ def reverse(
 
 def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:
     with differentiation(), torch.enable_grad():
-        variables = [_variable(leaf, keep) for leaf in leaves]
+        variables = _variables(leaves, keep)
         value, aux = call(variables)
         grads = _pull_back(value, variables, create_graph=keep)
     if keep:
@@ -53,13 +59,15 @@ def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Re
     return value.detach(), detach_tree(aux), grads
 
 
-def _variable(leaf: Tensor, keep: bool) -> Tensor:
-    """A new differentiable tensor with the memory of `leaf`, in its graph when that is kept."""
-    if leaf.is_inference():
-        leaf = leaf.clone()
-    if keep and leaf.requires_grad:
-        return leaf.view_as(leaf)
-    return leaf.detach().requires_grad_()
+def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
+    """New differentiable tensors with the memory of the leaves, in their graph when that is kept."""
+    leaves = normal_tensors(leaves)
+    if not keep:
+        return [leaf.detach().requires_grad_() for leaf in leaves]
+    return [
+        leaf.view_as(leaf) if leaf.requires_grad else leaf.detach().requires_grad_()
+        for leaf in leaves
+    ]
 
 
 def _pull_back(

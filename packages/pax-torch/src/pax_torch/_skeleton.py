@@ -19,6 +19,7 @@ from pax_tree import tree_flatten, tree_unflatten
 
 # Given the new submodules and the tensors by name, returns one leaf of an attribute.
 _Link = Callable[[list[Module], Mapping[str, Tensor]], Any]
+_MODES = (True, False)
 # Attributes that are made anew; a compiled call would be that of the module it was made for.
 _OWN = ("_parameters", "_buffers", "_modules", "_compiled_call_impl")
 
@@ -32,21 +33,32 @@ class _Part:
     """
 
     cls: type[Module]
-    training: dict[str, Any]
-    evaluation: dict[str, Any]
+    attributes: dict[bool, dict[str, Any]]
     parameters: dict[str, str | None]
     buffers: dict[str, str | None]
     children: dict[str, int | None]
     links: dict[str, tuple[list[_Link], Any]]
 
     def fill(self, module: Module, modules: list[Module], tensors: Mapping[str, Tensor]) -> None:
-        """Gives `module` this part's attributes."""
+        """Gives `module` the tensors and submodules of this part."""
         own = module.__dict__
         own["_parameters"] = {k: n and tensors[n] for k, n in self.parameters.items()}
         own["_buffers"] = {k: n and tensors[n] for k, n in self.buffers.items()}
         own["_modules"] = {k: None if i is None else modules[i] for k, i in self.children.items()}
         for name, (links, treedef) in self.links.items():
             own[name] = tree_unflatten(treedef, [link(modules, tensors) for link in links])
+
+    def never_changes(self) -> bool:
+        """Whether a call leaves a module of this part as it was, so that calls can share it.
+
+        That is so for what PyTorch itself defines without tensors and submodules, such as `ReLU`.
+        """
+        attributes = self.attributes[True].items()
+        return (
+            self.cls.__module__.startswith("torch.nn.modules.")
+            and not (self.parameters or self.buffers or self.children or self.links)
+            and not any(value for name, value in attributes if name.endswith("_hooks"))
+        )
 
 
 class Skeleton:
@@ -60,29 +72,45 @@ class Skeleton:
 
     def __init__(self, module: Module) -> None:
         named_modules = list(module.named_modules())
-        self._names = _Names(named_modules)
+        names = _Names(named_modules)
         training, evaluation = _attributes(module, True), _attributes(module, False)
         self._parts = [
-            self._names.part(submodule, *attributes)
+            names.part(submodule, *attributes)
             for (_, submodule), *attributes in zip(named_modules, training, evaluation, strict=True)
         ]
+        self._shared = {mode: [_shared(part, mode) for part in self._parts] for mode in _MODES}
+        self._with_buffers = [i for i, part in enumerate(self._parts) if part.buffers]
 
     def fill(self, tensors: Mapping[str, Tensor], is_training: bool) -> list[Module]:
         """Returns new submodules around `tensors`, the root first."""
-        modules = [object.__new__(part.cls) for part in self._parts]
-        for module, part in zip(modules, self._parts, strict=True):
-            module.__dict__.update(part.training if is_training else part.evaluation)
+        modules, unfilled = [], []
+        for part, shared in zip(self._parts, self._shared[is_training], strict=True):
+            if shared is None:
+                shared = object.__new__(part.cls)
+                shared.__dict__.update(part.attributes[is_training])
+                unfilled.append((part, shared))
+            modules.append(shared)
+        for part, module in unfilled:
             part.fill(module, modules, tensors)
         return modules
 
     def read_buffers(self, modules: list[Module]) -> dict[str, Tensor]:
         """Returns the buffers that the modules made by `fill` hold now, by full name."""
         buffers = {}
-        for module, part in zip(modules, self._parts, strict=True):
-            for local, full in part.buffers.items():
+        for i in self._with_buffers:
+            for local, full in self._parts[i].buffers.items():
                 if full is not None and full not in buffers:
-                    buffers[full] = module._buffers[local]
+                    buffers[full] = modules[i]._buffers[local]
         return buffers
+
+
+def _shared(part: _Part, mode: bool) -> Module | None:
+    if not part.never_changes():
+        return None
+    module = object.__new__(part.cls)
+    module.__dict__.update(part.attributes[mode])
+    part.fill(module, [], {})
+    return module
 
 
 class _Names:
@@ -102,8 +130,7 @@ class _Names:
         links = {name: self._links(value) for name, value in training.items()}
         return _Part(
             type(module),
-            training,
-            evaluation,
+            {True: training, False: evaluation},
             {k: self._tensors.get(id(t)) for k, t in module._parameters.items()},
             {k: self._tensors.get(id(t)) for k, t in module._buffers.items()},
             {k: self._index.get(id(m)) for k, m in module._modules.items()},

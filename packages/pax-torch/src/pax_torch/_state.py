@@ -1,10 +1,20 @@
 """Parameters and buffers of a module as dictionaries of tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor
+from torch._C._functorch import _add_batch_dim
+from torch._functorch.pyfunctorch import (
+    VmapInterpreter,
+    retrieve_all_functorch_interpreters,
+    temporarily_clear_interpreter_stack,
+)
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
+
+from pax_torch._args import describe
+from pax_torch._graph import transforms_active
 
 
 def get_params(module: Module) -> dict[str, Tensor]:
@@ -57,6 +67,107 @@ def get_buffers(module: Module) -> dict[str, Tensor]:
     """
     check_module(module, "get_buffers")
     return _copies(module.named_buffers(), "buffer")
+
+
+def stack_params(modules: Sequence[Module]) -> dict[str, Tensor]:
+    """Returns the parameters of several modules of one kind, stacked for `vmap`.
+
+    Args:
+        modules: at least one module; all have parameters of the same names, shapes and dtypes.
+
+    Returns:
+        For each name a new tensor with the modules along its first axis, which requires no grad.
+
+    Raises:
+        TypeError: one of `modules` is no module.
+        ValueError: there is no module, or two have different parameters; or one is lazy and has
+            not run yet.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> nets = [torch.nn.Linear(3, 2) for _ in range(5)]
+        >>> forward, params = pax_torch.functional_module(nets[0]), pax_torch.stack_params(nets)
+        >>> ensemble = pax_torch.vmap(lambda params, x: forward(params, x)[0], in_axes=(0, None))
+        >>> ensemble(params, torch.zeros(7, 3)).shape
+        torch.Size([5, 7, 2])
+
+    It is what `torch.func.stack_module_state` does for parameters.
+
+    """
+    return _stacked(modules, get_params, "stack_params")
+
+
+def stack_buffers(modules: Sequence[Module]) -> dict[str, Tensor]:
+    """Returns the buffers of several modules of one kind, stacked for `vmap`.
+
+    Args:
+        modules: as for `stack_params`, with buffers of the same names, shapes and dtypes.
+
+    Returns:
+        For each name a new tensor with the modules along its first axis.
+
+    Raises:
+        TypeError, ValueError: as for `stack_params`.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> nets = [torch.nn.BatchNorm1d(3) for _ in range(5)]
+        >>> pax_torch.stack_buffers(nets)["running_mean"].shape
+        torch.Size([5, 3])
+
+    It is what `torch.func.stack_module_state` does for buffers.
+
+    """
+    return _stacked(modules, get_buffers, "stack_buffers")
+
+
+def _stacked(
+    modules: Sequence[Module], get: Callable[[Module], dict[str, Tensor]], name: str
+) -> dict[str, Tensor]:
+    if not isinstance(modules, Sequence) or not modules:
+        raise ValueError(f"{name} takes a list of at least one module, got {describe(modules)}.")
+    states = [get(module) for module in modules]
+    expected = {key: (x.shape, x.dtype) for key, x in states[0].items()}
+    for number, state in enumerate(states):
+        for key in expected.keys() | state.keys():
+            found = (state[key].shape, state[key].dtype) if key in state else None
+            if found != expected.get(key):
+                raise ValueError(
+                    f"{name} takes modules of one kind, but {key!r} is "
+                    f"{_describe_kind(found)} in module {number} and "
+                    f"{_describe_kind(expected.get(key))} in module 0."
+                )
+    return {key: torch.stack([state[key] for state in states]) for key in expected}
+
+
+def _describe_kind(kind: tuple[torch.Size, torch.dtype] | None) -> str:
+    return f"of shape {tuple(kind[0])} and dtype {kind[1]}" if kind else "missing"
+
+
+def own_copies(buffers: Mapping[str, Tensor], is_training: bool) -> dict[str, Tensor]:
+    """Returns copies of buffers, which a call may write to.
+
+    In training mode they are mapped by every `vmap` that is running: what is written there differs
+    from example to example.
+    """
+    if is_training and buffers and transforms_active():
+        maps = _running_maps()
+        if maps:
+            return {name: sum(_mapped_zeros(maps, x), x) for name, x in buffers.items()}
+    return {name: buffer.clone() for name, buffer in buffers.items()}
+
+
+def _running_maps() -> list[tuple[int, int]]:
+    """Returns the level and the number of examples of each `vmap` that is running."""
+    interpreters = retrieve_all_functorch_interpreters()
+    return [(x.level(), x.batch_size()) for x in interpreters if isinstance(x, VmapInterpreter)]
+
+
+def _mapped_zeros(maps: list[tuple[int, int]], buffer: Tensor) -> list[Tensor]:
+    """Returns for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
+    with temporarily_clear_interpreter_stack():
+        zeros = [torch.zeros(size, dtype=torch.bool, device=buffer.device) for _, size in maps]
+    return [_add_batch_dim(zero, 0, level) for zero, (level, _) in zip(zeros, maps, strict=True)]
 
 
 def check_module(module: object, name: str) -> None:
