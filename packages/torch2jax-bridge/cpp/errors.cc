@@ -1,28 +1,27 @@
 #include "errors.h"
 
-#include <pybind11/pybind11.h>
-
 namespace py = pybind11;
 
 namespace bridge {
 namespace {
 
-std::string Format(const char* function, const py::object& exception) {
-  py::object lines = py::module_::import("traceback").attr(function)(exception);
-  return py::str("").attr("join")(lines).cast<std::string>();
-}
+PyObject* report = nullptr;  // torch2jax_bridge._errors.report, owned for the life of the process
 
 }  // namespace
 
-std::string TakePythonError() {
+void UseReport(py::object function) { report = function.release().ptr(); }
+
+std::string ReportPythonError(const std::string& name) {
   py::error_already_set error;
-  const py::object exception = error.value();
+  if (error.trace()) PyException_SetTraceback(error.value().ptr(), error.trace().ptr());
   try {
-    return Format("format_exception_only", exception) + "\n" +
-           Format("format_exception", exception);
+    const py::object text = py::handle(report)(error.value(), name);
+    // Else the main thread would see an error of JAX's only.
+    if (error.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
+    return text.cast<std::string>();
   } catch (py::error_already_set& failure) {
-    failure.discard_as_unraisable("torch2jax_bridge: formatting an exception");
-    return "an exception whose text could not be made";
+    failure.discard_as_unraisable("torch2jax_bridge: reporting an exception");
+    return "a PyTorch function called from JAX failed with an exception without text";
   }
 }
 

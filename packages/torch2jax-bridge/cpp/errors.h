@@ -1,15 +1,21 @@
-// Python exceptions as text for XLA.
+// Python exceptions as errors of XLA's.
 
 #ifndef TORCH2JAX_BRIDGE_ERRORS_H_
 #define TORCH2JAX_BRIDGE_ERRORS_H_
+
+#include <pybind11/pybind11.h>
 
 #include <string>
 
 namespace bridge {
 
-// Takes the current Python exception and returns its message followed by its traceback.
+// Takes `report(exception, name) -> str`, which keeps the exception and says what happened.
+// Must be called once, before any program runs.
+void UseReport(pybind11::object report);
+
+// Reports the current Python exception, raised by the function of that name, and returns the text.
 // Never raises. Called with the GIL held and an exception set.
-std::string TakePythonError();
+std::string ReportPythonError(const std::string& name);
 
 }  // namespace bridge
 

@@ -4,13 +4,27 @@
 #include <chrono>
 #include <thread>
 
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
 namespace bridge {
 namespace {
 
 std::atomic<int64_t> in_flight{0};
 std::atomic<bool> closing{false};
+std::atomic<bool> forked{false};
+
+#ifndef _WIN32
+const int kWatchingForks = pthread_atfork(nullptr, nullptr, [] {
+  forked.store(true);
+  in_flight.store(0);  // the threads of those calls are not here
+});
+#endif
 
 }  // namespace
+
+bool IsForked() { return forked.load(); }
 
 // Counting before reading the flag, and setting the flag before reading the count, leaves no gap
 // in which a call could enter unseen.

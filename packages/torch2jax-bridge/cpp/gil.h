@@ -7,6 +7,9 @@
 
 namespace bridge {
 
+// Whether this process is a fork of the one that imported this module: XLA does not work there.
+bool IsForked();
+
 // A call in flight. `ok()` is false after Shutdown; such a call must not touch Python.
 class InFlight {
  public:

@@ -8,7 +8,9 @@
 
 #include "errors.h"
 #include "gil.h"
+#include "reclaim.h"
 #include "registry.h"
+#include "scope.h"
 #include "tensors.h"
 
 namespace ffi = xla::ffi;
@@ -17,85 +19,71 @@ namespace py = pybind11;
 namespace bridge {
 namespace {
 
-PyObject* stream_scope = nullptr;  // torch2jax_bridge._stream.stream_scope
-
-std::vector<py::object> BorrowAll(const ffi::RemainingArgs& args, dlpack::Device device) {
-  std::vector<py::object> tensors;
-  tensors.reserve(args.size());
+void BorrowAll(const ffi::RemainingArgs& args, dlpack::Device device, Loan* loan,
+               std::vector<py::object>& tensors) {
   for (size_t i = 0; i < args.size(); ++i) {
-    tensors.push_back(Borrow(args.get<ffi::AnyBuffer>(i).value(), device));
+    tensors.push_back(Borrow(args.get<ffi::AnyBuffer>(i).value(), device, loan));
   }
-  return tensors;
+}
+
+void BorrowAll(const ffi::RemainingRets& rets, dlpack::Device device, Loan* loan,
+               std::vector<py::object>& tensors) {
+  for (size_t i = 0; i < rets.size(); ++i) {
+    tensors.push_back(Borrow(*rets.get<ffi::AnyBuffer>(i).value(), device, loan));
+  }
 }
 
 py::object Call(PyObject* callable, const std::vector<py::object>& tensors) {
-  std::vector<PyObject*> pointers;
-  pointers.reserve(tensors.size());
-  for (const py::object& tensor : tensors) pointers.push_back(tensor.ptr());
-  PyObject* result = PyObject_Vectorcall(callable, pointers.data(), pointers.size(), nullptr);
+  static_assert(sizeof(py::object) == sizeof(PyObject*), "a vector of objects is one of pointers");
+  auto* pointers = reinterpret_cast<PyObject* const*>(tensors.data());
+  PyObject* result = PyObject_Vectorcall(callable, pointers, tensors.size(), nullptr);
   if (result == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(result);
 }
 
 // The first version of a borrowed tensor is 0; every operation that writes into it counts one up.
-void CheckUnchanged(const std::vector<py::object>& inputs) {
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].attr("_version").cast<int64_t>() == 0) continue;
+void CheckUnchanged(const std::vector<py::object>& tensors, size_t inputs,
+                    const std::vector<bool>& written) {
+  static PyObject* version = PyUnicode_InternFromString("_version");
+  for (size_t i = 0; i < inputs; ++i) {
+    if (i < written.size() && written[i]) continue;
+    PyObject* count = PyObject_GetAttr(tensors[i].ptr(), version);
+    if (count == nullptr) throw py::error_already_set();
+    const bool unchanged = PyLong_AsLong(count) == 0;
+    Py_DECREF(count);
+    if (unchanged) continue;
     throw py::value_error("the function changed its array argument number " + std::to_string(i) +
-                          " in place; arrays of JAX may not be written to: clone it first");
+                          " in place; arrays of JAX may not be written to: clone it first, or name"
+                          " it in input_output_aliases");
   }
 }
 
-void WriteAll(const py::object& results, const ffi::RemainingRets& rets, dlpack::Device device) {
-  if (!PyTuple_Check(results.ptr())) throw py::type_error("the wrapped call must return a tuple");
-  const auto count = static_cast<size_t>(PyTuple_GET_SIZE(results.ptr()));
-  if (count != rets.size()) {
-    throw py::value_error("the function returned " + std::to_string(count) +
-                          " tensors, but its results were inferred or given as " +
-                          std::to_string(rets.size()));
-  }
-  for (size_t i = 0; i < count; ++i) {
-    Write(PyTuple_GET_ITEM(results.ptr(), i), *rets.get<ffi::AnyBuffer>(i).value(), device, i);
-  }
-}
-
-void CallAndWrite(PyObject* callable, const ffi::RemainingArgs& args,
+void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
                   const ffi::RemainingRets& rets, dlpack::Device device) {
-  const std::vector<py::object> inputs = BorrowAll(args, device);
-  const py::object results = Call(callable, inputs);
-  CheckUnchanged(inputs);
-  WriteAll(results, rets, device);
-}
-
-// PyTorch's current stream is XLA's for the lifetime of this object.
-class StreamScope {
- public:
-  StreamScope(void* stream, int32_t ordinal)
-      : scope_(py::reinterpret_borrow<py::object>(stream_scope)(
-            reinterpret_cast<std::uintptr_t>(stream), ordinal)) {
-    scope_.attr("__enter__")();
+  const CallOptions& options = callable.options;
+  const Loan::Owner loan;
+  std::vector<py::object> tensors;
+  tensors.reserve(args.size() + rets.size());
+  BorrowAll(args, device, loan.get(), tensors);
+  if (options.takes_outputs) BorrowAll(rets, device, loan.get(), tensors);
+  {
+    const CallScope scope;
+    const py::object results = Call(callable.get(), tensors);
+    CheckUnchanged(tensors, args.size(), options.written);
+    const bool lent = options.takes_outputs || !options.written.empty();
+    WriteAll(results, rets, device, {options.narrow, lent});
   }
-  void Exit() { scope_.attr("__exit__")(py::none(), py::none(), py::none()); }
-
- private:
-  py::object scope_;
-};
-
-void CallOnStream(PyObject* callable, const ffi::RemainingArgs& args,
-                  const ffi::RemainingRets& rets, void* stream, int32_t ordinal) {
-  StreamScope scope(stream, ordinal);
-  try {
-    CallAndWrite(callable, args, rets, {dlpack::kCuda, ordinal});
-  } catch (...) {
-    scope.Exit();
-    throw;
-  }
-  scope.Exit();
+  if (!options.keeps_inputs) Reclaim(tensors, loan, device);
 }
 
 // Runs `body` with the GIL and turns whatever it throws into an error of XLA's.
 template <typename Body>
-ffi::Error Guarded(Body body) {
+ffi::Error Guarded(const std::string& name, Body body) {
+  if (IsForked()) {
+    return ffi::Error(ffi::ErrorCode::kFailedPrecondition,
+                      "this process was forked after torch2jax_bridge was imported, and JAX does "
+                      "not work in a fork; start processes with the method 'spawn'");
+  }
   InFlight call;
   if (!call.ok()) return ffi::Error(ffi::ErrorCode::kCancelled, "the interpreter is shutting down");
   py::gil_scoped_acquire gil;
@@ -110,7 +98,7 @@ ffi::Error Guarded(Body body) {
   } catch (std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
-  return ffi::Error::Internal("a PyTorch function called from JAX failed: " + TakePythonError());
+  return ffi::Error::Internal(ReportPythonError(name));
 }
 
 ffi::ErrorOr<std::unique_ptr<ProgramState>> Instantiate(int64_t handle) {
@@ -125,13 +113,21 @@ ffi::ErrorOr<std::unique_ptr<ProgramState>> Instantiate(int64_t handle) {
 
 ffi::Error ExecuteCpu(ProgramState* state, int64_t, ffi::RemainingArgs args,
                       ffi::RemainingRets rets) {
-  return Guarded([&] { CallAndWrite(state->callable->get(), args, rets, {dlpack::kCpu, 0}); });
+  const Callable& callable = *state->callable;
+  return Guarded(callable.options.name,
+                 [&] { CallAndWrite(callable, args, rets, {dlpack::kCpu, 0}); });
 }
 
 ffi::Error ExecuteCuda(ProgramState* state, void* stream, int32_t ordinal, int64_t,
                        ffi::RemainingArgs args, ffi::RemainingRets rets) {
-  return Guarded([&] { CallOnStream(state->callable->get(), args, rets, stream, ordinal); });
+  const Callable& callable = *state->callable;
+  return Guarded(callable.options.name, [&] {
+    const StreamScope scope(stream, ordinal);
+    CallAndWrite(callable, args, rets, {dlpack::kCuda, ordinal});
+  });
 }
+
+ffi::Error ExecuteNothing(ffi::RemainingArgs, ffi::RemainingRets) { return ffi::Error::Success(); }
 
 XLA_FFI_DEFINE_HANDLER(kInstantiate, Instantiate,
                        ffi::Ffi::BindInstantiate().Attr<int64_t>("handle"));
@@ -143,32 +139,46 @@ XLA_FFI_DEFINE_HANDLER(kExecuteCpu, ExecuteCpu,
                            .RemainingArgs()
                            .RemainingRets());
 
-XLA_FFI_DEFINE_HANDLER(kExecuteCuda, ExecuteCuda,
-                       ffi::Ffi::Bind()
-                           .Ctx<ffi::State<ProgramState>>()
-                           .Ctx<ffi::PlatformStream<void*>>()
-                           .Ctx<ffi::DeviceOrdinal>()
-                           .Attr<int64_t>("handle")
-                           .RemainingArgs()
-                           .RemainingRets());
+#define BRIDGE_CUDA_BINDING              \
+  ffi::Ffi::Bind()                       \
+      .Ctx<ffi::State<ProgramState>>()   \
+      .Ctx<ffi::PlatformStream<void*>>() \
+      .Ctx<ffi::DeviceOrdinal>()         \
+      .Attr<int64_t>("handle")           \
+      .RemainingArgs()                   \
+      .RemainingRets()
+
+XLA_FFI_DEFINE_HANDLER(kExecuteCuda, ExecuteCuda, BRIDGE_CUDA_BINDING);
+
+// XLA may record what this one enqueues, and enqueue the record afterwards without calling it.
+XLA_FFI_DEFINE_HANDLER(kRecordCuda, ExecuteCuda, BRIDGE_CUDA_BINDING,
+                       {ffi::Traits::kCmdBufferCompatible});
+
+XLA_FFI_DEFINE_HANDLER(kExecuteNothing, ExecuteNothing,
+                       ffi::Ffi::Bind().RemainingArgs().RemainingRets());
+
+py::capsule Capsule(XLA_FFI_Handler* handler) {
+  return py::capsule(reinterpret_cast<void*>(handler));
+}
 
 py::dict Target(XLA_FFI_Handler* execute) {
   py::dict stages;
-  stages["instantiate"] = py::capsule(reinterpret_cast<void*>(kInstantiate));
-  stages["execute"] = py::capsule(reinterpret_cast<void*>(execute));
+  stages["instantiate"] = Capsule(kInstantiate);
+  stages["execute"] = Capsule(execute);
   return stages;
 }
 
 }  // namespace
 
-void UseStreamScope(py::function scope) { stream_scope = scope.release().ptr(); }
-
 py::dict Targets() {
   py::dict targets;
   targets["cpu"] = Target(kExecuteCpu);
   targets["CUDA"] = Target(kExecuteCuda);
+  targets["CUDA command buffer"] = Target(kRecordCuda);
   return targets;
 }
+
+py::capsule EmptyTarget() { return Capsule(kExecuteNothing); }
 
 py::dict StateType() {
   static constexpr XLA_FFI_TypeInfo kInfo = ffi::MakeTypeInfo<ProgramState>();

@@ -7,12 +7,12 @@
 
 namespace bridge {
 
-// Takes `scope(stream_pointer, device_ordinal)`, a Python context manager that makes XLA's stream
-// PyTorch's current one. Must be called before a CUDA program runs.
-void UseStreamScope(pybind11::function scope);
-
-// Platform name -> the stages of the custom call, for jax.ffi.register_ffi_target.
+// The stages of the custom call for jax.ffi.register_ffi_target, by platform name; those for CUDA
+// in two kinds, the second one for functions that XLA may record into command buffers.
 pybind11::dict Targets();
+
+// A custom call that does nothing, whatever its arguments and results: what a call costs at least.
+pybind11::capsule EmptyTarget();
 
 // The type of the per-program state, for jax.ffi.register_ffi_type.
 pybind11::dict StateType();

@@ -1,8 +1,16 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "errors.h"
 #include "gil.h"
 #include "handlers.h"
+#include "reclaim.h"
 #include "registry.h"
+#include "scope.h"
 #include "tensors.h"
 
 namespace py = pybind11;
@@ -10,11 +18,24 @@ namespace py = pybind11;
 PYBIND11_MODULE(_C, m) {
   m.doc() = "The compiled core of torch2jax_bridge: XLA custom calls that run Python callables.";
   py::class_<bridge::Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
-      .def(py::init<py::function>(), py::arg("callable"))
+      .def(py::init([](py::object callable, std::string name, bool narrow, bool takes_outputs,
+                       bool keeps_inputs, std::vector<bool> written) {
+             return new bridge::Handle(std::move(callable), {std::move(name), narrow, takes_outputs,
+                                                             keeps_inputs, std::move(written)});
+           }),
+           py::arg("callable"), py::arg("name"), py::kw_only(), py::arg("narrow") = false,
+           py::arg("takes_outputs") = false, py::arg("keeps_inputs") = false,
+           py::arg("written") = std::vector<bool>())
       .def_property_readonly("id", &bridge::Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
-  m.def("use_stream_scope", &bridge::UseStreamScope, py::arg("scope"));
+  m.def("use_call_scope", &bridge::UseCallScope, py::arg("is_grad_enabled"),
+        py::arg("set_grad_enabled"), py::arg("forbid_execution"), py::arg("restore_execution"));
+  m.def("use_stream_scope", &bridge::UseStreamScope, py::arg("enter"), py::arg("leave"));
+  m.def("use_report", &bridge::UseReport, py::arg("report"));
+  m.def("use_rescue", &bridge::UseRescue, py::arg("rescue"));
   m.def("targets", &bridge::Targets);
+  m.def("empty_target", &bridge::EmptyTarget);
   m.def("state_type", &bridge::StateType);
+  m.def("is_forked", &bridge::IsForked);
   m.def("shutdown", &bridge::Shutdown, py::arg("seconds"));
 }

@@ -4,8 +4,6 @@
 #include <mutex>
 #include <random>
 #include <unordered_map>
-#include <utility>
-#include <vector>
 
 #include "gil.h"
 
@@ -49,7 +47,7 @@ int DropReleasedPending(void*) {
 // so the reference is only handed over.
 Callable::~Callable() {
   InFlight call;
-  if (!call.ok()) return;
+  if (!call.ok() || IsForked()) return;
   Tables& tables = GetTables();
   {
     std::lock_guard<std::mutex> lock(tables.mutex);
@@ -58,8 +56,8 @@ Callable::~Callable() {
   if (!tables.any_released.exchange(true)) Py_AddPendingCall(DropReleasedPending, nullptr);
 }
 
-Handle::Handle(pybind11::function callable) {
-  auto owned = std::make_shared<Callable>(callable.release().ptr());
+Handle::Handle(pybind11::object callable, CallOptions options) {
+  auto owned = std::make_shared<Callable>(callable.release().ptr(), std::move(options));
   Tables& tables = GetTables();
   std::lock_guard<std::mutex> lock(tables.mutex);
   id_ = tables.next_id++;
@@ -67,6 +65,7 @@ Handle::Handle(pybind11::function callable) {
 }
 
 Handle::~Handle() {
+  if (IsForked()) return;  // another thread may have held the lock
   Tables& tables = GetTables();
   std::shared_ptr<Callable> last;
   {

@@ -8,19 +8,33 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "xla/ffi/api/ffi.h"
 
 namespace bridge {
 
+// How a callable wants to be called.
+struct CallOptions {
+  std::string name;            // how messages call it
+  bool narrow = false;         // 64-bit results go into 32-bit buffers
+  bool takes_outputs = false;  // tensors over the output buffers follow the arguments
+  bool keeps_inputs = false;   // what it keeps of its arguments is looked after by itself
+  std::vector<bool> written;   // which arguments it may change: those that share an output's buffer
+};
+
 // An owned reference to a Python callable that any thread may drop, with or without the GIL.
 class Callable {
  public:
-  explicit Callable(PyObject* owned) : object_(owned) {}
+  Callable(PyObject* owned, CallOptions options) : options(std::move(options)), object_(owned) {}
   ~Callable();
   Callable(const Callable&) = delete;
   Callable& operator=(const Callable&) = delete;
   PyObject* get() const { return object_; }
+
+  const CallOptions options;
 
  private:
   PyObject* object_;
@@ -29,7 +43,7 @@ class Callable {
 // Keeps a callable findable by `id()`. Made and destroyed with the GIL held.
 class Handle {
  public:
-  explicit Handle(pybind11::function callable);
+  Handle(pybind11::object callable, CallOptions options);
   ~Handle();
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;

@@ -4,9 +4,11 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "dtypes.h"
 
+namespace ffi = xla::ffi;
 namespace py = pybind11;
 
 namespace bridge {
@@ -27,11 +29,16 @@ const dlpack::ExchangeTable* FindTable(const py::capsule& capsule) {
 }
 
 // A ManagedTensor followed by its shape and strides in one allocation.
-dlpack::ManagedTensor* NewManaged(size_t ndim) {
+dlpack::ManagedTensor* NewManaged(size_t ndim, Loan* loan) {
   void* memory = ::operator new(sizeof(dlpack::ManagedTensor) + 2 * ndim * sizeof(int64_t));
   auto* managed = new (memory) dlpack::ManagedTensor{};
   managed->version = {dlpack::kMajorVersion, 0};
-  managed->deleter = [](dlpack::ManagedTensor* self) { ::operator delete(self); };
+  managed->manager_ctx = loan;
+  if (loan != nullptr) loan->Take();
+  managed->deleter = [](dlpack::ManagedTensor* self) {
+    if (self->manager_ctx != nullptr) static_cast<Loan*>(self->manager_ctx)->Return();
+    ::operator delete(self);
+  };
   managed->tensor.ndim = static_cast<int32_t>(ndim);
   managed->tensor.shape = reinterpret_cast<int64_t*>(managed + 1);
   managed->tensor.strides = managed->tensor.shape + ndim;
@@ -88,8 +95,13 @@ void CheckShape(const dlpack::Tensor& got, xla::ffi::AnyBuffer::Dimensions want,
                         " was inferred or given for it");
 }
 
-void CheckType(const dlpack::Tensor& got, dlpack::DataType want, size_t index) {
-  if (SameType(got.dtype, want)) return;
+bool IsNarrowed(const dlpack::DataType& wide, const dlpack::DataType& narrow) {
+  return wide.code == narrow.code && wide.lanes == narrow.lanes && wide.bits == 2 * narrow.bits &&
+         narrow.bits >= (wide.code == dlpack::kComplex ? 64 : 32);
+}
+
+void CheckType(const dlpack::Tensor& got, dlpack::DataType want, size_t index, bool narrow) {
+  if (SameType(got.dtype, want) || (narrow && IsNarrowed(got.dtype, want))) return;
   throw py::type_error(Result(index) + " has the dtype " + TypeName(got.dtype) + ", but " +
                        TypeName(want) + " was inferred or given for it");
 }
@@ -107,14 +119,23 @@ dlpack::Tensor View(py::handle tensor) {
   return view;
 }
 
+bool Says(py::handle tensor, PyObject* method) {
+  PyObject* result = PyObject_CallMethodNoArgs(tensor.ptr(), method);
+  if (result == nullptr) throw py::error_already_set();
+  Py_DECREF(result);  // True and False live on
+  return result == Py_True;
+}
+
 // Whether the values do not stand in memory as they are: PyTorch has tensors of zeros without
 // memory (in forward mode), and bits that say "negated" and "conjugated".
 bool IsLazy(py::handle tensor, const dlpack::Tensor& view) {
+  static PyObject* is_conj = PyUnicode_InternFromString("is_conj");
+  static PyObject* is_neg = PyUnicode_InternFromString("is_neg");
   if (view.data == nullptr) return true;
   const uint8_t code = view.dtype.code;
-  if (code == dlpack::kComplex && tensor.attr("is_conj")().cast<bool>()) return true;
+  if (code == dlpack::kComplex && Says(tensor, is_conj)) return true;
   return (code == dlpack::kComplex || code == dlpack::kFloat || code == dlpack::kBfloat) &&
-         tensor.attr("is_neg")().cast<bool>();
+         Says(tensor, is_neg);
 }
 
 void CopyBytes(void* to, const void* from, size_t size) {
@@ -124,6 +145,78 @@ void CopyBytes(void* to, const void* from, size_t size) {
   } else {
     py::gil_scoped_release release;
     std::memcpy(to, from, size);
+  }
+}
+
+ffi::AnyBuffer Output(const ffi::RemainingRets& rets, size_t index) {
+  return *rets.get<ffi::AnyBuffer>(index).value();
+}
+
+void Write(py::handle result, const ffi::AnyBuffer& out, dlpack::Device device, size_t index,
+           bool narrow) {
+  const dlpack::Tensor view = View(result);
+  const dlpack::DataType type = RequireType(out);
+  CheckType(view, type, index, narrow);
+  CheckShape(view, out.dimensions(), index);
+  CheckDevice(view, device, index);
+  const bool as_is = IsRowMajor(view) && SameType(view.dtype, type) && !IsLazy(result, view);
+  char* data = static_cast<char*>(view.data) + view.byte_offset;
+  if (as_is && data == out.untyped_data()) return;
+  if (as_is && device.device_type == dlpack::kCpu) {
+    CopyBytes(out.untyped_data(), data, out.size_bytes());
+  } else {
+    const Loan::Owner loan;
+    Borrow(out, device, loan.get()).attr("copy_")(result, py::arg("non_blocking") = true);
+  }
+}
+
+bool IsTensor(py::handle object) {
+  return Py_TYPE(object.ptr()) == reinterpret_cast<PyTypeObject*>(tensor_class) ||
+         PyObject_IsInstance(object.ptr(), tensor_class) == 1;
+}
+
+void CheckTensor(py::handle item, size_t index) {
+  if (IsTensor(item)) return;
+  throw py::type_error(Result(index) + " is of type " +
+                       py::type::of(item).attr("__name__").cast<std::string>() +
+                       ", expected a torch.Tensor");
+}
+
+// The tensors that a function returned.
+std::vector<py::object> Items(const py::object& results, size_t count) {
+  std::vector<py::object> items;
+  if (PyTuple_Check(results.ptr())) {
+    items.reserve(static_cast<size_t>(PyTuple_GET_SIZE(results.ptr())));
+    for (py::handle item : results) items.push_back(py::reinterpret_borrow<py::object>(item));
+  } else {
+    items.push_back(results);
+  }
+  if (items.size() != count) {
+    throw py::value_error("the function returned " + std::to_string(items.size()) +
+                          " tensors, but its results were inferred or given as " +
+                          std::to_string(count));
+  }
+  for (size_t i = 0; i < count; ++i) CheckTensor(items[i], i);
+  return items;
+}
+
+// Whether a result begins in an output buffer other than at the start of its own: writing the
+// results one after the other could then overwrite it.
+bool LiesElsewhere(const dlpack::Tensor& view, const ffi::RemainingRets& rets, size_t index) {
+  const char* data = static_cast<char*>(view.data) + view.byte_offset;
+  for (size_t i = 0; i < rets.size(); ++i) {
+    const ffi::AnyBuffer out = Output(rets, i);
+    const char* begin = static_cast<char*>(out.untyped_data());
+    if (data < begin || data >= begin + out.size_bytes()) continue;
+    return i != index || data != begin || !IsRowMajor(view);
+  }
+  return false;
+}
+
+// Copies the results that lie in output buffers, but not where they belong.
+void MoveAway(std::vector<py::object>& items, const ffi::RemainingRets& rets) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (LiesElsewhere(View(items[i]), rets, i)) items[i] = items[i].attr("clone")();
   }
 }
 
@@ -144,9 +237,10 @@ void UseTensorType(py::type tensor_type) {
   tensor_class = tensor_type.release().ptr();
 }
 
-py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device) {
+py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan* loan) {
   const dlpack::DataType type = RequireType(buffer);
-  dlpack::ManagedTensor* managed = NewManaged(buffer.dimensions().size());
+  Loan* share = buffer.size_bytes() > 0 ? loan : nullptr;  // nothing is lent of an empty one
+  dlpack::ManagedTensor* managed = NewManaged(buffer.dimensions().size(), share);
   managed->tensor.data = buffer.untyped_data();
   managed->tensor.device = device;
   managed->tensor.dtype = type;
@@ -156,21 +250,15 @@ py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device) {
   return py::reinterpret_steal<py::object>(static_cast<PyObject*>(tensor));
 }
 
-void Write(py::handle result, const xla::ffi::AnyBuffer& out, dlpack::Device device, size_t index) {
-  if (PyObject_IsInstance(result.ptr(), tensor_class) != 1) {
-    throw py::type_error(Result(index) + " is of type " +
-                         py::type::of(result).attr("__name__").cast<std::string>() +
-                         ", expected a torch.Tensor");
+void WriteAll(const py::object& results, const ffi::RemainingRets& rets, dlpack::Device device,
+              const WriteOptions& options) {
+  if (rets.size() == 1 && !options.lent_outputs && IsTensor(results)) {
+    return Write(results, Output(rets, 0), device, 0, options.narrow);
   }
-  const dlpack::Tensor view = View(result);
-  CheckType(view, RequireType(out), index);
-  CheckShape(view, out.dimensions(), index);
-  CheckDevice(view, device, index);
-  if (device.device_type == dlpack::kCpu && IsRowMajor(view) && !IsLazy(result, view)) {
-    CopyBytes(out.untyped_data(), static_cast<char*>(view.data) + view.byte_offset,
-              out.size_bytes());
-  } else {
-    Borrow(out, device).attr("copy_")(result, py::arg("non_blocking") = true);
+  std::vector<py::object> items = Items(results, rets.size());
+  if (options.lent_outputs) MoveAway(items, rets);
+  for (size_t i = 0; i < items.size(); ++i) {
+    Write(items[i], Output(rets, i), device, i, options.narrow);
   }
 }
 

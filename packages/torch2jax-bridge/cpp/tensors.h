@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 
 #include "dlpack_abi.h"
+#include "loan.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace bridge {
@@ -14,14 +15,23 @@ namespace bridge {
 // this build understands. Must be called once, before any other function here.
 void UseTensorType(pybind11::type tensor_type);
 
-// A torch.Tensor over the buffer's own memory, contiguous. Raises TypeError for a dtype that
-// PyTorch does not have. The GIL is held.
-pybind11::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device);
+// A torch.Tensor over the buffer's own memory, contiguous; its storage is a share of the loan.
+// Raises TypeError for a dtype that PyTorch does not have. The GIL is held.
+pybind11::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan* loan);
 
-// Writes one result of a torch function into XLA's output buffer; `index` says in the messages
-// which result it is. Raises TypeError or ValueError when type, dtype, shape or device differ.
-void Write(pybind11::handle result, const xla::ffi::AnyBuffer& out, dlpack::Device device,
-           size_t index);
+// How results are written.
+struct WriteOptions {
+  // Whether 64-bit results are written into 32-bit buffers, where JAX has no 64 bits.
+  bool narrow;
+  // Whether the function was lent the output buffers, so that results may lie in them.
+  bool lent_outputs;
+};
+
+// Writes the results of a function, a tensor or a tuple of tensors, into XLA's output buffers; what
+// lies in its buffer already is left there. Raises TypeError or ValueError when number, type,
+// dtype, shape or device differ.
+void WriteAll(const pybind11::object& results, const xla::ffi::RemainingRets& rets,
+              dlpack::Device device, const WriteOptions& options);
 
 }  // namespace bridge
 

@@ -1,12 +1,16 @@
 """Whatever goes wrong inside of a call is an error that says so; the process lives on."""
 
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from torch2jax_bridge import ShapeInferenceError, Size, torch2jax
+from torch2jax_bridge import ShapeInferenceError, Size, original_exception, torch2jax
+from torch2jax_bridge._errors import KEPT, _exceptions
 
 X = jnp.arange(3.0)
 Failure = jax.errors.JaxRuntimeError
@@ -46,14 +50,12 @@ def test_bridge_exception_in_a_derivative():
         jax.block_until_ready(jax.grad(torch2jax(lambda x: Broken.apply(x).sum()))(X))
 
 
-@pytest.mark.parametrize(
-    "error", [Unprintable(), KeyboardInterrupt(), SystemExit(3)], ids=lambda e: type(e).__name__
-)
+@pytest.mark.parametrize("error", [Unprintable(), SystemExit(3)], ids=lambda e: type(e).__name__)
 def test_bridge_strange_exceptions(error):
     def function(x):
         raise error
 
-    with pytest.raises(Failure, match="a PyTorch function called from JAX failed"):
+    with pytest.raises(Failure, match="function called from JAX failed"):
         jax.block_until_ready(torch2jax(function, output_shapes=X)(X))
 
 
@@ -62,9 +64,12 @@ WRONG = {
     "rank": (lambda x: x[None], r"result 0 has the shape \(1, 3\), but the shape \(3,\)"),
     "dtype": (lambda x: x.to(torch.int32), "result 0 has the dtype int32, but float32"),
     "type": (lambda x: 3.0, "result 0 is of type float, expected a torch.Tensor"),
-    "tuple": (lambda x: (x, x), "result 0 is of type tuple, expected a torch.Tensor"),
+    "list": (lambda x: [x], "result 0 is of type list, expected a torch.Tensor"),
+    "none": (lambda x: None, "result 0 is of type NoneType, expected a torch.Tensor"),
+    "count": (lambda x: (x, x), "returned 2 tensors, but its results were inferred or given as 1"),
+    "empty": (lambda x: (), "returned 0 tensors, but its results were inferred or given as 1"),
     "device": (lambda x: x.to("meta"), "result 0|meta"),
-    "sparse": (lambda x: x.to_sparse(), "a PyTorch function called from JAX failed"),
+    "sparse": (lambda x: x.to_sparse(), "<lambda> called from JAX failed"),
 }
 
 
@@ -76,7 +81,7 @@ def test_bridge_wrong_result(function, message):
 
 def test_bridge_wrong_number_of_results():
     with pytest.raises(Failure, match=r"returned the tree .* was inferred or given"):
-        jax.block_until_ready(torch2jax(lambda x: (x, x), output_shapes=(X,))(X))
+        jax.block_until_ready(torch2jax(lambda x: {"a": x, "b": x}, output_shapes={"a": X})(X))
 
 
 def test_bridge_changing_an_argument_in_place():
@@ -190,3 +195,50 @@ def test_bridge_attention_without_dropout_is_not_random():
     x = jnp.linspace(-1.0, 1.0, 24).reshape(1, 2, 3, 4)
     _, pull = jax.vjp(torch2jax(attention), x)
     np.testing.assert_allclose(pull(2.0)[0], 2 * pull(1.0)[0], rtol=1e-5)
+
+
+def test_bridge_original_exception_with_its_traceback():
+    with pytest.raises(Failure) as info:
+        jax.block_until_ready(jax.jit(torch2jax(fails, output_shapes=X))(X))
+    original = original_exception(info.value)
+    assert type(original) is ValueError
+    assert original.args == ("the answer is not 42 µ",)
+    frames = list(traceback.walk_tb(original.__traceback__))
+    assert [frame.f_code.co_name for frame, _ in frames] == ["fails"]
+    assert all(not frame.f_locals for frame, _ in frames)
+
+
+def test_bridge_original_exceptions_of_several_failures_at_once():
+    big = jnp.ones((300, 300))
+
+    def work(i):
+        function = jax.jit(lambda x: torch2jax(raiser(i), output_shapes=X)(x @ x))
+        for _ in range(3):
+            try:
+                function(big).block_until_ready()
+            except Failure as error:
+                yield original_exception(error)
+
+    with ThreadPoolExecutor(6) as pool:
+        for i, found in enumerate(pool.map(lambda i: list(work(i)), range(6))):
+            assert [type(e) for e in found] == [LookupError] * 3
+            assert [e.args for e in found] == [(i,)] * 3
+
+
+def raiser(i):
+    def function(x):
+        raise LookupError(i)
+
+    return function
+
+
+def test_bridge_original_exception_of_other_errors():
+    assert original_exception(ValueError("nothing")) is None
+    assert original_exception(Failure("f called from JAX failed (failure 987654321): x")) is None
+
+
+def test_bridge_exceptions_are_not_kept_for_ever():
+    for i in range(KEPT + 10):
+        with pytest.raises(Failure):
+            jax.block_until_ready(torch2jax(raiser(i), output_shapes=X)(X))
+    assert len(_exceptions) == KEPT

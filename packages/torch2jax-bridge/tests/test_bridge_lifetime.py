@@ -196,3 +196,138 @@ def test_bridge_import_does_not_start_a_backend():
         """
     )
     assert done.stdout == "False\n", done.stderr
+
+
+def test_bridge_argument_that_the_function_keeps_gets_its_own_memory():
+    kept = []
+
+    def function(x, y):
+        kept.append(x)
+        kept.append(x[1:3])
+        return x + y
+
+    wrapped = jax.jit(torch2jax(function, output_shapes=jnp.ones(5)))
+    for i in range(5):
+        x = jnp.arange(5.0) + i
+        address = x.unsafe_buffer_pointer()
+        jax.block_until_ready(wrapped(x, x))
+        whole, part = kept[-2:]
+        assert whole.data_ptr() != address
+        assert part.data_ptr() == whole.data_ptr() + 4
+        del x
+    for i in range(5):
+        np.testing.assert_array_equal(kept[2 * i].numpy(), np.arange(5.0) + i)
+        np.testing.assert_array_equal(kept[2 * i + 1].numpy(), np.arange(1.0, 3.0) + i)
+
+
+def test_bridge_view_alone_that_the_function_keeps_gets_its_own_memory():
+    kept = []
+    wrapped = torch2jax(lambda x: kept.append(x[1:].view(3, 1)) or x * 2, output_shapes=jnp.ones(4))
+    x = jnp.arange(4.0)
+    np.testing.assert_array_equal(wrapped(x), 2 * x)
+    assert kept[0].data_ptr() != x.unsafe_buffer_pointer() + 4
+    np.testing.assert_array_equal(kept[0].flatten(), x[1:])
+
+
+def test_bridge_storage_that_the_function_keeps_is_an_error():
+    kept = []
+
+    def function(x):
+        kept.append(x.untyped_storage())
+        return x * 2
+
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=r"kept a tensor.*clone what is to be kept"
+    ):
+        jax.block_until_ready(torch2jax(function, output_shapes=jnp.ones(4))(jnp.ones(4)))
+
+
+def test_bridge_empty_argument_may_be_kept():
+    kept = []
+    wrapped = torch2jax(lambda x: kept.append(x.view(-1)) or x + 1, output_shapes=jnp.ones((0, 2)))
+    assert wrapped(jnp.ones((0, 2))).shape == (0, 2)
+
+
+def test_bridge_garbage_that_refers_to_an_argument_is_no_error():
+    def function(x):
+        def again(n):
+            return view.sum() if n == 0 else again(n - 1)  # refers to itself and to the view
+
+        view = x[1:]
+        return again(3)
+
+    wrapped = torch2jax(function, output_shapes=jnp.float32(0))
+    for _ in range(3):
+        assert wrapped(jnp.ones(5)) == 4
+
+
+TAKEN = {
+    "resize": lambda x: x.resize_(100),
+    "free": lambda x: x.untyped_storage().resize_(0),
+    "grow": lambda x: x.untyped_storage().resize_(4096),
+    "shrink": lambda x: x.resize_(2),
+    "replace": lambda x: x.set_(torch.ones(4).untyped_storage()),
+    "forget": lambda x: x.set_(),
+}
+
+
+@pytest.mark.parametrize("take", TAKEN.values(), ids=TAKEN)
+def test_bridge_function_that_frees_or_resizes_its_argument(take):
+    def function(x):
+        take(x)
+        return torch.zeros(4)
+
+    x = jnp.arange(4.0)
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=r"not resizable|changed its array argument"
+    ):
+        jax.block_until_ready(torch2jax(function, output_shapes=x)(x))
+    np.testing.assert_array_equal(x, np.arange(4.0))
+
+
+def test_bridge_fork_is_refused():
+    done = python(
+        """
+        import os, warnings
+        import jax, jax.numpy as jnp
+        from torch2jax_bridge import torch2jax
+        warnings.simplefilter("ignore")
+        f = jax.jit(torch2jax(lambda x: x + 1, output_shapes=jnp.ones(2)))
+        x = jnp.ones(2)
+        f(x).block_until_ready()
+        if os.fork() == 0:
+            try:
+                f(x).block_until_ready()
+            except (jax.errors.JaxRuntimeError, ValueError) as error:
+                print("forked after torch2jax_bridge was imported" in str(error), flush=True)
+            os._exit(0)
+        os.wait()
+        print(f(x)[0])
+        """
+    )
+    assert done.stdout == "True\n2.0\n", done.stderr
+
+
+def test_bridge_interrupt_reaches_the_main_thread():
+    done = python(
+        """
+        import signal, time
+        import jax, jax.numpy as jnp
+        from torch2jax_bridge import original_exception, torch2jax
+
+        def function(x):
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        x = jnp.ones(2)
+        try:
+            try:
+                torch2jax(function, output_shapes=x)(x).block_until_ready()
+            except jax.errors.JaxRuntimeError as error:
+                time.sleep(30)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    assert done.stdout == "interrupted\n", done.stderr

@@ -1,55 +1,57 @@
 """The CUDA side that is Python, with a stand-in for torch.cuda."""
 
-from contextlib import contextmanager
-
 import pytest
 
-from torch2jax_bridge._stream import stream_scope
+from torch2jax_bridge._stream import StreamSwitch
 
 
 class FakeCuda:
-    """Records what is entered and left; has nothing that would synchronise."""
+    """Streams and devices as torch.cuda has them; nothing in it synchronises."""
 
-    def __init__(self):
-        self.events = []
+    def __init__(self, devices=4):
+        self.device = 0
+        self.streams = [("default", i) for i in range(devices)]
+        self.made = []
 
     def ExternalStream(self, pointer, device):
-        return ("stream", pointer, device)
+        self.made.append((pointer, device))
+        return (pointer, device)
 
-    @contextmanager
-    def device(self, ordinal):
-        self.events.append(("enter device", ordinal))
-        try:
-            yield
-        finally:
-            self.events.append(("exit device", ordinal))
+    def current_device(self):
+        return self.device
 
-    @contextmanager
-    def stream(self, stream):
-        self.events.append(("enter", *stream))
-        try:
-            yield
-        finally:
-            self.events.append(("exit", *stream))
+    def set_device(self, device):
+        self.device = device
 
+    def current_stream(self, device):
+        return self.streams[device]
 
-EXPECTED = [
-    ("enter device", 3),
-    ("enter", "stream", 0xABC, 3),
-    ("exit", "stream", 0xABC, 3),
-    ("exit device", 3),
-]
+    def set_stream(self, stream):
+        self.device = stream[1]
+        self.streams[stream[1]] = stream
+
+    def state(self):
+        return self.device, list(self.streams)
 
 
-def test_bridge_stream_is_current_on_its_device_and_restored():
+@pytest.mark.parametrize("ordinal", [0, 3])
+@pytest.mark.parametrize("current", [0, 1])
+def test_bridge_stream_is_current_on_its_device_and_restored(ordinal, current):
     cuda = FakeCuda()
-    with stream_scope(0xABC, 3, cuda):
-        assert cuda.events == EXPECTED[:2]
-    assert cuda.events == EXPECTED
+    cuda.set_device(current)
+    cuda.set_stream(("mine", current))
+    before = cuda.state()
+    switch = StreamSwitch(cuda)
+    found = switch.enter(0xABC, ordinal)
+    assert cuda.device == ordinal
+    assert cuda.current_stream(ordinal) == (0xABC, ordinal)
+    switch.leave(found)
+    assert cuda.state() == before
 
 
-def test_bridge_stream_is_restored_after_an_exception():
+def test_bridge_stream_object_is_made_once():
     cuda = FakeCuda()
-    with pytest.raises(ValueError, match="inside"), stream_scope(0xABC, 3, cuda):
-        raise ValueError("inside")
-    assert cuda.events == EXPECTED
+    switch = StreamSwitch(cuda)
+    for pointer, ordinal in [(1, 0), (2, 0), (1, 0), (1, 1), (2, 0)]:
+        switch.leave(switch.enter(pointer, ordinal))
+    assert cuda.made == [(1, 0), (2, 0), (1, 1)]

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import cache, singledispatch
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from torch2jax_bridge._specs import Function, Indices, Jvp, Keep, Kept, Spec, Vj
 Call = Callable[..., Tensors]
 
 
-def compile_spec(spec: Spec, residuals: bool) -> Call:
+def compile_spec(spec: Spec, residuals: bool) -> Callable[..., Any]:
     """The PyTorch function of flat tensors that a `Spec` stands for.
 
     Args:
@@ -27,6 +28,8 @@ def compile_spec(spec: Spec, residuals: bool) -> Call:
     if isinstance(spec, Kept):
         return _kept(spec, residuals)
     check_repeatable(spec)
+    if isinstance(spec, Function):
+        return spec.direct
     if _only_reverse(spec):
         return _reverse(spec, graph=False)
     return _functional(spec)

@@ -11,10 +11,10 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from torch2jax_bridge._dtypes import is_differentiable
-from torch2jax_bridge._engine import compile_spec
+from torch2jax_bridge._handle import make_handle
 from torch2jax_bridge._private import hold_weakly, set_linearize_rule
 from torch2jax_bridge._residuals import Site
-from torch2jax_bridge._runtime import TARGET, keep, register
+from torch2jax_bridge._runtime import TARGET, register
 from torch2jax_bridge._specs import (
     TOKEN,
     Aval,
@@ -65,7 +65,7 @@ def _lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[An
     for platform in platforms:
         register(platform)
     # Reading a token on a GPU would make the host wait for it.
-    handle = keep(compile_spec(spec, residuals=tuple(platforms) == ("cpu",)))
+    handle = make_handle(spec, residuals=tuple(platforms) == ("cpu",))
     ctx.module_context.add_keepalive(handle)
     return jax.ffi.ffi_lowering(TARGET)(ctx, *args, handle=handle.id)
 

@@ -1,8 +1,10 @@
 """What is taken from JAX's private modules; without it everything works, at a cost said here."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 from jax._src import util
 from jax._src.interpreters import ad
 
@@ -37,3 +39,19 @@ def hold_weakly(*types: type) -> None:
     Else it keeps the last 2048 of them, with all that they refer to.
     """
     getattr(util, "weakref_cache_key_types", set()).update(types)
+
+
+def execution_switch() -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """Two functions: JAX raises from now on when it is to execute a program on this thread,
+    returning what was so before; and back to that.
+    """
+    state: Any = jax.no_execution
+    if hasattr(state, "swap_local") and hasattr(state, "set_local"):
+        return partial(state.swap_local, True), state.set_local
+    return partial(_enter, state), lambda context: context.__exit__(None, None, None)
+
+
+def _enter(state: Any) -> Any:
+    context = state(True)
+    context.__enter__()
+    return context

@@ -11,10 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
-from torch2jax_bridge._runtime import guarded
 from torch2jax_bridge._specs import Aval
 from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_map
 
+no_execution: Any = jax.no_execution
 Size = torch.Size
 T = TypeVar("T")
 
@@ -75,7 +75,8 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> tuple[T, bo
     try:
         with _fake_mode(), _Random() as random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
-            return guarded(call)(*fakes), random.seen
+            with torch.no_grad(), no_execution(True):
+                return call(*fakes), random.seen
     except Exception as error:
         given = ", ".join(f"{a.dtype.name}{list(a.shape)}" for a in ins)
         raise ShapeInferenceError(

@@ -93,8 +93,17 @@ def build(
     else:
         (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
     programs = Programs()
-    flat = _flat_call(apply, out_tree, outs, name)
-    spec = Function(name, flat, ins, tuple(outs), random, ref(programs))
+    direct = _direct_call(apply, out_tree, name)
+    spec = Function(
+        name=name,
+        call=_exact_call(direct, outs),
+        direct=direct,
+        narrow=canonical(torch.int64).itemsize == 4,
+        ins=ins,
+        outs=tuple(outs),
+        random=random,
+        programs=ref(programs),
+    )
     return Signature(compiled(spec), traced, out_tree, programs)
 
 
@@ -132,15 +141,24 @@ def _inferred(
     return ([aval_of_tensor(leaf) for _, leaf in pairs], treedef), random
 
 
-def _flat_call(
-    apply: Callable[..., Any], out_tree: PyTreeDef, outs: Sequence[Aval], name: str
-) -> Callable[..., Tensors]:
-    single = out_tree == tree_structure(0)
+def _direct_call(apply: Callable[..., Any], out_tree: PyTreeDef, name: str) -> Callable[..., Any]:
+    """The function without its tree of results: it returns a tuple of them, or the single one."""
+    count = out_tree.num_leaves
+    if out_tree == tree_structure(0) or out_tree == tree_structure((0,) * count):
+        return apply
+
+    def call(*tensors: torch.Tensor) -> Tensors:
+        return tuple(_leaves(apply(*tensors), out_tree, name))
+
+    return call
+
+
+def _exact_call(direct: Callable[..., Any], outs: Sequence[Aval]) -> Callable[..., Tensors]:
     dtypes = [dtype_j2t(out.dtype) for out in outs]
 
     def call(*tensors: torch.Tensor) -> Tensors:
-        out = apply(*tensors)
-        leaves = (out,) if single else _leaves(out, out_tree, name)
+        out = direct(*tensors)
+        leaves = out if isinstance(out, tuple) else (out,)
         return tuple(_cast(x, dtype) for x, dtype in zip(leaves, dtypes, strict=True))
 
     return call

@@ -43,7 +43,10 @@ class Function:
 
     Attributes:
         name: how messages call it.
-        call: the function itself.
+        call: the function itself: returns a tuple of tensors, of the dtypes of `outs`.
+        direct: the same as it is called by C++, which also takes a single tensor, and 64-bit
+            results where JAX has 32 bits.
+        narrow: whether JAX has no 64 bits.
         ins: one `Aval` per argument.
         outs: one `Aval` per result.
         random: whether the function draws random numbers, so that running it again gives
@@ -53,6 +56,8 @@ class Function:
 
     name: str
     call: Callable[..., Tensors]
+    direct: Callable[..., Any]
+    narrow: bool
     ins: tuple[Aval, ...]
     outs: tuple[Aval, ...]
     random: bool

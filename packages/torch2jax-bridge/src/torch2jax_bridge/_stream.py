@@ -1,23 +1,48 @@
 """PyTorch on XLA's CUDA stream."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 
 
-@contextmanager
-def stream_scope(pointer: int, ordinal: int, cuda: Any = torch.cuda) -> Iterator[None]:
-    """Make a stream of XLA's PyTorch's current one, on its device, for the `with` block.
+class Found(NamedTuple):
+    """What was current before."""
 
-    Nothing is synchronised: work that PyTorch enqueues in the block is ordered with XLA's work by
-    the stream itself, and memory that PyTorch frees in the block is reused in stream order.
+    device: int
+    stream: Any
+
+
+class StreamSwitch:
+    """Makes streams of XLA's PyTorch's current ones.
+
+    Nothing is synchronised: work that PyTorch enqueues in between is ordered with XLA's work by the
+    stream itself, and memory that PyTorch frees is reused in stream order.
 
     Args:
-        pointer: the address of the `cudaStream_t`.
-        ordinal: the local ordinal of the stream's device, the same in XLA and PyTorch.
         cuda: the module to use; tests pass a stand-in for `torch.cuda`.
     """
-    with cuda.device(ordinal), cuda.stream(cuda.ExternalStream(pointer, device=ordinal)):
-        yield
+
+    def __init__(self, cuda: Any = torch.cuda) -> None:
+        self._cuda = cuda
+        self._external = cache(lambda pointer, ordinal: cuda.ExternalStream(pointer, ordinal))
+
+    def enter(self, pointer: int, ordinal: int) -> Found:
+        """Make a stream the current one of its device, and its device the current one.
+
+        Args:
+            pointer: the address of the `cudaStream_t`.
+            ordinal: the local ordinal of the stream's device, the same in XLA and PyTorch.
+
+        Returns:
+            What `leave` needs to undo it.
+        """
+        found = Found(self._cuda.current_device(), self._cuda.current_stream(ordinal))
+        self._cuda.set_stream(self._external(pointer, ordinal))
+        return found
+
+    def leave(self, found: Found) -> None:
+        """Undo `enter`."""
+        self._cuda.set_stream(found.stream)
+        if self._cuda.current_device() != found.device:
+            self._cuda.set_device(found.device)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import torch
 
+from torch2jax_bridge._errors import original_exception
 from torch2jax_bridge._module import Apply, Arrays, split_module
 from torch2jax_bridge._shapes import as_examples
 from torch2jax_bridge._signature import Signature, build, key_of
@@ -38,7 +39,13 @@ class TorchFunction:
         leaves, treedef = tree_flatten((args, kwargs))
         signature = self._signature(leaves, treedef)
         arrays = [leaf for leaf, traced in zip(leaves, signature.traced, strict=True) if traced]
-        return tree_unflatten(signature.out_tree, signature.call(*arrays))
+        try:
+            results = signature.call(*arrays)
+        except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter by compiled calls
+            if (original := original_exception(error)) is None:
+                raise
+            raise jax.errors.JaxRuntimeError(str(error)) from original
+        return tree_unflatten(signature.out_tree, results)
 
     def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Find out the results for example arguments, which may be tensors, without a call."""
@@ -100,7 +107,9 @@ def torch2jax(
         ShapeInferenceError: the results cannot be inferred.
         TypeError: `fn` is not callable, an argument is neither an array nor hashable, or a result
             is not a tensor.
-        jax.errors.JaxRuntimeError: `fn` raised; the text holds its message and traceback.
+        jax.errors.JaxRuntimeError: `fn` raised; the text holds its message and traceback, and
+            `original_exception` finds the exception. Compiled functions that are called again raise
+            a ValueError with the same text under some versions of JAX.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,0 +1,40 @@
+// What a call lends to PyTorch: memory of XLA's, until the last tensor over it is gone.
+
+#ifndef TORCH2JAX_BRIDGE_LOAN_H_
+#define TORCH2JAX_BRIDGE_LOAN_H_
+
+#include <atomic>
+
+namespace bridge {
+
+// Counts the storages that refer to XLA's memory for one call. They may outlive the call, and end
+// on any thread.
+class Loan {
+ public:
+  // Owns the call's own share.
+  class Owner {
+   public:
+    Owner() : loan_(new Loan) {}
+    ~Owner() { loan_->Return(); }
+    Owner(const Owner&) = delete;
+    Owner& operator=(const Owner&) = delete;
+    Loan* get() const { return loan_; }
+    // How many of the storages are still alive.
+    int outstanding() const { return loan_->shares_.load() - 1; }
+
+   private:
+    Loan* loan_;
+  };
+
+  void Take() { shares_.fetch_add(1); }
+  void Return() {
+    if (shares_.fetch_sub(1) == 1) delete this;
+  }
+
+ private:
+  std::atomic<int> shares_{1};
+};
+
+}  // namespace bridge
+
+#endif  // TORCH2JAX_BRIDGE_LOAN_H_

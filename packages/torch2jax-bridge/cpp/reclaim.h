@@ -1,0 +1,26 @@
+// The end of a loan: what a function keeps of XLA's memory must not stay XLA's.
+
+#ifndef TORCH2JAX_BRIDGE_RECLAIM_H_
+#define TORCH2JAX_BRIDGE_RECLAIM_H_
+
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+#include "dlpack_abi.h"
+#include "loan.h"
+
+namespace bridge {
+
+// Takes `rescue(tensor)`, which moves a CPU tensor, and all that share its memory, to memory of
+// their own. Must be called once, before any program runs.
+void UseRescue(pybind11::object rescue);
+
+// Drops the tensors of a call. Those that the function has kept get memory of their own; where that
+// cannot be done, because it kept only a view or because they are on a GPU, raises ValueError.
+void Reclaim(std::vector<pybind11::object>& tensors, const Loan::Owner& loan,
+             dlpack::Device device);
+
+}  // namespace bridge
+
+#endif  // TORCH2JAX_BRIDGE_RECLAIM_H_

@@ -1,0 +1,50 @@
+// The state of PyTorch and JAX while a wrapped function runs.
+
+#ifndef TORCH2JAX_BRIDGE_SCOPE_H_
+#define TORCH2JAX_BRIDGE_SCOPE_H_
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+namespace bridge {
+
+// Takes the Python functions that read and set the state: `is_grad_enabled()`,
+// `set_grad_enabled(bool)`, `forbid_execution()` returning what it found, `restore(found)`.
+// Must be called once, before any program runs.
+void UseCallScope(pybind11::object is_grad_enabled, pybind11::object set_grad_enabled,
+                  pybind11::object forbid_execution, pybind11::object restore_execution);
+
+// Takes `enter(stream_pointer, device_ordinal)`, which makes XLA's stream PyTorch's current one and
+// returns what it found, and `leave(found)`. Must be called before a CUDA program runs.
+void UseStreamScope(pybind11::object enter, pybind11::object leave);
+
+// For its lifetime PyTorch records no gradients and JAX refuses to execute programs: a function
+// that waits for JAX inside of a JAX program can wait for ever.
+class CallScope {
+ public:
+  CallScope();
+  ~CallScope();
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+ private:
+  pybind11::object grad_enabled_;
+  pybind11::object execution_;
+};
+
+// For its lifetime PyTorch's current stream is XLA's.
+class StreamScope {
+ public:
+  StreamScope(void* stream, int32_t ordinal);
+  ~StreamScope();
+  StreamScope(const StreamScope&) = delete;
+  StreamScope& operator=(const StreamScope&) = delete;
+
+ private:
+  pybind11::object found_;
+};
+
+}  // namespace bridge
+
+#endif  // TORCH2JAX_BRIDGE_SCOPE_H_

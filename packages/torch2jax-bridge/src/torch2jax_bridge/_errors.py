@@ -1,0 +1,78 @@
+"""Exceptions of wrapped functions: their text for XLA, and the exceptions themselves."""
+
+import re
+import threading
+import traceback
+from collections import OrderedDict
+
+KEPT = 64
+
+_lock = threading.Lock()
+_exceptions: OrderedDict[int, BaseException] = OrderedDict()
+_last = 0
+
+
+def report(exception: BaseException, name: str) -> str:
+    """Keep an exception that a wrapped function raised, and say what happened.
+
+    The local variables of its frames are dropped: they refer to memory of XLA's.
+
+    Args:
+        exception: the exception, with its traceback.
+        name: the function's name.
+
+    Returns:
+        The text for XLA's error: a number that names the exception, its message, its traceback.
+    """
+    text = _format(exception)
+    traceback.clear_frames(exception.__traceback__)
+    return (
+        f"the PyTorch function {name} called from JAX failed (failure {_keep(exception)}): {text}"
+    )
+
+
+def _format(exception: BaseException) -> str:
+    try:
+        head = "".join(traceback.format_exception_only(exception))
+        return head + "\n" + "".join(traceback.format_exception(exception))
+    except Exception:
+        return f"{type(exception).__name__}, whose text could not be made"
+
+
+def _keep(exception: BaseException) -> int:
+    global _last
+    with _lock:
+        _last += 1
+        _exceptions[_last] = exception
+        if len(_exceptions) > KEPT:
+            _exceptions.popitem(last=False)
+        return _last
+
+
+def original_exception(error: BaseException) -> BaseException | None:
+    """The exception that a wrapped PyTorch function raised, from the error that JAX raised for it.
+
+    JAX reports failures of programs as `jax.errors.JaxRuntimeError`, at the call or, as it
+    dispatches asynchronously, when a result is waited for. The last 64 exceptions are kept.
+
+    Args:
+        error: what JAX raised.
+
+    Returns:
+        The exception with its traceback, whose frames have lost their local variables; None if
+        `error` does not come from a wrapped function, or is too old.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from torch2jax_bridge import torch2jax
+        >>> def fails(x):
+        ...     raise LookupError("nothing there")
+        >>> try:
+        ...     print(torch2jax(fails, output_shapes=jnp.ones(2))(jnp.ones(2)))
+        ... except jax.errors.JaxRuntimeError as error:
+        ...     print(repr(original_exception(error)))
+        LookupError('nothing there')
+    """
+    found = re.search(r"called from JAX failed \(failure (\d+)\)", str(error))
+    with _lock:
+        return _exceptions.get(int(found[1])) if found else None
