@@ -24,7 +24,7 @@ from tests.dm_nests import (
     variant,
 )
 
-CASES = settings(max_examples=500, deadline=None)
+CASES = settings(max_examples=300, deadline=None)
 
 
 def assert_same_outcome(name, *args, **kwargs):
