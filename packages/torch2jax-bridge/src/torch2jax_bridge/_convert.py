@@ -16,7 +16,7 @@ from torch2jax_bridge._tree import tree_map
 
 ALIGNMENT = 64  # bytes; XLA copies memory on a CPU that begins elsewhere
 
-_functorch: Any = importlib.import_module("torch._C._functorch")
+functorch: Any = importlib.import_module("torch._C._functorch")
 _NO_DISPATCH = torch.Tensor.__dict__["__torch_dispatch__"]
 
 
@@ -159,7 +159,7 @@ def _check_array(array: Any) -> None:
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"t2j converts tensors, got {tensor!r} of type {type(tensor).__name__}")
-    if _functorch.is_functorch_wrapped_tensor(tensor):
+    if functorch.is_functorch_wrapped_tensor(tensor):
         raise TypeError("t2j needs a tensor with values, got one inside a transform; use jax2torch")
     if tensor.layout is not torch.strided or tensor.is_nested:
         kind = "a nested one" if tensor.is_nested else tensor.layout

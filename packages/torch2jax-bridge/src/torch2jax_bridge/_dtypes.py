@@ -65,6 +65,11 @@ def dtype_t2j(dtype: torch.dtype) -> np.dtype:
     return _BACK[dtype]
 
 
+def has_torch_dtype(dtype: Any) -> bool:
+    """Whether PyTorch has a dtype like JAX's."""
+    return dtype in _PAIRS
+
+
 def canonical(dtype: torch.dtype) -> np.dtype:
     """The dtype that a tensor of this dtype has in JAX now: 32 bits unless x64 is enabled."""
     return jnp.dtype(jax.dtypes.canonicalize_dtype(dtype_t2j(dtype)))

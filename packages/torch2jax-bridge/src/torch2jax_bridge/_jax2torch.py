@@ -1,0 +1,110 @@
+"""`jax2torch`: JAX functions as PyTorch functions."""
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import update_wrapper
+from typing import Any
+
+import jax
+import torch
+
+from torch2jax_bridge._jax2torch_autograd import call
+from torch2jax_bridge._jax2torch_compile import Node
+from torch2jax_bridge._jax2torch_signature import Leaves, Signature, build
+from torch2jax_bridge._jax2torch_static import Static, bind, split, static_of
+from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_unflatten
+
+_config: Any = jax.config
+
+
+class JaxFunction:
+    """A JAX function as PyTorch calls it. Made by `jax2torch`."""
+
+    def __init__(self, fn: Callable[..., Any], static: Static) -> None:
+        self._fn = fn
+        self._static = static
+        self._signatures: dict[Hashable, Signature] = {}
+        self._name = getattr(fn, "__qualname__", type(fn).__name__)
+        self._node = Node(self._eager)
+        update_wrapper(self, fn, updated=())
+
+    def __repr__(self) -> str:
+        return f"jax2torch({self._name})"
+
+    def __reduce__(self) -> tuple:
+        return JaxFunction, (self._fn, self._static)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            self._node.prepare()
+            return self._node.call(*args, **kwargs)
+        return self._eager(*args, **kwargs)
+
+    def _eager(self, *args: Any, **kwargs: Any) -> Any:
+        constants: Hashable = ()
+        if self._static:
+            args, kwargs, constants = split(self._name, self._static, args, kwargs)
+        flat, treedef = tree_flatten((args, kwargs))
+        leaves = Leaves(flat)
+        signature = self._signature(leaves, treedef, constants)
+        outs = call(signature.program, tuple(leaves.numbers), leaves.tensors)
+        return tree_unflatten(signature.out_tree, outs)
+
+    def _signature(self, leaves: Leaves, treedef: PyTreeDef, constants: Any) -> Signature:
+        key = (treedef, _config.jax_enable_x64, leaves.kinds, constants)
+        found = self._signatures.get(key)
+        if found is None:
+            fn = bind(self._fn, constants)
+            found = build(fn, self._name, leaves.kinds, treedef, tuple(leaves.numbers))
+            found = self._signatures.setdefault(key, found)
+        return found
+
+
+def jax2torch(
+    fn: Callable[..., Any],
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
+    """Wrap a JAX function as a function of PyTorch tensors.
+
+    The function is compiled by `jax.jit`, once for each combination of shapes and dtypes. Tensors
+    become JAX arrays without a copy where JAX can use their memory, and results share JAX's. The
+    wrapped function works with `Tensor.backward`, `torch.autograd.grad` and `forward_ad`, with
+    `torch.func.grad`, `vjp`, `jvp`, `vmap`, `jacrev`, `jacfwd`, `hessian` and their compositions,
+    to any order, and inside of `torch.compile`. The backward pass uses what the forward pass has
+    kept. Complex gradients follow PyTorch's convention.
+
+    Arguments and results are pytrees. Tensors, arrays and numbers are traced; numbers are weakly
+    typed, as in JAX, and have no gradient. Integer tensors have no gradient either.
+
+    Without `jax_enable_x64`, tensors of float64 and complex128 are refused; those of int64 become
+    int32 if their values allow it, so integer results are int32.
+
+    Args:
+        fn: a function that `jax.jit` takes.
+        static_argnums: positions of arguments that are hashable constants, as in `jax.jit`.
+        static_argnames: names of such arguments. Given one of both, the other is inferred.
+
+    Returns:
+        The PyTorch function with the signature of `fn`. Its results are on the device of its
+        arguments, and may be written to.
+
+    Raises:
+        TypeError: `fn` is not callable; in a call, an argument or a result is neither a tensor, an
+            array nor a number, or has a dtype or layout that the other library lacks.
+        ValueError: in a call, tensors are on several devices, or a static argument is not hashable.
+        OverflowError: in a call, an int64 tensor has values that its int32 copy cannot have.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> f = jax2torch(lambda x, y: jnp.sum(x * jnp.sin(y)))
+        >>> x, y = torch.ones(3), torch.zeros(3, requires_grad=True)
+        >>> f(x, y).backward()
+        >>> y.grad
+        tensor([1., 1., 1.])
+        >>> torch.func.hessian(f)(x, torch.zeros(3)).shape
+        torch.Size([3, 3])
+    """
+    if not callable(fn):
+        raise TypeError(f"jax2torch takes a function, got {fn!r} of type {type(fn).__name__}")
+    return JaxFunction(fn, static_of(fn, static_argnums, static_argnames))

@@ -1,0 +1,146 @@
+"""Runs of JAX programs on tensors: at once, or as a PyTorch operation where tensors have no values."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import jax
+import numpy as np
+import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from torch2jax_bridge._convert import functorch, is_plain, j2t, materialized, t2j
+from torch2jax_bridge._dtypes import dtype_j2t, dtype_t2j
+from torch2jax_bridge._jax2torch_program import Numbers, Program
+
+Tensors = Sequence[torch.Tensor]
+
+_torch: Any = torch
+_config: Any = jax.config
+_ORDINARY = (torch.Tensor, torch.nn.Parameter)
+_NARROWER = {torch.int64: torch.int32, torch.uint64: torch.uint32}
+# NumPy reads these through a dtype of the same size.
+_THROUGH = {
+    dtype_j2t(name): torch.uint8 if "8" in name else torch.uint16
+    for name in (
+        *("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz"),
+        *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+    )
+}
+
+
+def run(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
+    """The program's results: real ones, or ones without values if the tensors have none."""
+    if not is_in_torch_dispatch_mode() and all(map(_has_values, tensors)):
+        try:
+            return execute(program, numbers, tensors)
+        except RuntimeError:
+            if not any(map(functorch.is_legacy_batchedtensor, tensors)):
+                raise
+            return _execute_batched(program, numbers, tensors)
+    return torch.ops.torch2jax_bridge.run(tensors, numbers, _key_of(program))
+
+
+def execute(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
+    """Convert, run and convert back; returns when the results are there."""
+    scope = nullcontext()
+    if _config.jax_enable_x64 != program.x64:
+        scope = jax.enable_x64(program.x64)
+    with scope:
+        arrays = [_array(tensor, program) for tensor in tensors]
+        outs = program.jitted(numbers, *arrays)
+        return _own([_tensor(out) for out in outs], tensors)
+
+
+def _execute_batched(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
+    """The results for the batches that `torch.autograd.grad(is_grads_batched=True)` makes."""
+    level = _torch._C._vmapmode_increment_nesting() - 1
+    _torch._C._vmapmode_decrement_nesting()
+    are_batched = tuple(map(functorch.is_legacy_batchedtensor, tensors))
+    plain = [
+        _torch._remove_batch_dim(tensor, level, 1, 0) if is_batched else tensor
+        for tensor, is_batched in zip(tensors, are_batched, strict=True)
+    ]
+    size = plain[are_batched.index(True)].shape[0]
+    batch = program.vmap(tuple(0 if on else None for on in are_batched), size)
+    return [_torch._add_batch_dim(out, 0, level) for out in run(batch, numbers, plain)]
+
+
+def _has_values(tensor: torch.Tensor) -> bool:
+    return (type(tensor) in _ORDINARY or is_plain(tensor)) and not tensor.is_meta
+
+
+def _array(tensor: torch.Tensor, program: Program) -> Any:
+    if not program.x64 and tensor.dtype in _NARROWER:
+        tensor = _narrowed(tensor, program)
+    if tensor.is_contiguous() and tensor.device.type == "cpu" and _is_numpy_cheap():
+        return _numpy(tensor)
+    return t2j(tensor)
+
+
+def _narrowed(tensor: torch.Tensor, program: Program) -> torch.Tensor:
+    narrow = tensor.to(_NARROWER[tensor.dtype])
+    same = (narrow == tensor).all()
+    message = (
+        f"{program} was given a tensor of dtype {tensor.dtype} and shape {tuple(tensor.shape)} with "
+        f"values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on"
+    )
+    if tensor.device.type != "cpu":
+        _torch._assert_async(same, message)
+    elif not same:
+        raise OverflowError(message)
+    return narrow
+
+
+@cache
+def _is_numpy_cheap() -> bool:
+    """Whether a jitted function takes a NumPy array as it is: where its device is the CPU."""
+    return jax.default_backend() == "cpu"
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    plain = materialized(tensor.detach())
+    through = _THROUGH.get(plain.dtype)
+    if through is None:
+        return plain.numpy()
+    return plain.view(through).numpy().view(dtype_t2j(plain.dtype))
+
+
+def _tensor(array: jax.Array) -> torch.Tensor:
+    return torch.from_dlpack(array.__dlpack__()) if _is_numpy_cheap() else j2t(array)
+
+
+def _own(results: list[torch.Tensor], tensors: Tensors) -> list[torch.Tensor]:
+    """The results, copied where JAX returned an argument's memory: PyTorch may write to results."""
+    given = {tensor.data_ptr() for tensor in tensors if tensor.numel()}
+    if given.isdisjoint([result.data_ptr() for result in results]):
+        return results
+    return [r.clone() if r.data_ptr() in given else r for r in results]
+
+
+# Programs that are part of a PyTorch graph, which names them only: they are kept for ever.
+_in_graphs: dict[str, Program] = {}
+
+
+def _key_of(program: Program) -> str:
+    if program.key is None:
+        program.key = f"{program}-{uuid4().hex}"
+    return _in_graphs.setdefault(program.key, program).key or ""
+
+
+@torch.library.custom_op(
+    "torch2jax_bridge::run",
+    mutates_args=(),
+    schema="(Tensor[] tensors, Scalar[] numbers, str program) -> Tensor[]",
+)
+def _run(tensors: Any, numbers: Any, program: str) -> Any:
+    return execute(_in_graphs[program], tuple(numbers), tensors)
+
+
+@_run.register_fake
+def _shapes(tensors: Any, numbers: Any, program: str) -> Any:
+    device = tensors[0].device if tensors else "cpu"
+    outs = _in_graphs[program].outs
+    return [torch.empty(o.shape, dtype=dtype_j2t(o.dtype), device=device) for o in outs]
