@@ -94,7 +94,6 @@ class _Plain(_Transformed):
         return outs
 
     setup_context = torch.autograd.Function.setup_context
-    vmap = torch.autograd.Function.vmap
 
 
 def _present(indices: Sequence[int], values: Given) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxpr_as_fun
 
 from torch2jax_bridge._dtypes import is_differentiable
 
@@ -96,6 +97,13 @@ class Program:
 
     def _vmap(self, dims: tuple[int | None, ...], size: int) -> "Program":
         return _vmap(self, dims, size)
+
+
+def traced(call: Call, numbers: Numbers, ins: Sequence[Aval], x64: bool) -> Call:
+    """The function as it is when traced now, once and for all."""
+    with jax.enable_x64(x64):
+        flat = jaxpr_as_fun(jax.make_jaxpr(call)(numbers, *ins))
+    return lambda numbers, *arrays: tuple(flat(*numbers, *arrays))
 
 
 def pick(items: Sequence, indices: Indices) -> tuple:

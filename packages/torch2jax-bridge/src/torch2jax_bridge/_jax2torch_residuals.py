@@ -16,6 +16,7 @@ from torch2jax_bridge._jax2torch_program import (
     conjugated,
     pick,
     pullback,
+    traced,
 )
 
 
@@ -61,8 +62,8 @@ class Keeping(Program):
         self._wrt = wrt
         self._layout: Any = None
         name = f"{base.name} with residuals"
-        super().__init__(name, self._forward, base.ins, base.numbers, base.x64)
-        _ = self.outs  # finds out the layout
+        call = traced(self._forward, base.numbers, base.ins, base.x64)
+        super().__init__(name, call, base.ins, base.numbers, base.x64)
 
     @property
     def saved(self) -> Indices:  # type: ignore[override]
@@ -89,8 +90,7 @@ class Keeping(Program):
         base = self._base
         outs, pull = pullback(base.call, numbers, arrays, self._wrt, base.moving_outs)
         leaves, treedef = jax.tree.flatten(pull)
-        if self._layout is None:
-            self._layout = _layout(treedef, leaves, (*arrays, *outs))
+        self._layout = _layout(treedef, leaves, (*arrays, *outs))
         first = len(arrays) + len(outs)
         kept = {i: x for i, x in zip(self._layout.sources, leaves, strict=True) if i >= first}
         return (*outs, *(_plain(kept[i]) for i in sorted(kept)))

@@ -82,7 +82,7 @@ def _array(tensor: torch.Tensor, program: Program) -> Any:
 
 def _narrowed(tensor: torch.Tensor, program: Program) -> torch.Tensor:
     narrow = tensor.to(_NARROWER[tensor.dtype])
-    same = (narrow == tensor).all()
+    same = (narrow.to(tensor.dtype) == tensor).all()
     message = (
         f"{program} was given a tensor of dtype {tensor.dtype} and shape {tuple(tensor.shape)} with "
         f"values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on"

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from torch2jax_bridge._convert import j2t
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
-from torch2jax_bridge._jax2torch_program import Array, Aval, Numbers, Program
+from torch2jax_bridge._jax2torch_program import Array, Aval, Numbers, Program, traced
 from torch2jax_bridge._tree import (
     PyTreeDef,
     keystr,
@@ -21,6 +21,7 @@ from torch2jax_bridge._tree import (
     tree_unflatten,
 )
 
+_config: Any = jax.config
 NUMBERS = (bool, int, float, complex)
 ARRAYS = (jax.Array, np.ndarray, np.generic)
 SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -116,10 +117,9 @@ def build(
     ins = [Aval(d[0], canonical(d[1])) for d in datas if isinstance(d, tuple)]
     _check_devices(name, paths, datas)
     trees: list[PyTreeDef] = []
-    call = _flat(fn, name, kinds, treedef, trees)
-    program = Program(name, call, ins, numbers, bool(jax.config.jax_enable_x64))  # type: ignore[attr-defined]
-    _ = program.outs
-    return Signature(program, trees[0])
+    x64 = bool(_config.jax_enable_x64)
+    call = traced(_flat(fn, name, kinds, treedef, trees), numbers, ins, x64)
+    return Signature(Program(name, call, ins, numbers, x64), trees[0])
 
 
 def _flat(

@@ -1,0 +1,119 @@
+"""JAX functions with parameters as PyTorch modules."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce, update_wrapper
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+
+from torch2jax_bridge._convert import j2t, t2j
+from torch2jax_bridge._dtypes import is_differentiable
+from torch2jax_bridge._jax2torch import jax2torch
+from torch2jax_bridge._jax2torch_signature import ARRAYS
+from torch2jax_bridge._tree import keystr, tree_flatten_with_path, tree_unflatten
+
+Path = tuple[str, ...]
+
+
+class JaxModule(torch.nn.Module):
+    """A JAX function and its parameters as a PyTorch module.
+
+    The floating and complex arrays of `params` become parameters, the other arrays buffers, all of
+    them copies; what is no array (activation functions, numbers) is constant. Names follow the
+    tree: `params["layer"]["w"]` is called `params.layer.w`. A module of a JAX library that is a
+    pytree serves as `params` too.
+
+    Args:
+        fn: `fn(params, *args, **kwargs)`, as `jax2torch` takes it.
+        params: any pytree of arrays.
+        static_argnums: positions of static arguments of `fn`, `params` being 0.
+        static_argnames: names of static arguments of `fn`.
+
+    Raises:
+        ValueError: two leaves have one name, or a name that every `torch.nn.Module` has already.
+
+    Example:
+        >>> params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+        >>> layer = JaxModule(lambda p, x: x @ p["w"] + p["b"], params)
+        >>> sorted(name for name, _ in layer.named_parameters())
+        ['params.b', 'params.w']
+        >>> layer(torch.ones(3)).sum().backward()
+        >>> layer.params.b.grad
+        tensor([1., 1.])
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        params: Any,
+        *,
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        pairs, treedef = tree_flatten_with_path(params)
+        constants = [None if isinstance(leaf, ARRAYS) else (leaf,) for _, leaf in pairs]
+        self._paths = [_parts(path) for path, leaf in pairs if isinstance(leaf, ARRAYS)]
+        arrays = [leaf for _, leaf in pairs if isinstance(leaf, ARRAYS)]
+        for path, array in zip(self._paths, arrays, strict=True):
+            self._add(path, jnp.asarray(array))
+
+        def rebuilt(arrays: Sequence[Any]) -> Any:
+            given = iter(arrays)
+            return tree_unflatten(treedef, [next(given) if c is None else c[0] for c in constants])
+
+        def flat(arrays: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+            return fn(rebuilt(arrays), *args, **kwargs)
+
+        self._rebuilt = rebuilt
+        self._call = jax2torch(
+            update_wrapper(flat, fn, updated=()),
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+        )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """`fn` of the present parameters and of the arguments."""
+        return self._call(self._tensors(), *args, **kwargs)
+
+    def jax_params(self) -> Any:
+        """The present parameters and buffers as JAX arrays, copied, in the tree they came in."""
+        return self._rebuilt([t2j(tensor, copy=True) for tensor in self._tensors()])
+
+    def extra_repr(self) -> str:
+        return repr(self._call)
+
+    def _tensors(self) -> list[torch.Tensor]:
+        return [reduce(getattr, path, self) for path in self._paths]
+
+    def _add(self, path: Path, array: jax.Array) -> None:
+        owner: torch.nn.Module = self
+        try:
+            for part in path[:-1]:
+                if part not in owner._modules:
+                    owner.add_module(part, torch.nn.Module())
+                owner = owner.get_submodule(part)
+            _register(owner, path[-1], array)
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"JaxModule cannot name a parameter {'.'.join(path)}, because there is another "
+                "of that name, or every torch.nn.Module has such an attribute; rename it"
+            ) from error
+
+
+def _register(owner: torch.nn.Module, name: str, array: jax.Array) -> None:
+    if name in owner._parameters or name in owner._buffers:
+        raise KeyError(name)
+    tensor = j2t(array, copy=True)
+    if is_differentiable(array.dtype):
+        owner.register_parameter(name, torch.nn.Parameter(tensor))
+    else:
+        owner.register_buffer(name, tensor)
+
+
+def _parts(path: Any) -> Path:
+    """The name of a leaf: a dot in a key makes two parts of it."""
+    name = keystr(path, simple=True, separator=".")
+    return ("params", *(part for part in name.split(".") if part))
