@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pax_tree._C import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+# What the keys of paths name, by the classes of this library, JAX and PyTorch.
+_NAMES = {
+    "DictKey": "key",
+    "FlattenedIndexKey": "key",
+    "GetAttrKey": "name",
+    "MappingKey": "key",
+    "SequenceKey": "idx",
+}
 
 
 def keystr(path: Iterable[Any], *, simple: bool = False, separator: str = "") -> str:
     """A key path as text, as `jax.tree_util.keystr`.
 
     Args:
-        path: the keys, from the root to the leaf.
+        path: the keys, from the root to the leaf; those of JAX and of PyTorch are understood too.
         simple: whether to write the bare names of the keys, without brackets and quotes.
         separator: what stands between two keys.
 
@@ -28,12 +35,10 @@ def keystr(path: Iterable[Any], *, simple: bool = False, separator: str = "") ->
         'layers/0/bias'
 
     """
-    return separator.join(_simple(key) if simple else str(key) for key in path)
+    return separator.join([str(key_name(key) if simple else key) for key in path])
 
 
-def _simple(key: Any) -> str:
-    if isinstance(key, DictKey | FlattenedIndexKey):
-        return str(key.key)
-    if isinstance(key, SequenceKey):
-        return str(key.idx)
-    return str(key.name) if isinstance(key, GetAttrKey) else str(key)
+def key_name(key: Any) -> Any:
+    """The dict key, index or attribute name that a key stands for; other keys stand for themselves."""
+    attribute = _NAMES.get(type(key).__name__)
+    return key if attribute is None else getattr(key, attribute, key)

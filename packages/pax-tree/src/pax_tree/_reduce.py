@@ -16,6 +16,8 @@ def tree_reduce(
     tree: Any,
     initializer: Any = _MISSING,
     is_leaf: Callable[[Any], bool] | None = None,
+    *,
+    none_is_leaf: bool = False,
 ) -> Any:
     """Combines the leaves of a tree from the first to the last, as `jax.tree_util.tree_reduce`.
 
@@ -24,6 +26,7 @@ def tree_reduce(
         tree: the tree.
         initializer: what to begin with; by default the first leaf.
         is_leaf: as for `tree_leaves`.
+        none_is_leaf: as for `tree_leaves`.
 
     Returns:
         The last result.
@@ -37,7 +40,7 @@ def tree_reduce(
         6
 
     """
-    leaves = tree_leaves(tree, is_leaf)
+    leaves = tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf)
     if initializer is not _MISSING:
         return functools.reduce(function, leaves, initializer)
     if not leaves:
@@ -45,12 +48,15 @@ def tree_reduce(
     return functools.reduce(function, leaves)
 
 
-def tree_all(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+def tree_all(
+    tree: Any, *, is_leaf: Callable[[Any], bool] | None = None, none_is_leaf: bool = False
+) -> bool:
     """Whether all leaves of a tree are true, as `jax.tree_util.tree_all`.
 
     Args:
         tree: the tree.
         is_leaf: as for `tree_leaves`.
+        none_is_leaf: as for `tree_leaves`; a None is then not true.
 
     Returns:
         True for a tree without leaves.
@@ -61,4 +67,26 @@ def tree_all(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> bool
         (True, False)
 
     """
-    return all(tree_leaves(tree, is_leaf))
+    return all(tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf))
+
+
+def tree_any(
+    tree: Any, *, is_leaf: Callable[[Any], bool] | None = None, none_is_leaf: bool = False
+) -> bool:
+    """Whether any leaf of a tree is true; the counterpart of `tree_all`.
+
+    Args:
+        tree: the tree.
+        is_leaf: as for `tree_leaves`.
+        none_is_leaf: as for `tree_leaves`; a None is then not true.
+
+    Returns:
+        False for a tree without leaves.
+
+    Example:
+        >>> import pax_tree
+        >>> pax_tree.tree_any({"a": False, "b": [1, None]}), pax_tree.tree_any([])
+        (True, False)
+
+    """
+    return any(tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf))

@@ -1,0 +1,149 @@
+"""Reading and replacing a subtree by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pax_tree._key_paths import key_name, keystr
+from pax_tree._nodes import open_node
+
+_SHOWN = 8  # children named in an error
+
+
+def tree_get_at(tree: Any, path: Any) -> Any:
+    """The subtree at a path.
+
+    Args:
+        tree: the tree.
+        path: keys from the root, as `tree_flatten_with_path` gives them or as plain indices, dict
+            keys and attribute names, in a tuple or list; or text: what `keystr` writes, by default
+            or with `simple=True` and the separator `/` or `.`.
+
+    Returns:
+        The subtree or leaf itself, not a copy.
+
+    Raises:
+        LookupError: there is no such path, or the text has several meanings; the message says up to
+            where the path exists, and which children are there.
+        TypeError: the path is neither.
+
+    Example:
+        >>> import pax_tree
+        >>> model = {"layers": [{"weight": 1.0}, {"weight": 2.0}]}
+        >>> pax_tree.tree_get_at(model, ("layers", 1))
+        {'weight': 2.0}
+        >>> pax_tree.tree_get_at(model, "['layers'][1]['weight']")
+        2.0
+        >>> pax_tree.tree_get_at(model, "layers/1/weight")
+        2.0
+
+    """
+    return _way("tree_get_at", tree, path)[1]
+
+
+def tree_replace_at(tree: Any, path: Any, value: Any) -> Any:
+    """A tree with another subtree at a path; the given tree stays as it is.
+
+    Args:
+        tree: the tree.
+        path: as for `tree_get_at`.
+        value: what shall stand there, any tree.
+
+    Returns:
+        The new tree. The nodes on the path are new, everything else is shared with `tree`.
+
+    Raises:
+        LookupError: as for `tree_get_at`.
+        TypeError: as for `tree_get_at`.
+
+    Example:
+        >>> import pax_tree
+        >>> pax_tree.tree_replace_at({"layers": [1.0, 2.0]}, "layers/0", {"weight": 3.0})
+        {'layers': [{'weight': 3.0}, 2.0]}
+
+    """
+    for structure, children, index in reversed(_way("tree_replace_at", tree, path)[0]):
+        children[index] = value
+        value = structure.unflatten(children)
+    return value
+
+
+def _way(function: str, tree: Any, path: Any) -> tuple[list[tuple[Any, list[Any], int]], Any]:
+    """The nodes on the path (structure, children, which of them comes next), and its end."""
+    if isinstance(path, str):
+        path = _read(function, tree, path)
+    elif not isinstance(path, tuple | list):
+        raise TypeError(f"{function} takes a path as a tuple of keys or as text, but got {path!r}.")
+    way, seen = [], []
+    for key in path:
+        pairs, structure = open_node(tree) or ([], None)
+        found = _find([key for key, _ in pairs], key)
+        if len(found) != 1:
+            wanted = repr(key_name(key))
+            raise LookupError(_problem(function, seen, tree, wanted, len(found)))
+        way.append((structure, [child for _, child in pairs], found[0]))
+        step, tree = pairs[found[0]]
+        seen.append(step)
+    return way, tree
+
+
+def _find(keys: list[Any], wanted: Any) -> list[int]:
+    """Where this key stands, or else the keys that stand for the same index or name."""
+    found = [i for i, key in enumerate(keys) if type(key) is type(wanted) and key == wanted]
+    name = key_name(wanted)
+    return found or [i for i, key in enumerate(keys) if key_name(key) == name]
+
+
+def _problem(function: str, path: Any, node: Any, wanted: str, found: int) -> str:
+    where = keystr(path) if path else "the tree"
+    opened = open_node(node)
+    if found:
+        return f"{function}: {where} has {found} children {wanted}."
+    if opened is None:
+        what = f"a leaf of type {type(node).__name__}"
+    else:
+        keys = [str(key) for key, _ in opened[0]]
+        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        shown = f"the children {', '.join(keys[:_SHOWN])}{more}" if keys else "no children"
+        what = f"None, with {shown}" if node is None else f"a {type(node).__name__} with {shown}"
+    return f"{function}: {where} has no child {wanted}: it is {what}."
+
+
+def _read(function: str, tree: Any, text: str) -> tuple[Any, ...]:
+    """The one path that a text stands for."""
+    if not text:
+        return ()
+    forms = ((str, ""), (_simple, "/"), (_simple, "."))
+    readings = [reading for form in forms for reading in _readings(tree, text, *form)]
+    paths: list[tuple[Any, ...]] = []
+    for path, _, rest in readings:
+        if rest is None and path not in paths:
+            paths.append(path)
+    if len(paths) > 1:
+        raise LookupError(
+            f"{function}: {text!r} has {len(paths)} meanings: {', '.join(map(keystr, paths))}; "
+            "give the path as a tuple of keys."
+        )
+    if paths:
+        return paths[0]
+    path, node, rest = min(readings, key=lambda reading: len(reading[2]))
+    raise LookupError(_problem(function, path, node, repr(rest), 0))
+
+
+def _simple(key: Any) -> str:
+    return str(key_name(key))
+
+
+def _readings(
+    node: Any, text: str, write: Callable[[Any], str], separator: str, path: tuple[Any, ...] = ()
+) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
+    """The paths that the text begins with: path, what stands there, rest of the text or None."""
+    yield path, node, text
+    for key, child in (open_node(node) or ([],))[0]:
+        part = write(key)
+        if text == part:
+            yield (*path, key), child, None
+        elif text.startswith(part + separator):
+            rest = text[len(part) + len(separator) :]
+            yield from _readings(child, rest, write, separator, (*path, key))

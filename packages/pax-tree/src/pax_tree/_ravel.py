@@ -1,0 +1,140 @@
+"""All leaves of a tree in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+from pax_tree._arrays import array_module, is_complex, size
+from pax_tree._C import tree_flatten, tree_leaves_with_path
+from pax_tree._key_paths import keystr
+
+
+def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], Any]]:
+    """All leaves of a tree in one vector, and the way back, as `jax.flatten_util.ravel_pytree`.
+
+    Args:
+        tree: a tree of numbers and of arrays of one library; numbers and NumPy's arrays may stand
+            among those of PyTorch or JAX.
+        library: the library of the vector (`numpy`, `jax.numpy`, `torch`); by default that of the
+            leaves. Needed for a vector of a tree without arrays.
+
+    Returns:
+        The vector of shape `(tree_numel(tree),)` in the dtype to which those of the leaves promote,
+        and a function from such a vector to a tree like the given one: leaves have their shapes
+        and dtypes again, and numbers are arrays of shape `()`. A tree without arrays gives a list,
+        unless there is a `library`.
+
+    Raises:
+        TypeError: a leaf is no number or array, or the leaves are of PyTorch and JAX. The function
+            returned: the vector has another dtype.
+        ValueError: the function returned: the vector has another shape.
+
+    Example:
+        >>> import numpy as np, pax_tree
+        >>> flat, unravel = pax_tree.tree_ravel({"w": np.ones((2, 2)), "b": np.int32(3)})
+        >>> flat
+        array([3., 1., 1., 1., 1.])
+        >>> unravel(2 * flat)
+        {'w': array([[2., 2.],
+               [2., 2.]]), 'b': array(6, dtype=int32)}
+
+    """
+    leaves, structure = tree_flatten(tree)
+    _check_leaves(tree, leaves)
+    module = _common_module(leaves) if library is None else library
+    if module is None:
+        return leaves, lambda flat: structure.unflatten(_checked_list(flat, len(leaves)))
+    arrays = _as_arrays(module, leaves)
+    forms = [(tuple(array.shape), array.dtype) for array in arrays]
+    dtype = _promoted(module, [array.dtype for array in arrays])
+    parts = [_cast(array.reshape(-1), dtype) for array in arrays]
+    flat = module.concatenate(parts) if parts else module.zeros(0)
+    sizes, total = [size(array) for array in arrays], (flat.shape[0],)
+
+    def unravel(flat: Any) -> Any:
+        flat = _checked(module, flat, total, dtype)
+        pieces = zip(_split(module, flat, sizes), forms, strict=True)
+        return structure.unflatten([_cast(piece.reshape(s), d) for piece, (s, d) in pieces])
+
+    return flat, unravel
+
+
+def _check_leaves(tree: Any, leaves: list[Any]) -> None:
+    for i, leaf in enumerate(leaves):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
+            where = keystr(tree_leaves_with_path(tree)[i][0]) or "the root"
+            raise TypeError(
+                f"tree_ravel takes a tree of numbers and arrays, but at {where} stands a "
+                f"{type(leaf).__name__}."
+            )
+
+
+def _common_module(leaves: list[Any]) -> Any:
+    found = dict.fromkeys(map(array_module, leaves))
+    special = [m for m in found if m is not None and m.__name__ != "numpy"]
+    if len(special) > 1:
+        raise TypeError(
+            "tree_ravel takes the arrays of one library, but the leaves are of "
+            f"{' and '.join(m.__name__ for m in special)}; convert one of them, or ravel them apart."
+        )
+    return next(iter([*special, *filter(None, found)]), None)
+
+
+def _as_arrays(module: Any, leaves: list[Any]) -> list[Any]:
+    if not _is_torch(module):
+        return [module.asarray(leaf) for leaf in leaves]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, module.Tensor)]
+    device = tensors[0].device if tensors else None
+    return [
+        leaf if isinstance(leaf, module.Tensor) else module.as_tensor(leaf, device=device)
+        for leaf in leaves
+    ]
+
+
+def _promoted(module: Any, dtypes: list[Any]) -> Any:
+    different = list(dict.fromkeys(dtypes))
+    if not _is_torch(module):
+        return module.result_type(*different) if different else module.zeros(0).dtype
+    dtype = different[0] if different else module.get_default_dtype()
+    for other in different:
+        dtype = module.promote_types(dtype, other)
+    return dtype
+
+
+def _cast(array: Any, dtype: Any) -> Any:
+    if array.dtype == dtype:
+        return array
+    if is_complex(array):
+        array = array.real
+    return array.astype(dtype) if hasattr(array, "astype") else array.to(dtype)
+
+
+def _split(module: Any, flat: Any, sizes: list[int]) -> list[Any]:
+    if _is_torch(module):
+        return list(module.split(flat, sizes))
+    ends = list(accumulate(sizes))
+    return module.split(flat, ends[:-1])[: len(sizes)]
+
+
+def _checked(module: Any, flat: Any, shape: tuple[int], dtype: Any) -> Any:
+    flat = module.as_tensor(flat) if _is_torch(module) else module.asarray(flat)
+    if tuple(flat.shape) != shape:
+        raise ValueError(f"unravel takes a vector of shape {shape}, but got {tuple(flat.shape)}.")
+    if flat.dtype != dtype:
+        raise TypeError(
+            f"unravel takes a vector of dtype {dtype}, but got {flat.dtype}; convert it first."
+        )
+    return flat
+
+
+def _checked_list(flat: Any, length: int) -> list[Any]:
+    items = list(flat)
+    if len(items) != length:
+        raise ValueError(f"unravel takes a list of {length} numbers, but got {len(items)}.")
+    return items
+
+
+def _is_torch(module: Any) -> bool:
+    return module.__name__ == "torch"
