@@ -18,6 +18,7 @@ struct Mapping {
   PyObject* f;
   vectorcallfunc call;
   Py_ssize_t count;  // of trees
+  bool broadcast = false;
 };
 
 PyObject* CallWithPath(Mapping* map, PyObject** column) {
@@ -126,13 +127,24 @@ bool TakeQuickly(PyObject* first, PyObject* other, const Parts& parts, PyObject*
   return TakeTuple(other, out, stride), true;
 }
 
+// Where a further tree has a leaf, gives it to all children. 1 if it has, 0 if not, -1 on failure.
+int Repeat(Mapping* map, PyObject* other, Py_ssize_t arity, PyObject** out) {
+  Verdict verdict;
+  if (!map->walk.Classify(other, &verdict)) return -1;
+  if (verdict.kind != Kind::kLeaf) return 0;
+  for (Py_ssize_t i = 0; i < arity; ++i) out[i * map->count] = Py_NewRef(other);
+  return 1;
+}
+
 // Opens the nodes of the further trees, which must be like the first.
 bool OpenFurther(Mapping* map, PyObject** column, Opened* node) {
   const Parts& parts = node->parts;
   PyObject* data = parts.data.get();
   for (Py_ssize_t k = 1; k < map->count; ++k) {
     PyObject** out = node->slots.data() + k;
-    if (TakeQuickly(column[0], column[k], parts, out, map->count)) continue;
+    int repeated = map->broadcast ? Repeat(map, column[k], parts.arity, out) : 0;
+    if (repeated < 0) return false;
+    if (repeated || TakeQuickly(column[0], column[k], parts, out, map->count)) continue;
     Parts other;
     bool alike = OpenAlike(&map->walk, column[k], parts.kind, parts.registration, data, parts.arity,
                            &other) &&
@@ -166,18 +178,23 @@ PyObject* MapColumn(Mapping* map, PyObject** column) {
 PyObject* RunMap(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
                  bool with_path) {
   PyObject *f = nullptr, *tree = nullptr, *is_leaf = nullptr, *none = nullptr, *takes = nullptr;
+  PyObject* broadcast = nullptr;
   Parameter parameters[] = {{"f", &f},
                             {"tree", &tree},
                             {"is_leaf", &is_leaf},
                             {"none_is_leaf", &none},
+                            {"broadcast", &broadcast},
                             {"is_leaf_takes_path", &takes}};
-  int count = with_path ? 5 : 4;
+  int count = with_path ? 6 : 5;
   if (!ReadArguments(function, args, nargs, names, parameters, count, 2, 2, true)) return nullptr;
   Options options;
   if (!ReadOptions(is_leaf, none, takes, &options)) return nullptr;
   Py_ssize_t trees = nargs > 2 ? nargs - 1 : 1;
   Mapping map(function, options, f, trees);
   map.walk.with_path = with_path;
+  int repeat = broadcast == nullptr ? 0 : PyObject_IsTrue(broadcast);
+  if (repeat < 0) return nullptr;
+  map.broadcast = repeat == 1;
   Slots column;
   if (!column.Allocate(trees)) return nullptr;
   column[0] = Py_NewRef(tree);
@@ -196,7 +213,7 @@ PyObject* TreeMapWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs, Py
 }
 
 constexpr char kMapDoc[] =
-    R"(tree_map(f, tree, *rest, is_leaf=None, none_is_leaf=False)
+    R"(tree_map(f, tree, *rest, is_leaf=None, none_is_leaf=False, broadcast=False)
 --
 
 Applies a function to every leaf, as `jax.tree_util.tree_map` does.
@@ -207,6 +224,8 @@ Args:
     *rest: trees of the same structure; where `tree` has a leaf, they may have any subtree.
     is_leaf: asked at every node of `tree` before it is opened; true means that it is a leaf.
     none_is_leaf: whether None is a leaf rather than a node without children.
+    broadcast: whether the other trees may end before `tree` does; their leaf is then given to `f`
+        with every leaf under it, as by `broadcast_prefix`. They are asked `is_leaf` too.
 
 Returns:
     The tree of the results.
@@ -218,10 +237,12 @@ Example:
     >>> import pax_tree
     >>> pax_tree.tree_map(lambda x, y: x + y, {"a": [1, 2]}, {"a": [10, 20]})
     {'a': [11, 22]}
+    >>> pax_tree.tree_map(lambda x, y: x + y, {"a": [1, 2]}, {"a": 10}, broadcast=True)
+    {'a': [11, 12]}
 )";
 
 constexpr char kMapWithPathDoc[] =
-    R"(tree_map_with_path(f, tree, *rest, is_leaf=None, is_leaf_takes_path=False, none_is_leaf=False)
+    R"(tree_map_with_path(f, tree, *rest, is_leaf=None, is_leaf_takes_path=False, none_is_leaf=False, broadcast=False)
 --
 
 Applies a function to every leaf and its path, as `jax.tree_util.tree_map_with_path` does.
@@ -233,6 +254,7 @@ Args:
     is_leaf: as for `tree_map`.
     is_leaf_takes_path: whether to call `is_leaf(path, node)` rather than `is_leaf(node)`.
     none_is_leaf: as for `tree_map`.
+    broadcast: as for `tree_map`.
 
 Returns:
     The tree of the results.

@@ -113,6 +113,7 @@ def tree_map(
     *rest: Any,
     is_leaf: _IsLeaf = None,
     none_is_leaf: bool = False,
+    broadcast: bool = False,
 ) -> Any: ...
 def tree_map_with_path(
     f: Callable[..., Any],
@@ -121,6 +122,7 @@ def tree_map_with_path(
     is_leaf: Callable[..., bool] | None = None,
     is_leaf_takes_path: bool = False,
     none_is_leaf: bool = False,
+    broadcast: bool = False,
 ) -> Any: ...
 def _register_node(
     cls: type,

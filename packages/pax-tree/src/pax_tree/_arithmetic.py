@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 from pax_tree._arrays import array_module
 from pax_tree._C import tree_map
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def tree_add(a: Any, b: Any, alpha: Any = 1) -> Any:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 _MODULES = {"torch": "torch", "jax": "jax.numpy", "jaxlib": "jax.numpy", "numpy": "numpy"}
 
@@ -22,10 +25,13 @@ def array_module(leaf: Any) -> Any:
 def is_complex(leaf: Any) -> bool:
     """Whether a leaf is a complex number or an array of them."""
     dtype = getattr(leaf, "dtype", None)
-    if dtype is None:
-        return isinstance(leaf, complex)
+    return isinstance(leaf, complex) if dtype is None else is_complex_dtype(dtype)
+
+
+def is_complex_dtype(dtype: Any) -> bool:
+    """Whether a dtype of any library is complex."""
     kind = getattr(dtype, "kind", None)
-    return dtype.is_complex if kind is None else kind == "c"
+    return getattr(dtype, "is_complex", False) if kind is None else kind == "c"
 
 
 def size(leaf: Any) -> int:

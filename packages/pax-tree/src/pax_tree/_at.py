@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from pax_tree._key_paths import key_name, keystr
 from pax_tree._nodes import open_node
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHOWN = 8  # children named in an error
 

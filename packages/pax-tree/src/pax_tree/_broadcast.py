@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pax_tree._C import PyTreeDef, tree_flatten, tree_structure
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def broadcast_prefix(

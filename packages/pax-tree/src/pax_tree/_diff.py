@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pax_tree._diff_leaves import leaf_difference
 from pax_tree._key_paths import keystr
 from pax_tree._nodes import describe, open_node, short_repr
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class TreeDifference:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pax_tree._nodes import attribute, describe, dtype_name, short_repr
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 # What differs: kind, text and largest absolute difference.
 _Difference = tuple[str, str, float | None]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from pax_tree._broadcast import flatten_up_to
 from pax_tree._C import tree_flatten, tree_leaves
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def all_leaves(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pax_tree._arrays import is_complex, size
 from pax_tree._broadcast import flatten_up_to
 from pax_tree._C import tree_flatten, tree_leaves, tree_leaves_with_path
 from pax_tree._key_paths import keystr
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def tree_sum(tree: Any) -> Any:

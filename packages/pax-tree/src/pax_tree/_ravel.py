@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
 
-from pax_tree._arrays import array_module, is_complex, size
+from pax_tree._arrays import array_module, is_complex, is_complex_dtype, size
 from pax_tree._C import tree_flatten, tree_leaves_with_path
 from pax_tree._key_paths import keystr
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], Any]]:
@@ -106,7 +109,7 @@ def _promoted(module: Any, dtypes: list[Any]) -> Any:
 def _cast(array: Any, dtype: Any) -> Any:
     if array.dtype == dtype:
         return array
-    if is_complex(array):
+    if is_complex(array) and not is_complex_dtype(dtype):
         array = array.real
     return array.astype(dtype) if hasattr(array, "astype") else array.to(dtype)
 

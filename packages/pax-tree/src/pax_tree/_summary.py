@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pax_tree._key_paths import keystr
 from pax_tree._nodes import attribute, dtype_name, open_node
+
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 _HEAD = ("path", "type", "dtype", "elements", "bytes")
 

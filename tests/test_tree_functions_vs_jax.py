@@ -1,0 +1,164 @@
+"""Prefixes, all_leaves, Partial and key paths against jax.tree and jax.tree_util."""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+import torch.utils._pytree as torch_pytree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pax_tree
+
+CASES = settings(max_examples=300, deadline=None)
+
+
+def plain(trees):
+    return st.one_of(
+        st.lists(trees, max_size=3),
+        st.lists(trees, max_size=3).map(tuple),
+        st.dictionaries(st.sampled_from("abc"), trees, max_size=3),
+    )
+
+
+def containers(trees):
+    return st.one_of(
+        plain(trees),
+        st.builds(pax_tree.Partial, st.just(max), trees),
+        st.builds(jax.tree_util.Partial, st.just(max), trees),
+    )
+
+
+TREES = st.recursive(st.one_of(st.none(), st.integers(0, 3)), containers, max_leaves=10)
+IS_LEAF = st.sampled_from([None, lambda x: x is None, lambda x: isinstance(x, list)])
+
+
+def outcome(function, *args):
+    """The leaves and structure of the result, or the type of the error."""
+    try:
+        leaves, structure = jax.tree.flatten(function(*args), is_leaf=lambda x: x is None)
+    except Exception as error:
+        return type(error)
+    return leaves, str(structure)
+
+
+@st.composite
+def prefixes(draw):
+    tree = draw(st.recursive(st.one_of(st.none(), st.integers(0, 3)), plain, max_leaves=10))
+    structure = pax_tree.tree_structure(tree, lambda _: draw(st.booleans()))
+    prefix = structure.unflatten(range(structure.num_leaves))
+    return draw(st.sampled_from([prefix, prefix, draw(TREES)])), tree
+
+
+@CASES
+@given(prefixes(), IS_LEAF)
+def test_broadcast(pair, is_leaf):
+    from jax._src.tree_util import broadcast_prefix
+
+    ours, theirs = pax_tree.broadcast_prefix, broadcast_prefix
+    assert outcome(ours, *pair, is_leaf) == outcome(theirs, *pair, is_leaf)
+    ours, theirs = pax_tree.tree_broadcast, jax.tree.broadcast
+    assert outcome(ours, *pair, is_leaf) == outcome(theirs, *pair, is_leaf)
+
+
+@CASES
+@given(st.lists(TREES, max_size=3), IS_LEAF)
+def test_all_leaves(items, is_leaf):
+    expected = jax.tree_util.all_leaves(iter(items), is_leaf)
+    assert pax_tree.all_leaves(iter(items), is_leaf) == expected
+
+
+def test_partial_is_a_node_of_all_libraries():
+    partial = pax_tree.Partial(operator.mul, 2.0)
+    assert jax.tree.leaves(partial) == torch_pytree.tree_leaves(partial) == [2.0]
+    doubled = torch_pytree.tree_map(lambda x: 2 * x, partial)
+    assert type(doubled) is pax_tree.Partial
+    assert doubled(3.0) == 12.0
+    theirs = jax.tree_util.Partial(operator.mul, 2.0, 3)
+    assert pax_tree.tree_leaves(theirs) == [2.0, 3]
+    assert type(pax_tree.tree_map(lambda x: x, theirs)) is jax.tree_util.Partial
+
+
+@pytest.mark.parametrize("make", [pax_tree.Partial, jax.tree_util.Partial], ids=["ours", "theirs"])
+def test_partial_under_jax(make):
+    traces = []
+
+    def scaled(scale, x):
+        traces.append(x)
+        return scale * x
+
+    @jax.jit
+    def call(function, x):
+        return function(x)
+
+    for scale in (2.0, 3.0):
+        assert call(make(scaled, scale), 5.0) == 5 * scale
+        assert call(make(functools.partial(scaled, scale)), 5.0) == 5 * scale
+    assert len(traces) == 3  # scale is an argument of the first, static in the others
+    gradient = jax.grad(lambda f: f(5.0))(make(scaled, 2.0))
+    assert type(gradient) is make
+    assert gradient.args == (5.0,)
+    many = jax.vmap(lambda f: f(5.0))(make(scaled, jnp.arange(3.0)))
+    assert many.tolist() == [0, 5, 10]
+
+
+TREE = {"a": [1, {"b": (2, 3)}], "c": pax_tree.Partial(max, 4)}
+
+
+def test_paths_of_other_libraries_lead_to_the_same_places():
+    theirs = jax.tree_util.tree_leaves_with_path(TREE)
+    torchs = torch_pytree.tree_leaves_with_path(TREE)
+    for paths in (theirs, torchs):
+        for path, leaf in paths:
+            assert pax_tree.tree_get_at(TREE, path) == leaf
+            assert pax_tree.tree_get_at(TREE, pax_tree.keystr(path)) == leaf
+            changed = pax_tree.tree_replace_at(TREE, path, -leaf)
+            assert len(pax_tree.tree_diff(TREE, changed)) == 1
+            assert pax_tree.tree_sum(changed) == 10 - 2 * leaf
+
+
+def test_keystr_of_other_libraries():
+    for path, _ in jax.tree_util.tree_leaves_with_path(TREE):
+        for form in ({}, {"simple": True, "separator": "/"}):
+            assert pax_tree.keystr(path, **form) == jax.tree_util.keystr(path, **form)
+    for (path, _), (ours, _) in zip(
+        torch_pytree.tree_leaves_with_path(TREE), pax_tree.tree_leaves_with_path(TREE), strict=True
+    ):
+        assert pax_tree.keystr(path, simple=True, separator="/") == pax_tree.keystr(
+            ours, simple=True, separator="/"
+        )
+
+
+def test_diff_and_summary_of_jax_and_torch():
+    def tree(x):
+        return {
+            "jax": jnp.array([1.0, x, jnp.nan], jnp.bfloat16),
+            "key": jax.random.key(int(x)),
+            "torch": torch.tensor([1.0, x, torch.nan], dtype=torch.bfloat16, requires_grad=True),
+            "mask": torch.tensor([x > 2]),
+            "complex": torch.tensor([1j * x]),
+        }
+
+    assert not pax_tree.tree_diff(tree(2), tree(2))
+    assert str(pax_tree.tree_diff(tree(2), tree(3))).split("\n") == [
+        "['complex']: values differ in 1 of 1 elements, by at most 1",
+        "['jax']: values differ in 1 of 3 elements, by at most 1",
+        "['key']: values differ in 1 of 1 elements",
+        "['mask']: values differ in 1 of 1 elements",
+        "['torch']: values differ in 1 of 3 elements, by at most 1",
+    ]
+    [difference] = pax_tree.tree_diff([torch.ones(2, dtype=torch.int8)], [torch.ones(2)])
+    assert str(difference) == "[0]: dtype int8 against float32"
+    [difference] = pax_tree.tree_diff([jnp.ones(2)], [torch.ones(2)])
+    assert str(difference) == "[0]: ArrayImpl float32[2] against Tensor float32[2]"
+    [difference] = pax_tree.tree_diff(
+        [torch.ones(1, device="meta")], [torch.ones(1, device="meta")]
+    )
+    assert difference.kind == "error"
+    rows = pax_tree.tree_summary(tree(2)).split("\n")
+    assert [row.split()[-1] for row in rows[2:-2]] == ["8", "6", "8", "1", "6"]
+    spec = pax_tree.tree_summary(jax.ShapeDtypeStruct((2, 3), "float32"))
+    assert spec.split("\n")[-1].split() == ["total", "1", "leaf", "float32", "6", "24"]
