@@ -1,6 +1,6 @@
 """pax_tree beside jax.tree, optree, dm-tree and torch's pytree; all work is on the host."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,12 +18,14 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Library:
-    """The five functions under one signature; `unflatten` gets the tree whose structure it takes."""
+    """The functions under one signature; `unflatten` gets the tree whose structure it takes."""
 
     flatten: Callable[[Tree], Any]
     leaves: Callable[[Tree], list]
     unflatten: Callable[[Tree], Program]
     map: Callable[..., Tree]
+    flatten_with_path: Callable[[Tree], Any]
+    map_with_path: Callable[..., Tree]
 
 
 def by_treedef(library: Any) -> Callable[[Tree], Program]:
@@ -40,33 +42,58 @@ def torch_unflatten(tree: Tree) -> Program:
     return partial(torch_pytree.tree_unflatten, *torch_pytree.tree_flatten(tree))
 
 
-OURS = Library(pax_tree.tree_flatten, pax_tree.tree_leaves, by_treedef(pax_tree), pax_tree.tree_map)
+OURS = Library(
+    pax_tree.tree_flatten,
+    pax_tree.tree_leaves,
+    by_treedef(pax_tree),
+    pax_tree.tree_map,
+    pax_tree.tree_flatten_with_path,
+    pax_tree.tree_map_with_path,
+)
 PEERS = {
-    "jax": Library(jax.tree.flatten, jax.tree.leaves, by_treedef(jax.tree_util), jax.tree.map),
-    "optree": Library(optree.tree_flatten, optree.tree_leaves, by_treedef(optree), optree.tree_map),
+    "jax": Library(
+        jax.tree.flatten,
+        jax.tree.leaves,
+        by_treedef(jax.tree_util),
+        jax.tree.map,
+        jax.tree.flatten_with_path,
+        jax.tree.map_with_path,
+    ),
+    "optree": Library(
+        optree.tree_flatten,
+        optree.tree_leaves,
+        by_treedef(optree),
+        optree.tree_map,
+        optree.tree_flatten_with_path,
+        optree.tree_map_with_path,
+    ),
     "dm-tree": Library(
         dm_tree.flatten,
         dm_tree.flatten,
         lambda tree: partial(dm_tree.unflatten_as, tree, dm_tree.flatten(tree)),
         dm_tree.map_structure,
+        dm_tree.flatten_with_path,
+        dm_tree.map_structure_with_path,
     ),
     "torch": Library(
         torch_pytree.tree_flatten,
         torch_pytree.tree_leaves,
         torch_unflatten,
         torch_pytree.tree_map,
+        torch_pytree.tree_flatten_with_path,
+        torch_pytree.tree_map_with_path,
     ),
 }
 
 
 def cases(device: str) -> Iterator[Case]:
-    """Flatten, leaves, unflatten and map over three trees."""
+    """Flatten, leaves, unflatten and map, without and with paths, over four trees."""
     for size, tree in trees().items():
         yield from cases_of(size, tree)
 
 
 def trees() -> dict[str, Tree]:
-    """A small tree, 100 layers of a network with 400 leaves, and four levels with 10,000 leaves."""
+    """A small tree, GPT-2's parameters, 100 layers with 400 leaves, and four levels with 10,000."""
     layers = [{"weight": 1.0, "bias": 2.0, "bn": {"mean": 3.0, "var": 4.0}} for _ in range(100)]
     deep = {
         f"block_{i}": [
@@ -76,9 +103,26 @@ def trees() -> dict[str, Tree]:
     }
     return {
         "small": {"a": [1.0, 2.0], "c": 4},
+        "gpt2": gpt2(),
         "400": {f"layer_{i}": layer for i, layer in enumerate(layers)},
         "10k": deep,
     }
+
+
+def gpt2() -> Tree:
+    """The parameters of GPT-2 small: 148 leaves, numbers in place of the arrays."""
+
+    def affine(name: str) -> Tree:
+        return {name: {"weight": 1.0, "bias": 2.0}}
+
+    def block() -> Tree:
+        attention = {"attn": affine("c_attn") | affine("c_proj")}
+        return (
+            affine("ln_1") | attention | affine("ln_2") | {"mlp": affine("c_fc") | affine("c_proj")}
+        )
+
+    ends = {"wte": {"weight": 3.0}, "wpe": {"weight": 4.0}}
+    return {"transformer": ends | {"h": {str(i): block() for i in range(12)}} | affine("ln_f")}
 
 
 def cases_of(size: str, tree: Tree) -> Iterator[Case]:
@@ -92,6 +136,16 @@ def cases_of(size: str, tree: Tree) -> Iterator[Case]:
         limit=("comprehension", partial(increment_layers, tree)) if size == "400" else None,
     )
     yield compared(f"map2-{size}", lambda library: partial(library.map, add, tree, tree), equal)
+    yield compared(
+        f"flatten_with_path-{size}",
+        lambda library: partial(library.flatten_with_path, tree),
+        same_pairs,
+    )
+    yield compared(
+        f"map_with_path-{size}",
+        lambda library: partial(library.map_with_path, increment_at, tree),
+        equal,
+    )
 
 
 def compared(
@@ -116,6 +170,10 @@ def increment(x: float) -> float:
 
 def add(x: float, y: float) -> float:
     return x + y
+
+
+def increment_at(path: Any, x: float) -> float:
+    return x + 1
 
 
 def increment_layers(tree: Tree) -> Tree:
@@ -145,3 +203,21 @@ def same_leaves(ours: list, theirs: list) -> bool:
 def same_flat(ours: Any, theirs: Any) -> bool:
     """Equality of flatten's leaves; dm-tree returns them without a structure."""
     return same_leaves(ours[0], theirs[0] if isinstance(theirs, tuple) else theirs)
+
+
+def same_pairs(ours: Any, theirs: Any) -> bool:
+    """Equality of the leaves, and of the length of each one's path.
+
+    Structures follow in all but dm-tree, and optree keeps paths, leaves and structure apart.
+    """
+    if isinstance(theirs, list):
+        pairs = theirs
+    elif len(theirs) == 3:
+        pairs = zip(theirs[0], theirs[1], strict=True)
+    else:
+        pairs = theirs[0]
+    return lengths(ours[0]) == lengths(pairs)
+
+
+def lengths(pairs: Iterable[tuple[Any, float]]) -> list[tuple[float, int]]:
+    return sorted((leaf, len(path)) for path, leaf in pairs)

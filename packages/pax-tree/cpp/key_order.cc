@@ -79,7 +79,7 @@ bool SameItems(PyObject* a, PyObject* b) {
   return true;
 }
 
-// position[j] of every inserted key among the sorted ones, by the identity of the keys.
+// The positions of a KeyOrder, by the identity of the keys.
 uint32_t* Positions(PyObject* sorted, PyObject* inserted) {
   size_t n = PyTuple_GET_SIZE(sorted);
   std::vector<uint32_t> by_sorted(n), by_inserted(n);
@@ -92,9 +92,12 @@ uint32_t* Positions(PyObject* sorted, PyObject* inserted) {
   };
   std::sort(by_sorted.begin(), by_sorted.end(), by_address(sorted));
   std::sort(by_inserted.begin(), by_inserted.end(), by_address(inserted));
-  auto* position = static_cast<uint32_t*>(PyMem_Malloc(n * sizeof(uint32_t)));
+  auto* position = static_cast<uint32_t*>(PyMem_Malloc(2 * n * sizeof(uint32_t)));
   if (position == nullptr) return PyErr_NoMemory(), nullptr;
-  for (size_t i = 0; i < n; ++i) position[by_inserted[i]] = by_sorted[i];
+  for (size_t i = 0; i < n; ++i) {
+    position[by_inserted[i]] = by_sorted[i];
+    position[n + by_sorted[i]] = by_inserted[i];
+  }
   return position;
 }
 

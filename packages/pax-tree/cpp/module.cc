@@ -40,8 +40,9 @@ bool AddPublic(PyObject* module, PyMethodDef* methods) {
 bool Init(PyObject* module) {
   return InitDictEntries() && InitKeys(module) && InitKeyOrder() && InitRegistry() &&
          InitTreeDef(module) && InitRecordSpec(module) && InitRecord(module) &&
-         AddPublic(module, flatten_methods) && AddPublic(module, path_methods) &&
-         AddPublic(module, map_methods) && AddPublic(module, record_methods) && dm::Init(module) &&
+         AddPublic(module, flatten_methods) && AddPublic(module, unflatten_methods) &&
+         AddPublic(module, path_methods) && AddPublic(module, map_methods) &&
+         AddPublic(module, record_methods) && dm::Init(module) &&
          PyModule_AddFunctions(module, private_methods) == 0;
 }
 

@@ -1,5 +1,7 @@
-// PyTreeDef.unflatten.
+// PyTreeDef.unflatten and tree_unflatten.
+#include "pax_tree/arguments.h"
 #include "pax_tree/dict_build.h"
+#include "pax_tree/functions.h"
 #include "pax_tree/parts.h"
 #include "pax_tree/plain.h"
 #include "pax_tree/treedef.h"
@@ -75,16 +77,45 @@ PyObject* DictOfLeaves(Source* source, const Node& node) {
 
 PyObject* BuildNext(Source* source);
 
+PyObject* BuildChild(Source* source) {
+  bool leaf = source->node->kind == Kind::kLeaf;
+  return leaf ? (++source->node, TakeLeaf(source)) : BuildNext(source);
+}
+
 PyObject* BuildFromSlots(Source* source, const Node& node) {
   Slots children;
   Py_ssize_t arity = node.arity;
   if (!children.Allocate(arity)) return nullptr;
   for (Py_ssize_t i = 0; i < arity; ++i) {
-    bool leaf = source->node->kind == Kind::kLeaf;
-    children[i] = leaf ? (++source->node, TakeLeaf(source)) : BuildNext(source);
+    children[i] = BuildChild(source);
     if (children[i] == nullptr) return nullptr;
   }
   return Build(node.kind, node.registration, node.data, children.data(), arity);
+}
+
+// Puts the children where they belong in a copy of the blank dict, which nothing else can reach:
+// the garbage collector does not track it before it is complete.
+PyObject* BuildInPlace(Source* source, const KeyOrder* order, PyObject* blank) {
+  Ref dict(blank);
+  DictEntry* entries = DictEntries(blank);
+  bool collected = false;
+  for (Py_ssize_t i = 0; i < NumKeys(order); ++i) {
+    PyObject* child = BuildChild(source);
+    if (child == nullptr) return nullptr;
+    collected |= PyType_IS_GC(Py_TYPE(child)) != 0;
+    Py_DECREF(std::exchange(entries[InsertedAt(order, i)].value, child));
+  }
+  if (collected) TrackCopy(blank);
+  return dict.release();
+}
+
+PyObject* BuildMixed(Source* source, const Node& node) {
+  DepthGuard guard(&source->depth);
+  if (!guard) return nullptr;
+  bool copies = node.kind == Kind::kDict && IsWorthCopying(AsOrder(node.data));
+  if (!copies || kCopiesAreTracked) return BuildFromSlots(source, node);
+  PyObject* blank = BlankDict(AsOrder(node.data));
+  return blank == nullptr ? nullptr : BuildInPlace(source, AsOrder(node.data), blank);
 }
 
 // Builds a node all of whose children are leaves.
@@ -103,8 +134,7 @@ PyObject* BuildNext(Source* source) {
   if (node.num_leaves == node.arity && node.num_nodes == node.arity + 1) {
     return BuildOfLeaves(source, node);
   }
-  DepthGuard guard(&source->depth);
-  return guard ? BuildFromSlots(source, node) : nullptr;
+  return BuildMixed(source, node);
 }
 
 bool CheckLeaves(PyObject* leaves, Py_ssize_t expected) {
@@ -132,5 +162,50 @@ PyObject* TreeDefUnflatten(PyObject* self, PyObject* leaves) {
   Source source(Nodes(self), items.get());
   return BuildNext(&source);
 }
+
+namespace {
+
+PyObject* TreeUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  PyObject *treedef = nullptr, *leaves = nullptr;
+  Parameter parameters[] = {{"treedef", &treedef}, {"leaves", &leaves}};
+  if (!ReadArguments("tree_unflatten", args, nargs, names, parameters, 2, 2, 2, false)) {
+    return nullptr;
+  }
+  if (Py_IS_TYPE(treedef, treedef_type)) return TreeDefUnflatten(treedef, leaves);
+  return PyErr_Format(PyExc_TypeError,
+                      "tree_unflatten takes a PyTreeDef first, but got an object of type %s.",
+                      Py_TYPE(treedef)->tp_name);
+}
+
+constexpr char kUnflattenDoc[] =
+    R"(tree_unflatten(treedef, leaves)
+--
+
+Builds the tree of a structure with these leaves, as `jax.tree_util.tree_unflatten`.
+
+Args:
+    treedef: the structure.
+    leaves: an iterable of `treedef.num_leaves` objects, in the order of `tree_leaves`.
+
+Returns:
+    The tree; dicts have the key order of the tree that the structure was taken from.
+
+Raises:
+    TypeError: the first argument is no PyTreeDef.
+    ValueError: the number of leaves is not that of the structure.
+
+Example:
+    >>> import pax_tree
+    >>> leaves, structure = pax_tree.tree_flatten({"b": 1, "a": [2, None]})
+    >>> pax_tree.tree_unflatten(structure, [20, 10])
+    {'b': 10, 'a': [20, None]}
+)";
+
+}  // namespace
+
+PyMethodDef unflatten_methods[] = {
+    {"tree_unflatten", FastCall(TreeUnflatten), METH_FASTCALL | METH_KEYWORDS, kUnflattenDoc},
+    {nullptr, nullptr, 0, nullptr},
+};
 
 }  // namespace pax_tree

@@ -9,7 +9,14 @@ namespace pax_tree {
 
 // Whether copying a blank dict costs less than setting the items of a new one.
 inline bool IsWorthCopying(const KeyOrder* order) {
-  return dict_layout_known && order->only_str && NumKeys(order) >= 3;
+  return dict_layout_known && order->only_str && NumKeys(order) >= 2;
+}
+
+// Whether the garbage collector sees a copy of a blank dict from the start.
+constexpr bool kCopiesAreTracked = PY_VERSION_HEX >= 0x030E0000;
+
+inline void TrackCopy(PyObject* dict) {
+  if (!kCopiesAreTracked) PyObject_GC_Track(dict);
 }
 
 // Puts values, given as new references by `value(place)`, into a new copy of the blank dict. Runs
@@ -24,7 +31,7 @@ void PlaceValues(PyObject* blank, const KeyOrder* order, Value value) {
     collected |= PyType_IS_GC(Py_TYPE(item)) != 0;
     Py_DECREF(std::exchange(entries[i].value, item));
   }
-  if (collected && !PyObject_GC_IsTracked(blank)) PyObject_GC_Track(blank);
+  if (collected) TrackCopy(blank);
 }
 
 }  // namespace pax_tree

@@ -6,6 +6,7 @@
 namespace pax_tree {
 
 extern PyMethodDef flatten_methods[];
+extern PyMethodDef unflatten_methods[];
 extern PyMethodDef path_methods[];
 extern PyMethodDef map_methods[];
 extern PyMethodDef record_methods[];

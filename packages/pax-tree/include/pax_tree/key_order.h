@@ -14,9 +14,11 @@ struct KeyOrder {
   PyObject* inserted;              // tuple: the order of the dict
   PyObject* path_keys;             // tuple of DictKey in sorted order; made when first asked for
   PyObject* blank;                 // dict of the keys, if all are str; made when first asked for
-  uint32_t* position;              // inserted[j] == sorted[position[j]]; null when both are equal
-  bool only_str;                   // whether every key is exactly a str
-  Mutex mutex;                     // of what is made when first asked for
+  // Of n keys: inserted[j] == sorted[position[j]], and sorted[i] == inserted[position[n + i]]. Null
+  // when both orders are equal.
+  uint32_t* position;
+  bool only_str;  // whether every key is exactly a str
+  Mutex mutex;    // of what is made when first asked for
 };
 
 extern PyTypeObject* key_order_type;
@@ -25,6 +27,9 @@ inline KeyOrder* AsOrder(PyObject* object) { return reinterpret_cast<KeyOrder*>(
 inline Py_ssize_t NumKeys(const KeyOrder* order) { return PyTuple_GET_SIZE(order->inserted); }
 inline Py_ssize_t PositionOf(const KeyOrder* order, Py_ssize_t inserted) {
   return order->position == nullptr ? inserted : order->position[inserted];
+}
+inline Py_ssize_t InsertedAt(const KeyOrder* order, Py_ssize_t sorted) {
+  return order->position == nullptr ? sorted : order->position[NumKeys(order) + sorted];
 }
 
 // The order of a dict's keys: sorted, or as inserted when they do not compare. Orders of dicts with

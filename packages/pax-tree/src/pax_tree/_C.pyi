@@ -93,6 +93,7 @@ def tree_leaves(tree: Any, is_leaf: _IsLeaf = None, *, none_is_leaf: bool = Fals
 def tree_structure(
     tree: Any, is_leaf: _IsLeaf = None, *, none_is_leaf: bool = False
 ) -> PyTreeDef: ...
+def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any: ...
 def tree_flatten_with_path(
     tree: Any,
     is_leaf: Callable[..., bool] | None = None,

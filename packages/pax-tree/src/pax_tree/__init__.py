@@ -25,6 +25,7 @@ from pax_tree._C import (
     tree_map,
     tree_map_with_path,
     tree_structure,
+    tree_unflatten,
 )
 from pax_tree._dataclass import register_dataclass
 from pax_tree._diff import TreeDiff, TreeDifference, tree_diff
@@ -46,7 +47,6 @@ from pax_tree._select import tree_mask, tree_select
 from pax_tree._summary import tree_summary
 from pax_tree._transpose import tree_transpose
 from pax_tree._treedef import treedef_children, treedef_is_leaf, treedef_tuple
-from pax_tree._unflatten import tree_unflatten
 
 __all__ = [
     "DictKey",

@@ -22,6 +22,7 @@ from pax_tree._C import tree_leaves_with_path as leaves_with_path
 from pax_tree._C import tree_map as map
 from pax_tree._C import tree_map_with_path as map_with_path
 from pax_tree._C import tree_structure as structure
+from pax_tree._C import tree_unflatten as unflatten
 from pax_tree._diff import tree_diff as diff
 from pax_tree._leaves import tree_for_each as for_each
 from pax_tree._leaves import tree_iter as iter
@@ -38,7 +39,6 @@ from pax_tree._select import tree_mask as mask
 from pax_tree._select import tree_select as select
 from pax_tree._summary import tree_summary as summary
 from pax_tree._transpose import tree_transpose as transpose
-from pax_tree._unflatten import tree_unflatten as unflatten
 
 __all__ = [
     "add",
