@@ -67,6 +67,7 @@ PyObject* MapChild(Mapping* map, PyObject* tree, const Parts& parts, Py_ssize_t 
 
 // Puts the result of child i in the place of what it was made of: slot i is used up by then.
 inline void Replace(Mapping* map, Py_ssize_t i, PyObject* result, Children* slots) {
+  if (map->count == 1) return Py_DECREF(std::exchange((*slots)[i], result));
   PyObject** child = slots->data() + i * map->count;
   for (Py_ssize_t k = 0; k < map->count; ++k) Py_CLEAR(child[k]);
   (*slots)[i] = result;

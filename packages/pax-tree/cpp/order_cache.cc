@@ -48,12 +48,20 @@ inline bool SameKey(PyObject* a, PyObject* b) {
   return PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) && SameText(a, b);
 }
 
-bool EntriesMatch(const DictEntry* entries, PyObject* keys) {
+inline bool EntriesMatch(const DictEntry* entries, PyObject* keys) {
   Py_ssize_t n = PyTuple_GET_SIZE(keys);
   for (Py_ssize_t i = 0; i < n; ++i) {
     if (!SameKey(PyTuple_GET_ITEM(keys, i), entries[i].key)) return false;
   }
   return true;
+}
+
+inline void CopyEntries(const DictEntry* entries, const KeyOrder* order, PyObject** out,
+                        Py_ssize_t stride) {
+  Py_ssize_t n = NumKeys(order);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    out[PositionOf(order, i) * stride] = Py_NewRef(entries[i].value);
+  }
 }
 
 bool WalkMatches(PyObject* dict, PyObject* keys) {
@@ -74,13 +82,7 @@ bool Matches(PyObject* dict, const KeyOrder* order) {
 
 void CopyValues(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_t stride) {
   const DictEntry* entries = DictEntries(dict);
-  if (entries != nullptr) {
-    Py_ssize_t n = NumKeys(order);
-    for (Py_ssize_t i = 0; i < n; ++i) {
-      out[PositionOf(order, i) * stride] = Py_NewRef(entries[i].value);
-    }
-    return;
-  }
+  if (entries != nullptr) return CopyEntries(entries, order, out, stride);
   PyObject *key, *value;
   Py_ssize_t position = 0, i = 0;
   while (PyDict_Next(dict, &position, &key, &value)) {
@@ -119,7 +121,7 @@ Place large_places[kLargePlaces];
 
 constexpr size_t kScatter = 0x9E3779B97F4A7C15;
 
-Place* PlaceAt(size_t hash, Py_ssize_t size) {
+inline Place* PlaceAt(size_t hash, Py_ssize_t size) {
   hash ^= hash >> 32;
   if (size <= kFewKeys) return &small_places[hash % kSmallPlaces];
   return &large_places[hash % kLargePlaces];
@@ -128,18 +130,17 @@ Place* PlaceAt(size_t hash, Py_ssize_t size) {
 // The hash of a str that is a key, and has therefore been hashed.
 size_t HashOfKey(PyObject* key) { return reinterpret_cast<PyASCIIObject*>(key)->hash; }
 
-// Where a dict of str keys belongs by its first key; null for other dicts.
-Place* QuickPlace(PyObject* dict) {
-  Py_ssize_t size = PyDict_GET_SIZE(dict), position = 0;
-  PyObject *key, *value;
-  if (size == 0) return &small_places[0];
-  if (const DictEntry* entries = DictEntries(dict)) {
-    key = entries[0].key;
-  } else if (!PyDict_Next(dict, &position, &key, &value)) {
-    return nullptr;
-  }
+// Where a dict of `size` keys belongs by its first key; null if that is no str.
+inline Place* PlaceByFirst(PyObject* key, Py_ssize_t size) {
   if (size > kMostKeys || !PyUnicode_CheckExact(key)) return nullptr;
   return PlaceAt((HashOfKey(key) + static_cast<size_t>(size)) * kScatter, size);
+}
+
+Place* QuickPlace(PyObject* dict) {
+  Py_ssize_t position = 0;
+  PyObject *key, *value;
+  if (!PyDict_Next(dict, &position, &key, &value)) return &small_places[0];
+  return PlaceByFirst(key, PyDict_GET_SIZE(dict));
 }
 
 // Where it belongs by all keys; null if one is no str.
@@ -179,6 +180,32 @@ PyObject* RecallOrder(PyObject* dict, Place* quick) {
   return quick == nullptr ? nullptr : quick->Recall(dict);
 }
 
+// The commonest case at once: a dict with entries whose order is where its first key says.
+PyObject* TakeKnown(const DictEntry* entries, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
+  Place* place = PlaceByFirst(entries[0].key, size);
+  if (place == nullptr) return nullptr;
+  KeyOrder* order = AsOrder(place->order);
+  if (order == nullptr || NumKeys(order) != size || !EntriesMatch(entries, order->inserted)) {
+    return nullptr;
+  }
+  CopyEntries(entries, order, out, stride);
+  return Py_NewRef(place->order);
+}
+
+// Finds the order of a dict first, and takes the values then.
+PyObject* FindAndTake(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
+  Place* quick = QuickPlace(dict);
+  Ref order(RecallOrder(dict, quick));
+  if (!order) {
+    order = Ref(FindOrder(dict, quick));
+    if (!order) return nullptr;
+    bool same = NumKeys(AsOrder(order.get())) == size && Matches(dict, AsOrder(order.get()));
+    if (!same) return RaiseChanged(dict), nullptr;  // by what ran to compare the keys
+  }
+  CopyValues(dict, AsOrder(order.get()), out, stride);
+  return order.release();
+}
+
 }  // namespace
 
 PyObject* OrderOfDict(PyObject* dict) {
@@ -198,16 +225,10 @@ bool TakeValues(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_
 PyObject* TakeDict(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
   CriticalSection section(dict);
   if (PyDict_GET_SIZE(dict) != size) return RaiseChanged(dict), nullptr;
-  Place* quick = QuickPlace(dict);
-  Ref order(RecallOrder(dict, quick));
-  if (!order) {
-    order = Ref(FindOrder(dict, quick));
-    if (!order) return nullptr;
-    bool same = NumKeys(AsOrder(order.get())) == size && Matches(dict, AsOrder(order.get()));
-    if (!same) return RaiseChanged(dict), nullptr;  // by what ran to compare the keys
-  }
-  CopyValues(dict, AsOrder(order.get()), out, stride);
-  return order.release();
+  // Entries do not outlast waiting for a place's lock.
+  const DictEntry* entries = size > 0 && !kFreeThreaded ? DictEntries(dict) : nullptr;
+  PyObject* order = entries == nullptr ? nullptr : TakeKnown(entries, size, out, stride);
+  return order != nullptr ? order : FindAndTake(dict, size, out, stride);
 }
 
 }  // namespace pax_tree

@@ -9,7 +9,9 @@ namespace pax_tree {
 
 #ifdef Py_GIL_DISABLED
 
-// Held for a few instructions that run no Python code.
+constexpr bool kFreeThreaded = true;
+
+// Held for a few instructions that run no Python code. Waiting for it gives up critical sections.
 class Mutex {
  public:
   void lock() { PyMutex_Lock(&mutex_); }
@@ -34,6 +36,8 @@ constexpr auto kPublish = std::memory_order_release;
 constexpr auto kObserve = std::memory_order_acquire;
 
 #else
+
+constexpr bool kFreeThreaded = false;
 
 struct Mutex {
   void lock() {}
