@@ -2,6 +2,7 @@
 #include "pax_tree/arguments.h"
 #include "pax_tree/dm.h"
 #include "pax_tree/functions.h"
+#include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
 
 namespace pax_tree::dm {
@@ -9,12 +10,12 @@ namespace {
 
 bool IsMapping(Form form) { return form.shape == Shape::kDict || form.shape == Shape::kMapping; }
 
-// A first run over builtin nodes takes dicts as they are; only when it finds a difference does a
-// second one go in the order of the leaves, to report the first.
+using Values = SlotArray<23>;
+
 class Comparison {
  public:
-  Comparison(const char* function, bool check_types, bool report)
-      : function_(function), check_types_(check_types), report_(report) {}
+  Comparison(const char* function, bool check_types)
+      : function_(function), check_types_(check_types) {}
   bool Same(PyObject* a, PyObject* b);
   // Raises for the difference found, if no other error is set.
   void Raise() const {
@@ -23,17 +24,17 @@ class Comparison {
 
  private:
   bool SameNodes(PyObject* a, Form form_a, PyObject* b, Form form_b);
-  bool SameSequences(PyObject* a, PyObject* b);
+  bool SameSequences(PyObject* a, Form form_a, PyObject* b, Form form_b);
   bool SameDicts(PyObject* a, PyObject* b, bool* known);
   bool SameOthers(PyObject* a, Form form_a, PyObject* b, Form form_b);
   bool SameTypes(PyObject* a, Form form_a, PyObject* b, Form form_b);
   bool SameKeys(PyObject* a, Form form_a, PyObject* b, Form form_b);
   bool SameChildren(const Children& a, const Children& b);
+  bool SameChild(PyObject* a, PyObject* b, PyObject* key, Py_ssize_t i);
   bool Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b);
 
   const char* function_;
   bool check_types_;
-  bool report_;
   int depth_ = 0;
   PyObject* error_ = nullptr;
   std::string what_;
@@ -41,35 +42,43 @@ class Comparison {
 };
 
 bool Comparison::Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b) {
-  if (!report_) return false;
   error_ = error;
   what_ = "the first structure has " + DescribeForm(a, form_a) + ", the other has " +
           DescribeForm(b, form_b) + ".";
   return false;
 }
 
-bool Comparison::SameSequences(PyObject* a, PyObject* b) {
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(a); ++i) {
-    if (i >= PySequence_Fast_GET_SIZE(b)) return false;
-    Ref first = ItemOf(a, i), second = ItemOf(b, i);
-    if (!first || !second || !Same(first.get(), second.get())) return false;
+// Compares children, and if they differ adds where: under the key, or null for the index.
+bool Comparison::SameChild(PyObject* a, PyObject* b, PyObject* key, Py_ssize_t i) {
+  if (Same(a, b)) return true;
+  if (!PyErr_Occurred()) {
+    place_.emplace_back(key == nullptr ? PyLong_FromSsize_t(i) : Py_NewRef(key));
   }
-  return PySequence_Fast_GET_SIZE(a) == PySequence_Fast_GET_SIZE(b);
+  return false;
 }
 
-// Compares dicts whose keys are the same strings in the same order; `known` says if they are.
-bool Comparison::SameDicts(PyObject* a, PyObject* b, bool* known) {
-  Ref first = StableDict(a), second = StableDict(b);
-  Py_ssize_t at = 0, other_at = 0;
-  PyObject *key, *value, *other_key, *other_value;
-  while (first && second && PyDict_Next(first.get(), &at, &key, &value)) {
-    bool other = PyDict_Next(second.get(), &other_at, &other_key, &other_value);
-    *known = other && key == other_key && PyUnicode_CheckExact(key);
-    if (!*known) return false;
-    Ref keep = Ref::Borrow(value), keep_other = Ref::Borrow(other_value);
-    if (!Same(value, other_value)) return false;
+bool Comparison::SameSequences(PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  for (Py_ssize_t i = 0; i < Py_SIZE(a) && i < Py_SIZE(b); ++i) {
+    Ref first = ItemOf(a, i), second = ItemOf(b, i);
+    if (first && second && !SameChild(first.get(), second.get(), nullptr, i)) return false;
   }
-  return first && second;
+  return Py_SIZE(a) == Py_SIZE(b) || Differ(PyExc_ValueError, a, form_a, b, form_b);
+}
+
+// Compares dicts that have the same keys in the same order; `known` says if they have.
+bool Comparison::SameDicts(PyObject* a, PyObject* b, bool* known) {
+  Values first, second;
+  Py_ssize_t size = PyDict_GET_SIZE(a);
+  if (!first.Allocate(size) || !second.Allocate(size)) return false;
+  Ref order(TakeDict(a, size, first.data(), 1));
+  if (!order) return false;
+  KeyOrder* keys = AsOrder(order.get());
+  *known = PyDict_GET_SIZE(b) == size && TakeValues(b, keys, second.data(), 1);
+  if (*known && !CheckSorted(order.get())) return false;
+  for (Py_ssize_t i = 0; *known && i < size; ++i) {
+    if (!SameChild(first[i], second[i], PyTuple_GET_ITEM(keys->sorted, i), i)) return false;
+  }
+  return *known;
 }
 
 bool Comparison::SameTypes(PyObject* a, Form form_a, PyObject* b, Form form_b) {
@@ -114,9 +123,8 @@ bool Comparison::SameKeys(PyObject* a, Form form_a, PyObject* b, Form form_b) {
 
 bool Comparison::SameChildren(const Children& a, const Children& b) {
   for (Py_ssize_t i = 0; i < a.size() && i < b.size(); ++i) {
-    if (Same(a[i], b[i])) continue;
-    if (report_ && !PyErr_Occurred()) place_.emplace_back(a.Key(i));
-    return false;
+    Ref key(a.Key(i));
+    if (!key || !SameChild(a[i], b[i], key.get(), i)) return false;
   }
   return true;
 }
@@ -136,12 +144,14 @@ bool Comparison::SameOthers(PyObject* a, Form form_a, PyObject* b, Form form_b) 
 }
 
 bool Comparison::SameNodes(PyObject* a, Form form_a, PyObject* b, Form form_b) {
-  if (report_ || form_a.shape != form_b.shape) return SameOthers(a, form_a, b, form_b);
-  if (form_a.shape == Shape::kTuple || form_a.shape == Shape::kList) return SameSequences(a, b);
-  if (form_a.shape == Shape::kDict && PyDict_GET_SIZE(a) == PyDict_GET_SIZE(b)) {
-    bool known = true;
+  if (form_a.shape != form_b.shape) return SameOthers(a, form_a, b, form_b);
+  if (form_a.shape == Shape::kTuple || form_a.shape == Shape::kList) {
+    return SameSequences(a, form_a, b, form_b);
+  }
+  bool known = false;
+  if (form_a.shape == Shape::kDict) {
     bool same = SameDicts(a, b, &known);
-    if (known) return same;
+    if (known || PyErr_Occurred()) return same;
   }
   return SameOthers(a, form_a, b, form_b);
 }
@@ -195,11 +205,9 @@ Example:
 }  // namespace
 
 bool CheckSame(const char* function, PyObject* a, PyObject* b, bool check_types) {
-  if (Comparison(function, check_types, false).Same(a, b)) return true;
-  if (PyErr_Occurred()) return false;
-  Comparison second(function, check_types, true);
-  if (second.Same(a, b)) return true;
-  second.Raise();
+  Comparison comparison(function, check_types);
+  if (comparison.Same(a, b)) return true;
+  comparison.Raise();
   return false;
 }
 

@@ -83,15 +83,6 @@ inline Ref ItemOf(PyObject* sequence, Py_ssize_t i) {
 #endif
   return Ref::Borrow(PySequence_Fast_GET_ITEM(sequence, i));
 }
-// The dict, or where other threads could change it a copy.
-inline Ref StableDict(PyObject* dict) {
-#ifdef Py_GIL_DISABLED
-  return Ref(PyDict_Copy(dict));
-#else
-  return Ref::Borrow(dict);
-#endif
-}
-
 // Puts a node like `like` together; takes the children, in the order of the leaves, from `items`.
 PyObject* BuildLike(PyObject* like, Form form, const Children& opened, PyObject** items);
 PyObject* BuildTuple(PyObject** items, Py_ssize_t size);
