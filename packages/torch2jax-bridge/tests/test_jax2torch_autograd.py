@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from torch2jax_bridge import JaxModule, jax2torch
+from torch2jax_bridge import JaxModule, _jax2torch_run, jax2torch
 
 
 @pytest.fixture
@@ -140,8 +140,6 @@ def test_jax2torch_keeps_nothing_where_there_is_no_backward_pass(how):
 
 
 def test_jax2torch_residuals_that_are_arguments_or_results_are_not_copied(monkeypatch):
-    from torch2jax_bridge import _jax2torch_run
-
     counts = []
     execute = _jax2torch_run.execute
     monkeypatch.setattr(
@@ -193,6 +191,14 @@ def test_jax2torch_only_what_is_asked_for_has_gradients():
     out["a"].sum().backward()
     assert x.grad.tolist() == [0.0, 1.0, 0.0, 1.0]
     assert y.grad is None
+
+
+def test_jax2torch_integer_results_of_what_requires_gradients():
+    x = torch.tensor([1.0, 3.0, 2.0], requires_grad=True)
+    out = jax2torch(lambda x: {"at": jnp.argmax(x), "over": x > 1.5})(x)
+    assert (out["at"].item(), out["over"].tolist()) == (1, [False, True, True])
+    assert not out["at"].requires_grad
+    assert torch.func.vmap(jax2torch(jnp.argmax))(x.expand(2, 3)).tolist() == [1, 1]
 
 
 def test_jax2torch_results_that_are_not_used_have_no_cotangent():

@@ -25,7 +25,8 @@ def call(
         tensors: its arrays.
         keep: whether to keep residuals for the backward pass, if there may be one.
     """
-    moving = program.moving_ins if torch.is_grad_enabled() else ()
+    is_moving = torch.is_grad_enabled() and program.moving_outs
+    moving = program.moving_ins if is_moving else ()
     wrt = tuple(i for i in moving if tensors[i].requires_grad)
     chosen = keeping(program, wrt) if keep and wrt else program
     function = _Transformed if functorch.peek_interpreter_stack() is not None else _Plain
