@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import accumulate
 
@@ -52,14 +53,14 @@ def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], 
     arrays = _as_arrays(module, leaves)
     forms = [(tuple(array.shape), array.dtype) for array in arrays]
     dtype = _promoted(module, [array.dtype for array in arrays])
-    parts = [_cast(array.reshape(-1), dtype) for array in arrays]
-    flat = module.concatenate(parts) if parts else module.zeros(0)
-    sizes, total = [size(array) for array in arrays], (flat.shape[0],)
+    sizes = [size(array) for array in arrays]
+    vectors = [_reshaped(array, (n,)) for array, n in zip(arrays, sizes, strict=True)]
+    flat = _concatenate(module, [_cast(vector, dtype) for vector in vectors])
 
     def unravel(flat: Any) -> Any:
-        flat = _checked(module, flat, total, dtype)
+        flat = _checked(module, flat, (sum(sizes),), dtype)
         pieces = zip(_split(module, flat, sizes), forms, strict=True)
-        return structure.unflatten([_cast(piece.reshape(s), d) for piece, (s, d) in pieces])
+        return structure.unflatten([_cast(_reshaped(piece, s), d) for piece, (s, d) in pieces])
 
     return flat, unravel
 
@@ -86,14 +87,19 @@ def _common_module(leaves: list[Any]) -> Any:
 
 
 def _as_arrays(module: Any, leaves: list[Any]) -> list[Any]:
-    if not _is_torch(module):
-        return [module.asarray(leaf) for leaf in leaves]
-    tensors = [leaf for leaf in leaves if isinstance(leaf, module.Tensor)]
-    device = tensors[0].device if tensors else None
+    """The leaves, with those that are not of the library as arrays of it, beside the others."""
+    mine = [array_module(leaf) is module for leaf in leaves]
+    options = {}
+    if _is_torch(module) and any(mine):
+        options["device"] = leaves[mine.index(True)].device
     return [
-        leaf if isinstance(leaf, module.Tensor) else module.as_tensor(leaf, device=device)
-        for leaf in leaves
+        leaf if is_mine else _array(module, leaf, **options)
+        for leaf, is_mine in zip(leaves, mine, strict=True)
     ]
+
+
+def _array(module: Any, value: Any, **options: Any) -> Any:
+    return (module.as_tensor if _is_torch(module) else module.asarray)(value, **options)
 
 
 def _promoted(module: Any, dtypes: list[Any]) -> Any:
@@ -114,6 +120,18 @@ def _cast(array: Any, dtype: Any) -> Any:
     return array.astype(dtype) if hasattr(array, "astype") else array.to(dtype)
 
 
+def _concatenate(module: Any, vectors: list[Any]) -> Any:
+    if not vectors:
+        return module.zeros(0)
+    if module.__name__ == "jax.numpy":  # whose own function takes many to join many arrays
+        return sys.modules["jax.lax"].concatenate(vectors, 0)
+    return module.concatenate(vectors)
+
+
+def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    return array if tuple(array.shape) == shape else array.reshape(shape)
+
+
 def _split(module: Any, flat: Any, sizes: list[int]) -> list[Any]:
     if _is_torch(module):
         return list(module.split(flat, sizes))
@@ -122,7 +140,7 @@ def _split(module: Any, flat: Any, sizes: list[int]) -> list[Any]:
 
 
 def _checked(module: Any, flat: Any, shape: tuple[int], dtype: Any) -> Any:
-    flat = module.as_tensor(flat) if _is_torch(module) else module.asarray(flat)
+    flat = _array(module, flat)
     if tuple(flat.shape) != shape:
         raise ValueError(f"unravel takes a vector of shape {shape}, but got {tuple(flat.shape)}.")
     if flat.dtype != dtype:
