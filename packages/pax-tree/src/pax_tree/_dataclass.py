@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
 
 from pax_tree._C import GetAttrKey
 from pax_tree._registry import register_pytree_node
 
-_Class = TypeVar("_Class", bound=type)
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any, TypeVar, overload
 
+    _Class = TypeVar("_Class", bound=type)
 
-@overload
-def register_dataclass(
-    nodetype: _Class,
-    data_fields: Sequence[str] | None = None,
-    meta_fields: Sequence[str] | None = None,
-    drop_fields: Sequence[str] = (),
-) -> _Class: ...
+    @overload
+    def register_dataclass(
+        nodetype: _Class,
+        data_fields: Sequence[str] | None = None,
+        meta_fields: Sequence[str] | None = None,
+        drop_fields: Sequence[str] = (),
+    ) -> _Class: ...
 
-
-@overload
-def register_dataclass(
-    nodetype: None = None,
-    data_fields: Sequence[str] | None = None,
-    meta_fields: Sequence[str] | None = None,
-    drop_fields: Sequence[str] = (),
-) -> Callable[[_Class], _Class]: ...
+    @overload
+    def register_dataclass(
+        nodetype: None = None,
+        data_fields: Sequence[str] | None = None,
+        meta_fields: Sequence[str] | None = None,
+        drop_fields: Sequence[str] = (),
+    ) -> Callable[[_Class], _Class]: ...
 
 
 def register_dataclass(

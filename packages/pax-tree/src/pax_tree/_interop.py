@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
 
 from pax_tree import _C
 
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
 # How a registered class is taken apart and put together:
 # flatten(x) -> (children, aux), unflatten(aux, children) -> x,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, TypeVar
 
 from pax_tree import _interop
 
-_Class = TypeVar("_Class", bound=type)
-_Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]
-_Unflatten = Callable[[Any, Any], Any]
+TYPE_CHECKING = False  # that of `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _Class = TypeVar("_Class", bound=type)
+    _Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]
+    _Unflatten = Callable[[Any, Any], Any]
 
 
 def _check_function(function: Any, what: str, nodetype: type) -> None:
