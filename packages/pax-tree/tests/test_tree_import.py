@@ -1,4 +1,4 @@
-"""Importing the package pulls in neither PyTorch nor JAX nor NumPy."""
+"""Importing the package pulls in neither PyTorch nor JAX nor NumPy, nor what is slow to import."""
 
 import inspect
 import subprocess
@@ -8,7 +8,10 @@ import pax_tree
 
 CHECK = """
 import sys
+before = set(sys.modules)
 import pax_tree
+slow = {"dataclasses", "enum", "inspect", "re", "typing"} & (set(sys.modules) - before)
+assert not slow, slow
 heavy = {"jax", "jaxlib", "torch", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 assert pax_tree.tree_map(lambda x: x + 1, {"a": [1]}) == {"a": [2]}
