@@ -43,16 +43,16 @@ py::object Call(PyObject* callable, const std::vector<py::object>& tensors) {
 
 // The first version of a borrowed tensor is 0; every operation that writes into it counts one up.
 void CheckUnchanged(const std::vector<py::object>& tensors, size_t inputs,
-                    const std::vector<bool>& written) {
+                    const CallOptions& options) {
   static PyObject* version = PyUnicode_InternFromString("_version");
   for (size_t i = 0; i < inputs; ++i) {
-    if (i < written.size() && written[i]) continue;
+    if (i < options.written.size() && options.written[i]) continue;
     PyObject* count = PyObject_GetAttr(tensors[i].ptr(), version);
     if (count == nullptr) throw py::error_already_set();
     const bool unchanged = PyLong_AsLong(count) == 0;
     Py_DECREF(count);
     if (unchanged) continue;
-    throw py::value_error("the function changed its array argument number " + std::to_string(i) +
+    throw py::value_error("the function changed " + ArgumentLabel(options, i) +
                           " in place; arrays of JAX may not be written to: clone it first, or name"
                           " it in input_output_aliases");
   }
@@ -69,11 +69,11 @@ void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
   {
     const CallScope scope;
     const py::object results = Call(callable.get(), tensors);
-    CheckUnchanged(tensors, args.size(), options.written);
+    CheckUnchanged(tensors, args.size(), options);
     const bool lent = options.takes_outputs || !options.written.empty();
     WriteAll(results, rets, device, {options.narrow, lent});
   }
-  if (!options.keeps_inputs) Reclaim(tensors, loan, device);
+  if (!options.keeps_inputs) Reclaim(tensors, loan, device, options);
 }
 
 // Runs `body` with the GIL and turns whatever it throws into an error of XLA's.

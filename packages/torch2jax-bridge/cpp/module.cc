@@ -19,13 +19,16 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "The compiled core of torch2jax_bridge: XLA custom calls that run Python callables.";
   py::class_<bridge::Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
       .def(py::init([](py::object callable, std::string name, bool narrow, bool takes_outputs,
-                       bool keeps_inputs, std::vector<bool> written) {
-             return new bridge::Handle(std::move(callable), {std::move(name), narrow, takes_outputs,
-                                                             keeps_inputs, std::move(written)});
+                       bool keeps_inputs, bool strict, std::vector<bool> written,
+                       std::vector<std::string> names) {
+             return new bridge::Handle(
+                 std::move(callable), {std::move(name), narrow, takes_outputs, keeps_inputs, strict,
+                                       std::move(written), std::move(names)});
            }),
            py::arg("callable"), py::arg("name"), py::kw_only(), py::arg("narrow") = false,
            py::arg("takes_outputs") = false, py::arg("keeps_inputs") = false,
-           py::arg("written") = std::vector<bool>())
+           py::arg("strict") = false, py::arg("written") = std::vector<bool>(),
+           py::arg("names") = std::vector<std::string>())
       .def_property_readonly("id", &bridge::Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
   m.def("use_call_scope", &bridge::UseCallScope, py::arg("is_grad_enabled"),

@@ -9,6 +9,7 @@
 
 #include "dlpack_abi.h"
 #include "loan.h"
+#include "registry.h"
 
 namespace bridge {
 
@@ -17,9 +18,10 @@ namespace bridge {
 void UseRescue(pybind11::object rescue);
 
 // Drops the tensors of a call. Those that the function has kept get memory of their own; where that
-// cannot be done, because it kept only a view or because they are on a GPU, raises ValueError.
-void Reclaim(std::vector<pybind11::object>& tensors, const Loan::Owner& loan,
-             dlpack::Device device);
+// cannot be done, because it kept only a storage or because they are on a GPU, and where the
+// options are strict, raises ValueError.
+void Reclaim(std::vector<pybind11::object>& tensors, const Loan::Owner& loan, dlpack::Device device,
+             const CallOptions& options);
 
 }  // namespace bridge
 

@@ -43,6 +43,12 @@ int DropReleasedPending(void*) {
 
 }  // namespace
 
+std::string ArgumentLabel(const CallOptions& options, size_t index) {
+  const std::string name =
+      index < options.names.size() ? " (" + options.names[index] + ")" : std::string();
+  return "its array argument number " + std::to_string(index) + name;
+}
+
 // Taking the GIL here could deadlock with a thread that waits for XLA while holding it,
 // so the reference is only handed over.
 Callable::~Callable() {

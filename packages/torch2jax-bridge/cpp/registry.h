@@ -22,8 +22,13 @@ struct CallOptions {
   bool narrow = false;         // 64-bit results go into 32-bit buffers
   bool takes_outputs = false;  // tensors over the output buffers follow the arguments
   bool keeps_inputs = false;   // what it keeps of its arguments is looked after by itself
+  bool strict = false;         // keeping arguments is an error
   std::vector<bool> written;   // which arguments it may change: those that share an output's buffer
+  std::vector<std::string> names;  // what messages call the first arguments
 };
+
+// What messages call an argument.
+std::string ArgumentLabel(const CallOptions& options, size_t index);
 
 // An owned reference to a Python callable that any thread may drop, with or without the GIL.
 class Callable {

@@ -84,13 +84,24 @@ def test_bridge_wrong_number_of_results():
         jax.block_until_ready(torch2jax(lambda x: {"a": x, "b": x}, output_shapes={"a": X})(X))
 
 
-def test_bridge_changing_an_argument_in_place():
-    def function(x, y):
-        y.view(-1)[0] = 5
-        return x + y
+def changes(x, y):
+    y["a"].view(-1)[0] = 5
+    return x + y["a"]
 
-    with pytest.raises(Failure, match="changed its array argument number 1 in place"):
-        jax.block_until_ready(torch2jax(function)(X + 1, X + 1))
+
+def test_bridge_changing_an_argument_in_place_is_seen_before_it_happens():
+    x = jnp.zeros(3)
+    with pytest.raises(
+        TypeError, match=r"changes changes its array argument number 1 \(args\[1\]\['"
+    ):
+        torch2jax(changes)(x, {"a": x})
+    np.testing.assert_array_equal(x, np.zeros(3))
+
+
+def test_bridge_changing_an_argument_in_place():
+    wrapped = torch2jax(changes, output_shapes=X)
+    with pytest.raises(Failure, match=r"changed its array argument number 1 \(args"):
+        jax.block_until_ready(wrapped(X + 1, {"a": X + 1}))
 
 
 def test_bridge_shape_inference_names_function_and_arguments():
@@ -137,7 +148,7 @@ def test_bridge_not_callable():
 def test_bridge_wrong_output_shapes():
     with pytest.raises(TypeError, match="a leaf of output_shapes is 3"):
         torch2jax(torch.sin, output_shapes=[3])(X)
-    with pytest.raises(TypeError, match="output_shapes is for functions"):
+    with pytest.raises(TypeError, match=r"output_shapes, out and input_output_aliases are for f"):
         torch2jax(torch.nn.Linear(2, 2), output_shapes=Size([2]))
 
 

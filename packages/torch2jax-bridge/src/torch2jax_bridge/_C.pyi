@@ -10,7 +10,9 @@ class Handle:
         narrow: bool = False,
         takes_outputs: bool = False,
         keeps_inputs: bool = False,
+        strict: bool = False,
         written: Sequence[bool] = (),
+        names: Sequence[str] = (),
     ) -> None: ...
     @property
     def id(self) -> int: ...

@@ -29,7 +29,7 @@ def compile_spec(spec: Spec, residuals: bool) -> Callable[..., Any]:
         return _kept(spec, residuals)
     check_repeatable(spec)
     if isinstance(spec, Function):
-        return spec.direct
+        return spec.forms.direct
     if _only_reverse(spec):
         return _reverse(spec, graph=False)
     return _functional(spec)
@@ -42,7 +42,7 @@ def _functional(spec: Spec) -> Call:
 
 @_functional.register
 def _(spec: Function) -> Call:
-    return spec.call
+    return spec.forms.call
 
 
 @cache
@@ -83,7 +83,10 @@ def _(spec: Vjp) -> Call:
 @_functional.register
 def _(spec: Vmap) -> Call:
     in_dims = tuple(0 if batched else None for batched in spec.batched)
-    return torch.func.vmap(_functional(spec.inner), in_dims=in_dims)
+    options = spec.root.options
+    # With one key for the whole batch, each example draws what it would draw alone.
+    randomness = "same" if options.keyed else options.randomness
+    return torch.func.vmap(_functional(spec.inner), in_dims=in_dims, randomness=randomness)
 
 
 def _close(inner: Call, primals: Tensors, wrt: Indices, of: Indices) -> Call:
@@ -144,7 +147,7 @@ def pull_back(
 
 
 def _forward(spec: Keep, residuals: bool) -> Call:
-    inner = spec.inner.call
+    inner = spec.inner.forms.call
 
     def call(*args: torch.Tensor) -> Tensors:
         if not residuals:

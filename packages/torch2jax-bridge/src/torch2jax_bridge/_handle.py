@@ -3,7 +3,9 @@
 from math import prod
 
 from torch2jax_bridge import _C
+from torch2jax_bridge._debug import watched
 from torch2jax_bridge._engine import compile_spec
+from torch2jax_bridge._pool import in_private_pool
 from torch2jax_bridge._specs import Function, Keep, Spec
 from torch2jax_bridge._writethrough import LEAST_BYTES, WriteThrough
 
@@ -16,16 +18,44 @@ def make_handle(spec: Spec, residuals: bool) -> _C.Handle:
         residuals: whether forward passes may leave their graph to backward passes.
     """
     call = compile_spec(spec, residuals)
+    options = spec.root.options
+    written = _written(spec)
     # A graph that outlives the call may refer to results, so those must not lie in XLA's memory.
     keeps = isinstance(spec, Keep)
-    lent = not keeps and _size(spec) >= LEAST_BYTES
+    redirected = not (keeps or written or options.debug or _takes_outputs(spec))
+    lent = redirected and _size(spec) >= LEAST_BYTES
+    if lent:
+        call = WriteThrough(call, len(spec.ins))
+    if options.debug:
+        call = watched(call, spec.root.names, written)
+    if options.command_buffer:
+        call = in_private_pool(call)
     return _C.Handle(
-        WriteThrough(call, len(spec.ins)) if lent else call,
+        call,
         spec.root.name,
         narrow=isinstance(spec, Function) and spec.narrow,
-        takes_outputs=lent,
+        takes_outputs=lent or _takes_outputs(spec),
         keeps_inputs=keeps,
+        strict=options.debug,
+        written=written,
+        names=spec.root.names,
     )
+
+
+def _takes_outputs(spec: Spec) -> bool:
+    """Whether the function itself wants the output buffers."""
+    return isinstance(spec, Function) and spec.options.out
+
+
+def _written(spec: Spec) -> tuple[bool, ...]:
+    """Which arguments the function may change, as they share the buffer of a result."""
+    aliases = output_aliases(spec)
+    return tuple(i in aliases for i in range(len(spec.ins))) if aliases else ()
+
+
+def output_aliases(spec: Spec) -> dict[int, int]:
+    """Which arguments share the buffer of which result: in a function itself, in no derived one."""
+    return dict(spec.options.aliases) if isinstance(spec, Function) else {}
 
 
 def _size(spec: Spec) -> int:

@@ -1,6 +1,7 @@
 """PyTorch modules as pure functions of their parameters and buffers."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -8,16 +9,25 @@ import jax
 import torch
 
 from torch2jax_bridge._convert import t2j
+from torch2jax_bridge._random import as_key_data, seeded
 
 Arrays = dict[str, jax.Array]
 Tensors = dict[str, torch.Tensor]
 
 
 class Apply:
-    """The function of a module: `apply(params, *args, buffers=..., is_training=..., **kwargs)`."""
+    """The function of a module.
 
-    def __init__(self, call: Callable[..., tuple[Any, Arrays]]) -> None:
+    Called as `apply(params, *args, buffers=..., is_training=..., rng=..., **kwargs)`.
+    """
+
+    def __init__(
+        self,
+        call: Callable[..., tuple[Any, Arrays]],
+        keyed: Callable[..., tuple[Any, Arrays]],
+    ) -> None:
         self._call = call
+        self._keyed = keyed
 
     def __call__(
         self,
@@ -25,6 +35,7 @@ class Apply:
         *args: Any,
         buffers: Mapping[str, Any] | None = None,
         is_training: bool = True,
+        rng: Any = None,
         **kwargs: Any,
     ) -> tuple[Any, Arrays]:
         """Call the module.
@@ -34,16 +45,22 @@ class Apply:
             *args: the module's own arguments, arrays in any pytree.
             buffers: name -> array; may be left out when the module has none.
             is_training: whether the module and all its submodules are in training mode. Static.
+            rng: a key of JAX's from which dropout and other random operations draw: the same key
+                gives the same numbers, in derivatives too. Without it they draw from PyTorch's
+                own generator.
             **kwargs: the module's own keyword arguments.
 
         Returns:
             The module's output and the buffers after the call.
         """
-        return self._call(bool(is_training), dict(params), dict(buffers or {}), args, kwargs)
+        state = bool(is_training), dict(params), dict(buffers or {}), args, kwargs
+        if rng is None:
+            return self._call(None, *state)
+        return self._keyed(as_key_data(rng), *state)
 
 
 def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, Arrays]:
-    """A pure function of (is_training, params, buffers, args, kwargs), and copies of both dicts.
+    """A pure function of (key, is_training, params, buffers, args, kwargs), and copies of both dicts.
 
     The module itself is neither called nor kept: the function uses a copy whose parameters and
     buffers have no memory.
@@ -51,11 +68,17 @@ def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, A
     modes = {mode: _skeleton(module).train(mode) for mode in (True, False)}
 
     def call(
-        is_training: bool, params: Tensors, buffers: Tensors, args: tuple, kwargs: dict
+        key: torch.Tensor | None,
+        is_training: bool,
+        params: Tensors,
+        buffers: Tensors,
+        args: tuple,
+        kwargs: dict,
     ) -> tuple[Any, Tensors]:
         # Modules write into their buffers, which are JAX's memory here.
         state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
-        out = torch.func.functional_call(modes[is_training], state, args, kwargs, strict=True)
+        with nullcontext() if key is None else seeded(key):
+            out = torch.func.functional_call(modes[is_training], state, args, kwargs, strict=True)
         return out, {name: state[name].detach() for name in buffers}
 
     call.__qualname__ = type(module).__name__

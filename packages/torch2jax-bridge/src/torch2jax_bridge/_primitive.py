@@ -10,11 +10,18 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from torch2jax_bridge._batch import batched_call
 from torch2jax_bridge._dtypes import is_differentiable
-from torch2jax_bridge._handle import make_handle
-from torch2jax_bridge._private import hold_weakly, set_linearize_rule
+from torch2jax_bridge._handle import make_handle, output_aliases
+from torch2jax_bridge._private import (
+    aval_like,
+    hold_weakly,
+    is_export,
+    set_linearize_rule,
+    varying_axes,
+)
 from torch2jax_bridge._residuals import Site
-from torch2jax_bridge._runtime import TARGET, register
+from torch2jax_bridge._runtime import RECORDED_TARGET, TARGET, register
 from torch2jax_bridge._specs import (
     TOKEN,
     Aval,
@@ -25,7 +32,6 @@ from torch2jax_bridge._specs import (
     Kept,
     Linear,
     Spec,
-    Vmap,
     differentiable_outs,
 )
 
@@ -37,7 +43,17 @@ torch_call_p.multiple_results = True
 
 def torch_call(spec: Spec, *args: jax.Array) -> list[jax.Array]:
     """Bind the primitive: flat arrays in, flat arrays out."""
-    return torch_call_p.bind(*args, spec=spec)
+    return torch_call_p.bind(*_equally_varying(args), spec=spec)
+
+
+def _equally_varying(args: Sequence[jax.Array]) -> Sequence[jax.Array]:
+    """In `jax.shard_map`, all arguments as varying over every mesh axis over which one varies."""
+    axes = [varying_axes(arg) for arg in args]
+    union = frozenset[Any]().union(*axes)
+    return [
+        jax.lax.pcast(arg, tuple(union - own), to="varying") if union - own else arg
+        for arg, own in zip(args, axes, strict=True)
+    ]
 
 
 def compiled(spec: Spec) -> Callable[..., list[jax.Array]]:
@@ -57,17 +73,26 @@ def _evaluate(*args: Any, spec: Spec) -> list[Any]:
 
 
 def _abstract(*args: Any, spec: Spec) -> list[Any]:
-    return [ShapedArray(out.shape, out.dtype) for out in spec.outs]
+    return [aval_like(args, out.shape, out.dtype) for out in spec.outs]
 
 
 def _lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any]:
+    if is_export(ctx):
+        raise NotImplementedError(
+            f"jax.export cannot store a program that calls the PyTorch function {spec.root}: the "
+            "function lives in this process only"
+        )
     platforms = ctx.module_context.platforms
     for platform in platforms:
         register(platform)
     # Reading a token on a GPU would make the host wait for it.
     handle = make_handle(spec, residuals=tuple(platforms) == ("cpu",))
     ctx.module_context.add_keepalive(handle)
-    return jax.ffi.ffi_lowering(TARGET)(ctx, *args, handle=handle.id)
+    recorded = spec.root.options.command_buffer and tuple(platforms) == ("cuda",)
+    rule = jax.ffi.ffi_lowering(
+        RECORDED_TARGET if recorded else TARGET, operand_output_aliases=output_aliases(spec)
+    )
+    return rule(ctx, *args, handle=handle.id)
 
 
 def _is_zero(value: Any) -> bool:
@@ -193,13 +218,7 @@ def _transpose(cotangents: Sequence[Any], *args: Any, spec: Linear) -> list[Any]
 def _batch(args: Sequence[Any], dims: Sequence[Any], *, spec: Spec) -> tuple[list[Any], list[Any]]:
     plain, args = _without_token(spec, args)
     _, dims = _without_token(spec, dims)
-    batched = tuple(dim is not None for dim in dims)
-    front = [
-        jnp.moveaxis(arg, dim, 0) if is_batched else arg
-        for arg, dim, is_batched in zip(args, dims, batched, strict=True)
-    ]
-    size = next(arg.shape[0] for arg, is_batched in zip(front, batched, strict=True) if is_batched)
-    outs = torch_call(Vmap(plain, batched, size), *front)
+    outs = batched_call(torch_call, plain, args, dims)
     token = _dummy_token(spec)
     return [*outs, *token], [0] * len(outs) + [None] * len(token)
 

@@ -1,12 +1,14 @@
 """What is taken from JAX's private modules; without it everything works, at a cost said here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 from jax._src import util
 from jax._src.interpreters import ad
+from jax.core import ShapedArray
+from jax.sharding import PartitionSpec
 
 Rule = Callable[..., tuple[Any, Any, Any, Callable[..., Any]]]
 
@@ -55,3 +57,24 @@ def _enter(state: Any) -> Any:
     context = state(True)
     context.__enter__()
     return context
+
+
+def varying_axes(value: Any) -> frozenset[Any]:
+    """The manual mesh axes of `jax.shard_map` over which a value, or its aval, varies."""
+    aval = jax.typeof(value) if isinstance(value, jax.Array) else value
+    manual = getattr(aval, "manual_axis_type", None)
+    return getattr(aval, "vma", frozenset()) if manual is None else manual.varying
+
+
+def aval_like(args: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> ShapedArray:
+    """The aval of a result that varies over the same mesh axes as the arguments."""
+    varying = next((aval for aval in args if varying_axes(aval)), None)
+    if varying is None:
+        return ShapedArray(shape, dtype)
+    sharding = varying.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
+    return varying.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
+
+
+def is_export(ctx: Any) -> bool:
+    """Whether a program is lowered for `jax.export`."""
+    return getattr(ctx.module_context.lowering_parameters, "for_export", False)

@@ -1,7 +1,7 @@
 """Shapes and dtypes of results: inferred with fake tensors, or given by the user."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._random import is_seeded
 from torch2jax_bridge._specs import Aval
 from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_map
 
@@ -31,7 +32,7 @@ class _Random(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.seen = self.seen or _draws(func, args, kwargs or {})
+        self.seen = self.seen or (_draws(func, args, kwargs or {}) and not is_seeded())
         return func(*args, **(kwargs or {}))
 
 
@@ -57,16 +58,27 @@ def _fake_mode() -> FakeTensorMode:
     return mode
 
 
-def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> tuple[T, bool]:
+class Inferred(NamedTuple, Generic[T]):
+    """What a run on fake tensors has shown.
+
+    Attributes:
+        results: what the function returns for fake tensors.
+        random: whether it draws random numbers.
+        changed: the arguments that it changed in place.
+    """
+
+    results: T
+    random: bool
+    changed: tuple[int, ...]
+
+
+def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]:
     """Run a function of flat tensors on fake ones, which have shapes but no values.
 
     Args:
         call: the function; its own parameters and other captured tensors may be real ones.
         ins: one `Aval` per argument.
         name: how messages call the function.
-
-    Returns:
-        What the function returns for fake tensors, and whether it draws random numbers.
 
     Raises:
         ShapeInferenceError: the function failed on fake tensors.
@@ -76,9 +88,11 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> tuple[T, bo
         with _fake_mode(), _Random() as random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
             with torch.no_grad(), no_execution(True):
-                return call(*fakes), random.seen
+                results = call(*fakes)
+            changed = tuple(i for i, fake in enumerate(fakes) if fake._version > 0)
+            return Inferred(results, random.seen, changed)
     except Exception as error:
-        given = ", ".join(f"{a.dtype.name}{list(a.shape)}" for a in ins)
+        given = ", ".join(map(str, ins))
         raise ShapeInferenceError(
             f"the results of {name} for arguments {given} could not be inferred: "
             f"{type(error).__name__}: {error}. If the function is right and reads values "

@@ -9,15 +9,16 @@ import jax
 import numpy as np
 import torch
 
-from torch2jax_bridge._dtypes import canonical, dtype_j2t
+from torch2jax_bridge._debug import label
+from torch2jax_bridge._dtypes import canonical
+from torch2jax_bridge._forms import Template
+from torch2jax_bridge._options import Options
 from torch2jax_bridge._primitive import compiled
-from torch2jax_bridge._runtime import Tensors
 from torch2jax_bridge._shapes import aval_of, aval_of_tensor, infer, parse_output_shapes
 from torch2jax_bridge._specs import Aval, Function, Programs
 from torch2jax_bridge._tree import (
     PyTreeDef,
     keystr,
-    tree_flatten,
     tree_flatten_with_path,
     tree_structure,
     tree_unflatten,
@@ -74,6 +75,7 @@ def build(
     leaves: Sequence[Any],
     treedef: PyTreeDef,
     output_shapes: Any,
+    options: Options,
 ) -> Signature:
     """Find out the results and make the flat function for one combination of arguments.
 
@@ -83,28 +85,38 @@ def build(
         leaves: the leaves of `(args, kwargs)`; arrays are looked at for shape and dtype only.
         treedef: the tree of `(args, kwargs)`.
         output_shapes: None to infer the results.
+        options: the user's.
     """
     traced = tuple(map(is_array, leaves))
     template = [ARRAY if on else leaf for leaf, on in zip(leaves, traced, strict=True)]
+    names = _names(template, treedef)
     ins = tuple(aval_of(leaf) for leaf in leaves if is_array(leaf))
     apply = _applier(fn, template, treedef)
     if output_shapes is None:
-        (outs, out_tree), random = _inferred(apply, ins, name)
+        outs, out_tree, random = _inferred(apply, ins, name, names, options)
     else:
         (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
+    _check_aliases(options, ins, outs, name)
     programs = Programs()
-    direct = _direct_call(apply, out_tree, name)
     spec = Function(
         name=name,
-        call=_exact_call(direct, outs),
-        direct=direct,
-        narrow=canonical(torch.int64).itemsize == 4,
+        template=Template(apply, out_tree, name, options, allocates=output_shapes is None),
         ins=ins,
         outs=tuple(outs),
         random=random,
+        narrow=canonical(torch.int64).itemsize == 4,
         programs=ref(programs),
+        names=names,
     )
     return Signature(compiled(spec), traced, out_tree, programs)
+
+
+def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
+    """What messages call the arrays among the arguments: args[0]['a'], kwargs['b']."""
+    pairs = tree_flatten_with_path(tree_unflatten(treedef, template))[0]
+    return tuple(
+        ("args", "kwargs")[path[0].idx] + keystr(path[1:]) for path, leaf in pairs if leaf is ARRAY
+    )
 
 
 def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:
@@ -112,11 +124,11 @@ def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) ->
     if treedef == _positional(len(template)) and all(leaf is ARRAY for leaf in template):
         return fn
 
-    def apply(*tensors: torch.Tensor) -> Any:
+    def apply(*tensors: torch.Tensor, **out: Any) -> Any:
         given = iter(tensors)
         leaves = [next(given) if leaf is ARRAY else leaf for leaf in template]
         args, kwargs = tree_unflatten(treedef, leaves)
-        return fn(*args, **kwargs)
+        return fn(*args, **kwargs, **out)
 
     return apply
 
@@ -126,53 +138,41 @@ def _positional(count: int) -> PyTreeDef:
 
 
 def _inferred(
-    apply: Callable[..., Any], ins: tuple[Aval, ...], name: str
-) -> tuple[tuple[list[Aval], PyTreeDef], bool]:
-    def flat(*tensors: torch.Tensor) -> Any:
-        return tree_flatten_with_path(apply(*tensors))
+    apply: Callable[..., Any],
+    ins: tuple[Aval, ...],
+    name: str,
+    names: tuple[str, ...],
+    options: Options,
+) -> tuple[list[Aval], PyTreeDef, bool]:
+    no_out = {"out": None} if options.out else {}
 
-    (pairs, treedef), random = infer(flat, ins, name)
+    def flat(*tensors: torch.Tensor) -> Any:
+        return tree_flatten_with_path(apply(*tensors, **no_out))
+
+    (pairs, treedef), random, changed = infer(flat, ins, name)
+    for i in set(changed) - {argument for argument, _ in options.aliases}:
+        raise TypeError(
+            f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
+            f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}"
+        )
     for path, leaf in pairs:
         if not isinstance(leaf, torch.Tensor):
             raise TypeError(
                 f"{name} returned {leaf!r} of type {type(leaf).__name__} at result{keystr(path)}; "
                 "expected only tensors, in any pytree: use torch.as_tensor"
             )
-    return ([aval_of_tensor(leaf) for _, leaf in pairs], treedef), random
+    return [aval_of_tensor(leaf) for _, leaf in pairs], treedef, random
 
 
-def _direct_call(apply: Callable[..., Any], out_tree: PyTreeDef, name: str) -> Callable[..., Any]:
-    """The function without its tree of results: it returns a tuple of them, or the single one."""
-    count = out_tree.num_leaves
-    if out_tree == tree_structure(0) or out_tree == tree_structure((0,) * count):
-        return apply
-
-    def call(*tensors: torch.Tensor) -> Tensors:
-        return tuple(_leaves(apply(*tensors), out_tree, name))
-
-    return call
-
-
-def _exact_call(direct: Callable[..., Any], outs: Sequence[Aval]) -> Callable[..., Tensors]:
-    dtypes = [dtype_j2t(out.dtype) for out in outs]
-
-    def call(*tensors: torch.Tensor) -> Tensors:
-        out = direct(*tensors)
-        leaves = out if isinstance(out, tuple) else (out,)
-        return tuple(_cast(x, dtype) for x, dtype in zip(leaves, dtypes, strict=True))
-
-    return call
-
-
-def _leaves(out: Any, out_tree: PyTreeDef, name: str) -> list[Any]:
-    leaves, treedef = tree_flatten(out)
-    if treedef != out_tree:
-        raise TypeError(f"{name} returned the tree {treedef}, but {out_tree} was inferred or given")
-    return leaves
-
-
-def _cast(leaf: Any, dtype: torch.dtype) -> Any:
-    """The tensor in 32 bits where JAX has no 64; whatever else differs is left to be reported."""
-    if isinstance(leaf, torch.Tensor) and leaf.dtype is not dtype:
-        return leaf.to(dtype) if dtype_j2t(canonical(leaf.dtype)) == dtype else leaf
-    return leaf
+def _check_aliases(options: Options, ins: Sequence[Aval], outs: Sequence[Aval], name: str) -> None:
+    for argument, result in options.aliases:
+        if not (0 <= argument < len(ins) and 0 <= result < len(outs)):
+            raise ValueError(
+                f"input_output_aliases has {argument}: {result}, but {name} has {len(ins)} array "
+                f"arguments and {len(outs)} results"
+            )
+        if ins[argument] != outs[result]:
+            raise ValueError(
+                f"input_output_aliases has {argument}: {result}, but argument {argument} of {name} "
+                f"is {ins[argument]} and result {result} is {outs[result]}"
+            )

@@ -4,17 +4,20 @@ Each is hashable and knows the shapes of its arguments and results. A derived fu
 function it comes from; `_engine.py` turns it into PyTorch code.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 
 from torch2jax_bridge._dtypes import is_differentiable
+from torch2jax_bridge._options import Options
 from torch2jax_bridge._residuals import Site
-from torch2jax_bridge._runtime import Tensors
+
+if TYPE_CHECKING:
+    from torch2jax_bridge._forms import Forms, Template
 
 Indices = tuple[int, ...]
 
@@ -24,6 +27,9 @@ class Aval(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}{list(self.shape)}"
 
 
 TOKEN = Aval((2,), np.dtype(np.int32))
@@ -43,25 +49,26 @@ class Function:
 
     Attributes:
         name: how messages call it.
-        call: the function itself: returns a tuple of tensors, of the dtypes of `outs`.
-        direct: the same as it is called by C++, which also takes a single tensor, and 64-bit
-            results where JAX has 32 bits.
-        narrow: whether JAX has no 64 bits.
+        template: makes its forms.
         ins: one `Aval` per argument.
         outs: one `Aval` per result.
         random: whether the function draws random numbers, so that running it again gives
             something else.
+        narrow: whether JAX has no 64 bits.
         programs: refers to the `Programs` of this function, which may be gone.
+        names: what messages call the arguments.
+        variants: the same function for other shapes, by those of the arguments.
     """
 
     name: str
-    call: Callable[..., Tensors]
-    direct: Callable[..., Any]
-    narrow: bool
+    template: "Template"
     ins: tuple[Aval, ...]
     outs: tuple[Aval, ...]
     random: bool
+    narrow: bool
     programs: "ref[Programs]"
+    names: tuple[str, ...] = ()
+    variants: dict[tuple[Aval, ...], "Function"] = field(default_factory=dict)
     linear = 0
 
     def __repr__(self) -> str:
@@ -70,6 +77,20 @@ class Function:
     @property
     def root(self) -> "Function":
         return self
+
+    @property
+    def options(self) -> Options:
+        return self.template.options
+
+    @cached_property
+    def forms(self) -> "Forms":
+        return self.template.forms(self.outs)
+
+    def reshaped(self, ins: tuple[Aval, ...], outs: tuple[Aval, ...]) -> "Function":
+        """The same function for other shapes, for which it gives results of these shapes."""
+        if ins not in self.variants:
+            self.variants[ins] = replace(self, ins=ins, outs=outs, variants={})
+        return self.variants[ins]
 
 
 class Derived:
@@ -253,3 +274,10 @@ def _derived(spec: Spec) -> Linear:
 def differentiable_outs(spec: Spec) -> Indices:
     """The results that have tangents."""
     return tuple(i for i, out in enumerate(spec.outs) if is_differentiable(out.dtype))
+
+
+def with_root(spec: Spec, root: Function) -> Spec:
+    """The same derived function of another function."""
+    if isinstance(spec, Function):
+        return root
+    return replace(spec, inner=with_root(spec.inner, root))

@@ -1,7 +1,9 @@
 """`torch2jax`: PyTorch functions and modules as JAX functions."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import update_wrapper
+from types import BuiltinFunctionType
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import torch
 
 from torch2jax_bridge._errors import original_exception
 from torch2jax_bridge._module import Apply, Arrays, split_module
+from torch2jax_bridge._options import Options, make_options
 from torch2jax_bridge._shapes import as_examples
 from torch2jax_bridge._signature import Signature, build, key_of
 from torch2jax_bridge._tree import (
@@ -25,11 +28,14 @@ _config: Any = jax.config
 class TorchFunction:
     """A PyTorch function as JAX calls it. Made by `torch2jax`."""
 
-    def __init__(self, fn: Callable[..., Any], output_shapes: Any = None) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], output_shapes: Any = None, options: Options | None = None
+    ) -> None:
         self._fn = fn
         self._output_shapes = output_shapes
+        self._options = options or Options()
         self._signatures: dict[Hashable, Signature] = {}
-        self._name = getattr(fn, "__qualname__", type(fn).__name__)
+        self._name = _name_of(fn)
         update_wrapper(self, fn, updated=())
 
     def __repr__(self) -> str:
@@ -58,9 +64,16 @@ class TorchFunction:
         except TypeError as error:
             raise _bad_argument(self._name, leaves, treedef) or error from None
         if found is None:
-            found = build(self._fn, self._name, leaves, treedef, self._output_shapes)
+            given = self._output_shapes, self._options
+            found = build(self._fn, self._name, leaves, treedef, *given)
             self._signatures[key] = found
         return found
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    if isinstance(fn, BuiltinFunctionType):  # its qualified name has a class of PyTorch's inside
+        return fn.__name__
+    return getattr(fn, "__qualname__", type(fn).__name__)
 
 
 def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError | None:
@@ -78,6 +91,12 @@ def torch2jax(
     *example_args: Any,
     example_kw: dict[str, Any] | None = None,
     output_shapes: Any = None,
+    out: bool = False,
+    input_output_aliases: Mapping[int, int] | None = None,
+    vmap_method: str | None = None,
+    randomness: str = "error",
+    command_buffer: bool = False,
+    debug: bool | None = None,
 ) -> Any:
     """Wrap a PyTorch function, or a module, as a function of JAX arrays.
 
@@ -97,6 +116,23 @@ def torch2jax(
         output_shapes: a pytree like the results, of `Size`, `jax.ShapeDtypeStruct`, arrays or
             tensors. Needed only where the results cannot be inferred with fake tensors, because
             `fn` reads values. A `Size` has the dtype of the first floating argument.
+        out: whether `fn` takes `out=` as PyTorch's functions do: a tree like its results, of
+            tensors over XLA's memory, that it is to write into. Without `output_shapes`, and for
+            derivatives, it is called with `out=None` and returns new tensors.
+        input_output_aliases: number of an array argument (of all leaves that are arrays, from 0)
+            -> number of the result that takes its memory over. `fn` may change these arguments in
+            place and return them. XLA copies an argument that is used elsewhere before the call.
+        vmap_method: how `jax.vmap` is done. None is `torch.func.vmap`; the others are those of
+            `jax.ffi.ffi_call`: "sequential", "sequential_unrolled", "expand_dims",
+            "broadcast_all" and "legacy_vectorized".
+        randomness: what random operations do under `torch.func.vmap`: "error", "different" for
+            each example, or the "same".
+        command_buffer: whether XLA may record the call into a CUDA graph and replay it without
+            calling `fn`. `fn` must then enqueue the same work each time and may not wait for the
+            GPU. Without effect on a CPU.
+        debug: whether each call is checked for arguments changed in place, tensors kept beyond the
+            call, and NaNs that no argument has. None takes it from the environment variable
+            TORCH2JAX_BRIDGE_DEBUG.
 
     Returns:
         The JAX function with the signature of `fn`. For a module `(apply, params, buffers)`:
@@ -118,11 +154,19 @@ def torch2jax(
         >>> print(jax.jit(jax.grad(f, argnums=1))(x, y))
         [1. 1. 1.]
     """
+    options = make_options(
+        out=out,
+        input_output_aliases=input_output_aliases,
+        vmap_method=vmap_method,
+        randomness=randomness,
+        command_buffer=command_buffer,
+        debug=debug,
+    )
     if isinstance(fn, torch.nn.Module):
-        return _wrap_module(fn, example_args, example_kw, output_shapes)
+        return _wrap_module(fn, example_args, example_kw, output_shapes, options)
     if not callable(fn):
         raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}")
-    wrapped = TorchFunction(fn, output_shapes)
+    wrapped = TorchFunction(fn, output_shapes, options)
     if (example_args or example_kw) and output_shapes is None:
         wrapped.infer(example_args, example_kw or {})
     return wrapped
@@ -133,12 +177,16 @@ def _wrap_module(
     example_args: Sequence[Any],
     example_kw: dict[str, Any] | None,
     output_shapes: Any,
+    options: Options,
 ) -> tuple[Apply, Arrays, Arrays]:
-    if output_shapes is not None:
-        raise TypeError("output_shapes is for functions; the results of a module are inferred")
+    if output_shapes is not None or options.out or options.aliases:
+        raise TypeError(
+            "output_shapes, out and input_output_aliases are for functions; "
+            "the results of a module are inferred, and its buffers are returned"
+        )
     call, params, buffers = split_module(module)
-    wrapped = TorchFunction(call)
+    wrapped = TorchFunction(call, None, options)
     if example_args or example_kw:
-        state = (True, params, buffers)
+        state = (None, True, params, buffers)
         wrapped.infer((*state, tuple(example_args), example_kw or {}), {})
-    return Apply(wrapped), params, buffers
+    return Apply(wrapped, TorchFunction(call, None, replace(options, keyed=True))), params, buffers

@@ -1,0 +1,34 @@
+"""Several devices: shard_map, pmap and sharded arguments, in a process with four CPU devices."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("four_devices.py")
+CHECKS = [
+    *("shard_map", "shard_map_jit", "shard_map_unchecked", "shard_map_vmap", "shard_map_integers"),
+    *("shard_map_grad", "shard_map_grad_of_shared", "shard_map_hessian", "shard_map_loss"),
+    *("pmap", "jit_sharded", "jit_sharded_grad", "eager_sharded", "explicit_axes", "shardy_stays"),
+    "two_axes",
+]
+
+
+@pytest.fixture(scope="module")
+def results():
+    done = subprocess.run(
+        [sys.executable, SCRIPT], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_bridge_four_devices(results, check):
+    assert results[check] == "ok"
+
+
+def test_bridge_four_devices_every_check_is_listed(results):
+    assert set(results) == set(CHECKS)
