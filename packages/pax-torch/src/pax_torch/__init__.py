@@ -3,9 +3,11 @@
 from pax_torch._checkpoint import checkpoint
 from pax_torch._custom_jvp import custom_jvp
 from pax_torch._custom_vjp import custom_vjp
+from pax_torch._eval_shape import ShapeDtypeStruct, eval_shape
 from pax_torch._grad import grad, value_and_grad
 from pax_torch._graph import stop_gradient
 from pax_torch._jacobian import hessian, hvp, jacfwd, jacobian, jacrev
+from pax_torch._jit import jit
 from pax_torch._jvp import jvp, linearize
 from pax_torch._module import functional_module
 from pax_torch._multi_transform import MultiTransform, multi_transform
@@ -48,9 +50,11 @@ __all__ = [
     "MultiTransform",
     "PyTreeDef",
     "SequenceKey",
+    "ShapeDtypeStruct",
     "checkpoint",
     "custom_jvp",
     "custom_vjp",
+    "eval_shape",
     "functional_module",
     "functional_optimizer",
     "functional_schedule",
@@ -62,6 +66,7 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jit",
     "jvp",
     "keystr",
     "linearize",

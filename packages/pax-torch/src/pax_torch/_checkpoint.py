@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch.utils.checkpoint
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pax_torch._args import check_callable
 from pax_torch._graph import at_this_depth, transforms_active
+from pax_torch._tracing import being_traced
 
 # What PyTorch says when a derivative of `torch.func` begins within a checkpoint.
 _NO_HOOKS = "don't yet support saved tensor hooks"
@@ -45,7 +45,7 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fun, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         call = functools.partial(fun, *args, **kwargs)
-        if transforms_active() or get_proxy_mode() is not None or not torch.is_grad_enabled():
+        if transforms_active() or being_traced() or not torch.is_grad_enabled():
             return call()
         try:
             return torch.utils.checkpoint.checkpoint(at_this_depth(call), use_reentrant=False)

@@ -83,7 +83,7 @@ class Rule(ABC):
         self._out_constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         out: list[Tensor] = list(compress(leaves, self.out_is_tensor))
         self.out_like = [(x.shape, x.dtype, x.device) for x in out]
-        return _distinct(out, tensors)
+        return distinct(out, tensors)
 
     def result(self, tensors: Tensors) -> Any:
         """Returns the result of the call with the given tensors."""
@@ -98,14 +98,14 @@ def _with_derivative(leaf: Any) -> Any:
     return leaf
 
 
-def _distinct(out: list[Tensor], tensors: Tensors) -> tuple[Tensor, ...]:
+def distinct(out: Tensors, tensors: Tensors) -> tuple[Tensor, ...]:
     """Returns the tensors with a new one in place of each that is an argument or comes twice."""
     seen = {id(tensor) for tensor in tensors}
-    distinct = []
+    result = []
     for tensor in out:
-        distinct.append(tensor.view_as(tensor) if id(tensor) in seen else tensor)
+        result.append(tensor.view_as(tensor) if id(tensor) in seen else tensor)
         seen.add(id(tensor))
-    return tuple(distinct)
+    return tuple(result)
 
 
 def apply(rule: Rule) -> Any:

@@ -1,0 +1,97 @@
+"""One compiled program: a function of tensors of certain shapes and dtypes."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from pax_torch._args import leaf_place, to_tensors
+from pax_torch._custom import distinct
+from pax_torch._graph import differentiation
+from pax_torch._tracing import without_values
+from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
+
+Compile = Callable[[GraphModule], Callable[..., Any]]
+_ADVICE = (
+    "make the argument static by static_argnums, use torch.where, or pass fullgraph=False to run "
+    "such parts as they are"
+)
+# What PyTorch says to a compiled program, before it runs, while another thread traces.
+_OTHER_TRACE = "using FX to symbolically trace a dynamo-optimized function"
+# Tracing and compiling change global state of PyTorch.
+_lock = threading.RLock()
+
+
+class Program:
+    """A function that was run once on tensors without values, written down and compiled.
+
+    Args:
+        function: takes tensors, returns a pytree of tensors, arrays and numbers.
+        examples: tensors of the shapes, dtypes, strides and devices of its arguments.
+        compile: makes a callable of a graph module.
+
+    """
+
+    _treedef: PyTreeDef
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        examples: Sequence[Tensor],
+        compile: Compile,
+    ) -> None:
+        with _lock:
+            graph = self._traced(function, examples)
+            self._run = compile(graph)
+        self._compiled = False
+        constants = [value for value in vars(graph).values() if isinstance(value, Tensor)]
+        constants += [*graph.parameters(), *graph.buffers()]
+        # Closed-over tensors whose derivatives the compiled program would not have.
+        self.closes_over_variables = any(constant.requires_grad for constant in constants)
+
+    def _traced(self, function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
+        trace = make_fx(self._flattened(function), tracing_mode="fake", _allow_non_fake_inputs=True)
+        examples = [example.detach() for example in examples]
+        with differentiation(0), torch.enable_grad(), without_values("jit", _ADVICE):
+            graph = trace(*examples)
+        for node in reversed(graph.graph.nodes):
+            # Marks for the profiler, which have no place in a compiled graph.
+            if node.op == "call_function" and "profiler::" in str(node.target):
+                graph.graph.erase_node(node)
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+        return graph
+
+    def _flattened(self, function: Callable[..., Any]) -> Callable[..., list[Tensor]]:
+        def flat(*tensors: Tensor) -> list[Tensor]:
+            leaves, self._treedef = tree_flatten(function(*tensors))
+            result = tree_unflatten(self._treedef, leaves)
+            return to_tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
+
+        return flat
+
+    def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Returns the leaves of the result; they carry no graph, and none of them comes twice."""
+        tensors = [tensor.detach() for tensor in tensors]
+        with torch.no_grad():
+            return distinct(self._out(tensors), tensors)
+
+    def _out(self, tensors: list[Tensor]) -> Sequence[Tensor]:
+        if self._compiled:
+            try:
+                return self._run(*tensors)
+            except RuntimeError as error:
+                if _OTHER_TRACE not in str(error):
+                    raise
+        with _lock:
+            out = self._run(*tensors)
+        self._compiled = True
+        return out
+
+    def result(self, leaves: Sequence[Tensor]) -> Any:
+        """Returns the tree of the result with the given leaves."""
+        return tree_unflatten(self._treedef, leaves)
