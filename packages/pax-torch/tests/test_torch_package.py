@@ -5,13 +5,14 @@ import importlib
 import pkgutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import pax_torch
 import pax_tree
 
-MODULES = [name for _, name, _ in pkgutil.iter_modules(pax_torch.__path__, "pax_torch.")]
+MODULES = [name for _, name, _ in pkgutil.walk_packages(pax_torch.__path__, "pax_torch.")]
 
 
 def test_all_names_exist_and_are_sorted():
@@ -40,11 +41,23 @@ def test_imports_only_its_dependencies(name):
             assert root in allowed or root in sys.stdlib_module_names
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in pax_torch.__all__ if name not in pax_tree.__all__]
-)
+OWN = {name: getattr(pax_torch, name) for name in pax_torch.__all__ if name not in pax_tree.__all__}
+SUBMODULES = {name: value for name, value in OWN.items() if isinstance(value, ModuleType)}
+PUBLIC = {name: value for name, value in OWN.items() if name not in SUBMODULES} | {
+    f"{module}.{name}": getattr(value, name)
+    for module, value in SUBMODULES.items()
+    for name in value.__all__
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_have_examples(name):
-    value = getattr(pax_torch, name)
+    value = PUBLIC[name]
     methods = [m for n, m in vars(value).items() if n[0] != "_"] if isinstance(value, type) else []
     documented = [method for method in methods if callable(method)] or [value]
     assert all(">>>" in method.__doc__ for method in documented)
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_names_of_submodules_are_sorted(name):
+    assert SUBMODULES[name].__all__ == sorted(SUBMODULES[name].__all__)

@@ -1,5 +1,6 @@
 """JAX's API on PyTorch: grad, functional modules, optimizers and schedules."""
 
+from pax_torch import random, schedule
 from pax_torch._checkpoint import checkpoint
 from pax_torch._custom_jvp import custom_jvp
 from pax_torch._custom_vjp import custom_vjp
@@ -13,6 +14,8 @@ from pax_torch._module import functional_module
 from pax_torch._multi_transform import MultiTransform, multi_transform
 from pax_torch._optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._schedule import functional_schedule
+from pax_torch._schedule_plateau import PlateauSchedule
+from pax_torch._standalone_scheduler import StandaloneScheduler
 from pax_torch._state import get_buffers, get_params, stack_buffers, stack_params
 from pax_torch._vjp import vjp
 from pax_torch._vmap import vmap
@@ -48,9 +51,11 @@ __all__ = [
     "FunctionalOptimizer",
     "GetAttrKey",
     "MultiTransform",
+    "PlateauSchedule",
     "PyTreeDef",
     "SequenceKey",
     "ShapeDtypeStruct",
+    "StandaloneScheduler",
     "checkpoint",
     "custom_jvp",
     "custom_vjp",
@@ -71,11 +76,13 @@ __all__ = [
     "keystr",
     "linearize",
     "multi_transform",
+    "random",
     "register_dataclass",
     "register_pytree_node",
     "register_pytree_node_class",
     "register_pytree_with_keys",
     "register_static",
+    "schedule",
     "stack_buffers",
     "stack_params",
     "stop_gradient",

@@ -66,7 +66,8 @@ def minimum(x: Scalar, y: Scalar) -> Scalar:
 
 def scalar_state(value: Scalar, param: Tensor) -> Tensor:
     """A number as a tensor of shape (), in single precision or that of the parameter."""
-    dtype = torch.promote_types(param.dtype.to_real(), torch.float32)
+    wide = param.dtype in (torch.float64, torch.complex128)
+    dtype = torch.float64 if wide else torch.float32
     if isinstance(value, Tensor):
         return value.to(dtype)
     return torch.tensor(value, dtype=dtype)

@@ -1,0 +1,160 @@
+"""The schedulers of torch whose learning rate is a formula of the step."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.optim import lr_scheduler as torch_schedulers
+from torch.optim.lr_scheduler import LRScheduler
+
+from pax_torch import schedule
+from pax_torch._schedule_steps import (
+    Number,
+    Schedule,
+    as_index,
+    as_rates,
+    check_steps,
+    clamp,
+    floor,
+    half_cosine,
+    on_steps,
+    straight,
+    where,
+)
+
+
+def closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
+    """Returns the schedule of a scheduler that stands at step 0, where it is a known formula.
+
+    Args:
+        scheduler: of the formula, and the source of its constants.
+        initial_lr: the learning rate of its optimizer before the scheduler was made.
+
+    """
+    make = _FORMS.get(type(scheduler).__name__)
+    own = getattr(torch_schedulers, type(scheduler).__name__, None) is type(scheduler)
+    return make(scheduler, initial_lr) if make is not None and own else None
+
+
+def _step(s: Any, lr: float) -> Schedule:
+    return schedule.step_lr(lr, s.step_size, s.gamma)
+
+
+def _multi_step(s: Any, lr: float) -> Schedule:
+    return schedule.multistep_lr(lr, sorted(s.milestones.elements()), s.gamma)
+
+
+def _constant(s: Any, lr: float) -> Schedule:
+    return on_steps(lambda step: lr * where(step < s.total_iters, s.factor, 1.0))
+
+
+def _linear(s: Any, lr: float) -> Schedule:
+    return on_steps(
+        lambda step: lr * straight(s.start_factor, s.end_factor, _share(step, s.total_iters))
+    )
+
+
+def _exponential(s: Any, lr: float) -> Schedule:
+    return schedule.exponential(lr, s.gamma)
+
+
+def _polynomial(s: Any, lr: float) -> Schedule:
+    return on_steps(lambda step: lr * (1 - _share(step, s.total_iters)) ** s.power)
+
+
+def _share(step: Number, total: int) -> Number:
+    return clamp(step / total, 0.0, 1.0) if total else 1.0
+
+
+def _cosine(s: Any, lr: float) -> Schedule:
+    return on_steps(lambda step: half_cosine(lr, s.eta_min, step / s.T_max))
+
+
+def _warm_restarts(s: Any, lr: float) -> Schedule:
+    def form(step: Number) -> Number:
+        start, length = _last_restart(step, s.T_0, s.T_mult)
+        return half_cosine(lr, s.eta_min, (step - start) / length)
+
+    return on_steps(form)
+
+
+def _last_restart(step: Number, length: int, factor: int) -> tuple[Number, Number]:
+    """Where the cycle of a step begins, and how long it is."""
+    if factor == 1:
+        return step - step % length, length
+    # 64 cycles, each at least twice as long as the last, are more than steps can be counted.
+    start, size = step * 0, step * 0 + length
+    for _ in range(64):
+        is_over = step >= start + size
+        start, size = where(is_over, start + size, start), where(is_over, size * factor, size)
+        if is_over is False:
+            break
+    return start, size
+
+
+def _cyclic(s: Any, lr: float) -> Schedule | None:
+    if s._scale_fn_custom is not None:
+        return None
+    (low,), (high,) = s.base_lrs, s.max_lrs
+
+    def form(step: Number) -> Number:
+        cycle = floor(1 + step / s.total_size)
+        share = 1 + step / s.total_size - cycle
+        height = where(
+            share <= s.step_ratio, share / s.step_ratio, (share - 1) / (s.step_ratio - 1)
+        )
+        return low + (high - low) * height * s.scale_fn(cycle if s.scale_mode == "cycle" else step)
+
+    return on_steps(form)
+
+
+def _one_cycle(s: Any, lr: float) -> Schedule:
+    group = s.optimizer.param_groups[0]
+    return schedule.one_cycle(
+        group["max_lr"],
+        s.total_steps,
+        (s._schedule_phases[0]["end_step"] + 1) / s.total_steps,
+        s._anneal_func_type,
+        group["max_lr"] / group["initial_lr"],
+        group["initial_lr"] / group["min_lr"],
+        len(s._schedule_phases) == 3,
+    )
+
+
+def _lambda(s: Any, lr: float) -> Schedule:
+    (factor,) = s.lr_lambdas
+
+    def lr_at_step(step: Any) -> Any:
+        if isinstance(step, Tensor):
+            return as_rates(lr * factor(check_steps(step)), step)
+        return float(lr * factor(as_index(step)))
+
+    return lr_at_step
+
+
+def _sequential(s: Any, lr: float) -> Schedule | None:
+    parts = [closed_form(part, lr) for part in s._schedulers]
+    if any(type(part).__name__ in _NOT_FROM_ZERO for part in s._schedulers):
+        return None
+    found = [part for part in parts if part is not None]
+    return schedule.join(found, s._milestones) if len(found) == len(parts) else None
+
+
+# Torch starts these in a sequence elsewhere than at their step 0, or at rates that others have set.
+_NOT_FROM_ZERO = {"CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "SequentialLR"}
+
+
+_FORMS: dict[str, Callable[[Any, float], Schedule | None]] = {
+    "ConstantLR": _constant,
+    "CosineAnnealingLR": _cosine,
+    "CosineAnnealingWarmRestarts": _warm_restarts,
+    "CyclicLR": _cyclic,
+    "ExponentialLR": _exponential,
+    "LambdaLR": _lambda,
+    "LinearLR": _linear,
+    "MultiStepLR": _multi_step,
+    "OneCycleLR": _one_cycle,
+    "PolynomialLR": _polynomial,
+    "SequentialLR": _sequential,
+    "StepLR": _step,
+}

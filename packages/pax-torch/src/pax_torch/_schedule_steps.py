@@ -1,0 +1,81 @@
+"""Steps, given as integers or tensors, and arithmetic that serves both."""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Number = Any  # int, float or Tensor
+Schedule = Callable[[Any], Any]
+
+
+def on_steps(form: Callable[[Number], Number]) -> Schedule:
+    """Returns a schedule from a formula, which is given an int or a tensor in double precision."""
+
+    def lr_at_step(step: Any) -> Any:
+        if not isinstance(step, Tensor):
+            return form(as_index(step))
+        return as_rates(form(check_steps(step).to(torch.float64)), step)
+
+    return lr_at_step
+
+
+def as_rates(rates: Number, steps: Tensor) -> Tensor:
+    """Learning rates as a tensor of the default type, of the shape and on the device of the steps."""
+    tensor = torch.as_tensor(rates, dtype=torch.get_default_dtype(), device=steps.device)
+    return tensor.expand(steps.shape)
+
+
+def check_steps(steps: Tensor) -> Tensor:
+    """Raises TypeError unless a tensor holds integers."""
+    if steps.is_floating_point() or steps.is_complex() or steps.dtype is torch.bool:
+        raise TypeError(
+            f"a schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
+        )
+    return steps
+
+
+def as_index(step: Any) -> int:
+    """The step as a Python integer from 0."""
+    try:
+        index = operator.index(step)
+    except TypeError:
+        raise TypeError(
+            f"a schedule takes the step as an integer, got {step!r} of type "
+            f"{type(step).__qualname__}."
+        ) from None
+    if index < 0:
+        raise ValueError(f"a schedule starts at step 0, got step {index}.")
+    return index
+
+
+def where(condition: Any, x: Number, y: Number) -> Number:
+    if isinstance(condition, Tensor):
+        return torch.where(condition, x, y)
+    return x if condition else y
+
+
+def clamp(x: Number, least: float, most: float) -> Number:
+    """`x`, or the bound beyond which it is."""
+    return where(x < least, least, where(x > most, most, x))
+
+
+def cos(x: Number) -> Number:
+    return torch.cos(x) if isinstance(x, Tensor) else math.cos(x)
+
+
+def floor(x: Number) -> Number:
+    return torch.floor(x) if isinstance(x, Tensor) else math.floor(x)
+
+
+def half_cosine(start: Number, end: Number, share: Number) -> Number:
+    """From start to end, as a share of the way from 0 to 1, slow at both ends."""
+    return end + (start - end) / 2 * (1 + cos(math.pi * share))
+
+
+def straight(start: Number, end: Number, share: Number) -> Number:
+    """From start to end, as a share of the way from 0 to 1."""
+    return start + (end - start) * share

@@ -1,0 +1,127 @@
+"""Choices among finitely many things."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pax_torch.random._floats import gumbel
+from pax_torch.random._keys import check_key, check_shape, split
+from pax_torch.random._threefry import blocks
+
+
+def permutation(key: Tensor, x: int | Tensor, axis: int = 0, independent: bool = False) -> Tensor:
+    """Puts things into a random order.
+
+    Args:
+        key: of shape (2,).
+        x: a tensor, or a number n for the integers from 0 to n - 1.
+        axis: of `x`, along which things change places.
+        independent: whether each vector along the axis has an order of its own.
+
+    Returns:
+        A tensor like `x`; for a number, of shape (n,), type `int64` and on the device of the key.
+
+    Raises:
+        TypeError: `key` is no key, or `x` no integer and no tensor with an axis.
+        ValueError: `x` is negative.
+        IndexError: `x` has no such axis.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.random.permutation(pax_torch.random.key(0), 5)
+        tensor([0, 1, 4, 3, 2])
+
+    The API and the order are those of `jax.random.permutation`.
+
+    """
+    check_key(key, "permutation")
+    if not isinstance(x, Tensor) or x.dim() == 0:
+        return _shuffled(key, _arange(key, x), 0)
+    if independent or x.dim() == 1:
+        return _shuffled(key, x, axis)
+    order = _shuffled(key, torch.arange(x.shape[axis], device=key.device), 0)
+    return torch.index_select(x, axis, order)
+
+
+def _arange(key: Tensor, size: int | Tensor) -> Tensor:
+    (number,) = check_shape((size,), "permutation")
+    return torch.arange(number, device=key.device)
+
+
+def _shuffled(key: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Sorts by random words, more than once, as these may coincide."""
+    rounds = math.ceil(3 * math.log(max(1, x.numel())) / math.log(2**32 - 1))
+    for _ in range(rounds):
+        key, part = split(key).unbind()
+        high, low = blocks(part, x.shape)
+        # Signed numbers sort as unsigned ones do when their sign bit is flipped.
+        words = (high ^ low) ^ -(2**31)
+        order = torch.sort(words, dim=axis, stable=True).indices
+        x = torch.take_along_dim(x, order, axis)
+    return x
+
+
+def categorical(
+    key: Tensor,
+    logits: Tensor,
+    axis: int = -1,
+    shape: Sequence[int] | None = None,
+    replace: bool = True,
+) -> Tensor:
+    """Draws categories, with probabilities in proportion to the exponentials of the logits.
+
+    Args:
+        key: of shape (2,).
+        logits: floating-point; logarithms of probabilities, up to a constant.
+        axis: of `logits`, along which the categories are.
+        shape: of the result; it must end in the shape of `logits` without `axis`, which is the
+            default. What stands before is how many draws are made.
+        replace: whether a category may be drawn more than once.
+
+    Returns:
+        A tensor of type `int64` with numbers of categories.
+
+    Raises:
+        TypeError: `key` is no key, or `logits` no floating-point tensor.
+        ValueError: `shape` does not end in that of `logits` without `axis`, or more categories are
+            to be drawn without replacement than there are.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> logits = torch.tensor([0.1, 0.2, 0.7]).log()
+        >>> pax_torch.random.categorical(pax_torch.random.key(0), logits, shape=(6,))
+        tensor([1, 2, 2, 1, 2, 2])
+
+    The API is that of `jax.random.categorical`; so are the categories, unless two are as likely up
+    to the rounding of a logarithm.
+
+    """
+    check_key(key, "categorical")
+    if not (isinstance(logits, Tensor) and logits.is_floating_point()):
+        raise TypeError(f"categorical expected logits as a floating-point tensor, got {logits!r}.")
+    axis = range(logits.dim())[axis] - logits.dim()
+    batch = tuple(size for i, size in enumerate(logits.shape, -logits.dim()) if i != axis)
+    sizes = batch if shape is None else check_shape(shape, "categorical")
+    draws = sizes[: len(sizes) - len(batch)]
+    if sizes[len(draws) :] != batch:
+        raise ValueError(
+            f"categorical: shape must end in {batch}, the shape of logits without axis {axis}, "
+            f"got {sizes}."
+        )
+    if replace:
+        noise = gumbel(key, (*draws, *logits.shape), logits.dtype)
+        return torch.argmax(noise + logits, axis)
+    return _without_replacement(key, logits, axis, draws).reshape(sizes)
+
+
+def _without_replacement(key: Tensor, logits: Tensor, axis: int, draws: Sequence[int]) -> Tensor:
+    count = math.prod(draws)
+    if count > logits.shape[axis]:
+        raise ValueError(
+            f"categorical cannot draw {count} of {logits.shape[axis]} categories without "
+            "replacement."
+        )
+    noisy = logits + gumbel(key, logits.shape, logits.dtype)
+    return torch.topk(noisy, count, axis).indices.movedim(axis, 0)

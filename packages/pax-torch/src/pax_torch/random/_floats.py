@@ -1,0 +1,246 @@
+"""Floating-point numbers drawn from a range or a distribution."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch.random._keys import check_key, check_shape, split
+from pax_torch.random._threefry import random_bits
+
+Real = float | Tensor
+
+# For each type: random bits used, bits of the mantissa, the bits of 1.0, an integer of its size.
+_LAYOUT = {
+    torch.bfloat16: (8, 7, 0x3F80, torch.int16),
+    torch.float16: (16, 10, 0x3C00, torch.int16),
+    torch.float32: (32, 23, 0x3F800000, torch.int32),
+    torch.float64: (64, 52, 0x3FF0000000000000, torch.int64),
+}
+
+_PARTS = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+
+
+def uniform(
+    key: Tensor,
+    shape: Sequence[int] = (),
+    dtype: torch.dtype | None = None,
+    minval: Real = 0.0,
+    maxval: Real = 1.0,
+) -> Tensor:
+    """Draws numbers from a range, all equally likely.
+
+    Args:
+        key: of shape (2,).
+        shape: of the result.
+        dtype: of the result, a floating-point type; by default PyTorch's default type.
+        minval: the least number; broadcast against `shape`.
+        maxval: above all numbers; broadcast against `shape`.
+
+    Returns:
+        A tensor on the device of the key, of numbers from `minval` up to but not including `maxval`.
+
+    Raises:
+        TypeError: `key` is no key, or `dtype` no floating-point type.
+        ValueError: the bounds do not broadcast to `shape`.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.random.uniform(pax_torch.random.key(0), (2,))
+        tensor([0.9477, 0.9786])
+
+    The API and the bits are those of `jax.random.uniform`.
+
+    """
+    check_key(key, "uniform")
+    sizes = check_shape(shape, "uniform")
+    dtype = _float_type(dtype, "uniform")
+    low, high = _bounds(key, sizes, dtype, minval, maxval, "uniform")
+    width, mantissa, one, integer = _LAYOUT[dtype]
+    bits = random_bits(key, width, sizes) >> (width - mantissa) & ((1 << mantissa) - 1) | one
+    numbers = bits.to(integer).view(dtype) - 1
+    return torch.maximum(low, _multiply_add(numbers, high - low, low))
+
+
+def normal(key: Tensor, shape: Sequence[int] = (), dtype: torch.dtype | None = None) -> Tensor:
+    """Draws numbers from the normal distribution with mean 0 and variance 1.
+
+    Args:
+        key: of shape (2,).
+        shape: of the result.
+        dtype: of the result, a floating-point or complex type; by default PyTorch's default type.
+
+    Returns:
+        A tensor on the device of the key.
+
+    Raises:
+        TypeError: `key` is no key, or `dtype` no floating-point or complex type.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.random.normal(pax_torch.random.key(0), (2,))
+        tensor([1.6226, 2.0253])
+
+    The API is that of `jax.random.normal`; so are the numbers, to the rounding of the inverse error
+    function.
+
+    """
+    check_key(key, "normal")
+    if dtype in _PARTS:
+        parts = [normal(part, shape, _PARTS[dtype]) for part in split(key).unbind()]
+        return torch.complex(*parts) / math.sqrt(2)
+    dtype = _float_type(dtype, "normal")
+    least = torch.nextafter(torch.tensor(-1.0, dtype=dtype), torch.tensor(0.0, dtype=dtype))
+    return _from_normal_cdf(uniform(key, shape, dtype, least, 1.0))
+
+
+def truncated_normal(
+    key: Tensor,
+    lower: Real,
+    upper: Real,
+    shape: Sequence[int] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Draws numbers from the standard normal distribution between two bounds.
+
+    Args:
+        key: of shape (2,).
+        lower: below all numbers.
+        upper: above all numbers; broadcast against `lower`.
+        shape: of the result; by default that of `lower` and `upper` together.
+        dtype: of the result, a floating-point type; by default PyTorch's default type.
+
+    Returns:
+        A tensor on the device of the key.
+
+    Raises:
+        TypeError: `key` is no key, or `dtype` no floating-point type.
+        ValueError: the bounds do not broadcast to `shape`.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.random.truncated_normal(pax_torch.random.key(0), -1.0, 1.0, (2,))
+        tensor([0.8619, 0.9413])
+
+    The API is that of `jax.random.truncated_normal`; so are the numbers, to the rounding of the
+    error function and its inverse.
+
+    """
+    check_key(key, "truncated_normal")
+    dtype = _float_type(dtype, "truncated_normal")
+    if shape is None:
+        shape = torch.broadcast_shapes(*(getattr(x, "shape", ()) for x in (lower, upper)))
+    sizes = check_shape(shape, "truncated_normal")
+    low, high = _bounds(key, sizes, dtype, lower, upper, "truncated_normal")
+    cdf = [torch.erf(bound / _sqrt2(bound)) for bound in (low, high)]
+    numbers = _from_normal_cdf(uniform(key, sizes, dtype, *cdf))
+    infinity = torch.full_like(low, math.inf)
+    least = torch.nextafter(low.detach(), infinity)
+    return torch.minimum(torch.maximum(numbers, least), torch.nextafter(high.detach(), -infinity))
+
+
+def bernoulli(key: Tensor, p: Real = 0.5, shape: Sequence[int] | None = None) -> Tensor:
+    """Draws True with a probability.
+
+    Args:
+        key: of shape (2,).
+        p: the probability, from 0 to 1; a tensor broadcasts against `shape`, and its type is the
+            precision of the draw.
+        shape: of the result; by default that of `p`.
+
+    Returns:
+        A tensor of type `bool` on the device of the key.
+
+    Raises:
+        TypeError: `key` is no key, or `p` is no floating-point number or tensor.
+        ValueError: `p` does not broadcast to `shape`.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.random.bernoulli(pax_torch.random.key(0), 0.95, (2,))
+        tensor([ True, False])
+
+    The API and the bits are those of `jax.random.bernoulli`.
+
+    """
+    check_key(key, "bernoulli")
+    dtype = _float_type(p.dtype if isinstance(p, Tensor) else None, "bernoulli")
+    sizes = check_shape(getattr(p, "shape", ()) if shape is None else shape, "bernoulli")
+    (probability,) = _bounds_like(key, sizes, dtype, (p,), "bernoulli")
+    return uniform(key, sizes, dtype) < probability
+
+
+def gumbel(key: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Draws numbers from the Gumbel distribution."""
+    tiny = torch.finfo(dtype).tiny
+    return -torch.log(-torch.log(uniform(key, shape, dtype, tiny, 1.0)))
+
+
+def _from_normal_cdf(x: Tensor) -> Tensor:
+    return _sqrt2(x) * torch.erfinv(x)
+
+
+def _sqrt2(like: Tensor) -> Tensor:
+    return torch.tensor(math.sqrt(2), dtype=like.dtype, device=like.device)
+
+
+def _multiply_add(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """`x * y + z` rounded once, as XLA computes it in single and double precision."""
+    if x.dtype is torch.float32:
+        return (x.double() * y.double() + z.double()).float()
+    if x.dtype is not torch.float64:
+        return x * y + z
+    product, lost = _exact_product(x, y)
+    total = product + z
+    part = total - product
+    return total + ((product - (total - part)) + (z - part) + lost)
+
+
+def _exact_product(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The product and what rounding took from it, after Dekker (1971)."""
+    product = x * y
+    (x1, x2), (y1, y2) = _halves(x), _halves(y)
+    return product, ((x1 * y1 - product) + x1 * y2 + x2 * y1) + x2 * y2
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    scaled = x * (2**27 + 1)
+    high = scaled - (scaled - x)
+    return high, x - high
+
+
+def _float_type(dtype: torch.dtype | None, name: str) -> torch.dtype:
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if dtype not in _LAYOUT:
+        raise TypeError(
+            f"{name} draws numbers of type {', '.join(map(str, _LAYOUT))}, got {dtype}."
+        )
+    return dtype
+
+
+def _bounds(
+    key: Tensor, sizes: tuple[int, ...], dtype: torch.dtype, low: Any, high: Any, name: str
+) -> list[Tensor]:
+    return _bounds_like(key, sizes, dtype, (low, high), name)
+
+
+def _bounds_like(
+    key: Tensor, sizes: tuple[int, ...], dtype: torch.dtype, values: Sequence[Any], name: str
+) -> list[Tensor]:
+    """Numbers and tensors as tensors of a type, after a check that they broadcast to a shape."""
+    tensors = [torch.as_tensor(x, dtype=dtype, device=key.device) for x in values]
+    for tensor in tensors:
+        check_broadcasts(tensor, sizes, name)
+    return tensors
+
+
+def check_broadcasts(tensor: Tensor, sizes: tuple[int, ...], name: str) -> None:
+    """Raises ValueError unless a tensor broadcasts to a shape."""
+    shape = tuple(tensor.shape)
+    trailing = sizes[len(sizes) - len(shape) :]
+    if len(shape) > len(sizes) or any(
+        a not in (1, b) for a, b in zip(shape, trailing, strict=True)
+    ):
+        raise ValueError(f"{name}: an argument of shape {shape} does not broadcast to {sizes}.")

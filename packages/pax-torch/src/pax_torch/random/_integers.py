@@ -1,0 +1,97 @@
+"""Integers drawn from a range."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pax_torch.random._floats import check_broadcasts
+from pax_torch.random._keys import check_key, check_shape, split
+from pax_torch.random._threefry import random_bits
+
+_LAST = 2**32 - 1
+_SIGN = -(2**63)
+_TYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+
+
+def randint(
+    key: Tensor,
+    shape: Sequence[int],
+    minval: int | Tensor,
+    maxval: int | Tensor,
+    dtype: torch.dtype = torch.int32,
+) -> Tensor:
+    """Draws integers from a range, all (nearly) equally likely.
+
+    Args:
+        key: of shape (2,).
+        shape: of the result.
+        minval: the least integer; broadcast against `shape`.
+        maxval: above all integers; broadcast against `shape`. Where it is not above `minval`,
+            `minval` is drawn.
+        dtype: of the result, an integer type. As in JAX, 64-bit integers are drawn from twice as
+            many random bits, and so differ from the others.
+
+    Returns:
+        A tensor on the device of the key, of integers from `minval` up to but not including `maxval`.
+
+    Raises:
+        TypeError: `key` is no key, a bound no integer, or `dtype` no integer type.
+        ValueError: the bounds do not broadcast to `shape`.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.random.randint(pax_torch.random.key(0), (3,), 0, 10)
+        tensor([9, 0, 2], dtype=torch.int32)
+
+    The API and the integers are those of `jax.random.randint`.
+
+    """
+    check_key(key, "randint")
+    sizes = check_shape(shape, "randint")
+    if dtype not in _TYPES:
+        raise TypeError(f"randint draws {', '.join(map(str, _TYPES))}, got {dtype}.")
+    own, info = torch.iinfo(dtype), torch.iinfo(dtype if dtype is torch.int64 else torch.int32)
+    low, high = (_bound(key, bound, sizes) for bound in (minval, maxval))
+    if own.bits < 32:
+        low, high = low.clamp(own.min, own.max), high.clamp(own.min, own.max + 1)
+    open_end = (high > info.max) & (high > low)
+    low, high = low.clamp(info.min, info.max), high.clamp(info.min, info.max)
+    span = torch.where(high <= low, 1, high - low) + open_end.to(torch.int64)
+    first, second = (random_bits(part, info.bits, sizes) for part in split(key).unbind())
+    offset = (_offset_64 if info.bits == 64 else _offset_32)(first, second, span)
+    return (low + offset).to(dtype)
+
+
+def _bound(key: Tensor, bound: int | Tensor, sizes: tuple[int, ...]) -> Tensor:
+    tensor = torch.as_tensor(bound, device=key.device)
+    if tensor.is_floating_point() or tensor.is_complex():
+        raise TypeError(f"randint expected integers as bounds, got {bound!r}.")
+    check_broadcasts(tensor, sizes, "randint")
+    return tensor.to(torch.int64)
+
+
+def _offset_32(high: Tensor, low: Tensor, span: Tensor) -> Tensor:
+    """A number of 64 bits modulo the span, in steps computed modulo 2**32 as JAX does."""
+    root = 2**16 % span
+    multiplier = (root * root & _LAST) % span
+    return ((high % span * multiplier & _LAST) + low % span & _LAST) % span
+
+
+def _offset_64(high: Tensor, low: Tensor, span: Tensor) -> Tensor:
+    """The same for unsigned numbers of twice the width, held in `int64` by their bits."""
+    root = _remainder(torch.full_like(span, 2**32), span)
+    multiplier = _remainder(root * root, span)
+    return _remainder(_remainder(high, span) * multiplier + _remainder(low, span), span)
+
+
+def _remainder(x: Tensor, span: Tensor) -> Tensor:
+    """`x % span` of unsigned 64-bit numbers; a span with the highest bit set goes in but once."""
+    small = torch.where(span > 0, span, 1)
+    half = (x >> 1 & 0x7FFFFFFFFFFFFFFF) % small
+    doubled = torch.where(half >= small - half, half - (small - half), half + half)
+    odd = x & 1
+    by_small = torch.where(doubled >= small - odd, doubled - (small - odd), doubled + odd)
+    is_above = (x ^ _SIGN) >= (span ^ _SIGN)
+    by_large = torch.where(is_above, x - span, x)
+    return torch.where(span > 0, by_small, by_large)

@@ -1,0 +1,193 @@
+"""pax_torch.random: pure functions of the key, under vmap and torch.compile, and their errors.
+
+That the numbers are those of JAX is tested where both packages are.
+"""
+
+import math
+
+import pytest
+import torch
+
+import pax_torch as pax
+from pax_torch import random
+
+KEY = random.key(0)
+
+DRAWS = {
+    "bernoulli": lambda key: random.bernoulli(key, 0.3, (4, 3)),
+    "categorical": lambda key: random.categorical(key, torch.zeros(5, 3), 0, (2, 3)),
+    "categorical-without": lambda key: random.categorical(
+        key, torch.zeros(5), shape=(3,), replace=False
+    ),
+    "fold_in": lambda key: random.fold_in(key, 7),
+    "normal": lambda key: random.normal(key, (4, 3)),
+    "normal-complex": lambda key: random.normal(key, (4,), torch.complex64),
+    "permutation": lambda key: random.permutation(key, 11),
+    "permutation-tensor": lambda key: random.permutation(key, torch.arange(6).view(2, 3), 1),
+    "permutation-rows": lambda key: random.permutation(
+        key, torch.arange(6).view(2, 3), 1, independent=True
+    ),
+    "randint": lambda key: random.randint(key, (4,), -3, 9),
+    "randint-64": lambda key: random.randint(key, (4,), -(2**62), 2**62, torch.int64),
+    "split": lambda key: random.split(key, (2, 3)),
+    "truncated_normal": lambda key: random.truncated_normal(key, -1.0, 0.5, (7,)),
+    "uniform": lambda key: random.uniform(key, (5,), minval=-1.0, maxval=3.0),
+    "uniform-64": lambda key: random.uniform(key, (5,), torch.float64, minval=-1.0, maxval=3.0),
+    "uniform-bf16": lambda key: random.uniform(key, (5,), torch.bfloat16),
+}
+
+
+@pytest.fixture(params=DRAWS.values(), ids=DRAWS.keys())
+def draw(request):
+    return request.param
+
+
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_numbers_known_from_jax():
+    """As `jax.random` draws them, in versions that split keys by place."""
+    assert random.split(KEY).tolist() == [[1797259609, 2579123966], [928981903, 3453687069]]
+    assert random.randint(KEY, (3,), 0, 10).tolist() == [9, 0, 2]
+    assert random.permutation(KEY, 5).tolist() == [0, 1, 4, 3, 2]
+
+
+def test_every_function_has_a_case():
+    assert {name.partition("-")[0] for name in DRAWS} | {"key"} == set(random.__all__)
+
+
+def test_is_a_function_of_the_key(draw):
+    before = KEY.clone()
+    first = draw(KEY)
+    torch.manual_seed(1)
+    torch.rand(3)
+    assert_same(draw(KEY), first)
+    assert_same(KEY, before)
+    assert not torch.equal(draw(random.key(1)), first) or first.dtype is torch.bool
+
+
+def test_leaves_torchs_generator_alone(draw):
+    before = torch.random.get_rng_state()
+    draw(KEY)
+    assert_same(torch.random.get_rng_state(), before)
+
+
+def test_vmap_is_a_loop(draw):
+    keys = random.split(KEY, 4)
+    assert_same(pax.vmap(draw)(keys), torch.stack([draw(key) for key in keys]))
+    nested = pax.vmap(pax.vmap(draw))(keys.reshape(2, 2, 2))
+    assert_same(nested.flatten(0, 1), pax.vmap(draw)(keys))
+
+
+def test_compiled(draw):
+    compiled = torch.compile(draw, fullgraph=True, backend="eager")
+    assert_same(compiled(KEY), draw(KEY))
+
+
+def test_tensors_in_place_of_integers():
+    assert_same(random.key(torch.tensor(42)), random.key(42))
+    assert_same(random.fold_in(KEY, torch.tensor(3)), random.fold_in(KEY, 3))
+    keys = pax.vmap(random.key)(torch.arange(3))
+    assert_same(keys, torch.stack([random.key(i) for i in range(3)]))
+    steps = pax.vmap(random.fold_in, (None, 0))(KEY, torch.arange(3))
+    assert_same(steps, torch.stack([random.fold_in(KEY, i) for i in range(3)]))
+
+
+def test_gradient_of_a_sample():
+    """By the bounds, which is what a sampled layer is trained by."""
+
+    def sample(low, high):
+        return random.uniform(KEY, (100,), torch.float64, low, high).sum()
+
+    by_low, by_high = pax.grad(sample, argnums=(0, 1))(
+        *torch.tensor([0.0, 1.0], dtype=torch.float64)
+    )
+    share = random.uniform(KEY, (100,), torch.float64).sum()
+    torch.testing.assert_close(by_high, share)
+    torch.testing.assert_close(by_low, 100 - share)
+
+
+SIZE = 20_000
+
+
+@pytest.mark.parametrize(
+    ("numbers", "mean", "deviation"),
+    [
+        (random.uniform(KEY, (SIZE,)), 0.5, 1 / 12**0.5),
+        (random.normal(KEY, (SIZE,)), 0.0, 1.0),
+        (random.randint(KEY, (SIZE,), 0, 10).float(), 4.5, 8.25**0.5),
+        (random.bernoulli(KEY, 0.3, (SIZE,)).float(), 0.3, 0.21**0.5),
+        (random.truncated_normal(KEY, -1.0, 1.0, (SIZE,)), 0.0, 0.5396),
+    ],
+    ids=["uniform", "normal", "randint", "bernoulli", "truncated_normal"],
+)
+def test_mean_and_deviation(numbers, mean, deviation):
+    assert abs(numbers.mean() - mean) < 5 * deviation / math.sqrt(SIZE)
+    assert abs(numbers.std() / deviation - 1) < 0.05
+
+
+def test_probabilities_of_categories():
+    logits = torch.tensor([0.1, 0.2, 0.7]).log()
+    drawn = random.categorical(KEY, logits, shape=(SIZE,))
+    torch.testing.assert_close(drawn.bincount() / SIZE, logits.exp(), atol=0.02, rtol=0)
+
+
+def test_permutation_keeps_everything():
+    assert random.permutation(KEY, 1000).sort().values.tolist() == list(range(1000))
+    rows = random.permutation(KEY, torch.arange(12).view(3, 4), 0)
+    assert sorted(rows[:, 0].tolist()) == [0, 4, 8]
+    assert all(row.tolist() == list(range(row[0], row[0] + 4)) for row in rows)
+
+
+def test_defaults():
+    assert random.uniform(KEY).shape == ()
+    with torch.device("meta"):
+        assert random.key(1).device.type == "meta"
+    assert random.uniform(random.key(1, device="meta"), (3,)).device.type == "meta"
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "key", [0, torch.zeros(2), random.split(KEY), torch.tensor([0, 1])], ids=repr
+    )
+    def test_no_key(self, key):
+        for draw in DRAWS.values():
+            with pytest.raises(TypeError, match=r"expected one key, a tensor of shape \(2,\)"):
+                draw(key)
+
+    def test_seed(self):
+        with pytest.raises(TypeError, match=r"key expected seed to be an integer, got 1\.5"):
+            random.key(1.5)
+        with pytest.raises(ValueError, match="seed must be from -9223372036854775808"):
+            random.key(2**63)
+
+    def test_data(self):
+        with pytest.raises(ValueError, match="fold_in: data must be from 0 to 4294967295, got -1"):
+            random.fold_in(KEY, -1)
+
+    def test_shape(self):
+        with pytest.raises(TypeError, match="uniform expected a shape, a sequence of integers"):
+            random.uniform(KEY, 3)
+        with pytest.raises(ValueError, match="a shape has no negative sizes"):
+            random.uniform(KEY, (-1,))
+        with pytest.raises(ValueError, match=r"argument of shape \(3,\) does not broadcast to \(2"):
+            random.uniform(KEY, (2,), minval=torch.zeros(3))
+
+    def test_dtype(self):
+        with pytest.raises(TypeError, match=r"uniform draws .*got torch\.int32"):
+            random.uniform(KEY, (2,), torch.int32)
+        with pytest.raises(TypeError, match=r"randint draws .*got torch\.float32"):
+            random.randint(KEY, (2,), 0, 1, torch.float32)
+
+    def test_bounds(self):
+        with pytest.raises(TypeError, match=r"randint expected integers as bounds, got 0\.5"):
+            random.randint(KEY, (2,), 0.5, 3)
+
+    def test_logits(self):
+        with pytest.raises(TypeError, match="categorical expected logits as a floating-point"):
+            random.categorical(KEY, torch.tensor([1, 2]))
+        with pytest.raises(ValueError, match=r"shape must end in \(2,\).* got \(3,\)"):
+            random.categorical(KEY, torch.zeros(2, 4), shape=(3,))
+        with pytest.raises(ValueError, match="cannot draw 5 of 4 categories without replacement"):
+            random.categorical(KEY, torch.zeros(4), shape=(5,), replace=False)

@@ -1,0 +1,235 @@
+"""pax_torch.random draws the bits of jax.random."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pax_torch import random
+
+seeds = st.integers(-(2**63), 2**63 - 1)
+# A few, since JAX compiles for each.
+shapes = st.sampled_from([(), (0,), (1,), (7,), (2, 3), (3, 0, 2), (2, 1, 5)])
+FLOATS = ["bfloat16", "float16", "float32", "float64"]
+INTEGERS = ["int8", "uint8", "int16", "int32", "int64"]
+# How far a function of floating-point numbers may be off, in units of the last place.
+ULPS = 64
+
+
+@pytest.fixture(autouse=True, scope="module")
+def wide_types():
+    """JAX draws 64-bit numbers only where they are enabled; keys are made as without them."""
+    with jax.enable_x64(True):
+        yield
+
+
+def both(seed):
+    ours = random.key(seed)
+    return ours, jax.random.wrap_key_data(jnp.asarray(ours.numpy()))
+
+
+def as_numpy(x):
+    if isinstance(x, torch.Tensor):
+        return x.double().numpy() if x.dtype is torch.bfloat16 else x.numpy()
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return np.asarray(jax.random.key_data(x))
+    return np.asarray(x.astype(float) if x.dtype == jnp.bfloat16 else x)
+
+
+def assert_same(ours, theirs):
+    ours, theirs = as_numpy(ours), as_numpy(theirs)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def assert_near(ours, theirs, dtype):
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(as_numpy(ours), as_numpy(theirs), rtol=ULPS * eps, atol=ULPS * eps)
+
+
+def torch_type(dtype):
+    return getattr(torch, dtype)
+
+
+@settings(max_examples=30)
+@given(seeds)
+def test_key(seed):
+    with jax.enable_x64(False):
+        assert_same(random.key(seed), jax.random.key(seed))
+
+
+@settings(max_examples=30)
+@given(seeds, shapes)
+def test_split(seed, shape):
+    ours, theirs = both(seed)
+    assert_same(random.split(ours, shape), jax.random.split(theirs, shape))
+    assert_same(random.split(ours, 3), jax.random.split(theirs, 3))
+    assert_same(random.split(ours), jax.random.split(theirs))
+
+
+@settings(max_examples=30)
+@given(seeds, st.integers(0, 2**32 - 1))
+def test_fold_in(seed, data):
+    ours, theirs = both(seed)
+    assert_same(random.fold_in(ours, data), jax.random.fold_in(theirs, data))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@settings(max_examples=30)
+@given(seeds, shapes)
+def test_uniform(dtype, seed, shape):
+    ours, theirs = both(seed)
+    assert_same(
+        random.uniform(ours, shape, torch_type(dtype)), jax.random.uniform(theirs, shape, dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@settings(max_examples=30)
+@given(seeds, st.floats(-100, 100), st.floats(-100, 100))
+def test_uniform_in_a_range(dtype, seed, low, high):
+    ours, theirs = both(seed)
+    assert_same(
+        random.uniform(ours, (500,), torch_type(dtype), low, high),
+        jax.random.uniform(theirs, (500,), dtype, low, high),
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@settings(max_examples=30)
+@given(seeds, shapes)
+def test_normal(dtype, seed, shape):
+    ours, theirs = both(seed)
+    for sizes in (shape, (200,)):
+        drawn = random.normal(ours, sizes, torch_type(dtype))
+        assert_near(drawn, jax.random.normal(theirs, sizes, dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@settings(max_examples=30)
+@given(seeds)
+def test_complex_normal(dtype, seed):
+    ours, theirs = both(seed)
+    drawn = random.normal(ours, (50,), torch_type(dtype))
+    assert_near(drawn, jax.random.normal(theirs, (50,), dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(max_examples=30)
+@given(seeds, st.floats(-4, 4), st.floats(0.01, 3))
+def test_truncated_normal(dtype, seed, lower, width):
+    ours, theirs = both(seed)
+    bounds = lower, lower + width
+    drawn = random.truncated_normal(ours, *bounds, (50,), torch_type(dtype))
+    expected = jax.random.truncated_normal(theirs, *bounds, (50,), dtype)
+    # Far from 0, a last place of the distribution function is many of its argument.
+    np.testing.assert_allclose(as_numpy(drawn), as_numpy(expected), rtol=2e-2)
+    assert lower < drawn.double().min()
+    assert drawn.double().max() < np.nextafter(np.asarray(bounds[1], dtype), np.inf)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@settings(max_examples=30)
+@given(seeds, st.data())
+def test_randint(dtype, seed, data):
+    info = np.iinfo(dtype)
+    beyond = info.max + (0 if dtype == "int64" else 1)
+    low = data.draw(st.integers(info.min, info.max))
+    high = data.draw(st.integers(info.min, beyond))
+    ours, theirs = both(seed)
+    assert_same(
+        random.randint(ours, (40,), low, high, torch_type(dtype)),
+        jax.random.randint(theirs, (40,), low, high, dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_randint_over_the_whole_type(dtype):
+    info = np.iinfo(dtype)
+    ours, theirs = both(3)
+    for high in {info.max, min(info.max + 1, 2**63 - 1)}:
+        assert_same(
+            random.randint(ours, (100,), info.min, high, torch_type(dtype)),
+            jax.random.randint(theirs, (100,), info.min, high, dtype),
+        )
+
+
+@settings(max_examples=30)
+@given(seeds, st.lists(st.integers(-50, 50), min_size=3, max_size=3))
+def test_randint_with_bounds_by_place(seed, low):
+    ours, theirs = both(seed)
+    assert_same(
+        random.randint(ours, (2, 3), torch.tensor(low), 10),
+        jax.random.randint(theirs, (2, 3), jnp.asarray(low), 10, "int32"),
+    )
+
+
+@settings(max_examples=30)
+@given(seeds, shapes, st.floats(0, 1, width=32))
+def test_bernoulli(seed, shape, p):
+    ours, theirs = both(seed)
+    assert_same(
+        random.bernoulli(ours, p, shape), jax.random.bernoulli(theirs, jnp.float32(p), shape)
+    )
+    for dtype in ("float16", "float64"):
+        probabilities = np.full((4, 1), p, dtype)
+        assert_same(
+            random.bernoulli(ours, torch.tensor(probabilities), (4, 3)),
+            jax.random.bernoulli(theirs, jnp.asarray(probabilities), (4, 3)),
+        )
+
+
+@settings(max_examples=30)
+@given(seeds, st.sampled_from([0, 1, 2, 17, 300]))
+def test_permutation_of_integers(seed, size):
+    ours, theirs = both(seed)
+    assert_same(random.permutation(ours, size), jax.random.permutation(theirs, size))
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@settings(max_examples=30)
+@given(seeds, st.sampled_from([(5,), (0,), (3, 4), (2, 3, 2), (1, 0)]), st.data())
+def test_permutation_of_a_tensor(independent, seed, shape, data):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    ours, theirs = both(seed)
+    x = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    assert_same(
+        random.permutation(ours, torch.tensor(x), axis, independent),
+        jax.random.permutation(theirs, jnp.asarray(x), axis, independent=independent),
+    )
+
+
+@settings(max_examples=30)
+@given(seeds, st.data())
+def test_categorical(seed, data):
+    shape = data.draw(st.sampled_from([(4,), (3, 2), (2, 4, 3)]))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    draws = data.draw(st.sampled_from([(), (2,), (1, 2)]))
+    logits = np.random.default_rng(seed % 2**32).normal(size=shape).astype(np.float32)
+    ours, theirs = both(seed)
+    sizes = (*draws, *np.delete(shape, axis).tolist())
+    arguments = {"axis": axis, "shape": sizes}
+    assert_same(
+        random.categorical(ours, torch.tensor(logits), **arguments),
+        jax.random.categorical(theirs, jnp.asarray(logits), **arguments),
+    )
+    if np.prod(draws) <= shape[axis]:
+        assert_same(
+            random.categorical(ours, torch.tensor(logits), replace=False, **arguments),
+            jax.random.categorical(theirs, jnp.asarray(logits), replace=False, **arguments).astype(
+                "int64"
+            ),
+        )
+
+
+def test_many_numbers():
+    """Enough for every branch of the inverse error function, and several rounds of sorting."""
+    ours, theirs = both(0)
+    size = 100_000
+    assert_near(
+        random.normal(ours, (size,)), jax.random.normal(theirs, (size,), "float32"), "float32"
+    )
+    assert_same(random.permutation(ours, size), jax.random.permutation(theirs, size))

@@ -1,0 +1,32 @@
+"""The schedules that pax_torch names as optax does give optax's learning rates."""
+
+import numpy as np
+import optax
+import pytest
+import torch
+
+from pax_torch import schedule
+
+PAIRS = {
+    "linear": (schedule.linear(1.0, 0.1, 50), optax.linear_schedule(1.0, 0.1, 50)),
+    "cosine": (schedule.cosine(2.0, 70, 0.5), optax.cosine_decay_schedule(2.0, 70, alpha=0.25)),
+    "warmup_cosine": (
+        schedule.warmup_cosine(0.1, 1.0, 20, 90, 0.05),
+        optax.warmup_cosine_decay_schedule(0.1, 1.0, 20, 90, 0.05),
+    ),
+    "exponential": (schedule.exponential(1.0, 0.95), optax.exponential_decay(1.0, 1, 0.95)),
+    "join": (
+        schedule.join([schedule.linear(0.0, 1.0, 5), schedule.exponential(1.0, 0.9)], [9]),
+        optax.join_schedules(
+            [optax.linear_schedule(0.0, 1.0, 5), optax.exponential_decay(1.0, 1, 0.9)], [9]
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS.values(), ids=PAIRS.keys())
+def test_rates(ours, theirs):
+    steps = np.arange(120)
+    expected = np.array([theirs(step) for step in steps])
+    np.testing.assert_allclose([ours(step) for step in steps], expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(ours(torch.tensor(steps)), expected, rtol=1e-5, atol=1e-6)
