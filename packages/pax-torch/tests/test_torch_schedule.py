@@ -177,8 +177,7 @@ def test_late_steps_cost_no_more(case):
     """A formula is evaluated where it is asked for."""
     name, kwargs = case
     lr_at_step = pax.functional_schedule(class_of(name), **kwargs)
-    # A cycle has an end, and so has the range of a power of two.
-    if name not in REPLAYED and "OneCycle" not in name and name != "CyclicLR-2":
+    if name not in REPLAYED and "OneCycle" not in name:
         start = time.perf_counter()
         lr_at_step(10**9)
         assert time.perf_counter() - start < 1

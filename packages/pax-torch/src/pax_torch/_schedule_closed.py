@@ -98,14 +98,21 @@ def _cyclic(s: Any, lr: float) -> Schedule | None:
     (low,), (high,) = s.base_lrs, s.max_lrs
 
     def form(step: Number) -> Number:
-        cycle = floor(1 + step / s.total_size)
-        share = 1 + step / s.total_size - cycle
-        height = where(
-            share <= s.step_ratio, share / s.step_ratio, (share - 1) / (s.step_ratio - 1)
-        )
-        return low + (high - low) * height * s.scale_fn(cycle if s.scale_mode == "cycle" else step)
+        cycle = floor(step / s.total_size)
+        share = step / s.total_size - cycle
+        rising, falling = share / s.step_ratio, (share - 1) / (s.step_ratio - 1)
+        height = where(share <= s.step_ratio, rising, falling)
+        return low + (high - low) * height * _SCALES[s.mode](s.gamma, cycle, step)
 
     return on_steps(form)
+
+
+# By the mode, from the factor, the number of the cycle and that of the step.
+_SCALES: dict[str, Callable[[float, Number, Number], Number]] = {
+    "triangular": lambda gamma, cycle, step: 1.0,
+    "triangular2": lambda gamma, cycle, step: 0.5**cycle,
+    "exp_range": lambda gamma, cycle, step: gamma**step,
+}
 
 
 def _one_cycle(s: Any, lr: float) -> Schedule:

@@ -251,7 +251,7 @@ def one_cycle(
         >>> from pax_torch import schedule
         >>> lr_at_step = schedule.one_cycle(1.0, total_steps=11, pct_start=0.5)
         >>> [round(lr_at_step(step), 6) for step in (0, 4, 10)]
-        [0.04, 0.985492, 4e-06]
+        [0.04, 0.971052, 4e-06]
 
     The rates are those of `torch.optim.lr_scheduler.OneCycleLR`, after Smith and Topin,
     "Super-convergence" (2017).
