@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from torch2jax_bridge._convert import functorch, is_plain, j2t, materialized, t2j
+from torch2jax_bridge._convert import functorch, is_dense, is_plain, j2t, materialized, t2j
 from torch2jax_bridge._dtypes import dtype_j2t, dtype_t2j
 from torch2jax_bridge._jax2torch_program import Numbers, Program
 
@@ -20,6 +20,7 @@ Tensors = Sequence[torch.Tensor]
 _torch: Any = torch
 _config: Any = jax.config
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
+SMALL = 1 << 17  # bytes
 _NARROWER = {torch.int64: torch.int32, torch.uint64: torch.uint32}
 # NumPy reads these through a dtype of the same size.
 _THROUGH = {
@@ -75,9 +76,14 @@ def _has_values(tensor: torch.Tensor) -> bool:
 def _array(tensor: torch.Tensor, program: Program) -> Any:
     if not program.x64 and tensor.dtype in _NARROWER:
         tensor = _narrowed(tensor, program)
-    if tensor.is_contiguous() and tensor.device.type == "cpu" and _is_numpy_cheap():
-        return _numpy(tensor)
+    if tensor.device.type == "cpu" and _is_numpy_cheap() and not _is_worth_sharing(tensor):
+        return _numpy(tensor.contiguous())
     return t2j(tensor)
+
+
+def _is_worth_sharing(tensor: torch.Tensor) -> bool:
+    """Whether dimensions are permuted, and a copy would cost more than DLPack does."""
+    return not tensor.is_contiguous() and tensor.nbytes > SMALL and is_dense(tensor)
 
 
 def _narrowed(tensor: torch.Tensor, program: Program) -> torch.Tensor:
