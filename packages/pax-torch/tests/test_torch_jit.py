@@ -140,6 +140,30 @@ def test_custom_rules_are_used():
     same(jit(pax.grad(lambda x: f(x).sum()))(X), torch.full_like(X, 7))
 
 
+def sine_by_vjp():
+    f = pax.custom_vjp(torch.sin)
+    f.defvjp(lambda x: (f(x), x), lambda x, g: (g * x.cos(),))
+    return f
+
+
+def sine_by_jvp():
+    f = pax.custom_jvp(torch.sin)
+    f.defjvp(lambda p, t: (f(*p), t[0] * p[0].cos()))
+    return f
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [sine_by_vjp, sine_by_jvp, lambda: pax.checkpoint(torch.sin)],
+    ids=["vjp", "jvp", "checkpoint"],
+)
+@pytest.mark.parametrize("use", ["grad grad", "hessian", "vmap grad"])
+def test_rules_of_higher_order(rule, use):
+    expected = USES[use](torch.sin)(X)
+    same(jit(USES[use](rule()))(X), expected)
+    assert pax.eval_shape(USES[use](rule()), X).shape == expected.shape
+
+
 def test_inputs_are_not_changed():
     x = torch.ones(3, requires_grad=True)
     out = jit(lambda x: x * 2)(x)
