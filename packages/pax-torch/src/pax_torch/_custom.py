@@ -198,7 +198,12 @@ def transposed(
 
 def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Returns all the arguments of a call by position, defaults included."""
-    signature = inspect.signature(fun)
+    try:
+        signature = inspect.signature(fun)
+    except ValueError:  # a function written in C
+        if not kwargs:
+            return tuple(args)
+        raise
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     if bound.kwargs:
