@@ -1,0 +1,126 @@
+"""Averages of trees over steps: plain ones, and those that forget."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_tree import tree_leaves, tree_map
+
+State = dict[str, Any]
+
+
+def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
+    """Returns the mean of all values so far, from that of the values before.
+
+    Args:
+        average: a tree of tensors or numbers, the mean of the values before; of the first value,
+            anything like it, such as zeros.
+        value: a tree like it.
+        step: how many values came before, an integer from 0 or a tensor.
+
+    Returns:
+        A tree like `value`.
+
+    Raises:
+        ValueError: the trees differ in structure.
+
+    Example:
+        >>> import pax_torch
+        >>> average = {"loss": 0.0}
+        >>> for step, loss in enumerate([1.0, 2.0, 6.0]):
+        ...     average = pax_torch.running_avg_step(average, {"loss": loss}, step)
+        >>> average
+        {'loss': 3.0}
+
+    """
+    return tree_map(lambda old, new: old + (new - old) / (step + 1), average, value)
+
+
+def ema_init(tree: Any) -> State:
+    """Returns the state of an exponential moving average before its first value.
+
+    Args:
+        tree: a pytree of tensors and numbers, such as the parameters to average.
+
+    Returns:
+        A dictionary with the `average`, zeros like `tree`, and the `weight` of all values so far, a
+        tensor of shape ().
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.ema_init({"w": torch.ones(2)})
+        {'average': {'w': tensor([0., 0.])}, 'weight': tensor(0.)}
+
+    """
+    tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    device = tensors[0].device if tensors else None
+    weight = torch.zeros((), dtype=torch.float32, device=device)
+    return {"average": tree_map(_zeros_like, tree), "weight": weight}
+
+
+def ema_step(state: State, value: Any, decay: float | Tensor) -> State:
+    """Returns the state of an exponential moving average after a value.
+
+    Args:
+        state: as `ema_init` or the last step returned it; it is not changed.
+        value: a tree like the one given to `ema_init`. Of tensors of integers and of booleans, such
+            as counters among the buffers of a module, the last value is kept.
+        decay: how much of the past is kept, from 0 to 1; it may differ from step to step.
+
+    Returns:
+        A new state.
+
+    Raises:
+        ValueError: the trees differ in structure.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> state = pax_torch.ema_init(torch.tensor(0.0))
+        >>> pax_torch.ema_step(state, torch.tensor(4.0), decay=0.75)
+        {'average': tensor(1.), 'weight': tensor(0.2500)}
+
+    The average is that of Adam, after Kingma and Ba, "Adam" (2014).
+
+    """
+    return {
+        "average": tree_map(lambda old, new: _mix(old, new, decay), state["average"], value),
+        "weight": _mix(state["weight"], 1.0, decay),
+    }
+
+
+def ema_read(state: State, bias_correction: bool = True) -> Any:
+    """Returns the exponential moving average.
+
+    Args:
+        state: as `ema_init` or `ema_step` returned it.
+        bias_correction: divide by the weight of the values, so that the zeros from which the average
+            began have none.
+
+    Returns:
+        A tree like the values; zeros before the first.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> state = pax_torch.ema_init(torch.tensor(0.0))
+        >>> state = pax_torch.ema_step(state, torch.tensor(4.0), decay=0.75)
+        >>> pax_torch.ema_read(state)
+        tensor(4.)
+
+    """
+    if not bias_correction:
+        return state["average"]
+    weight = torch.where(state["weight"] > 0, state["weight"], 1.0)
+    return tree_map(lambda x: x / weight if _is_averaged(x) else x, state["average"])
+
+
+def _mix(old: Any, new: Any, decay: float | Tensor) -> Any:
+    return old * decay + new * (1 - decay) if _is_averaged(new) else new
+
+
+def _is_averaged(x: Any) -> bool:
+    return not isinstance(x, Tensor) or x.is_floating_point() or x.is_complex()
+
+
+def _zeros_like(x: Any) -> Any:
+    return torch.zeros_like(x, requires_grad=False) if isinstance(x, Tensor) else 0.0

@@ -1,0 +1,36 @@
+"""Many small tensors as few large ones."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+
+def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[int]]:
+    """Yields groups of places, each of tensors of one dtype on one device, of about `size` bytes.
+
+    Every process comes to the same groups, since they depend on dtypes, shapes and order alone.
+    """
+    open_groups: dict[tuple[torch.dtype, str], tuple[list[int], int]] = {}
+    for i, tensor in enumerate(tensors):
+        kind = tensor.dtype, tensor.device.type
+        group, filled = open_groups.pop(kind, ([], 0))
+        group.append(i)
+        filled += tensor.numel() * tensor.element_size()
+        if filled >= size:
+            yield group
+        else:
+            open_groups[kind] = group, filled
+    for group, _ in open_groups.values():
+        yield group
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Returns a new vector with all elements."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def parted(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Takes apart what `joined` put together."""
+    parts = vector.split([tensor.numel() for tensor in like])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]

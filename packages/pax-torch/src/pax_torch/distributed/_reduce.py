@@ -1,0 +1,151 @@
+"""`psum` and `pmean`: a tree of sums or means over processes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pax_torch._args import leaf_place, to_tensors
+from pax_torch.distributed._buckets import buckets, joined, parted
+from pax_tree import tree_flatten, tree_unflatten
+
+# As of torch.nn.parallel.DistributedDataParallel.
+_BUCKET_BYTES = 25 * 2**20
+
+
+def psum(
+    tree: Any, group: "dist.ProcessGroup | None" = None, *, bucket_bytes: int = _BUCKET_BYTES
+) -> Any:
+    """Returns the sum of a tree over all processes of a group, which all must call it.
+
+    Leaves of one dtype travel together, so that many small ones cost no more than a few large
+    ones, and all are on their way at once. The gradient of the sum is the sum of the gradients.
+
+    Args:
+        tree: a pytree of tensors, arrays or numbers, with the same structure, shapes and dtypes in
+            all processes; it is not changed.
+        group: by default all processes.
+        bucket_bytes: about how many bytes travel together.
+
+    Returns:
+        A tree of tensors like `tree`, the same in all processes.
+
+    Raises:
+        RuntimeError: `torch.distributed` is not initialized.
+        TypeError: a leaf is no dense tensor, array or number, or is a `DTensor`, whose sums over
+            processes are its own; or it is called inside `vmap`.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> store = torch.distributed.HashStore()
+        >>> torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        >>> pax_torch.distributed.psum({"loss": torch.tensor(2.0)})
+        {'loss': tensor(2.)}
+        >>> torch.distributed.destroy_process_group()
+
+    The API is that of `jax.lax.psum`, with a process group in place of an axis.
+
+    """
+    return _reduced(tree, group, bucket_bytes, "psum")
+
+
+def pmean(
+    tree: Any, group: "dist.ProcessGroup | None" = None, *, bucket_bytes: int = _BUCKET_BYTES
+) -> Any:
+    """Returns the mean of a tree over all processes of a group, which all must call it.
+
+    Of gradients of a loss that is a mean over examples, each process having as many of them, it is
+    the gradient over the examples of all processes: data-parallel training is
+    `grads = pmean(grads)`.
+
+    Args:
+        tree: as for `psum`; the mean of integers is of PyTorch's default type.
+        group: by default all processes.
+        bucket_bytes: about how many bytes travel together.
+
+    Returns:
+        A tree of tensors like `tree`, the same in all processes.
+
+    Raises:
+        RuntimeError, TypeError: as `psum` does.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> store = torch.distributed.HashStore()
+        >>> torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        >>> pax_torch.distributed.pmean({"step": 3})
+        {'step': tensor(3.)}
+        >>> torch.distributed.destroy_process_group()
+
+    The API is that of `jax.lax.pmean`, with a process group in place of an axis.
+
+    """
+    return _reduced(tree, group, bucket_bytes, "pmean")
+
+
+def _reduced(tree: Any, group: Any, bucket_bytes: int, name: str) -> Any:
+    if not (dist.is_available() and dist.is_initialized()):
+        raise RuntimeError(
+            f"{name} needs processes to reduce over; call "
+            "torch.distributed.init_process_group first."
+        )
+    leaves, treedef = tree_flatten(tree)
+    tensors = _checked(leaves, tree, name)
+    parts: list[tuple[list[int], Tensor, Any]] = []
+    for places in buckets(tensors, bucket_bytes):
+        vector = joined([tensors[i] for i in places])
+        parts.append((places, *_started(vector, group)))
+    size = dist.get_world_size(group) if name == "pmean" else 1
+    for places, vector, work in parts:
+        if work is not None:
+            work.wait()
+        if size > 1:
+            vector = vector / size
+        like = [tensors[i] for i in places]
+        for i, tensor in zip(places, parted(vector, like), strict=True):
+            tensors[i] = tensor
+    return tree_unflatten(treedef, tensors)
+
+
+def _started(vector: Tensor, group: Any) -> tuple[Tensor, Any]:
+    """The sum of a vector, and what to wait for before it is read."""
+    if vector.requires_grad and torch.is_grad_enabled():
+        return _Sum.apply(vector, group), None  # pyright: ignore[reportReturnType]
+    vector = vector.detach()
+    return vector, dist.all_reduce(vector, group=group, async_op=True)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes, whose gradient is the sum over processes."""
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, group: Any) -> Tensor:
+        ctx.group, vector = group, vector.clone()
+        dist.all_reduce(vector, group=group)
+        return vector
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Sum.apply(grad, ctx.group), None  # pyright: ignore[reportReturnType]
+
+
+def _checked(leaves: Sequence[Any], tree: Any, name: str) -> list[Tensor]:
+    if torch._C._are_functorch_transforms_active():
+        raise TypeError(
+            f"{name} cannot be called inside vmap or another transform of torch.func; reduce over "
+            "processes outside of it."
+        )
+    tensors = to_tensors(leaves, lambda i: leaf_place(tree, i, "tree"))
+    for i, tensor in enumerate(tensors):
+        if tensor.layout is not torch.strided or hasattr(tensor, "device_mesh"):
+            kind = "a DTensor" if hasattr(tensor, "device_mesh") else f"of layout {tensor.layout}"
+            raise TypeError(
+                f"{name} reduces dense tensors, and {leaf_place(tree, i, 'tree')} is {kind}."
+            )
+        if tensor.dtype is torch.bool:
+            tensors[i] = tensor.to(torch.int64)
+        if name == "pmean" and not (tensor.is_floating_point() or tensor.is_complex()):
+            tensors[i] = tensor.to(torch.get_default_dtype())
+    return tensors
