@@ -1,106 +1,118 @@
-"""No function keeps references, on success or on failure."""
+"""No function keeps references, blocks or memory, on success or on failure."""
 
 import contextlib
-import copy
+import functools
 import gc
-import pickle
+import os
 import sys
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from itertools import repeat
 
 import pytest
+from public_calls import (
+    BAD_INPUTS,
+    CALLS,
+    ELSEWHERE,
+    ERRORS,
+    LARGE,
+    LEAF,
+    SLOW,
+    SMALL,
+    WALKS,
+    WITH_FUNCTION,
+    WITH_IS_LEAF,
+    broken,
+    name_of,
+    public_names,
+)
 
-import pax_tree
-
-Pair = namedtuple("Pair", "a b")
-
-
-@pax_tree.register_pytree_node_class
-class Custom:
-    def __init__(self, x):
-        self.x = x
-
-    def tree_flatten(self):
-        return (self.x,), None
-
-    @classmethod
-    def tree_unflatten(cls, aux, children):
-        return cls(*children)
-
-
-class Rec(pax_tree.Record):
-    def __init__(self, x):
-        self.x = x
-        self.name = "rec"
-
-    def _classify(self, name, value):
-        return None if isinstance(value, str) else 0
-
-
-def fail(*_):
-    raise ValueError("no")
+CASES = {}
+for name, walk in WALKS.items():
+    CASES[f"{name}-small"] = functools.partial(walk, SMALL)
+    CASES[f"{name}-large"] = functools.partial(walk, LARGE)
+    for bad, (_, tree) in BAD_INPUTS.items():
+        CASES[f"{name}-{bad}"] = functools.partial(walk, tree)
+for name, function in (*WITH_IS_LEAF.items(), *WITH_FUNCTION.items()):
+    CASES[f"{name}-callback"] = functools.partial(function, lambda *_: False, SMALL)
+    CASES[f"{name}-callback_fails"] = functools.partial(function, broken, SMALL)
+CASES |= CALLS
+CASES |= {f"{name}-fails": call for name, (_, call) in ERRORS.items()}
 
 
-def make(leaf):
-    return {
-        "b": [leaf, (leaf, None), Pair(leaf, {})],
-        "a": OrderedDict(z=leaf, y=defaultdict(list, q=leaf)),
-        (1, 2): deque([leaf], maxlen=3),
-        3: Custom(Rec([leaf])),
-    }
+def calls_of(case):
+    """How often a case is called: 100,000 times, or as often as takes about a second."""
+    if case.endswith("-deep"):
+        return 200
+    return 10_000 if case.endswith("-large") or name_of(case.partition("-")[0]) in SLOW else 100_000
 
 
-LEAF = object()
-TREE = make(LEAF)
-OTHER = {**make(LEAF), 3: Custom(Rec((LEAF,)))}
-STRUCTURE = pax_tree.tree_structure(TREE)
-LEAVES = pax_tree.tree_leaves(TREE)
-RECORD = Rec([LEAF])
+def resident_kilobytes():
+    if not os.path.exists("/proc/self/statm"):
+        return 0
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-def swap_static():
-    RECORD.name = "other"
-    RECORD.name = "rec"
+def measure(call, times):
+    """What is in use after so many calls: blocks, references to a leaf and to None, memory."""
+    for _ in repeat(None, times):
+        with contextlib.suppress(Exception):
+            call()
+    gc.collect()
+    return (
+        sys.getallocatedblocks(),
+        sys.getrefcount(LEAF),
+        sys.getrefcount(None),
+        resident_kilobytes(),
+    )
 
 
-CALLS = {
-    "flatten": lambda: pax_tree.tree_flatten(TREE),
-    "leaves": lambda: pax_tree.tree_leaves(TREE, is_leaf=lambda n: isinstance(n, deque)),
-    "flatten_with_path": lambda: pax_tree.tree_flatten_with_path(TREE),
-    "unflatten": lambda: STRUCTURE.unflatten(LEAVES),
-    "unflatten_few": lambda: STRUCTURE.unflatten(LEAVES[1:]),
-    "map": lambda: pax_tree.tree_map(lambda x: [x], TREE),
-    "map_two": lambda: pax_tree.tree_map(lambda x, y: (x, y), TREE, TREE),
-    "map_fails": lambda: pax_tree.tree_map(fail, TREE, TREE),
-    "map_mismatch": lambda: pax_tree.tree_map(fail, OTHER[3], TREE[3]),
-    "map_with_path": lambda: pax_tree.tree_map_with_path(lambda p, x, y: p, TREE, TREE),
-    "flatten_up_to": lambda: STRUCTURE.flatten_up_to(TREE),
-    "flatten_up_to_mismatch": lambda: STRUCTURE.flatten_up_to(OTHER),
-    "treedef": lambda: (repr(STRUCTURE), STRUCTURE.children(), STRUCTURE.node_data(), STRUCTURE.compose(STRUCTURE)),
-    "treedef_equal": lambda: [pax_tree.tree_structure(tree) == STRUCTURE for tree in (TREE, OTHER)],
-    "treedef_pickle": lambda: hash(pickle.loads(pickle.dumps(STRUCTURE))),
-    "record": lambda: Rec([LEAF]).x,
-    "record_copy": lambda: (copy.copy(RECORD), copy.deepcopy(RECORD), pickle.dumps(pax_tree.record_spec(RECORD))),
-    "record_set": lambda: setattr(RECORD, "x", [LEAF]),
-    "record_static": swap_static,
-    "record_read": lambda: pax_tree.record_unflatten(*reversed(pax_tree.record_flatten(RECORD))).name,
-    "record_delete": lambda: delattr(RECORD, "x"),
-    "record_list": lambda: setattr(Rec(1), "name", [1]),
-    "scope": lambda: pax_tree.set_scope_hook(*pax_tree.set_scope_hook(None)),
-}  # fmt: skip
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_kept(case, record_property):
+    call, times = CASES[case], calls_of(case)
+    gc.freeze()
+    try:
+        measure(call, max(100, times // 50))
+        before = measure(call, 100)
+        after = measure(call, times)
+    finally:
+        gc.unfreeze()
+    blocks, leaf, none, kilobytes = (b - a for a, b in zip(before, after, strict=True))
+    record_property("kept", (times, blocks, leaf, none, kilobytes))
+    assert leaf == 0
+    assert abs(none) < 20
+    assert blocks < max(50, times // 200)  # a leak would be one for each call
+    assert kilobytes < 4096
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+@pytest.mark.parametrize("bad", BAD_INPUTS)
+def test_bad_trees_fail(walk, bad):
+    error, tree = BAD_INPUTS[bad]
+    with pytest.raises(error):
+        walk(tree)
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_bad_calls_fail(case):
+    error, call = ERRORS[case]
+    with pytest.raises(error):
+        call()
+
+
+@pytest.mark.parametrize("tree", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+def test_good_trees_do_not_fail(walk, tree):
+    walk(tree)
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_nothing_is_kept(call):
-    def run(times):
-        for _ in range(times):
-            with contextlib.suppress(ValueError, AttributeError):
-                call()
-        gc.collect()
-        return sys.getallocatedblocks(), sys.getrefcount(LEAF), sys.getrefcount(None)
+def test_good_calls_do_not_fail(call):
+    call()
 
-    run(50)
-    blocks, leaf, none = run(50)
-    more_blocks, more_leaf, more_none = run(1000)
-    assert more_leaf == leaf
-    assert more_blocks - blocks < 500  # a leak would be one for each of the 1000 calls
-    assert abs(more_none - none) < 100
+
+def test_every_public_name_is_called():
+    called = {name_of(case) for cases in (WALKS, CALLS, ELSEWHERE) for case in cases}
+    assert sorted(set(public_names()) - called) == [], "enter these names in public_calls.py"
+    assert sorted(called - set(public_names())) == [], "these names are public no more"
+    for cases in (WITH_FUNCTION, WITH_IS_LEAF):
+        assert {name_of(case) for case in cases} <= called

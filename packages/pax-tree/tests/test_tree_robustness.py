@@ -1,23 +1,33 @@
-"""Deep and cyclic trees, errors from user code, containers that change, threads."""
+"""Deep and cyclic trees, errors from user code, odd leaves, huge trees."""
 
-import gc
-import operator
+import functools
+import itertools
+import pickle
+import subprocess
 import sys
-import threading
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections import OrderedDict, defaultdict, deque
 
 import pytest
+from public_calls import (
+    AUX_EQ,
+    WALKS,
+    WITH_FUNCTION,
+    WITH_IS_LEAF,
+    BadUnflatten,
+    Broken,
+    Custom,
+    Key,
+    Keyed,
+    Pair,
+    Rec,
+    broken,
+    dict_with,
+    first,
+)
 
 import pax_tree
 
-Pair = namedtuple("Pair", "a b")
-
-
-class Box(pax_tree.Record):
-    def __init__(self, content):
-        pax_tree.record_set(self, "content", content, 0)
-
-
+each_walk = pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
 WRAPPERS = {
     "list": lambda tree: [tree],
     "tuple": lambda tree: (tree,),
@@ -26,242 +36,270 @@ WRAPPERS = {
     "default": lambda tree: defaultdict(int, a=tree),
     "deque": lambda tree: deque([tree]),
     "named": lambda tree: Pair(tree, 1),
-    "record": Box,
+    "record": Rec,
+    "custom": Custom,
+    "keyed": Keyed,
 }
-FUNCTIONS = {
-    "flatten": pax_tree.tree_flatten,
-    "leaves": pax_tree.tree_leaves,
-    "map": lambda tree: pax_tree.tree_map(id, tree),
-    "map_two": lambda tree: pax_tree.tree_map(lambda a, b: a, tree, tree),
-    "leaves_with_path": pax_tree.tree_leaves_with_path,
-    "map_with_path": lambda tree: pax_tree.tree_map_with_path(lambda p, x: x, tree),
-}  # fmt: skip
+each_wrapper = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+# What walks over a structure.
+OVER_STRUCTURES = {
+    "repr": repr,
+    "unflatten": lambda structure: structure.unflatten([0]),
+    "flatten_up_to": lambda structure: structure.flatten_up_to(nest(20_000)),
+    "paths": pax_tree.PyTreeDef.paths,
+    "unpickle": lambda structure: pickle.loads(pickle.dumps(structure)),
+}
+each_over_structures = pytest.mark.parametrize(
+    "function", OVER_STRUCTURES.values(), ids=OVER_STRUCTURES
+)
 
 
-@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
-@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_deep_trees_end_in_recursion_error(wrap, function):
-    tree = 0
-    # CPython itself cannot free a deeper chain of defaultdicts
-    for _ in range(5_000 if wrap is WRAPPERS["default"] else 20_000):
-        tree = wrap(tree)
+def nest(depth, wrap=lambda tree: [tree]):
+    return functools.reduce(lambda tree, _: wrap(tree), range(depth), 0)
+
+
+def deep_structure():
+    structure = pax_tree.tree_structure([0])
+    for _ in range(14):
+        structure = structure.compose(structure)
+    return structure
+
+
+def room():
+    """How many more calls the recursion limit allows."""
+    try:
+        return 1 + room()
+    except RecursionError:
+        return 0
+
+
+@each_wrapper
+@each_walk
+def test_deep_trees_end_in_recursion_error(wrap, walk):
+    # CPython itself cannot free a deeper chain of some of these
+    tree = nest(5_000 if wrap in (WRAPPERS["default"], Custom, Keyed) else 20_000, wrap)
+    before = room()
     with pytest.raises(RecursionError):
-        function(tree)
+        walk(tree)
+    assert room() == before
 
 
-@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_a_raised_recursion_limit_is_no_danger(function):
-    tree = 0
-    for _ in range(50_000):
-        tree = [tree]
+@each_walk
+def test_a_raised_recursion_limit_is_no_danger(walk):
+    tree = nest(50_000)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(10**6)
     try:
-        with pytest.raises(RecursionError, match="deeper than 5000 levels"):
-            function(tree)
+        with pytest.raises(RecursionError):
+            walk(tree)
     finally:
         sys.setrecursionlimit(limit)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_cycles_end_in_recursion_error(function):
-    cycle = []
-    cycle.append({"again": cycle})
+def cyclic_list():
+    tree = []
+    tree.append({"again": tree})
+    return tree
+
+
+def cyclic_custom():
+    tree = Keyed(None)
+    tree.x = [tree]
+    return tree
+
+
+def cyclic_record():
+    content = []
+    content.append(Rec(content))
+    return content
+
+
+def cyclic_deque():
+    tree = OrderedDict()
+    tree["a"] = deque([defaultdict(int, b=tree)])
+    return tree
+
+
+@pytest.mark.parametrize("make", [cyclic_list, cyclic_custom, cyclic_record, cyclic_deque])
+@each_walk
+def test_cycles_end_in_recursion_error(make, walk):
     with pytest.raises(RecursionError):
-        function(cycle)
+        walk(make())
 
 
-def test_deep_structures_end_in_recursion_error():
-    structure = pax_tree.tree_structure([0])
-    for _ in range(14):
-        structure = structure.compose(structure)
-    for function in (
-        repr,
-        lambda s: s.unflatten([0]),
-        lambda s: pax_tree._C._make_treedef(s.__reduce__()[1][0]),
-    ):
+@each_over_structures
+@pytest.mark.parametrize("limit", [None, 10**6])
+def test_deep_structures_end_in_recursion_error(function, limit):
+    structure, before = deep_structure(), sys.getrecursionlimit()
+    sys.setrecursionlimit(limit or before)
+    try:
         with pytest.raises(RecursionError):
             function(structure)
-    assert structure == pax_tree.tree_structure(0).compose(structure)
-    assert hash(structure) == hash(structure.compose(pax_tree.tree_structure(0)))
+    finally:
+        sys.setrecursionlimit(before)
 
 
-def broken(*_):
-    raise LookupError("broken")
+def test_deep_structures_are_compared_and_hashed():
+    structure = deep_structure()
+    leaf = pax_tree.tree_structure(0)
+    assert structure == leaf.compose(structure)
+    assert hash(structure) == hash(structure.compose(leaf))
 
 
-class BadHash:
-    def __hash__(self):
-        broken()
+class BadTruth:
+    __bool__ = broken
 
 
-class BadEq:
-    def __eq__(self, other):
-        broken()
-
-    def __hash__(self):
-        return 1
-
-
-class BadNew(namedtuple("BadNew", "a")):
-    def __new__(cls, a):
-        return broken() if a == "bad" else super().__new__(cls, a)
+@pytest.mark.parametrize("call", WITH_FUNCTION.values(), ids=WITH_FUNCTION)
+def test_errors_of_functions_of_leaves_propagate(call):
+    for tree in (1, [1, {"a": (2,)}], Keyed([Rec(1)])):
+        with pytest.raises(Broken, match="broken"):
+            call(broken, tree)
 
 
-def make_custom(aux):
-    class Custom:
-        pass
+@pytest.mark.parametrize("call", WITH_IS_LEAF.values(), ids=WITH_IS_LEAF)
+@pytest.mark.parametrize("when", range(4))
+def test_errors_of_is_leaf_propagate(call, when):
+    def fail_late(_):
+        return broken() if next(count) >= when else False
 
-    pax_tree.register_pytree_node(Custom, lambda c: ((0,), aux()), lambda a, c: Custom())
-    return Custom()
-
-
-RAISING = {
-    "map": lambda: pax_tree.tree_map(broken, [1, {"a": 2}]),
-    "map_with_path": lambda: pax_tree.tree_map_with_path(broken, [1, {"a": 2}]),
-    "is_leaf": lambda: pax_tree.tree_leaves([1], is_leaf=broken),
-    "is_leaf_truth": lambda: pax_tree.tree_leaves([1], is_leaf=lambda n: type("T", (), {"__bool__": broken})()),
-    "aux_eq": lambda: pax_tree.tree_map(lambda a, b: 0, *[make_custom(BadEq)] * 2),
-    "treedef_eq": lambda: operator.eq(*map(pax_tree.tree_structure, [make_custom(BadEq)] * 2)),
-    "treedef_hash": lambda: hash(pax_tree.tree_structure(make_custom(BadHash))),
-    "new": lambda: pax_tree.tree_map(lambda x: "bad", BadNew(1)),
-    "reduce": lambda: pax_tree.tree_reduce(broken, [1, 2]),
-    "leaves_iterator": lambda: pax_tree.tree_structure([0]).unflatten(broken() for _ in range(1)),
-    "static_hash": lambda: setattr(pax_tree.Record(), "x", BadHash()),
-}  # fmt: skip
+    count = itertools.count()
+    with pytest.raises(Broken, match="broken"):
+        call(fail_late, [1, {"a": (2,)}])
+    with pytest.raises(Broken, match="broken"):
+        call(lambda _: BadTruth(), [1])
 
 
-@pytest.mark.parametrize("function", RAISING.values(), ids=RAISING)
-def test_errors_of_user_code_propagate(function):
-    with pytest.raises(LookupError, match="broken"):
-        function()
+@pytest.mark.parametrize("make", [dict, OrderedDict, lambda d: defaultdict(int, d)])
+@pytest.mark.parametrize("method", ["lt", "eq", "hash", "repr"])
+@each_walk
+def test_errors_of_keys_propagate(walk, method, make):
+    keys = [Key("b"), Key("a")]
+    tree = make(dict.fromkeys(keys, 1))
+    for key in keys:
+        key.method = method
+    try:
+        walk(tree)
+    except Broken:
+        return
+    assert method != "lt" or isinstance(tree, OrderedDict)
 
 
-def test_leaves_are_never_compared_or_converted():
-    class Weird:
-        __eq__ = __hash__ = __bool__ = __len__ = __iter__ = __getattr__ = broken  # type: ignore[assignment]
-
-    weird = [Weird(), float("nan"), int, pytest, type]
-    leaves, structure = pax_tree.tree_flatten({"a": weird})
-    for got, given in zip(leaves, weird, strict=True):
-        assert got is given
-    assert structure.unflatten(leaves)["a"][0] is weird[0]
-    pax_tree.tree_map(lambda a, b: None, weird, weird)
-
-
-@pytest.mark.parametrize("with_path", [False, True], ids=["map", "map_with_path"])
-@pytest.mark.parametrize(
-    ("make", "clear"),
-    [
-        (lambda: [[1], [2], [3]], list.clear),
-        (lambda: {"a": [1], "b": [2]}, dict.clear),
-        (lambda: {"a": [1], "b": [2]}, lambda d: d.update(c=3, b=4)),
-        (lambda: OrderedDict(a=[1], b=[2]), OrderedDict.clear),
-        (lambda: deque([[1], [2]]), deque.clear),
-        (lambda: Box([[1], [2]]), lambda box: setattr(box, "content", None)),
-    ],
-    ids=["list", "dict", "dict_grows", "ordered", "deque", "record"],
-)
-def test_containers_may_change_during_a_map(make, clear, with_path):
-    tree, other = make(), make()
-    expected = pax_tree.tree_leaves(make())
-
-    def f(*arguments):
-        clear(tree)
-        clear(other)
-        gc.collect()
-        return arguments[-1]
-
-    function = pax_tree.tree_map_with_path if with_path else pax_tree.tree_map
-    assert pax_tree.tree_leaves(function(f, tree, other)) == expected
-
-
-def test_a_dict_that_changes_while_its_keys_are_sorted():
-    class Key:
-        def __lt__(self, other):
-            tree.clear()
-            return True
-
-    tree = {Key(): 1, Key(): 2}
-    with pytest.raises(RuntimeError, match="A dict changed while it was being flattened"):
-        pax_tree.tree_leaves(tree)
-
-
-def test_leaves_that_change_during_unflatten():
-    class Shrink:
-        def __init__(self, *_):
-            leaves.clear()
-
-    pax_tree.register_pytree_node(Shrink, lambda s: ((0,), None), lambda a, c: Shrink(c))
-    leaves = [1, 2]
-    structure = pax_tree.tree_structure([Shrink.__new__(Shrink), 0])
-    with pytest.raises(RuntimeError, match="list of leaves changed"):
-        structure.unflatten(leaves)
-
-
-def test_a_walk_within_a_walk():
-    class Outer:
-        def __init__(self, x):
-            self.x = x
-
-    def flatten(node):
-        leaves, structure = pax_tree.tree_flatten(node.x)
-        return leaves, structure
-
-    pax_tree.register_pytree_node(Outer, flatten, lambda s, leaves: Outer(s.unflatten(leaves)))
-    tree = [0, Outer({"a": [1, Outer((2, 3))]}), 4]
-    leaves, structure = pax_tree.tree_flatten(tree)
-    assert leaves == [0, 1, 2, 3, 4]
-    assert pax_tree.tree_leaves(structure.unflatten(leaves)) == leaves
-    assert (
-        pax_tree.tree_leaves(pax_tree.tree_map(lambda x: pax_tree.tree_leaves([x])[0], tree))
-        == leaves
-    )
-
-
-def test_custom_nodes_in_cycles_are_collected():
-    class Node:
-        pass
-
-    pax_tree.register_pytree_node(Node, lambda n: ((), n), lambda a, c: a)
-    node = Node()
-    node.structure = pax_tree.tree_structure(node)
-    alive = []
-    type(node).__del__ = lambda self: alive.append(1)
-    del node
-    gc.collect()
-    assert alive == [1]
-
-
-def test_threads_share_trees():
-    trees = [
-        {f"k{i}": [i, (i, {"x": i, "y": None})] for i in range(j, 0, -1)} for j in range(1, 20)
+def test_errors_of_keys_propagate_from_structures():
+    structure = pax_tree.tree_structure(dict_with("repr"))
+    with pytest.raises(Broken):
+        repr(structure)
+    keys = [Key("b"), Key("a")]
+    structures = [
+        pax_tree.tree_structure(dict.fromkeys(some)) for some in (keys, [Key("a"), Key("b")])
     ]
-    expected = [pax_tree.tree_leaves(tree) for tree in trees]
-    failures = []
-
-    def work():
-        try:
-            for _ in range(50):
-                for tree, leaves in zip(trees, expected, strict=True):
-                    got, structure = pax_tree.tree_flatten(tree)
-                    mapped = pax_tree.tree_map(operator.neg, tree)
-                    assert got == leaves
-                    assert structure.unflatten(leaves) == tree
-                    assert pax_tree.tree_leaves(mapped) == [-leaf for leaf in leaves]
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    keys[0].method = keys[1].method = "eq"
+    with pytest.raises(Broken):
+        structures[0] == structures[1]
+    keys[0].method = "hash"
+    for function in (hash, lambda s: s.unflatten([])):
+        with pytest.raises(Broken):
+            function(structures[0])
 
 
-def test_a_million_leaves():
-    tree = [list(range(1000)) for _ in range(1000)]
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pax_tree.tree_map(first, AUX_EQ, AUX_EQ),
+        lambda: pax_tree.tree_structure(AUX_EQ) == pax_tree.tree_structure(AUX_EQ),
+        lambda: pax_tree.tree_structure(AUX_EQ).flatten_up_to(AUX_EQ),
+        lambda: pax_tree.tree_map(first, BadUnflatten(1)),
+        lambda: pax_tree.tree_structure(BadUnflatten(1)).unflatten([1]),
+        lambda: pax_tree.tree_structure([0]).unflatten(broken() for _ in range(1)),
+        lambda: pax_tree.tree_structure([0]).unflatten(BadIterable()),
+        lambda: pax_tree.tree_map(lambda _: "bad", BadNew(1)),
+        lambda: setattr(Rec(1), "mode", Key("a", "hash")),
+    ],
+)
+def test_errors_of_classes_propagate(call):
+    with pytest.raises(Broken, match="broken"):
+        call()
+
+
+class BadIterable:
+    __iter__ = broken
+
+
+class BadNew(Pair):
+    def __new__(cls, x, y=1):
+        return broken() if x == "bad" else super().__new__(cls, x, y)
+
+
+class Weird:
+    """Nothing that one could ask an object works."""
+
+    __eq__ = __hash__ = __bool__ = __len__ = __iter__ = __getattr__ = __lt__ = broken
+
+
+class Liar:
+    """Says that it is a list."""
+
+    __class__ = list
+
+
+class EqualToArrays:
+    def __eq__(self, other):
+        return [True, False]
+
+    __hash__ = None
+
+
+class Meta(type):
+    """Classes that cannot be compared or hashed, and have no attributes."""
+
+    __eq__ = __bool__ = broken
+    __hash__ = type.__hash__
+
+
+WEIRD = [
+    Weird(), Liar(), EqualToArrays(), Meta("Odd", (), {})(), Meta("Odd", (), {}),
+    float("nan"), int, type, pytest, NotImplemented, ..., object(), print, iter([]), lambda: None,
+    b"bytes", "text", range(3), {1, 2}, frozenset(), memoryview(b""), 10**100, Exception(), slice(3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leaf", WEIRD, ids=lambda leaf: type(leaf).__name__)
+def test_leaves_are_never_compared_or_converted(leaf):
+    tree = {"a": [leaf, (leaf,)], "b": Rec(Keyed(leaf))}
     leaves, structure = pax_tree.tree_flatten(tree)
-    assert len(leaves) == structure.num_leaves == 1_000_000
-    assert structure.unflatten(leaves) == tree
+    assert [id(got) for got in leaves] == [id(leaf)] * 3
+    assert structure.unflatten(leaves)["a"][0] is leaf
+    assert [id(got) for _, got in pax_tree.tree_leaves_with_path(tree)] == [id(leaf)] * 3
+    assert pax_tree.tree_map(first, tree, tree)["a"][0] is leaf
+    assert structure.flatten_up_to(tree)[2] is leaf
+    with pytest.raises(ValueError, match=r"at \['a'\]"):
+        pax_tree.tree_map(first, {"a": [1]}, {"a": leaf})
+
+
+def test_subclasses_of_containers_are_leaves():
+    for cls in (list, dict, deque, OrderedDict, tuple, defaultdict):
+        derived = type("Derived", (cls,), {})()
+        assert pax_tree.tree_leaves([derived])[0] is derived
+
+
+TEN_MILLION = """
+import resource
+import pax_tree
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+tree = [list(range(1000))] * 10_000
+assert len(pax_tree.tree_leaves(tree)) == 10_000_000
+leaves, structure = pax_tree.tree_flatten(tree)
+assert structure.num_leaves == len(leaves) == 10_000_000
+assert structure.unflatten(leaves) == tree
+del leaves, structure
+assert pax_tree.tree_map(lambda leaf: leaf, tree)[-1] == tree[-1]
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds the memory as Linux does")
+def test_ten_million_leaves_in_three_gibibytes():
+    done = subprocess.run(
+        [sys.executable, "-c", TEN_MILLION], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

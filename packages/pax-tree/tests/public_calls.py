@@ -1,0 +1,360 @@
+"""How to call every public function, for the tests that go over all of them.
+
+A new public name must be entered here: in `WALKS` when it opens a tree, and in `CALLS` and `ERRORS`
+when it has other arguments or other ways to fail.
+"""
+
+import copy
+import functools
+import operator
+import pickle
+from collections import OrderedDict, defaultdict, deque, namedtuple
+
+import pax_tree
+
+Pair = namedtuple("Pair", "x y")
+
+
+class Broken(Exception):
+    """What user code raises in these tests."""
+
+
+def broken(*_, **__):
+    raise Broken("broken")
+
+
+class Node:
+    """One child; the class is registered by the subclasses."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def tree_flatten(self):
+        return (self.x,), None
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        return cls(*children)
+
+
+@pax_tree.register_pytree_node_class
+class Custom(Node):
+    pass
+
+
+@pax_tree.register_pytree_with_keys_class
+class Keyed(Node):
+    def tree_flatten_with_keys(self):
+        return ((pax_tree.GetAttrKey("x"), self.x),), None
+
+
+@pax_tree.register_pytree_with_keys_class
+class BadFlatten(Node):
+    tree_flatten = tree_flatten_with_keys = broken
+
+
+@pax_tree.register_pytree_with_keys_class
+class BadResult(Node):
+    def tree_flatten(self):
+        return 3
+
+    tree_flatten_with_keys = tree_flatten
+
+
+@pax_tree.register_pytree_node_class
+class BadUnflatten(Node):
+    tree_unflatten = staticmethod(broken)
+
+
+class Aux:
+    """Static data of which one method fails."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def __eq__(self, other):
+        return broken() if self.method == "eq" else True
+
+    def __hash__(self):
+        return broken() if self.method == "hash" else 1
+
+    def __repr__(self):
+        return broken() if self.method == "repr" else "aux"
+
+
+@pax_tree.register_pytree_node_class
+class WithAux(Node):
+    def tree_flatten(self):
+        return (1,), Aux(self.x)
+
+
+class Key:
+    """A key of which one method fails, once it stands in a dict."""
+
+    def __init__(self, name, method=None):
+        self.name, self.method = name, method
+
+    def __lt__(self, other):
+        return broken() if self.method == "lt" else self.name < other.name
+
+    def __eq__(self, other):
+        return broken() if self.method == "eq" else self is other
+
+    def __hash__(self):
+        return broken() if self.method == "hash" else 1
+
+    def __repr__(self):
+        return broken() if self.method == "repr" else f"Key({self.name})"
+
+
+class Rec(pax_tree.Record):
+    def __init__(self, x, mode="p"):
+        pax_tree.record_set(self, "x", x, 0)
+        self.mode = mode
+
+    def _classify(self, name, value):
+        return None
+
+
+def dict_with(method):
+    """A dict of two keys of which a method fails from now on."""
+    keys = [Key("b"), Key("a")]
+    tree = dict.fromkeys(keys, 1)
+    for key in keys:
+        key.method = method
+    return tree
+
+
+LEAF = float("1.5")
+SMALL = {"b": [LEAF, (LEAF,)], "a": Pair(LEAF, None)}
+LARGE = {
+    "b": [LEAF, (LEAF, None), Pair(LEAF, {})],
+    "a": OrderedDict(z=LEAF, y=defaultdict(list, q=LEAF)),
+    (1, 2): deque([LEAF], maxlen=3),
+    3: Custom(Keyed(Rec([LEAF]))),
+}
+MISMATCH = {"b": [LEAF, [LEAF]], "a": Pair(LEAF, None)}
+OUTER, INNER = pax_tree.tree_structure([0, 0]), pax_tree.tree_structure({"x": 0})
+STRUCTURE, LEAVES = pax_tree.tree_structure(SMALL), [LEAF] * 3
+RECORD = Rec(LEAF)
+SPEC = pax_tree.record_spec(RECORD)
+
+
+def identity(x):
+    return x
+
+
+def first(x, *_):
+    return x
+
+
+def twice(function):
+    return lambda tree: function(tree, tree)
+
+
+# Functions that open a tree, called with the tree alone. The part after the slash names a variant.
+WALKS = {
+    "tree_flatten": pax_tree.tree_flatten,
+    "tree_leaves": pax_tree.tree_leaves,
+    "tree_structure": pax_tree.tree_structure,
+    "tree_flatten_with_path": pax_tree.tree_flatten_with_path,
+    "tree_leaves_with_path": pax_tree.tree_leaves_with_path,
+    "tree_map": functools.partial(pax_tree.tree_map, identity),
+    "tree_map/two": twice(functools.partial(pax_tree.tree_map, first)),
+    "tree_map_with_path": functools.partial(pax_tree.tree_map_with_path, first),
+    "tree_map_with_path/two": twice(functools.partial(pax_tree.tree_map_with_path, first)),
+    "tree_reduce": lambda tree: pax_tree.tree_reduce(first, tree, 0),
+    "tree_all": pax_tree.tree_all,
+}
+# Functions of leaves, called with the function and the tree.
+WITH_FUNCTION = {
+    "tree_map": pax_tree.tree_map,
+    "tree_map/two": lambda f, tree: pax_tree.tree_map(f, tree, tree),
+    "tree_map_with_path": pax_tree.tree_map_with_path,
+    "tree_map_with_path/two": lambda f, tree: pax_tree.tree_map_with_path(f, tree, tree),
+    "tree_reduce": lambda f, tree: pax_tree.tree_reduce(f, tree, 0),
+}
+# Functions with the argument is_leaf, called with it and the tree.
+WITH_IS_LEAF = {
+    "tree_flatten": lambda f, tree: pax_tree.tree_flatten(tree, f),
+    "tree_leaves": lambda f, tree: pax_tree.tree_leaves(tree, f),
+    "tree_structure": lambda f, tree: pax_tree.tree_structure(tree, f),
+    "tree_flatten_with_path": lambda f, tree: pax_tree.tree_flatten_with_path(tree, f),
+    "tree_flatten_with_path/path": lambda f, tree: pax_tree.tree_flatten_with_path(
+        tree, lambda path, node: f(node), is_leaf_takes_path=True
+    ),
+    "tree_leaves_with_path": lambda f, tree: pax_tree.tree_leaves_with_path(tree, f),
+    "tree_map": lambda f, tree: pax_tree.tree_map(identity, tree, is_leaf=f),
+    "tree_map/two": lambda f, tree: pax_tree.tree_map(first, tree, tree, is_leaf=f),
+    "tree_map_with_path": lambda f, tree: pax_tree.tree_map_with_path(first, tree, is_leaf=f),
+    "tree_reduce": lambda f, tree: pax_tree.tree_reduce(first, tree, 0, is_leaf=f),
+    "tree_all": lambda f, tree: pax_tree.tree_all(tree, is_leaf=f),
+}
+
+
+class Temporary(Node):
+    pass
+
+
+# Other calls, without arguments.
+CALLS = {
+    "DictKey": lambda: (hash(pax_tree.DictKey("a")), repr(pax_tree.DictKey("a"))),
+    "SequenceKey": lambda: pax_tree.SequenceKey(3) == pax_tree.SequenceKey(idx=4),
+    "GetAttrKey": lambda: pickle.loads(pickle.dumps(pax_tree.GetAttrKey("a"))),
+    "FlattenedIndexKey": lambda: str(pax_tree.FlattenedIndexKey(key=3)),
+    "PyTreeDef": lambda: (repr(STRUCTURE), hash(STRUCTURE)),
+    "PyTreeDef/eq": lambda: pax_tree.tree_structure(MISMATCH) == STRUCTURE,
+    "PyTreeDef/clone": lambda: copy.deepcopy(copy.copy(STRUCTURE)),
+    "PyTreeDef/pickle": lambda: pickle.loads(pickle.dumps(STRUCTURE)),
+    "PyTreeDef.num_leaves": lambda: STRUCTURE.num_leaves,
+    "PyTreeDef.num_nodes": lambda: STRUCTURE.num_nodes,
+    "PyTreeDef.unflatten": lambda: STRUCTURE.unflatten(iter(LEAVES)),
+    "PyTreeDef.flatten_up_to": lambda: STRUCTURE.flatten_up_to(SMALL),
+    "PyTreeDef.compose": lambda: STRUCTURE.compose(INNER),
+    "PyTreeDef.children": lambda: STRUCTURE.children(),
+    "PyTreeDef.node_data": lambda: STRUCTURE.node_data(),
+    "PyTreeDef.paths": lambda: STRUCTURE.paths(),
+    "PyTreeDef.from_node_data_and_children": lambda: pax_tree.PyTreeDef.from_node_data_and_children(
+        STRUCTURE.node_data(), STRUCTURE.children()
+    ),
+    "Record": lambda: Rec(LEAF).x,
+    "Record/copy": lambda: copy.deepcopy(copy.copy(RECORD)),
+    "Record/pickle": lambda: pickle.loads(pickle.dumps(RECORD)),
+    "Record/set": lambda: setattr(RECORD, "mode", "q") or setattr(RECORD, "mode", "p"),
+    "RecordSpec": lambda: (repr(SPEC), hash(SPEC)),
+    "RecordSpec.cls": lambda: SPEC.cls,
+    "RecordSpec.names": lambda: SPEC.names,
+    "RecordSpec.kinds": lambda: SPEC.kinds,
+    "RecordSpec.statics": lambda: SPEC.statics,
+    "RecordSpec.with_static": lambda: SPEC.with_static("mode", "q"),
+    "RecordSpec.with_kinds": lambda: SPEC.with_kinds([3]),
+    "keystr": lambda: pax_tree.keystr((pax_tree.DictKey("a"), pax_tree.SequenceKey(0))),
+    "record_flatten": lambda: pax_tree.record_flatten(RECORD),
+    "record_unflatten": lambda: pax_tree.record_unflatten(SPEC, (LEAF,)).mode,
+    "record_spec": lambda: pax_tree.record_spec(RECORD),
+    "record_set": lambda: pax_tree.record_set(Rec(LEAF), "y", LEAF, 1),
+    "record_with_spec": lambda: pax_tree.record_with_spec(RECORD, SPEC),
+    "set_scope_hook": lambda: pax_tree.set_scope_hook(*pax_tree.set_scope_hook(None)),
+    "tree_transpose": lambda: pax_tree.tree_transpose(OUTER, INNER, [{"x": LEAF}] * 2),
+    "tree_unflatten": lambda: pax_tree.tree_unflatten(STRUCTURE, LEAVES),
+    "treedef_children": lambda: pax_tree.treedef_children(STRUCTURE),
+    "treedef_is_leaf": lambda: pax_tree.treedef_is_leaf(STRUCTURE),
+    "treedef_tuple": lambda: pax_tree.treedef_tuple([STRUCTURE, INNER]),
+}
+# Public names that need no entry, and why.
+ELSEWHERE = {
+    "tree": "a module of the same functions",
+    "register_pytree_node": "keeps what it is given, for the structures that were made with it",
+    "unregister_pytree_node": "undoes register_pytree_node",
+    "register_pytree_node_class": "calls register_pytree_node",
+    "register_pytree_with_keys": "calls register_pytree_node",
+    "register_pytree_with_keys_class": "calls register_pytree_with_keys",
+    "register_dataclass": "calls register_pytree_node",
+    "register_static": "calls register_pytree_node",
+    "PyTreeDef.to_jax": "needs JAX",
+    "PyTreeDef.from_jax": "needs JAX",
+    "PyTreeDef.to_torch": "needs PyTorch",
+    "PyTreeDef.from_torch": "needs PyTorch",
+}
+
+# Names that take so long that they are called less often.
+SLOW = {"tree_transpose"}
+
+BAD_TREES = {
+    "flatten": lambda: [1, BadFlatten(1)],
+    "lt": lambda: [1, dict_with("lt")],
+}
+BAD_INPUTS = {
+    **{name: (Broken, make()) for name, make in BAD_TREES.items()},
+    "flatten_result": (ValueError, [1, BadResult(1)]),
+    "deep": (RecursionError, functools.reduce(lambda tree, _: [tree], range(6000), 0)),
+}
+AUX_EQ = [WithAux("eq")]
+# Calls that fail: the error, and a call without arguments.
+ERRORS = {
+    "PyTreeDef/hash": (Broken, lambda: hash(pax_tree.tree_structure(WithAux("hash")))),
+    "PyTreeDef/repr": (Broken, lambda: repr(pax_tree.tree_structure(WithAux("repr")))),
+    "PyTreeDef/eq": (
+        Broken,
+        lambda: operator.eq(*map(pax_tree.tree_structure, (AUX_EQ, AUX_EQ))),
+    ),
+    "PyTreeDef/new": (TypeError, pax_tree.PyTreeDef),
+    "PyTreeDef/pickle": (
+        Exception,
+        lambda: pickle.dumps(pax_tree.tree_structure(WithAux("eq")), 9),
+    ),
+    "PyTreeDef.unflatten/few": (ValueError, lambda: STRUCTURE.unflatten(LEAVES[1:])),
+    "PyTreeDef.unflatten/type": (TypeError, lambda: STRUCTURE.unflatten(3)),
+    "PyTreeDef.unflatten/iter": (Broken, lambda: STRUCTURE.unflatten(map(broken, LEAVES))),
+    "PyTreeDef.unflatten/class": (
+        Broken,
+        lambda: pax_tree.tree_structure([BadUnflatten(1)]).unflatten([1]),
+    ),
+    "PyTreeDef.flatten_up_to": (ValueError, lambda: STRUCTURE.flatten_up_to(MISMATCH)),
+    "PyTreeDef.flatten_up_to/eq": (
+        Broken,
+        lambda: pax_tree.tree_structure(AUX_EQ).flatten_up_to(AUX_EQ),
+    ),
+    "PyTreeDef.compose": (TypeError, lambda: STRUCTURE.compose(3)),
+    "PyTreeDef.paths": (
+        Broken,
+        lambda: pax_tree.tree_structure(Keyed(1)).compose(BAD_KEYS).paths(),
+    ),
+    "PyTreeDef.from_node_data_and_children": (
+        ValueError,
+        lambda: pax_tree.PyTreeDef.from_node_data_and_children((dict, ["a"]), []),
+    ),
+    "tree_flatten/arguments": (TypeError, lambda: pax_tree.tree_flatten(1, 2, 3)),
+    "tree_flatten/keyword": (TypeError, lambda: pax_tree.tree_flatten(1, wrong=2)),
+    "tree_leaves/none": (TypeError, lambda: pax_tree.tree_leaves()),
+    "tree_map/none": (TypeError, lambda: pax_tree.tree_map()),
+    "tree_map/mismatch": (ValueError, lambda: pax_tree.tree_map(first, SMALL, MISMATCH)),
+    "tree_map/key": (ValueError, lambda: pax_tree.tree_map(first, SMALL, {"b": 1, "c": 1})),
+    "tree_map/class": (ValueError, lambda: pax_tree.tree_map(first, [Keyed([1])], [Keyed((1,))])),
+    "tree_map/eq": (Broken, lambda: pax_tree.tree_map(first, AUX_EQ, AUX_EQ)),
+    "tree_map/unflatten": (Broken, lambda: pax_tree.tree_map(identity, BadUnflatten(1))),
+    "tree_map_with_path/mismatch": (
+        ValueError,
+        lambda: pax_tree.tree_map_with_path(first, SMALL, MISMATCH),
+    ),
+    "tree_reduce/empty": (TypeError, lambda: pax_tree.tree_reduce(first, [])),
+    "tree_transpose": (TypeError, lambda: pax_tree.tree_transpose(OUTER, INNER, SMALL)),
+    "tree_unflatten": (ValueError, lambda: pax_tree.tree_unflatten(STRUCTURE, LEAVES * 2)),
+    "treedef_tuple": (TypeError, lambda: pax_tree.treedef_tuple([1])),
+    "Record/missing": (AttributeError, lambda: RECORD.missing),
+    "Record/delete": (AttributeError, lambda: delattr(RECORD, "missing")),
+    "Record/static_hash": (Broken, lambda: setattr(RECORD, "mode", Key("a", "hash"))),
+    "record_flatten": (TypeError, lambda: pax_tree.record_flatten(1)),
+    "record_unflatten": (ValueError, lambda: pax_tree.record_unflatten(SPEC, ())),
+    "record_spec": (TypeError, lambda: pax_tree.record_spec(1)),
+    "record_set": (TypeError, lambda: pax_tree.record_set(RECORD, 1, 2, 3)),
+    "record_with_spec": (TypeError, lambda: pax_tree.record_with_spec(RECORD, 1)),
+    "register_pytree_node/class": (TypeError, lambda: pax_tree.register_pytree_node(1, 2, 3)),
+    "register_pytree_node/again": (ValueError, lambda: pax_tree.register_static(Custom)),
+    "unregister_pytree_node": (ValueError, lambda: pax_tree.unregister_pytree_node(Temporary)),
+    "set_scope_hook": (TypeError, lambda: pax_tree.set_scope_hook(3)),
+    "DictKey": (TypeError, lambda: pax_tree.DictKey()),
+    "DictKey/hash": (Broken, lambda: hash(pax_tree.DictKey(Key("a", "hash")))),
+    "DictKey/eq": (Broken, lambda: pax_tree.DictKey(Key("a", "eq")) == pax_tree.DictKey(1)),
+    "DictKey/repr": (Broken, lambda: repr(pax_tree.DictKey(Key("a", "repr")))),
+}
+
+
+@pax_tree.register_pytree_with_keys_class
+class BadKeys(Node):
+    tree_flatten_with_keys = broken
+
+
+BAD_KEYS = pax_tree.tree_structure(BadKeys(1))
+
+
+def public_names():
+    """Every public function and class, and every method and attribute of the compiled classes."""
+    yield from pax_tree.__all__
+    for cls in (pax_tree.PyTreeDef, pax_tree.RecordSpec):
+        yield from (f"{cls.__name__}.{name}" for name in vars(cls) if not name.startswith("_"))
+
+
+def name_of(case):
+    """The public name that a case is of."""
+    return case.partition("/")[0]
