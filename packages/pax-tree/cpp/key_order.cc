@@ -15,9 +15,19 @@ PyTypeObject* key_order_type = nullptr;
 
 namespace {
 
+// Keys other than str may refer to what holds the order.
+int Traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(AsOrder(self)->sorted);
+  Py_VISIT(AsOrder(self)->inserted);
+  Py_VISIT(AsOrder(self)->path_keys);
+  return 0;
+}
+
 void Dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   KeyOrder* order = AsOrder(self);
+  PyObject_GC_UnTrack(self);
   Py_CLEAR(order->sorted);
   Py_CLEAR(order->inserted);
   Py_CLEAR(order->path_keys);
@@ -47,6 +57,7 @@ PyObject* NewOrder(PyObject* sorted, PyObject* inserted, uint32_t* position) {
   order->inserted = inserted;
   order->position = position;
   order->only_str = OnlyStr(inserted);
+  if (order->only_str) PyObject_GC_UnTrack(order);
   return reinterpret_cast<PyObject*>(order);
 }
 
@@ -163,9 +174,12 @@ PyObject* BlankDict(KeyOrder* order) {
 }
 
 bool InitKeyOrder() {
-  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(Dealloc)}, {0, nullptr}};
-  static PyType_Spec spec = {"pax_tree._C.KeyOrder", sizeof(KeyOrder), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  static PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(Traverse)},
+                                {Py_tp_dealloc, reinterpret_cast<void*>(Dealloc)},
+                                {0, nullptr}};
+  static PyType_Spec spec = {
+      "pax_tree._C.KeyOrder", sizeof(KeyOrder), 0,
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
   key_order_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   return key_order_type != nullptr;
 }

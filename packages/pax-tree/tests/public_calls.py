@@ -11,6 +11,7 @@ import pickle
 from collections import OrderedDict, defaultdict, deque, namedtuple
 
 import pax_tree
+from pax_tree import dm
 
 Pair = namedtuple("Pair", "x y")
 
@@ -127,6 +128,7 @@ def dict_with(method):
 
 LEAF = float("1.5")
 SMALL = {"b": [LEAF, (LEAF,)], "a": Pair(LEAF, None)}
+DM_SMALL = {"b": [LEAF, (LEAF,)], "a": Pair(LEAF, OrderedDict(x=None))}
 LARGE = {
     "b": [LEAF, (LEAF, None), Pair(LEAF, {})],
     "a": OrderedDict(z=LEAF, y=defaultdict(list, q=LEAF)),
@@ -148,6 +150,10 @@ def first(x, *_):
     return x
 
 
+def do_nothing(*_):
+    return None
+
+
 def twice(function):
     return lambda tree: function(tree, tree)
 
@@ -166,6 +172,26 @@ WALKS = {
     "tree_reduce": lambda tree: pax_tree.tree_reduce(first, tree, 0),
     "tree_all": pax_tree.tree_all,
 }
+# The same of dm-tree's API, for which own classes are leaves.
+DM_WALKS = {
+    "dm.flatten": dm.flatten,
+    "dm.flatten_with_path": dm.flatten_with_path,
+    "dm.flatten_up_to": twice(dm.flatten_up_to),
+    "dm.flatten_with_path_up_to": twice(dm.flatten_with_path_up_to),
+    "dm.map_structure": functools.partial(dm.map_structure, identity),
+    "dm.map_structure/two": twice(functools.partial(dm.map_structure, first)),
+    "dm.map_structure_with_path": functools.partial(dm.map_structure_with_path, first),
+    "dm.map_structure_up_to": lambda tree: dm.map_structure_up_to(tree, first, tree, tree),
+    "dm.map_structure_with_path_up_to": lambda tree: dm.map_structure_with_path_up_to(
+        tree, first, tree
+    ),
+    "dm.traverse": lambda tree: dm.traverse(do_nothing, tree),
+    "dm.traverse/bottom_up": lambda tree: dm.traverse(do_nothing, tree, top_down=False),
+    "dm.traverse_with_path": lambda tree: dm.traverse_with_path(do_nothing, tree),
+    "dm.assert_same_structure": twice(dm.assert_same_structure),
+    "dm.assert_shallow_structure": twice(dm.assert_shallow_structure),
+    "dm.unflatten_as": lambda tree: dm.unflatten_as(tree, [1] * 4),
+}
 # Functions of leaves, called with the function and the tree.
 WITH_FUNCTION = {
     "tree_map": pax_tree.tree_map,
@@ -173,6 +199,18 @@ WITH_FUNCTION = {
     "tree_map_with_path": pax_tree.tree_map_with_path,
     "tree_map_with_path/two": lambda f, tree: pax_tree.tree_map_with_path(f, tree, tree),
     "tree_reduce": lambda f, tree: pax_tree.tree_reduce(f, tree, 0),
+}
+DM_WITH_FUNCTION = {
+    "dm.map_structure": dm.map_structure,
+    "dm.map_structure/two": lambda f, tree: dm.map_structure(f, tree, tree),
+    "dm.map_structure_with_path": dm.map_structure_with_path,
+    "dm.map_structure_up_to": lambda f, tree: dm.map_structure_up_to(tree, f, tree),
+    "dm.map_structure_with_path_up_to": lambda f, tree: dm.map_structure_with_path_up_to(
+        tree, f, tree
+    ),
+    "dm.traverse": dm.traverse,
+    "dm.traverse/bottom_up": lambda f, tree: dm.traverse(f, tree, top_down=False),
+    "dm.traverse_with_path": dm.traverse_with_path,
 }
 # Functions with the argument is_leaf, called with it and the tree.
 WITH_IS_LEAF = {
@@ -228,6 +266,8 @@ CALLS = {
     "RecordSpec.statics": lambda: SPEC.statics,
     "RecordSpec.with_static": lambda: SPEC.with_static("mode", "q"),
     "RecordSpec.with_kinds": lambda: SPEC.with_kinds([3]),
+    "dm.is_nested": lambda: (dm.is_nested(SMALL), dm.is_nested(LEAF)),
+    "dm.map_structure/none": lambda: dm.map_structure(lambda _: dm.MAP_TO_NONE, SMALL),
     "keystr": lambda: pax_tree.keystr((pax_tree.DictKey("a"), pax_tree.SequenceKey(0))),
     "record_flatten": lambda: pax_tree.record_flatten(RECORD),
     "record_unflatten": lambda: pax_tree.record_unflatten(SPEC, (LEAF,)).mode,
@@ -244,6 +284,8 @@ CALLS = {
 # Public names that need no entry, and why.
 ELSEWHERE = {
     "tree": "a module of the same functions",
+    "dm": "a module, whose functions are entered as `dm.flatten` and so on",
+    "dm.MAP_TO_NONE": "no function",
     "register_pytree_node": "keeps what it is given, for the structures that were made with it",
     "unregister_pytree_node": "undoes register_pytree_node",
     "register_pytree_node_class": "calls register_pytree_node",
@@ -320,6 +362,21 @@ ERRORS = {
     "tree_reduce/empty": (TypeError, lambda: pax_tree.tree_reduce(first, [])),
     "tree_transpose": (TypeError, lambda: pax_tree.tree_transpose(OUTER, INNER, SMALL)),
     "tree_unflatten": (ValueError, lambda: pax_tree.tree_unflatten(STRUCTURE, LEAVES * 2)),
+    "dm.assert_same_structure": (
+        TypeError,
+        lambda: dm.assert_same_structure(SMALL, MISMATCH),
+    ),
+    "dm.assert_shallow_structure": (
+        (TypeError, ValueError),
+        lambda: dm.assert_shallow_structure(SMALL, MISMATCH),
+    ),
+    "dm.flatten_up_to": ((TypeError, ValueError), lambda: dm.flatten_up_to(SMALL, MISMATCH)),
+    "dm.map_structure/types": (TypeError, lambda: dm.map_structure(first, SMALL, MISMATCH)),
+    "dm.map_structure/none": (Exception, lambda: dm.map_structure()),
+    "dm.map_structure/fails": (Broken, lambda: dm.map_structure(broken, SMALL)),
+    "dm.traverse/fails": (Broken, lambda: dm.traverse(broken, SMALL)),
+    "dm.unflatten_as/few": (ValueError, lambda: dm.unflatten_as(SMALL, [1])),
+    "dm.unflatten_as/iter": (Exception, lambda: dm.unflatten_as(SMALL, map(broken, LEAVES))),
     "treedef_tuple": (TypeError, lambda: pax_tree.treedef_tuple([1])),
     "Record/missing": (AttributeError, lambda: RECORD.missing),
     "Record/delete": (AttributeError, lambda: delattr(RECORD, "missing")),
@@ -351,8 +408,12 @@ BAD_KEYS = pax_tree.tree_structure(BadKeys(1))
 def public_names():
     """Every public function and class, and every method and attribute of the compiled classes."""
     yield from pax_tree.__all__
+    yield from (f"dm.{name}" for name in dm.__all__)
     for cls in (pax_tree.PyTreeDef, pax_tree.RecordSpec):
         yield from (f"{cls.__name__}.{name}" for name in vars(cls) if not name.startswith("_"))
+
+
+DM_BAD_INPUTS = {name: BAD_INPUTS[name] for name in ("lt", "deep")}
 
 
 def name_of(case):
