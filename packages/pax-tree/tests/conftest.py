@@ -1,4 +1,4 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for public_calls, which several tests share
+sys.path.insert(0, str(Path(__file__).parent))  # for what several tests share

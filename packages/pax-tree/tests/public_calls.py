@@ -8,123 +8,27 @@ import copy
 import functools
 import operator
 import pickle
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections import OrderedDict, defaultdict, deque
+
+from odd_classes import (
+    BadFlatten,
+    BadKeys,
+    BadResult,
+    BadUnflatten,
+    Broken,
+    Custom,
+    Key,
+    Keyed,
+    Pair,
+    Rec,
+    Temporary,
+    WithAux,
+    broken,
+    dict_with,
+)
 
 import pax_tree
 from pax_tree import dm
-
-Pair = namedtuple("Pair", "x y")
-
-
-class Broken(Exception):
-    """What user code raises in these tests."""
-
-
-def broken(*_, **__):
-    raise Broken("broken")
-
-
-class Node:
-    """One child; the class is registered by the subclasses."""
-
-    def __init__(self, x):
-        self.x = x
-
-    def tree_flatten(self):
-        return (self.x,), None
-
-    @classmethod
-    def tree_unflatten(cls, aux, children):
-        return cls(*children)
-
-
-@pax_tree.register_pytree_node_class
-class Custom(Node):
-    pass
-
-
-@pax_tree.register_pytree_with_keys_class
-class Keyed(Node):
-    def tree_flatten_with_keys(self):
-        return ((pax_tree.GetAttrKey("x"), self.x),), None
-
-
-@pax_tree.register_pytree_with_keys_class
-class BadFlatten(Node):
-    tree_flatten = tree_flatten_with_keys = broken
-
-
-@pax_tree.register_pytree_with_keys_class
-class BadResult(Node):
-    def tree_flatten(self):
-        return 3
-
-    tree_flatten_with_keys = tree_flatten
-
-
-@pax_tree.register_pytree_node_class
-class BadUnflatten(Node):
-    tree_unflatten = staticmethod(broken)
-
-
-class Aux:
-    """Static data of which one method fails."""
-
-    def __init__(self, method):
-        self.method = method
-
-    def __eq__(self, other):
-        return broken() if self.method == "eq" else True
-
-    def __hash__(self):
-        return broken() if self.method == "hash" else 1
-
-    def __repr__(self):
-        return broken() if self.method == "repr" else "aux"
-
-
-@pax_tree.register_pytree_node_class
-class WithAux(Node):
-    def tree_flatten(self):
-        return (1,), Aux(self.x)
-
-
-class Key:
-    """A key of which one method fails, once it stands in a dict."""
-
-    def __init__(self, name, method=None):
-        self.name, self.method = name, method
-
-    def __lt__(self, other):
-        return broken() if self.method == "lt" else self.name < other.name
-
-    def __eq__(self, other):
-        return broken() if self.method == "eq" else self is other
-
-    def __hash__(self):
-        return broken() if self.method == "hash" else 1
-
-    def __repr__(self):
-        return broken() if self.method == "repr" else f"Key({self.name})"
-
-
-class Rec(pax_tree.Record):
-    def __init__(self, x, mode="p"):
-        pax_tree.record_set(self, "x", x, 0)
-        self.mode = mode
-
-    def _classify(self, name, value):
-        return None
-
-
-def dict_with(method):
-    """A dict of two keys of which a method fails from now on."""
-    keys = [Key("b"), Key("a")]
-    tree = dict.fromkeys(keys, 1)
-    for key in keys:
-        key.method = method
-    return tree
-
 
 LEAF = float("1.5")
 SMALL = {"b": [LEAF, (LEAF,)], "a": Pair(LEAF, None)}
@@ -171,6 +75,28 @@ WALKS = {
     "tree_map_with_path/two": twice(functools.partial(pax_tree.tree_map_with_path, first)),
     "tree_reduce": lambda tree: pax_tree.tree_reduce(first, tree, 0),
     "tree_all": pax_tree.tree_all,
+    "tree_any": pax_tree.tree_any,
+    "all_leaves": lambda tree: pax_tree.all_leaves([tree]),
+    "broadcast_prefix": twice(pax_tree.broadcast_prefix),
+    "tree_broadcast": twice(pax_tree.tree_broadcast),
+    "tree_diff": twice(pax_tree.tree_diff),
+    "tree_for_each": functools.partial(pax_tree.tree_for_each, do_nothing),
+    "tree_for_each/two": twice(functools.partial(pax_tree.tree_for_each, do_nothing)),
+    "tree_iter": lambda tree: list(pax_tree.tree_iter(tree)),
+    "tree_select": lambda tree: pax_tree.tree_select(tree, "**"),
+    "tree_mask": lambda tree: pax_tree.tree_mask(tree, "**"),
+    "tree_summary": pax_tree.tree_summary,
+    "tree_add": twice(pax_tree.tree_add),
+    "tree_subtract": twice(pax_tree.tree_subtract),
+    "tree_neg": pax_tree.tree_neg,
+    "tree_scale": functools.partial(pax_tree.tree_scale, 2.0),
+    "tree_zeros_like": pax_tree.tree_zeros_like,
+    "tree_sum": pax_tree.tree_sum,
+    "tree_dot": twice(pax_tree.tree_dot),
+    "tree_norm": pax_tree.tree_norm,
+    "tree_norm_sq": pax_tree.tree_norm_sq,
+    "tree_numel": pax_tree.tree_numel,
+    "tree_ravel": pax_tree.tree_ravel,
 }
 # The same of dm-tree's API, for which own classes are leaves.
 DM_WALKS = {
@@ -199,6 +125,8 @@ WITH_FUNCTION = {
     "tree_map_with_path": pax_tree.tree_map_with_path,
     "tree_map_with_path/two": lambda f, tree: pax_tree.tree_map_with_path(f, tree, tree),
     "tree_reduce": lambda f, tree: pax_tree.tree_reduce(f, tree, 0),
+    "tree_for_each": pax_tree.tree_for_each,
+    "tree_for_each/two": lambda f, tree: pax_tree.tree_for_each(f, tree, tree),
 }
 DM_WITH_FUNCTION = {
     "dm.map_structure": dm.map_structure,
@@ -227,11 +155,17 @@ WITH_IS_LEAF = {
     "tree_map_with_path": lambda f, tree: pax_tree.tree_map_with_path(first, tree, is_leaf=f),
     "tree_reduce": lambda f, tree: pax_tree.tree_reduce(first, tree, 0, is_leaf=f),
     "tree_all": lambda f, tree: pax_tree.tree_all(tree, is_leaf=f),
+    "tree_any": lambda f, tree: pax_tree.tree_any(tree, is_leaf=f),
+    "all_leaves": lambda f, tree: pax_tree.all_leaves([tree], f),
+    "broadcast_prefix": lambda f, tree: pax_tree.broadcast_prefix(tree, tree, f),
+    "tree_broadcast": lambda f, tree: pax_tree.tree_broadcast(tree, tree, f),
+    "tree_diff": lambda f, tree: pax_tree.tree_diff(tree, tree, is_leaf=f),
+    "tree_for_each": lambda f, tree: pax_tree.tree_for_each(do_nothing, tree, is_leaf=f),
+    "tree_iter": lambda f, tree: list(pax_tree.tree_iter(tree, f)),
+    "tree_select": lambda f, tree: pax_tree.tree_select(tree, "**", is_leaf=f),
+    "tree_mask": lambda f, tree: pax_tree.tree_mask(tree, "**", is_leaf=f),
+    "tree_summary": lambda f, tree: pax_tree.tree_summary(tree, is_leaf=f),
 }
-
-
-class Temporary(Node):
-    pass
 
 
 # Other calls, without arguments.
@@ -268,6 +202,13 @@ CALLS = {
     "RecordSpec.with_kinds": lambda: SPEC.with_kinds([3]),
     "dm.is_nested": lambda: (dm.is_nested(SMALL), dm.is_nested(LEAF)),
     "dm.map_structure/none": lambda: dm.map_structure(lambda _: dm.MAP_TO_NONE, SMALL),
+    "Partial": lambda: pax_tree.tree_map(identity, pax_tree.Partial(max, LEAF, key=abs))(-2.0),
+    "Partial/pickle": lambda: pickle.loads(pickle.dumps(pax_tree.Partial(max, LEAF))),
+    "TreeDiff": lambda: str(pax_tree.tree_diff(SMALL, MISMATCH)),
+    "TreeDifference": lambda: repr(pax_tree.tree_diff([LEAF], [2])[0]),
+    "tree_get_at": lambda: pax_tree.tree_get_at(SMALL, "['b'][1][0]"),
+    "tree_get_at/path": lambda: pax_tree.tree_get_at(SMALL, STRUCTURE.paths()[0]),
+    "tree_replace_at": lambda: pax_tree.tree_replace_at(SMALL, "['b'][1][0]", LEAF),
     "keystr": lambda: pax_tree.keystr((pax_tree.DictKey("a"), pax_tree.SequenceKey(0))),
     "record_flatten": lambda: pax_tree.record_flatten(RECORD),
     "record_unflatten": lambda: pax_tree.record_unflatten(SPEC, (LEAF,)).mode,
@@ -299,8 +240,17 @@ ELSEWHERE = {
     "PyTreeDef.from_torch": "needs PyTorch",
 }
 
-# Names that take so long that they are called less often.
-SLOW = {"tree_transpose"}
+# Calls that take so long that they are made less often.
+SLOW = {
+    "PyTreeDef/clone",
+    "TreeDiff",
+    "tree_diff",
+    "tree_get_at",
+    "tree_mask",
+    "tree_replace_at",
+    "tree_select",
+    "tree_summary",
+}
 
 BAD_TREES = {
     "flatten": lambda: [1, BadFlatten(1)],
@@ -377,6 +327,27 @@ ERRORS = {
     "dm.traverse/fails": (Broken, lambda: dm.traverse(broken, SMALL)),
     "dm.unflatten_as/few": (ValueError, lambda: dm.unflatten_as(SMALL, [1])),
     "dm.unflatten_as/iter": (Exception, lambda: dm.unflatten_as(SMALL, map(broken, LEAVES))),
+    "Partial": (TypeError, lambda: pax_tree.Partial(3)),
+    "broadcast_prefix": (ValueError, lambda: pax_tree.broadcast_prefix(SMALL, MISMATCH)),
+    "tree_broadcast": (ValueError, lambda: pax_tree.tree_broadcast(SMALL, MISMATCH)),
+    "tree_for_each": (ValueError, lambda: pax_tree.tree_for_each(do_nothing, SMALL, MISMATCH)),
+    "tree_get_at": (LookupError, lambda: pax_tree.tree_get_at(SMALL, "['b'][2]")),
+    "tree_get_at/type": (TypeError, lambda: pax_tree.tree_get_at(SMALL, 3)),
+    "tree_replace_at": (LookupError, lambda: pax_tree.tree_replace_at(SMALL, "['c']", 1)),
+    "tree_select": (TypeError, lambda: pax_tree.tree_select(SMALL, 3)),
+    "tree_mask": (TypeError, lambda: pax_tree.tree_mask(SMALL, 3)),
+    "tree_summary": (TypeError, lambda: pax_tree.tree_summary(SMALL, "x")),
+    "tree_add": (ValueError, lambda: pax_tree.tree_add(SMALL, MISMATCH)),
+    "tree_add/leaf": (TypeError, lambda: pax_tree.tree_add([1], ["x"])),
+    "tree_subtract": (ValueError, lambda: pax_tree.tree_subtract(SMALL, MISMATCH)),
+    "tree_neg": (TypeError, lambda: pax_tree.tree_neg(["x"])),
+    "tree_scale": (TypeError, lambda: pax_tree.tree_scale(2.0, ["x"])),
+    "tree_dot": (ValueError, lambda: pax_tree.tree_dot(SMALL, MISMATCH)),
+    "tree_norm": (TypeError, lambda: pax_tree.tree_norm(["x"])),
+    "tree_norm_sq": (TypeError, lambda: pax_tree.tree_norm_sq(["x"])),
+    "tree_sum": (TypeError, lambda: pax_tree.tree_sum(["x"])),
+    "tree_zeros_like": (TypeError, lambda: pax_tree.tree_zeros_like([object()])),
+    "tree_ravel": (TypeError, lambda: pax_tree.tree_ravel(["x"])),
     "treedef_tuple": (TypeError, lambda: pax_tree.treedef_tuple([1])),
     "Record/missing": (AttributeError, lambda: RECORD.missing),
     "Record/delete": (AttributeError, lambda: delattr(RECORD, "missing")),
@@ -395,11 +366,6 @@ ERRORS = {
     "DictKey/eq": (Broken, lambda: pax_tree.DictKey(Key("a", "eq")) == pax_tree.DictKey(1)),
     "DictKey/repr": (Broken, lambda: repr(pax_tree.DictKey(Key("a", "repr")))),
 }
-
-
-@pax_tree.register_pytree_with_keys_class
-class BadKeys(Node):
-    tree_flatten_with_keys = broken
 
 
 BAD_KEYS = pax_tree.tree_structure(BadKeys(1))

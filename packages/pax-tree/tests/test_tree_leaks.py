@@ -8,6 +8,7 @@ import sys
 from itertools import repeat
 
 import pytest
+from odd_classes import broken
 from public_calls import (
     BAD_INPUTS,
     CALLS,
@@ -24,7 +25,6 @@ from public_calls import (
     WALKS,
     WITH_FUNCTION,
     WITH_IS_LEAF,
-    broken,
     name_of,
     public_names,
 )
@@ -57,7 +57,7 @@ def calls_of(case):
     """How often a case is called; slow ones less often."""
     if case.endswith("-deep"):
         return 200
-    slow = case.endswith("-large") or name_of(case.partition("-")[0]) in SLOW
+    slow = case.endswith("-large") or case.partition("-")[0] in SLOW
     return MANY // 10 if slow else MANY
 
 

@@ -8,18 +8,8 @@ import threading
 from collections import OrderedDict, defaultdict, deque
 
 import pytest
-from public_calls import (
-    DM_WALKS,
-    DM_WITH_FUNCTION,
-    WALKS,
-    WITH_FUNCTION,
-    WITH_IS_LEAF,
-    Key,
-    Node,
-    Pair,
-    Rec,
-    first,
-)
+from odd_classes import Key, Node, Pair, Rec
+from public_calls import DM_WALKS, DM_WITH_FUNCTION, WALKS, WITH_FUNCTION, WITH_IS_LEAF, first
 
 import pax_tree
 
@@ -73,7 +63,7 @@ def changer(make, change, callback_first=True):
 
     last = Callback(change_all)
     inner = make([1], last, [2]) if callback_first else make([1], [2])
-    tree = make([0], inner, [object()])
+    tree = make([0], inner, [3.5])
     containers = [tree, inner]
     return tree, change_all
 

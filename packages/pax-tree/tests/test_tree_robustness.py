@@ -9,6 +9,7 @@ import sys
 from collections import OrderedDict, defaultdict, deque
 
 import pytest
+from odd_classes import BadUnflatten, Broken, Custom, Key, Keyed, Pair, Rec, broken, dict_with
 from public_calls import (
     AUX_EQ,
     DM_WALKS,
@@ -16,20 +17,10 @@ from public_calls import (
     WALKS,
     WITH_FUNCTION,
     WITH_IS_LEAF,
-    BadUnflatten,
-    Broken,
-    Custom,
-    Key,
-    Keyed,
-    Pair,
-    Rec,
-    broken,
-    dict_with,
     first,
 )
 
 import pax_tree
-from pax_tree import dm
 
 ALL_WALKS = WALKS | DM_WALKS
 each_walk = pytest.mark.parametrize("walk", ALL_WALKS.values(), ids=ALL_WALKS)
@@ -45,7 +36,6 @@ WRAPPERS = {
     "custom": Custom,
     "keyed": Keyed,
 }
-ITERATIVE = (dm.flatten_with_path,)  # no deeper on the stack for a deeper tree
 LEAVES_OF_DM_TREE = ("record", "custom", "keyed")
 WALKS_AND_WRAPPERS = [
     pytest.param(function, wrap, id=f"{walk}-{wrapper}")
@@ -95,16 +85,31 @@ def test_deep_trees_end_in_recursion_error(walk, wrap):
     assert room() == before
 
 
+@contextlib.contextmanager
+def recursion_limit(limit):
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 @each_walk
 def test_a_raised_recursion_limit_is_no_danger(walk):
-    tree = nest(50_000)
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(10**6)
-    try:
-        with contextlib.nullcontext() if walk in ITERATIVE else pytest.raises(RecursionError):
-            walk(tree)
-    finally:
-        sys.setrecursionlimit(limit)
+    tree = nest(8_000)
+    with recursion_limit(10**6), contextlib.suppress(RecursionError):
+        walk(tree)
+
+
+COMPILED = ["tree_flatten", "tree_leaves_with_path", "tree_map", "tree_map/two", "dm.map_structure"]
+
+
+@pytest.mark.parametrize("walk", COMPILED)
+def test_compiled_walks_have_a_limit_of_their_own(walk):
+    tree = nest(100_000)
+    with recursion_limit(10**6), pytest.raises(RecursionError):
+        ALL_WALKS[walk](tree)
 
 
 def cyclic_list():
@@ -148,13 +153,9 @@ def test_cycles_through_own_classes_end_in_recursion_error(make, walk):
 @each_over_structures
 @pytest.mark.parametrize("limit", [None, 10**6])
 def test_deep_structures_end_in_recursion_error(function, limit):
-    structure, before = deep_structure(), sys.getrecursionlimit()
-    sys.setrecursionlimit(limit or before)
-    try:
-        with pytest.raises(RecursionError):
-            function(structure)
-    finally:
-        sys.setrecursionlimit(before)
+    structure = deep_structure()
+    with recursion_limit(limit or sys.getrecursionlimit()), pytest.raises(RecursionError):
+        function(structure)
 
 
 def test_deep_structures_are_compared_and_hashed():
