@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 class Partial(partial):
     """A `functools.partial` whose arguments are leaves of trees, as `jax.tree_util.Partial`.
 
-    Args:
-        func: the function; it is static, so two trees are alike only if it is equal. A
-            `functools.partial` stays one function: its arguments do not become leaves.
-        *args: the first positional arguments, trees.
-        **keywords: keyword arguments, trees.
-
-    Raises:
-        TypeError: `func` cannot be called.
+    `Partial(func, *args, **keywords)` calls `func` with these arguments before those of the call.
+    The function is static, so two trees are alike only if it is equal; a `functools.partial` stays
+    one function, whose own arguments do not become leaves.
 
     Example:
         >>> import operator, pax_tree
@@ -36,6 +31,17 @@ class Partial(partial):
     """
 
     def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> Partial:
+        """Makes a function of the remaining arguments.
+
+        Args:
+            func: the function.
+            *args: the first positional arguments, trees.
+            **keywords: keyword arguments, trees.
+
+        Raises:
+            TypeError: `func` cannot be called.
+
+        """
         if isinstance(func, partial):
             func = _Whole(func)  # else its arguments would be put before `args`
         return super().__new__(cls, func, *args, **keywords)
