@@ -3,6 +3,7 @@
 #include "pax_tree/keys.h"
 #include "pax_tree/parts.h"
 #include "pax_tree/record.h"
+#include "pax_tree/threads.h"
 
 namespace pax_tree {
 namespace {
@@ -20,10 +21,14 @@ PyObject* FieldKey(PyObject* type, Py_ssize_t child) {
 // The keys of short sequences are made once.
 PyObject* SequenceKeyAt(Py_ssize_t child) {
   constexpr Py_ssize_t kKept = 256;
-  static PyObject* kept[kKept];
+  static std::atomic<PyObject*> kept[kKept];
   if (child >= kKept) return MakeIndexKey(sequence_key_type, child);
-  if (kept[child] == nullptr) kept[child] = MakeIndexKey(sequence_key_type, child);
-  return Py_XNewRef(kept[child]);
+  PyObject* key = kept[child].load(kObserve);
+  if (key != nullptr) return Py_NewRef(key);
+  key = MakeIndexKey(sequence_key_type, child);
+  PyObject* none = nullptr;
+  bool first = key != nullptr && kept[child].compare_exchange_strong(none, key);
+  return first ? Py_NewRef(key) : key;
 }
 
 }  // namespace

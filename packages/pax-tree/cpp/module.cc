@@ -1,5 +1,5 @@
 // The extension module.
-#include <pybind11/pybind11.h>
+#include <Python.h>
 
 #include "pax_tree/dict_entries.h"
 #include "pax_tree/dm.h"
@@ -46,10 +46,50 @@ bool Init(PyObject* module) {
          PyModule_AddFunctions(module, private_methods) == 0;
 }
 
+// Types and caches belong to the process, so a second interpreter cannot have them too.
+bool InFirstInterpreter() {
+  static const int64_t first = PyInterpreterState_GetID(PyInterpreterState_Get());
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) == first) return true;
+  PyErr_SetString(PyExc_ImportError,
+                  "pax_tree can be imported in one interpreter of a process only, but this is a "
+                  "second one (a sub-interpreter); use a process for each interpreter instead.");
+  return false;
+}
+
+// A module made after the first, which was taken out of sys.modules, gets what the first one had.
+int Execute(PyObject* module) {
+  static PyObject* contents = nullptr;
+  if (!InFirstInterpreter()) return -1;
+  if (contents != nullptr) return PyDict_Update(PyModule_GetDict(module), contents);
+  if (!Init(module)) return -1;
+  contents = PyDict_Copy(PyModule_GetDict(module));
+  return contents == nullptr ? -1 : 0;
+}
+
+PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(Execute)},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, nullptr},
+};
+
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    "pax_tree._C",
+    "The compiled core of pax_tree.",
+    0,
+    nullptr,
+    module_slots,
+    nullptr,
+    nullptr,
+    nullptr,
+};
+
 }  // namespace
 }  // namespace pax_tree
 
-PYBIND11_MODULE(_C, m) {
-  m.doc() = "The compiled core of pax_tree.";
-  if (!pax_tree::Init(m.ptr())) throw pybind11::error_already_set();
-}
+PyMODINIT_FUNC PyInit__C() { return PyModuleDef_Init(&pax_tree::definition); }

@@ -1,4 +1,5 @@
 // Taking nodes apart.
+#include "pax_tree/compat.h"
 #include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
 #include "pax_tree/plain.h"
@@ -44,14 +45,8 @@ bool OpenDeque(PyObject* deque, Parts* parts) {
 }
 
 bool OpenRecord(PyObject* object, Parts* parts) {
-  auto* record = reinterpret_cast<Record*>(object);
-  if (record->children == nullptr) {
-    PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
-    return false;
-  }
-  parts->data = Ref::Borrow(AsObject(record->spec));
-  parts->source = Ref::Borrow(record->children);
-  parts->arity = PyTuple_GET_SIZE(record->children);
+  if (!TakeRecord(reinterpret_cast<Record*>(object), &parts->data, &parts->source)) return false;
+  parts->arity = PyTuple_GET_SIZE(parts->source.get());
   return true;
 }
 
@@ -72,9 +67,9 @@ bool OpenList(PyObject* list, Parts* parts) {
 
 bool FillByLookup(PyObject* dict, PyObject* keys, PyObject** out, Py_ssize_t stride) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); ++i) {
-    PyObject* value = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(keys, i));
+    PyObject* value = LookUp(dict, PyTuple_GET_ITEM(keys, i));
     if (value == nullptr) return PyErr_Occurred() ? false : RaiseChanged(dict);
-    out[i * stride] = Py_NewRef(value);
+    out[i * stride] = value;
   }
   return true;
 }

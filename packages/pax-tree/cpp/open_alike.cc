@@ -1,4 +1,5 @@
 // Taking a node of a further tree apart, when it is like the node of the first.
+#include "pax_tree/compat.h"
 #include "pax_tree/key_order.h"
 #include "pax_tree/parts.h"
 
@@ -43,13 +44,13 @@ std::string KeysOf(PyObject* dict) {
 bool FillByKeys(Walk* walk, PyObject* dict, PyObject* keys, PyObject** out, Py_ssize_t stride) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); ++i) {
     PyObject* key = PyTuple_GET_ITEM(keys, i);
-    PyObject* value = PyDict_GetItemWithError(dict, key);
+    PyObject* value = LookUp(dict, key);
     if (value == nullptr && PyErr_Occurred()) return false;
     if (value == nullptr) {
       return walk->Differ("expected a dict with the key " + SafeRepr(key) +
                           ", got one with the keys " + KeysOf(dict) + ".");
     }
-    out[i * stride] = Py_NewRef(value);
+    out[i * stride] = value;
   }
   return true;
 }

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 
+#include "pax_tree/threads.h"
+
 namespace pax_tree {
 
 PyTypeObject* record_type = nullptr;
@@ -20,15 +22,44 @@ PyObject* MakeRecord(RecordSpec* spec, PyObject* children) {
   return reinterpret_cast<PyObject*>(self);
 }
 
-bool FillDict(Record* self) {
-  if (self->dict != nullptr) return true;
-  Ref dict(Snapshot(self->spec->statics));
-  if (!dict) return false;
-  for (Py_ssize_t i = 0; i < NumChildren(self->spec); ++i) {
-    PyObject* name = PyTuple_GET_ITEM(self->spec->names, i);
-    if (PyDict_SetItem(dict.get(), name, PyTuple_GET_ITEM(self->children, i)) < 0) return false;
+bool TakeRecord(Record* self, Ref* spec, Ref* children) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  *spec = Ref::Borrow(AsObject(self->spec));
+  *children = Ref::Borrow(self->children);
+  if (*children) return true;
+  PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
+  return false;
+}
+
+namespace {
+
+// The attributes by name.
+PyObject* AttributeDict(RecordSpec* spec, PyObject* children) {
+  Ref dict(Snapshot(spec->statics));
+  for (Py_ssize_t i = 0; dict && i < NumChildren(spec); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(spec->names, i);
+    if (PyDict_SetItem(dict.get(), name, PyTuple_GET_ITEM(children, i)) < 0) return nullptr;
   }
-  self->dict = dict.release();
+  return dict.release();
+}
+
+bool HasDict(Record* self) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  return self->dict != nullptr;
+}
+
+}  // namespace
+
+bool FillDict(Record* self) {
+  while (!HasDict(self)) {
+    Ref spec, children;
+    if (!TakeRecord(self, &spec, &children)) return false;
+    Ref dict(AttributeDict(AsSpec(spec.get()), children.get()));
+    if (!dict) return false;
+    CriticalSection section(reinterpret_cast<PyObject*>(self));
+    bool same = self->children == children.get() && AsObject(self->spec) == spec.get();
+    if (self->dict == nullptr && same) self->dict = dict.release();
+  }
   return true;
 }
 
@@ -83,7 +114,9 @@ void Dealloc(PyObject* self) {
 
 PyObject* GetDict(PyObject* self, void*) {
   auto* record = reinterpret_cast<Record*>(self);
-  return FillDict(record) ? PyDictProxy_New(record->dict) : nullptr;
+  if (!FillDict(record)) return nullptr;
+  CriticalSection section(self);
+  return PyDictProxy_New(record->dict);
 }
 
 PyObject* Classify(PyObject*, PyObject* args) {

@@ -1,5 +1,7 @@
 // Reading and writing the attributes of a record.
+#include "pax_tree/compat.h"
 #include "pax_tree/record.h"
+#include "pax_tree/threads.h"
 
 namespace pax_tree {
 
@@ -10,31 +12,17 @@ PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
 
 namespace {
 
-bool HasChildren(Record* self) {
-  if (self->children != nullptr) return true;
-  PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
-  return false;
-}
+enum class Outcome { kFailed, kDone, kStale };
 
-// Changes one item of the children: in place when nobody else has the tuple.
-bool ReplaceChild(Record* self, Py_ssize_t at, PyObject* value) {
-  if (Py_REFCNT(self->children) == 1) {
-    PyObject* old = PyTuple_GET_ITEM(self->children, at);
-    PyTuple_SET_ITEM(self->children, at, Py_NewRef(value));
-    if (!PyObject_GC_IsTracked(self->children)) PyObject_GC_Track(self->children);
-    Py_DECREF(old);
-    return true;
+// What a change of a record starts from.
+struct Before {
+  Ref spec, children;
+
+  bool Take(Record* self) { return TakeRecord(self, &spec, &children); }
+  bool Still(Record* self) const {
+    return AsObject(self->spec) == spec.get() && self->children == children.get();
   }
-  Py_ssize_t n = PyTuple_GET_SIZE(self->children);
-  PyObject* copy = PyTuple_New(n);
-  if (copy == nullptr) return false;
-  for (Py_ssize_t i = 0; i < n; ++i) {
-    PyObject* item = i == at ? value : PyTuple_GET_ITEM(self->children, i);
-    PyTuple_SET_ITEM(copy, i, Py_NewRef(item));
-  }
-  Py_SETREF(self->children, copy);
-  return true;
-}
+};
 
 // The children with `value` at the end, or without the one at `drop` (then `value` is null).
 PyObject* ResizedChildren(PyObject* children, Py_ssize_t drop, PyObject* value) {
@@ -48,41 +36,103 @@ PyObject* ResizedChildren(PyObject* children, Py_ssize_t drop, PyObject* value) 
   return resized;
 }
 
-// The attribute dict stays in step; a failure leaves spec and children as they were.
-bool Install(Record* self, PyObject* name, PyObject* value, RecordSpec* spec, PyObject* children) {
-  Ref held_spec(AsObject(spec)), held_children(children);
-  if (spec == nullptr || children == nullptr || !FillDict(self)) return false;
-  if (PyDict_SetItem(self->dict, name, value) < 0) return false;
-  Ref old_spec(AsObject(self->spec)), old_children(self->children);
-  self->spec = AsSpec(held_spec.release());
-  self->children = held_children.release();
-  return true;
+// The children with `value` in the place of the one at `at`, or at the end.
+PyObject* WithChild(PyObject* children, Py_ssize_t at, PyObject* value) {
+  if (at < 0) return ResizedChildren(children, -1, value);
+  PyObject* copy = ResizedChildren(children, -1, nullptr);
+  if (copy == nullptr) return nullptr;
+  Py_DECREF(PyTuple_GET_ITEM(copy, at));
+  PyTuple_SET_ITEM(copy, at, Py_NewRef(value));
+  return copy;
 }
 
-bool SetExistingChild(Record* self, Py_ssize_t at, PyObject* name, PyObject* value) {
-  if (self->dict != nullptr && PyDict_SetItem(self->dict, name, value) < 0) return false;
+// Replaces spec and children, unless another change came in between: values may run code when they
+// are compared. The attribute dict stays in step; a failure leaves spec and children as they were.
+Outcome Install(Record* self, const Before& before, PyObject* name, PyObject* value, Ref* spec,
+                Ref* children) {
+  if (!*spec || !*children || !FillDict(self)) return Outcome::kFailed;
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  if (!before.Still(self)) return Outcome::kStale;
+  if (PyDict_SetItem(self->dict, name, value) < 0) return Outcome::kFailed;
+  if (!before.Still(self)) return Outcome::kStale;
+  PyObject* old_spec = AsObject(std::exchange(self->spec, AsSpec(spec->release())));
+  PyObject* old_children = std::exchange(self->children, children->release());
+  *spec = Ref(old_spec);  // dropped by the caller, who holds no lock
+  *children = Ref(old_children);
+  return Outcome::kDone;
+}
+
+Outcome ReplaceInPlace(PyObject* children, Py_ssize_t at, PyObject* value) {
+  PyObject* old = PyTuple_GET_ITEM(children, at);
+  PyTuple_SET_ITEM(children, at, Py_NewRef(value));
+  if (!PyObject_GC_IsTracked(children)) PyObject_GC_Track(children);
+  Py_DECREF(old);
+  return Outcome::kDone;
+}
+
+// Changes one item of the children: in place when nobody else has the tuple, which cannot be seen
+// from the count without a global interpreter lock.
+Outcome ReplaceChild(Record* self, Py_ssize_t at, PyObject* value) {
+  if (!kFreeThreaded && Py_REFCNT(self->children) == 1) {
+    return ReplaceInPlace(self->children, at, value);
+  }
+  Ref children = Ref::Borrow(self->children);
+  Ref changed(WithChild(children.get(), at, value));
+  if (!changed) return Outcome::kFailed;
+  if (self->children != children.get()) return Outcome::kStale;
+  Ref old(std::exchange(self->children, changed.release()));
+  return Outcome::kDone;
+}
+
+// Gives a child another value; its place is that in `spec`.
+Outcome SetExistingChild(Record* self, PyObject* spec, Py_ssize_t at, PyObject* name,
+                         PyObject* value) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  if (AsObject(self->spec) != spec || self->children == nullptr) return Outcome::kStale;
+  if (self->dict != nullptr && PyDict_SetItem(self->dict, name, value) < 0) return Outcome::kFailed;
+  if (AsObject(self->spec) != spec || self->children == nullptr) return Outcome::kStale;
   return ReplaceChild(self, at, value);
 }
 
-bool SetChild(Record* self, Py_ssize_t at, PyObject* name, PyObject* value, int kind) {
-  Ref spec(AsObject(SpecWithChild(self->spec, name, kind)));
-  if (!spec) return false;
-  if (at >= 0) {
-    Ref old(AsObject(self->spec));
-    self->spec = AsSpec(spec.release());
-    return SetExistingChild(self, at, name, value);
-  }
-  PyObject* children = ResizedChildren(self->children, -1, value);
-  return Install(self, name, value, AsSpec(spec.release()), children);
+Outcome SetChild(Record* self, const Before& before, Py_ssize_t at, PyObject* name, PyObject* value,
+                 int kind) {
+  Ref spec(AsObject(SpecWithChild(AsSpec(before.spec.get()), name, kind)));
+  Ref children(spec ? WithChild(before.children.get(), at, value) : nullptr);
+  return Install(self, before, name, value, &spec, &children);
 }
 
-bool SetStatic(Record* self, Py_ssize_t at, PyObject* name, PyObject* value) {
+Outcome SetStatic(Record* self, const Before& before, Py_ssize_t at, PyObject* name,
+                  PyObject* value) {
   Ref own(Snapshot(value));
-  Ref spec(own ? AsObject(SpecWithStatic(self->spec, name, own.get())) : nullptr);
-  if (!spec) return false;
-  PyObject* children =
-      at >= 0 ? ResizedChildren(self->children, at, nullptr) : Py_NewRef(self->children);
-  return Install(self, name, value, AsSpec(spec.release()), children);
+  Ref spec(own ? AsObject(SpecWithStatic(AsSpec(before.spec.get()), name, own.get())) : nullptr);
+  Ref children = at >= 0 ? Ref(ResizedChildren(before.children.get(), at, nullptr))
+                         : Ref::Borrow(before.children.get());
+  return Install(self, before, name, value, &spec, &children);
+}
+
+// One try to set an attribute.
+Outcome TrySet(Record* self, PyObject* name, PyObject* value, int kind) {
+  Before before;
+  if (!before.Take(self)) return Outcome::kFailed;
+  RecordSpec* spec = AsSpec(before.spec.get());
+  Py_ssize_t at = FindChild(spec, name);
+  if (at == -2) return Outcome::kFailed;
+  if (kind == kStatic) return SetStatic(self, before, at, name, value);
+  if (at < 0 || KindAt(spec, at) != kind) return SetChild(self, before, at, name, value, kind);
+  before.children = Ref();  // so that the record's tuple can be changed in place
+  return SetExistingChild(self, before.spec.get(), at, name, value);
+}
+
+// Tries again when the record was changed meanwhile, by another thread or by the values' own code.
+bool SetUntilDone(Record* self, PyObject* name, PyObject* value, int kind) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    Outcome outcome = TrySet(self, name, value, kind);
+    if (outcome != Outcome::kStale) return outcome == Outcome::kDone;
+  }
+  PyErr_Format(PyExc_RuntimeError, "%s.%S cannot be set, because setting it changes the record.",
+               Py_TYPE(self)->tp_name, name);
+  return false;
 }
 
 PyObject* InternedName(PyObject* name) {
@@ -119,29 +169,29 @@ int AskKind(PyObject* self, PyObject* name, PyObject* value) {
 
 // A property or another data descriptor of the class takes the write itself.
 descrsetfunc DataDescriptor(PyObject* self, PyObject* name, Ref* descriptor) {
-  *descriptor = Ref::Borrow(_PyType_Lookup(Py_TYPE(self), name));
+  *descriptor = Ref(LookUpInClass(Py_TYPE(self), name));
   return *descriptor ? Py_TYPE(descriptor->get())->tp_descr_set : nullptr;
+}
+
+// The kind of an attribute that is a child already, else -1.
+int KindOfChild(Record* self, PyObject* name) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  Py_ssize_t at = FindChild(self->spec, name);
+  return at < 0 ? -1 : KindAt(self->spec, at);
 }
 
 bool SetAny(PyObject* self, PyObject* name, PyObject* value) {
   auto* record = reinterpret_cast<Record*>(self);
-  if (!HasChildren(record) || !CheckScope(record, name)) return false;
-  Py_ssize_t at = FindChild(record->spec, name);
-  if (at == -2) return false;
-  if (at >= 0) return SetExistingChild(record, at, name, value);
-  int kind = AskKind(self, name, value);
-  return kind != -2 && SetAttribute(record, name, value, kind);
+  if (!CheckScope(record, name)) return false;
+  int kind = KindOfChild(record, name);
+  if (kind < 0) kind = AskKind(self, name, value);
+  return kind != -2 && SetUntilDone(record, name, value, kind);
 }
 
 }  // namespace
 
 bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind) {
-  if (!HasChildren(self)) return false;
-  Py_ssize_t at = FindChild(self->spec, name);
-  if (at == -2) return false;
-  if (kind == kStatic) return SetStatic(self, at, name, value);
-  if (at >= 0 && KindAt(self->spec, at) == kind) return SetExistingChild(self, at, name, value);
-  return SetChild(self, at, name, value, kind);
+  return SetUntilDone(self, name, value, kind);
 }
 
 int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value) {

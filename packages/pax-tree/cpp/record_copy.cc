@@ -1,15 +1,9 @@
 // Copying and pickling records.
 #include "pax_tree/record.h"
+#include "pax_tree/threads.h"
 
 namespace pax_tree {
 namespace {
-
-Record* Whole(PyObject* self) {
-  auto* record = reinterpret_cast<Record*>(self);
-  if (record->children != nullptr) return record;
-  PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
-  return nullptr;
-}
 
 // A tuple of `count` times None.
 PyObject* Nones(Py_ssize_t count) {
@@ -23,16 +17,16 @@ PyObject* Nones(Py_ssize_t count) {
 }  // namespace
 
 PyObject* RecordCopy(PyObject* self, PyObject*) {
-  Record* record = Whole(self);
-  return record == nullptr ? nullptr : MakeRecord(record->spec, Py_NewRef(record->children));
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  return MakeRecord(AsSpec(spec.get()), children.release());
 }
 
 // The copy enters the memo before its children are copied, so that a child may refer to it.
 PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
-  Record* record = Whole(self);
-  if (record == nullptr) return nullptr;
-  Ref children = Ref::Borrow(record->children);
-  Ref copy(MakeRecord(record->spec, Nones(PyTuple_GET_SIZE(children.get()))));
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Ref copy(MakeRecord(AsSpec(spec.get()), Nones(PyTuple_GET_SIZE(children.get()))));
   Ref id(PyLong_FromVoidPtr(self));
   if (!copy || !id || PyObject_SetItem(memo, id.get(), copy.get()) < 0) return nullptr;
   Ref module(PyImport_ImportModule("copy"));
@@ -40,6 +34,7 @@ PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
                     : nullptr);
   if (!copied) return nullptr;
   auto* result = reinterpret_cast<Record*>(copy.get());
+  CriticalSection section(copy.get());
   Ref nones(result->children);
   result->children = copied.release();
   Py_CLEAR(result->dict);
@@ -47,12 +42,12 @@ PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
 }
 
 PyObject* RecordReduce(PyObject* self, PyObject*) {
-  Record* record = Whole(self);
-  if (record == nullptr) return nullptr;
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
   Ref module(PyImport_ImportModule("pax_tree._C"));
   Ref make(module ? PyObject_GetAttrString(module.get(), "record_unflatten") : nullptr);
   if (!make) return nullptr;
-  return Py_BuildValue("O(OO)", make.get(), record->spec, record->children);
+  return Py_BuildValue("O(OO)", make.get(), spec.get(), children.get());
 }
 
 }  // namespace pax_tree

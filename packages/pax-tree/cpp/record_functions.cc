@@ -5,15 +5,16 @@ namespace pax_tree {
 namespace {
 
 Record* AsRecord(PyObject* object, const char* function) {
-  if (IsRecordType(Py_TYPE(object))) {
-    auto* record = reinterpret_cast<Record*>(object);
-    if (record->children != nullptr) return record;
-    PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
-  } else {
-    PyErr_Format(PyExc_TypeError, "%s takes a Record, but got an object of type %s.", function,
-                 Py_TYPE(object)->tp_name);
-  }
+  if (IsRecordType(Py_TYPE(object))) return reinterpret_cast<Record*>(object);
+  PyErr_Format(PyExc_TypeError, "%s takes a Record, but got an object of type %s.", function,
+               Py_TYPE(object)->tp_name);
   return nullptr;
+}
+
+// The spec and the children of what should be a record.
+bool Take(PyObject* object, const char* function, Ref* spec, Ref* children) {
+  Record* record = AsRecord(object, function);
+  return record != nullptr && TakeRecord(record, spec, children);
 }
 
 RecordSpec* CheckSpec(PyObject* object, const char* function) {
@@ -39,15 +40,15 @@ bool CheckFits(RecordSpec* spec, PyObject* children) {
 }  // namespace
 
 PyObject* RecordFlatten(PyObject*, PyObject* object) {
-  Record* record = AsRecord(object, "record_flatten");
-  return record == nullptr ? nullptr : PyTuple_Pack(2, record->children, AsObject(record->spec));
+  Ref spec, children;
+  if (!Take(object, "record_flatten", &spec, &children)) return nullptr;
+  return PyTuple_Pack(2, children.get(), spec.get());
 }
 
 PyObject* RecordFlattenWithKeys(PyObject* key_type, PyObject* object) {
-  Record* record = AsRecord(object, "a record's flatten function");
-  if (record == nullptr) return nullptr;
-  Ref spec = Ref::Borrow(AsObject(record->spec)), children = Ref::Borrow(record->children);
-  Ref keys = Ref::Borrow(SpecForeignKeys(AsSpec(spec.get()), key_type));
+  Ref spec, children;
+  if (!Take(object, "a record's flatten function", &spec, &children)) return nullptr;
+  Ref keys(SpecForeignKeys(AsSpec(spec.get()), key_type));
   Ref pairs(keys ? PyTuple_New(PyTuple_GET_SIZE(keys.get())) : nullptr);
   for (Py_ssize_t i = 0; pairs && i < PyTuple_GET_SIZE(keys.get()); ++i) {
     PyObject* pair =
@@ -74,8 +75,8 @@ PyObject* RecordUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
 }
 
 PyObject* RecordSpecOf(PyObject*, PyObject* object) {
-  Record* record = AsRecord(object, "record_spec");
-  return record == nullptr ? nullptr : Py_NewRef(AsObject(record->spec));
+  Ref spec, children;
+  return Take(object, "record_spec", &spec, &children) ? spec.release() : nullptr;
 }
 
 PyObject* RecordSet(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
@@ -102,10 +103,11 @@ PyObject* RecordSet(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
 
 PyObject* RecordWithSpec(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!CheckCount(nargs, 2, "record_with_spec")) return nullptr;
-  Record* record = AsRecord(args[0], "record_with_spec");
-  RecordSpec* spec = record == nullptr ? nullptr : CheckSpec(args[1], "record_with_spec");
-  if (spec == nullptr || !CheckFits(spec, record->children)) return nullptr;
-  return MakeRecord(spec, Py_NewRef(record->children));
+  Ref old_spec, children;
+  if (!Take(args[0], "record_with_spec", &old_spec, &children)) return nullptr;
+  RecordSpec* spec = CheckSpec(args[1], "record_with_spec");
+  if (spec == nullptr || !CheckFits(spec, children.get())) return nullptr;
+  return MakeRecord(spec, children.release());
 }
 
 }  // namespace pax_tree

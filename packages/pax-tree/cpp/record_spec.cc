@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "pax_tree/compat.h"
 #include "pax_tree/keys.h"
 #include "pax_tree/record.h"
 
@@ -25,6 +26,7 @@ Py_ssize_t FindChild(RecordSpec* spec, PyObject* name) {
 }
 
 PyObject* SpecKeys(RecordSpec* spec) {
+  Lock lock(&spec->mutex);
   if (spec->keys == nullptr) spec->keys = MakeKeys(get_attr_key_type, spec->names);
   return spec->keys;
 }
@@ -41,15 +43,23 @@ PyObject* CallForEach(PyObject* function, PyObject* names) {
   return keys.release();
 }
 
+// The dict of other libraries' keys, a new reference.
+PyObject* ForeignKeys(RecordSpec* spec) {
+  Lock lock(&spec->mutex);
+  if (spec->foreign == nullptr) spec->foreign = PyDict_New();
+  return Py_XNewRef(spec->foreign);
+}
+
 }  // namespace
 
 PyObject* SpecForeignKeys(RecordSpec* spec, PyObject* key_type) {
-  if (spec->foreign == nullptr && (spec->foreign = PyDict_New()) == nullptr) return nullptr;
-  PyObject* known = PyDict_GetItemWithError(spec->foreign, key_type);
+  Ref foreign(ForeignKeys(spec));
+  if (!foreign) return nullptr;
+  PyObject* known = LookUp(foreign.get(), key_type);
   if (known != nullptr || PyErr_Occurred()) return known;
   Ref keys(CallForEach(key_type, spec->names));
-  if (!keys || PyDict_SetItem(spec->foreign, key_type, keys.get()) < 0) return nullptr;
-  return PyDict_GetItemWithError(spec->foreign, key_type);
+  if (!keys || PyDict_SetItem(foreign.get(), key_type, keys.get()) < 0) return nullptr;
+  return keys.release();
 }
 
 namespace {

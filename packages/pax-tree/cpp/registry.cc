@@ -101,6 +101,12 @@ TypeTable& Retired() {
 }
 
 PyObject* foreign_lookup = nullptr;
+Mutex foreign_mutex;
+
+PyObject* ForeignLookup() {
+  Lock lock(&foreign_mutex);
+  return Py_XNewRef(foreign_lookup);
+}
 
 void Enter(PyTypeObject* type, Kind kind) {
   auto* registration = new Registration();
@@ -125,8 +131,8 @@ bool IsNamedTuple(PyTypeObject* type, bool* answer) {
 
 // Asks the other libraries; a class of theirs is then in the table.
 bool AskForeign(PyTypeObject* type) {
-  if (foreign_lookup == nullptr) return true;
-  Ref lookup = Ref::Borrow(foreign_lookup);
+  Ref lookup(ForeignLookup());
+  if (!lookup) return true;
   return static_cast<bool>(
       Ref(PyObject_CallOneArg(lookup.get(), reinterpret_cast<PyObject*>(type))));
 }
@@ -243,8 +249,9 @@ PyObject* RegisterLeafType(PyObject*, PyObject* type) {
 }
 
 PyObject* SetForeignLookup(PyObject*, PyObject* lookup) {
-  Ref old(foreign_lookup);
-  foreign_lookup = Py_NewRef(lookup);
+  Ref old;  // dropped after the lock is
+  Lock lock(&foreign_mutex);
+  old = Ref(std::exchange(foreign_lookup, Py_NewRef(lookup)));
   Py_RETURN_NONE;
 }
 

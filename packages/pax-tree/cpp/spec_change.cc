@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "pax_tree/compat.h"
 #include "pax_tree/record_spec.h"
 
 namespace pax_tree {
@@ -15,10 +16,10 @@ bool SameChange(const Transition& t, PyObject* name, PyObject* value, int kind) 
 
 // The remembered target of this change if it is still alive; never an error.
 RecordSpec* RecallTransition(RecordSpec* spec, PyObject* name, PyObject* value, int kind) {
+  Lock lock(&spec->mutex);
   for (const Transition& t : spec->transitions) {
     if (t.target == nullptr || !SameChange(t, name, value, kind)) continue;
-    PyObject* target = PyWeakref_GetObject(t.target);
-    if (target != Py_None) return AsSpec(Py_NewRef(target));
+    if (PyObject* target = Referent(t.target)) return AsSpec(target);
   }
   return nullptr;
 }
@@ -28,9 +29,11 @@ bool RememberTransition(RecordSpec* spec, PyObject* name, PyObject* value, int k
   if (target == spec) return true;
   Ref weak(PyWeakref_NewRef(AsObject(target), nullptr));
   if (!weak) return false;
+  Ref old_name, old_value, old_target;  // dropped after the lock is
+  Lock lock(&spec->mutex);
   Transition& slot = spec->transitions[spec->next_transition];
   spec->next_transition = (spec->next_transition + 1) % RecordSpec::kTransitions;
-  Ref old_name(slot.name), old_value(slot.value), old_target(slot.target);
+  old_name = Ref(slot.name), old_value = Ref(slot.value), old_target = Ref(slot.target);
   slot = {Py_NewRef(name), Py_XNewRef(value), kind, weak.release()};
   return true;
 }
@@ -142,9 +145,14 @@ bool Grew(RecordSpec* from, RecordSpec* to) {
          NumChildren(from) + PyDict_GET_SIZE(from->statics);
 }
 
+void KeepAncestor(RecordSpec* spec, RecordSpec* ancestor) {
+  Lock lock(&spec->mutex);
+  if (spec->ancestor == nullptr) spec->ancestor = Py_NewRef(AsObject(ancestor));
+}
+
 RecordSpec* Finish(RecordSpec* spec, PyObject* name, PyObject* value, int kind, RecordSpec* next) {
   if (next == nullptr) return nullptr;
-  if (next->ancestor == nullptr && Grew(spec, next)) next->ancestor = Py_NewRef(AsObject(spec));
+  if (Grew(spec, next)) KeepAncestor(next, spec);
   if (RememberTransition(spec, name, value, kind, next)) return next;
   Py_DECREF(AsObject(next));
   return nullptr;

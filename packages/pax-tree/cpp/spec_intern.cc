@@ -1,18 +1,31 @@
 // The table of live specs: one object for each structure.
+#include <new>
 #include <unordered_map>
 #include <vector>
 
+#include "pax_tree/compat.h"
 #include "pax_tree/record_spec.h"
 
 namespace pax_tree {
 namespace {
 
-// Borrowed pointers: a spec leaves the table when it dies, so the table keeps nothing alive and
-// the garbage collector sees every reference that a spec holds.
-using Table = std::unordered_multimap<Py_hash_t, RecordSpec*>;
-Table& LiveSpecs() {
-  static auto* table = new Table();
-  return *table;
+// Weak references, so that the table keeps nothing alive and the garbage collector sees every
+// reference that a spec holds; a spec leaves the table when it dies.
+struct Entry {
+  RecordSpec* spec;  // only compared
+  PyObject* weak;
+};
+using Table = std::unordered_multimap<Py_hash_t, Entry>;
+
+struct LiveSpecs {
+  Table table;
+  size_t entered = 0;  // how many specs ever were
+  Mutex mutex;
+};
+
+LiveSpecs& Live() {
+  static auto* live = new LiveSpecs();
+  return *live;
 }
 
 struct Structure {
@@ -43,14 +56,21 @@ int SameStructure(const RecordSpec* spec, const Structure& structure) {
   return same;
 }
 
-// The live spec of this structure, null without an error if there is none.
-RecordSpec* FindSpec(const Structure& structure, Py_hash_t hash) {
-  auto range = LiveSpecs().equal_range(hash);
-  std::vector<Ref> candidates;  // a user's __eq__ may change the table
+// The live specs of a hash; `entered` says how many specs there ever were.
+std::vector<Ref> Candidates(Py_hash_t hash, size_t* entered) {
+  std::vector<Ref> candidates;
+  Lock lock(&Live().mutex);
+  *entered = Live().entered;
+  auto range = Live().table.equal_range(hash);
   for (auto it = range.first; it != range.second; ++it) {
-    candidates.push_back(Ref::Borrow(AsObject(it->second)));
+    if (PyObject* spec = Referent(it->second.weak)) candidates.emplace_back(spec);
   }
-  for (Ref& candidate : candidates) {
+  return candidates;
+}
+
+// The live spec of this structure, null without an error if there is none.
+RecordSpec* FindSpec(const Structure& structure, Py_hash_t hash, size_t* entered) {
+  for (Ref& candidate : Candidates(hash, entered)) {
     int same = SameStructure(AsSpec(candidate.get()), structure);
     if (same < 0) return nullptr;
     if (same == 1) return AsSpec(candidate.release());
@@ -84,6 +104,30 @@ RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t has
   return spec;
 }
 
+// Enters a spec, unless others were entered since it was looked for: a user's __eq__ and other
+// threads may make specs too.
+bool Enter(RecordSpec* spec, PyObject* weak, size_t entered) {
+  Lock lock(&Live().mutex);
+  if (Live().entered != entered) return false;
+  Live().table.emplace(spec->hash, Entry{spec, Py_NewRef(weak)});
+  ++Live().entered;
+  return spec->interned = true;
+}
+
+// The one spec of a structure.
+RecordSpec* FindOrMake(const Structure& structure, PyObject* statics, Py_hash_t hash) {
+  Ref made, weak;
+  for (;;) {
+    size_t entered;
+    RecordSpec* known = FindSpec(structure, hash, &entered);
+    if (known != nullptr || PyErr_Occurred()) return known;
+    if (!made) made = Ref(AsObject(NewSpec(structure, statics, hash)));
+    if (!weak) weak = Ref(made ? PyWeakref_NewRef(made.get(), nullptr) : nullptr);
+    if (!weak) return nullptr;
+    if (Enter(AsSpec(made.get()), weak.get(), entered)) return AsSpec(made.release());
+  }
+}
+
 }  // namespace
 
 RecordSpec* InternSpec(PyTypeObject* cls, PyObject* names, PyObject* kinds, PyObject* statics,
@@ -91,24 +135,25 @@ RecordSpec* InternSpec(PyTypeObject* cls, PyObject* names, PyObject* kinds, PyOb
   Structure structure{cls, names, kinds, frozen};
   Py_hash_t hash;
   if (!HashStructure(structure, &hash)) return nullptr;
-  RecordSpec* spec = FindSpec(structure, hash);
-  if (spec != nullptr || PyErr_Occurred()) return spec;
-  spec = NewSpec(structure, statics, hash);
-  if (spec == nullptr) return nullptr;
-  LiveSpecs().emplace(hash, spec);
-  spec->interned = true;
-  return spec;
+  try {
+    return FindOrMake(structure, statics, hash);
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return nullptr;
+  }
 }
 
 void ForgetSpec(RecordSpec* spec) {
+  Ref weak;  // dropped after the lock is
+  Lock lock(&Live().mutex);
   if (!spec->interned) return;
   spec->interned = false;
-  auto range = LiveSpecs().equal_range(spec->hash);
+  auto range = Live().table.equal_range(spec->hash);
   for (auto it = range.first; it != range.second; ++it) {
-    if (it->second == spec) {
-      LiveSpecs().erase(it);
-      return;
-    }
+    if (it->second.spec != spec) continue;
+    weak = Ref(it->second.weak);
+    Live().table.erase(it);
+    return;
   }
 }
 

@@ -147,11 +147,9 @@ bool CheckLeaves(PyObject* leaves, Py_ssize_t expected) {
 
 // The leaves as a list or tuple that no other thread changes.
 PyObject* SequenceOf(PyObject* leaves) {
-#ifdef Py_GIL_DISABLED
-  return PySequence_Tuple(leaves);
-#else
-  return PySequence_Fast(leaves, "unflatten takes an iterable of leaves.");
-#endif
+  Ref items(PySequence_Fast(leaves, "unflatten takes an iterable of leaves."));
+  bool shared = kFreeThreaded && items && PyList_CheckExact(items.get());
+  return shared ? PyList_AsTuple(items.get()) : items.release();
 }
 
 }  // namespace

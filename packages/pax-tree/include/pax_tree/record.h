@@ -21,6 +21,9 @@ inline bool IsRecordType(PyTypeObject* type) { return PyType_IsSubtype(type, rec
 // A record of `spec` over `children`, without running __init__. Steals `children`, also on failure.
 PyObject* MakeRecord(RecordSpec* spec, PyObject* children);
 
+// New references to the spec and the children as they belong together. False with an error set.
+bool TakeRecord(Record* self, Ref* spec, Ref* children);
+
 // Fills the attribute dict if it is not there yet.
 bool FillDict(Record* self);
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "pax_tree/ref.h"
+#include "pax_tree/threads.h"
 
 namespace pax_tree {
 
@@ -34,6 +35,7 @@ struct RecordSpec {
   Py_hash_t hash;
   bool interned;
   uint8_t next_transition;
+  Mutex mutex;  // of the transitions, the ancestor and what is made when first asked for
   Transition transitions[kTransitions];
 };
 
@@ -67,7 +69,8 @@ PyObject* Freeze(PyObject* value);
 // they hold must not change when somebody appends to a list.
 PyObject* Snapshot(PyObject* value);
 
-// Tuples of path keys, one per child; borrowed. The second is of another library's `key_type`.
+// Tuples of path keys, one per child: borrowed, and a new reference to those of another library's
+// `key_type`.
 PyObject* SpecKeys(RecordSpec* spec);
 PyObject* SpecForeignKeys(RecordSpec* spec, PyObject* key_type);
 
