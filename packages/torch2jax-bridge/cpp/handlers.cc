@@ -8,6 +8,7 @@
 
 #include "errors.h"
 #include "gil.h"
+#include "pages.h"
 #include "reclaim.h"
 #include "registry.h"
 #include "scope.h"
@@ -30,6 +31,13 @@ void BorrowAll(const ffi::RemainingRets& rets, dlpack::Device device, Loan* loan
                std::vector<py::object>& tensors) {
   for (size_t i = 0; i < rets.size(); ++i) {
     tensors.push_back(Borrow(*rets.get<ffi::AnyBuffer>(i).value(), device, loan));
+  }
+}
+
+void AdviseAll(const ffi::RemainingRets& rets) {
+  for (size_t i = 0; i < rets.size(); ++i) {
+    const ffi::AnyBuffer out = *rets.get<ffi::AnyBuffer>(i).value();
+    AdviseHugePages(out.untyped_data(), out.size_bytes());
   }
 }
 
@@ -65,6 +73,7 @@ void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
   std::vector<py::object> tensors;
   tensors.reserve(args.size() + rets.size());
   BorrowAll(args, device, loan.get(), tensors);
+  if (device.device_type == dlpack::kCpu) AdviseAll(rets);
   if (options.takes_outputs) BorrowAll(rets, device, loan.get(), tensors);
   {
     const CallScope scope;

@@ -9,6 +9,7 @@ import torch
 
 from torch2jax_bridge._runtime import Tensors
 from torch2jax_bridge._specs import Function, Indices, Jvp, Keep, Kept, Spec, Vjp, Vmap
+from torch2jax_bridge._vmap import vmap
 
 Call = Callable[..., Tensors]
 
@@ -82,11 +83,10 @@ def _(spec: Vjp) -> Call:
 
 @_functional.register
 def _(spec: Vmap) -> Call:
-    in_dims = tuple(0 if batched else None for batched in spec.batched)
     options = spec.root.options
     # With one key for the whole batch, each example draws what it would draw alone.
     randomness = "same" if options.keyed else options.randomness
-    return torch.func.vmap(_functional(spec.inner), in_dims=in_dims, randomness=randomness)
+    return vmap(_functional(spec.inner), spec.batched, spec.size, randomness)
 
 
 def _close(inner: Call, primals: Tensors, wrt: Indices, of: Indices) -> Call:

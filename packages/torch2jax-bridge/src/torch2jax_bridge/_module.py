@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from copy import deepcopy
 from typing import Any
 
 import jax
@@ -10,9 +9,9 @@ import torch
 
 from torch2jax_bridge._convert import t2j
 from torch2jax_bridge._random import as_key_data, seeded
+from torch2jax_bridge._skeleton import Skeletons, Tensors
 
 Arrays = dict[str, jax.Array]
-Tensors = dict[str, torch.Tensor]
 
 
 class Apply:
@@ -65,7 +64,7 @@ def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, A
     The module itself is neither called nor kept: the function uses a copy whose parameters and
     buffers have no memory.
     """
-    modes = {mode: _skeleton(module).train(mode) for mode in (True, False)}
+    modes = {mode: Skeletons(module, mode) for mode in (True, False)}
 
     def call(
         key: torch.Tensor | None,
@@ -75,26 +74,15 @@ def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, A
         args: tuple,
         kwargs: dict,
     ) -> tuple[Any, Tensors]:
-        # Modules write into their buffers, which are JAX's memory here.
+        # Modules write into their buffers, which are JAX's memory here; not every operation that
+        # does (batch norm) says so.
         state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
-        with nullcontext() if key is None else seeded(key):
-            out = torch.func.functional_call(modes[is_training], state, args, kwargs, strict=True)
+        with nullcontext() if key is None else seeded(key), modes[is_training].one() as skeleton:
+            out = skeleton(state, args, kwargs)
         return out, {name: state[name].detach() for name in buffers}
 
     call.__qualname__ = type(module).__name__
     return call, _copies(module.named_parameters()), _copies(module.named_buffers())
-
-
-def _skeleton(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of the module with its parameters and buffers on the meta device."""
-    memo: dict[int, Any] = {}
-    for parameter in module.parameters():
-        memo[id(parameter)] = torch.nn.Parameter(
-            torch.empty_like(parameter, device="meta"), parameter.requires_grad
-        )
-    for buffer in module.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return deepcopy(module, memo)
 
 
 def _copies(named: Any) -> Arrays:

@@ -42,14 +42,15 @@ def seeded(key: torch.Tensor) -> Iterator[None]:
     """
     _scope.depth = getattr(_scope, "depth", 0) + 1
     try:
-        with nullcontext() if _has_no_values(key) else _forked(key):
+        with nullcontext() if has_no_values(key) else _forked(key):
             yield
     finally:
         _scope.depth -= 1
 
 
-def _has_no_values(key: torch.Tensor) -> bool:
-    return isinstance(key, torch._subclasses.FakeTensor)
+def has_no_values(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a fake one, with which results are inferred."""
+    return isinstance(tensor, torch._subclasses.FakeTensor)
 
 
 @contextmanager
