@@ -148,6 +148,36 @@ def test_population(cls, options):
         torch.testing.assert_close(actual, expected, **close(cls))
 
 
+@pytest.mark.parametrize(("cls", "options"), DENSE)
+def test_compiled(cls, options):
+    """Two steps in one program; the second has a state that the first made."""
+    optimizer = pax.functional_optimizer(cls, **options)
+
+    def two_steps(params, grads, lr):
+        state = optimizer.init(params, lr=lr)
+        for _ in range(2):
+            params, state = optimizer.step(params, grads, state, lr=lr)
+        return params, state
+
+    params, grads, lr = draw(cls, 0), draw(cls, 100), torch.tensor(0.05, dtype=torch.float64)
+    actual, actual_state = pax.jit(two_steps, backend="eager")(params, grads, lr)
+    expected, expected_state = two_steps(params, grads, lr)
+    torch.testing.assert_close(actual, expected, **close(cls))
+    assert pax.tree_structure(actual_state) == pax.tree_structure(expected_state)
+
+
+@pytest.mark.parametrize(("cls", "options"), DENSE)
+def test_shapes_without_values(cls, options):
+    optimizer = pax.functional_optimizer(cls, **options)
+    params = draw(cls, 0)
+    state = optimizer.init(params)
+    expected = optimizer.step(params, params, state)
+    shapes = pax.eval_shape(optimizer.step, params, params, state)
+    assert pax.tree_map(lambda x: (x.shape, x.dtype), shapes) == pax.tree_map(
+        lambda x: (x.shape, x.dtype), expected
+    )
+
+
 def as_tensors(options):
     """The numbers among the options as tensors to differentiate, and a function that puts them in."""
     numbers, treedef = pax.tree_flatten(options)

@@ -13,7 +13,7 @@ from pax_torch._optimizer_lbfgs import closure_step, init_closure_state, needs_c
 from pax_torch._optimizer_sgd import sgd_columns
 from pax_torch._optimizer_state import check_state, leaves_like, pack, unpack
 from pax_torch._optimizer_tensors import Rows, as_tensors, copies, given_gradients, writable
-from pax_torch._rules import Rule, State, init_state, is_traced, rule_of, take_step
+from pax_torch._rules import Rule, State, init_state, is_traced, rule_of, take_steps
 from pax_tree import tree_flatten, tree_unflatten
 
 
@@ -294,10 +294,7 @@ class FunctionalOptimizer:
     ) -> list[tuple[Tensor, dict[str, Any]]]:
         rule, options = self._rule_or_error("here"), self._options(overrides)
         with self._grad_mode():
-            return [
-                take_step(rule, tensor, gradient, row, options)
-                for tensor, gradient, row in zip(tensors, gradients, rows, strict=True)
-            ]
+            return take_steps(rule, tensors, gradients, rows, options)
 
     def _by_rule(self) -> bool:
         return self._differentiable or is_traced()

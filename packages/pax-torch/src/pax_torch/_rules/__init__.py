@@ -4,6 +4,7 @@ They serve where the classes cannot: inside `vmap` and `jit`, and where a deriva
 through the step.
 """
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +15,9 @@ from pax_torch._rules._adam import ADAM, ADAMAX, NADAM, RADAM
 from pax_torch._rules._arithmetic import is_traced
 from pax_torch._rules._descent import ADADELTA, ADAGRAD, ASGD, RMSPROP, RPROP, SGD
 from pax_torch._rules._matrix import ADAFACTOR, MUON, SPARSE_ADAM
-from pax_torch._rules._rule import Rule, State
+from pax_torch._rules._rule import Constants, Rule, State
 
-__all__ = ["Rule", "State", "init_state", "is_traced", "rule_of", "take_step"]
+__all__ = ["Rule", "State", "init_state", "is_traced", "rule_of", "take_steps"]
 
 _BY_NAME = {
     "ASGD": ASGD,
@@ -48,16 +49,20 @@ def init_state(rule: Rule, param: Tensor, options: dict[str, Any]) -> State:
     return rule.init(param, SimpleNamespace(**options))
 
 
-def take_step(
-    rule: Rule, param: Tensor, grad: Tensor, state: State, options: dict[str, Any]
-) -> tuple[Tensor, State]:
-    """Returns a parameter and its state after a step.
+def take_steps(
+    rule: Rule,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    states: Sequence[State],
+    options: dict[str, Any],
+) -> list[tuple[Tensor, State]]:
+    """Returns parameters and their states after a step.
 
     Args:
         rule: as `rule_of` returns it.
-        param: floating-point or complex.
-        grad: like `param`; sparse where the class takes that.
-        state: as `init_state` or the last step returned it.
+        params: floating-point or complex.
+        grads: like `params`; sparse where the class takes that.
+        states: as `init_state` or the last step returned them.
         options: the hyperparameters, as in a parameter group of the class.
 
     Raises:
@@ -66,24 +71,86 @@ def take_step(
 
     """
     h = SimpleNamespace(**options)
-    grad = -grad if options.get("maximize") else grad
+    if params and "step" in states[0]:
+        states = _counted(states, params)
+    constants = _constants(rule, states, params, h)
+    given = zip(params, grads, states, constants, strict=True)
+    return [_take_step(rule, *each, h) for each in given]
+
+
+def _counted(states: Sequence[State], params: Sequence[Tensor]) -> list[State]:
+    """The states with the number of this step."""
+    steps = [state["step"] for state in states]
+    if is_traced() and all(isinstance(step, Tensor) for step in steps):
+        steps = (_together(steps, params) + 1).unbind()
+    else:
+        steps = [step + 1 for step in steps]
+    return [{**state, "step": step} for state, step in zip(states, steps, strict=True)]
+
+
+def _constants(
+    rule: Rule, states: Sequence[State], params: Sequence[Tensor], h: SimpleNamespace
+) -> list[Constants]:
+    """What depends on the number of the step, for each parameter.
+
+    The numbers are read where they can be; otherwise they are one vector, so that the operations
+    are not more for many parameters than for one.
+    """
+    if rule.constants is None or not params:
+        return [()] * len(params)
+    steps = [state["step"] for state in states]
+    if not (is_traced() and isinstance(steps[0], Tensor)):
+        return [rule.constants(_read(step), h) for step in steps]
+    vector = _together(steps, params).to(torch.float64)
+    columns = [value.expand(len(params)).unbind() for value in rule.constants(vector, h)]
+    if all(param.device == vector.device for param in params):
+        return list(zip(*columns, strict=True))
+    return [
+        tuple(x.to(param.device) for x in row)
+        for param, row in zip(params, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def _together(steps: Sequence[Tensor], params: Sequence[Tensor]) -> Tensor:
+    device = params[0].device
+    return torch.stack([step if step.device == device else step.to(device) for step in steps])
+
+
+def _read(step: Any) -> Any:
+    return step.item() if isinstance(step, Tensor) else step
+
+
+def _take_step(
+    rule: Rule,
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    constants: Constants,
+    h: SimpleNamespace,
+) -> tuple[Tensor, State]:
+    grad = -grad if getattr(h, "maximize", False) else grad
     if (rule is SPARSE_ADAM) != grad.is_sparse:
         grad = _densified(rule, grad)
     if rule.elementwise and param.is_complex():
-        new, new_state = _step_as_real(rule, param, grad, state, h)
+        new, new_state = _step_as_real(rule, param, grad, state, constants, h)
     else:
-        new, new_state = rule.step(param, grad, state, h)
+        new, new_state = rule.step(param, grad, state, h, constants)
     # A parameter of shape () promotes with the hyperparameters; its class writes in place.
     kept = {name: _with_dtype(value, state.get(name, param)) for name, value in new_state.items()}
-    return new.to(param.dtype), kept
+    return _with_dtype(new, param), kept
 
 
 def _step_as_real(
-    rule: Rule, param: Tensor, grad: Tensor, state: State, h: SimpleNamespace
+    rule: Rule,
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    constants: Constants,
+    h: SimpleNamespace,
 ) -> tuple[Tensor, State]:
     real = torch.view_as_real(param)
     views = {name: _as_real(value) for name, value in state.items()}
-    new, new_state = rule.step(real, torch.view_as_real(grad), views, h)
+    new, new_state = rule.step(real, torch.view_as_real(grad), views, h, constants)
     return torch.view_as_complex(new), {
         name: torch.view_as_complex(value) if _is_like(value, real) else value
         for name, value in new_state.items()
@@ -91,7 +158,9 @@ def _step_as_real(
 
 
 def _with_dtype(value: Any, like: Any) -> Any:
-    return value.to(like.dtype) if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor) and value.dtype is not like.dtype:
+        return value.to(like.dtype)
+    return value
 
 
 def _densified(rule: Rule, grad: Tensor) -> Tensor:

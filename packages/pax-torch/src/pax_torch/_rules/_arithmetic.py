@@ -7,19 +7,12 @@ from torch import Tensor
 
 Scalar = Any  # float or Tensor of shape ()
 
+_TRACERS = tuple(torch._C._TorchDispatchModeKey.__members__.values())
+
 
 def given(value: Scalar) -> bool:
     """Whether a hyperparameter has an effect: it is a tensor, whose value may vary, or no zero."""
     return isinstance(value, Tensor) or value != 0
-
-
-def count(step: Any, param: Tensor) -> Scalar:
-    """The number of steps taken, as a Python number where it can be read, else in double precision."""
-    if not isinstance(step, Tensor):
-        return step
-    if is_traced():
-        return step.to(param.device, torch.float64)
-    return step.item()
 
 
 def is_traced() -> bool:
@@ -27,7 +20,7 @@ def is_traced() -> bool:
     return (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
+        or any(torch._C._get_dispatch_mode(mode) is not None for mode in _TRACERS)
     )
 
 
@@ -47,6 +40,8 @@ def lerp(start: Tensor, end: Tensor, weight: Scalar) -> Tensor:
 
 def average_square(average: Tensor, x: Tensor, decay: Scalar) -> Tensor:
     """The running average of `x**2`, which forgets by the factor `decay`."""
+    if _plain(decay):
+        return torch.addcmul(average * decay, x, x, value=1 - decay)
     return average * decay + (1 - decay) * x * x
 
 

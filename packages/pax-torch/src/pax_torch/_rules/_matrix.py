@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
+from pax_torch._rules._adam import adam_constants
 from pax_torch._rules._arithmetic import (
     Scalar,
-    count,
     given,
     lerp,
     maximum,
@@ -16,7 +16,7 @@ from pax_torch._rules._arithmetic import (
     sqrt,
     zero_steps,
 )
-from pax_torch._rules._rule import Rule, State
+from pax_torch._rules._rule import Constants, Rule, State
 
 
 def _init_adafactor(p: Tensor, h: SimpleNamespace) -> State:
@@ -27,17 +27,24 @@ def _init_adafactor(p: Tensor, h: SimpleNamespace) -> State:
     return {**state, "row_var": torch.zeros_like(rows), "col_var": torch.zeros_like(columns)}
 
 
-def _step_adafactor(p: Tensor, g: Tensor, state: State, h: SimpleNamespace) -> tuple[Tensor, State]:
+def _step_adafactor(
+    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
+) -> tuple[Tensor, State]:
     least, floor = h.eps
     least = torch.finfo(p.dtype).eps if least is None else least
-    new = {**state, "step": state["step"] + 1}
-    t = count(new["step"], p)
-    lr = maximum(_rms(p), floor) * minimum(h.lr, 1 / t**0.5)
+    weight, limit = c
+    new = dict(state)
+    lr = maximum(_rms(p), floor) * minimum(h.lr, limit)
     if given(h.weight_decay):
         p = p * (1 - h.lr * h.weight_decay)
-    estimate = _estimate(g, new, t**h.beta2_decay, least)
+    estimate = _estimate(g, new, weight, least)
     update = torch.clamp(estimate, min=least * least).rsqrt() * g
     return p - lr / maximum(_rms(update) / h.d, 1.0) * update, new
+
+
+def _adafactor_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+    """The weight of the last gradient, and the highest learning rate."""
+    return t**h.beta2_decay, 1 / t**0.5
 
 
 def _estimate(g: Tensor, state: State, weight: Scalar, least: Scalar) -> Tensor:
@@ -59,7 +66,9 @@ def _init_muon(p: Tensor, h: SimpleNamespace) -> State:
     return {"momentum_buffer": torch.zeros_like(p)}
 
 
-def _step_muon(p: Tensor, g: Tensor, state: State, h: SimpleNamespace) -> tuple[Tensor, State]:
+def _step_muon(
+    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
+) -> tuple[Tensor, State]:
     buffer = lerp(state["momentum_buffer"], g, 1 - h.momentum)
     update = _orthogonal(lerp(g, buffer, h.momentum) if h.nesterov else buffer, h)
     p = p * (1 - h.lr * h.weight_decay) - h.lr * _shape_factor(p, h.adjust_lr_fn) * update
@@ -90,33 +99,32 @@ def _init_sparse_adam(p: Tensor, h: SimpleNamespace) -> State:
 
 
 def _step_sparse_adam(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace
+    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
 ) -> tuple[Tensor, State]:
     if p.dim() == 0:
-        return _step_sparse_number(p, g, state, h)
+        return _step_sparse_number(p, g, state, h, c)
     g = g.coalesce()
     rows, values = tuple(g.indices()), g.values()
     mean = lerp(state["exp_avg"][rows], values, 1 - h.betas[0])
     square = lerp(state["exp_avg_sq"][rows], values * values, 1 - h.betas[1])
     new = {
-        "step": state["step"] + 1,
+        **state,
         "exp_avg": state["exp_avg"].index_put(rows, mean),
         "exp_avg_sq": state["exp_avg_sq"].index_put(rows, square),
     }
-    t = count(new["step"], p)
-    lr = h.lr * sqrt(1 - h.betas[1] ** t) / (1 - h.betas[0] ** t)
-    return p.index_put(rows, -lr * mean / (sqrt(square) + h.eps), accumulate=True), new
+    rate, root = c
+    return p.index_put(rows, rate * root * mean / (sqrt(square) + h.eps), accumulate=True), new
 
 
 def _step_sparse_number(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace
+    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
 ) -> tuple[Tensor, State]:
     """The same for a parameter of shape (), which has no rows to name."""
     longer = {k: x[None] if isinstance(x, Tensor) and k != "step" else x for k, x in state.items()}
-    new, new_state = _step_sparse_adam(p[None], g.to_dense()[None].to_sparse(), longer, h)
+    new, new_state = _step_sparse_adam(p[None], g.to_dense()[None].to_sparse(), longer, h, c)
     return new[0], {k: x[0] if k != "step" else x for k, x in new_state.items()}
 
 
-ADAFACTOR = Rule(_init_adafactor, _step_adafactor, elementwise=False)
+ADAFACTOR = Rule(_init_adafactor, _step_adafactor, _adafactor_constants, elementwise=False)
 MUON = Rule(_init_muon, _step_muon, elementwise=False)
-SPARSE_ADAM = Rule(_init_sparse_adam, _step_sparse_adam, elementwise=False)
+SPARSE_ADAM = Rule(_init_sparse_adam, _step_sparse_adam, adam_constants, elementwise=False)
