@@ -147,15 +147,41 @@ class TestStep:
             params, state = optimizer.step(params, pax.grad(loss)(params), state)
         assert loss(params) < 0.1 * first
 
-    def test_no_tensor_stays_alive(self):
-        optimizer = adam()
-        params, state = optimizer.step(PARAMS, GRADS, optimizer.init(PARAMS))
+    @pytest.mark.parametrize("donate", [False, True], ids=["pure", "donate"])
+    @pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.SGD, torch.optim.Adafactor])
+    def test_no_tensor_stays_alive(self, cls, donate):
+        optimizer = pax.functional_optimizer(cls, lr=1e-3, donate=donate)
+        start = pax.tree_clone(PARAMS)
+        params, state = optimizer.step(start, GRADS, optimizer.init(start))
+        params, state = optimizer.step(params, GRADS, state)
         gc.collect()
         gc.disable()
         try:
             before = live_tensors()
             for _ in range(1000):
                 params, state = optimizer.step(params, GRADS, state)
+            assert live_tensors() == before
+        finally:
+            gc.enable()
+
+    def test_no_graph_stays_alive(self):
+        """A differentiable step holds the graph of its own results alone."""
+        optimizer = adam(differentiable=True)
+        start = PARAMS["b"].clone().requires_grad_()
+
+        def trained():
+            params, state = start, optimizer.init(start)
+            for _ in range(3):
+                params, state = optimizer.step(params, params**2, state)
+            return torch.autograd.grad(params.sum(), start)[0]
+
+        trained()
+        gc.collect()
+        gc.disable()
+        try:
+            before = live_tensors()
+            for _ in range(100):
+                trained()
             assert live_tensors() == before
         finally:
             gc.enable()
