@@ -9,6 +9,7 @@ namespace pax_tree {
     PY_VERSION_HEX < 0x030F0000
 
 bool dict_layout_known = false;
+bool dict_copies_are_tracked = false;
 
 namespace {
 
@@ -70,6 +71,7 @@ bool InitDictEntries() {
   dict_layout_known = dict_layout_known && Holds(dict.get(), names.get(), values.get()) &&
                       Holds(copy.get(), names.get(), values.get()) &&
                       RefusesOthers(dict.get(), names.get());
+  dict_copies_are_tracked = PyObject_GC_IsTracked(copy.get());
   return !PyErr_Occurred();
 }
 

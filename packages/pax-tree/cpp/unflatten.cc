@@ -113,7 +113,7 @@ PyObject* BuildMixed(Source* source, const Node& node) {
   DepthGuard guard(&source->depth);
   if (!guard) return nullptr;
   bool copies = node.kind == Kind::kDict && IsWorthCopying(AsOrder(node.data));
-  if (!copies || kCopiesAreTracked) return BuildFromSlots(source, node);
+  if (!copies || dict_copies_are_tracked) return BuildFromSlots(source, node);
   PyObject* blank = BlankDict(AsOrder(node.data));
   return blank == nullptr ? nullptr : BuildInPlace(source, AsOrder(node.data), blank);
 }

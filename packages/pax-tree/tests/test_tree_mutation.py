@@ -4,6 +4,7 @@ import contextlib
 import gc
 import operator
 import random
+import sysconfig
 import threading
 from collections import OrderedDict, defaultdict, deque
 
@@ -178,8 +179,11 @@ def test_leaves_that_change_during_unflatten():
     pax_tree.register_pytree_node(Shrink, lambda s: ((0,), None), lambda a, c: Shrink(c))
     leaves = [1, 2]
     structure = pax_tree.tree_structure([Shrink.__new__(Shrink), 0])
-    with pytest.raises(RuntimeError, match="list of leaves changed"):
-        structure.unflatten(leaves)
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):  # then the list is copied first
+        assert structure.unflatten(leaves)[1] == 2
+    else:
+        with pytest.raises(RuntimeError, match="list of leaves changed"):
+            structure.unflatten(leaves)
 
 
 def test_a_walk_within_a_walk():

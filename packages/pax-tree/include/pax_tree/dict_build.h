@@ -12,11 +12,9 @@ inline bool IsWorthCopying(const KeyOrder* order) {
   return dict_layout_known && order->only_str && NumKeys(order) >= 2;
 }
 
-// Whether the garbage collector sees a copy of a blank dict from the start.
-constexpr bool kCopiesAreTracked = PY_VERSION_HEX >= 0x030E0000;
-
+// Lets the garbage collector see a copy of a blank dict that now holds objects it must follow.
 inline void TrackCopy(PyObject* dict) {
-  if (!kCopiesAreTracked) PyObject_GC_Track(dict);
+  if (!dict_copies_are_tracked) PyObject_GC_Track(dict);
 }
 
 // Puts values, given as new references by `value(place)`, into a new copy of the blank dict. Runs

@@ -36,6 +36,8 @@ constexpr uint8_t kOnlyStrKeys = 1;
 
 // Whether the layout is what this header says; found out when the module is loaded.
 extern bool dict_layout_known;
+// Whether the garbage collector tracks a copy of a dict of numbers from the start.
+extern bool dict_copies_are_tracked;
 
 // The entries, in the order of insertion, of a dict of which all keys are str and from which
 // nothing was deleted since it last grew; null for any other. They hold until the dict is changed.
@@ -50,7 +52,7 @@ inline DictEntry* DictEntries(PyObject* dict) {
 
 #else
 
-constexpr bool dict_layout_known = false;
+constexpr bool dict_layout_known = false, dict_copies_are_tracked = true;
 inline DictEntry* DictEntries(PyObject*) { return nullptr; }
 
 #endif
