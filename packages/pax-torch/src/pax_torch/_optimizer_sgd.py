@@ -15,8 +15,9 @@ from pax_torch._optimizer_tensors import writable
 from pax_torch._rules import State
 from pax_tree import PyTreeDef, tree_unflatten
 
-# Above this mean number of elements, one parameter after the other is better for the caches.
-_SMALL = 4096
+# Above this mean number of elements, unless all together fit into a cache, one parameter after the
+# other is better.
+_SMALL, _CACHED = 4096, 2**18
 _DTYPES = {torch.float32, torch.float64}
 _NAME = "momentum_buffer"
 _Pair = tuple[list[Tensor], list[Tensor] | None]
@@ -78,7 +79,7 @@ def _serves(
         and not any(map(_is_sparse, grads))
         and all(map(Tensor.is_same_size, params, grads))
         and (buffers is None or all(map(Tensor.is_same_size, params, buffers)))
-        and (not donate or sum(map(Tensor.numel, params)) <= _SMALL * len(params))
+        and (not donate or sum(map(Tensor.numel, params)) <= max(_SMALL * len(params), _CACHED))
     )
 
 
