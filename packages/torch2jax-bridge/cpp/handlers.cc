@@ -127,11 +127,11 @@ ffi::Error ExecuteCpu(ProgramState* state, int64_t, ffi::RemainingArgs args,
                  [&] { CallAndWrite(callable, args, rets, {dlpack::kCpu, 0}); });
 }
 
-ffi::Error ExecuteCuda(ProgramState* state, void* stream, int32_t ordinal, int64_t,
+ffi::Error ExecuteCuda(ProgramState* state, void* stream, int32_t ordinal, ffi::RunId run, int64_t,
                        ffi::RemainingArgs args, ffi::RemainingRets rets) {
   const Callable& callable = *state->callable;
   return Guarded(callable.options.name, [&] {
-    const StreamScope scope(stream, ordinal);
+    const StreamScope scope(stream, ordinal, run.run_id);
     CallAndWrite(callable, args, rets, {dlpack::kCuda, ordinal});
   });
 }
@@ -153,6 +153,7 @@ XLA_FFI_DEFINE_HANDLER(kExecuteCpu, ExecuteCpu,
       .Ctx<ffi::State<ProgramState>>()   \
       .Ctx<ffi::PlatformStream<void*>>() \
       .Ctx<ffi::DeviceOrdinal>()         \
+      .Ctx<ffi::RunId>()                 \
       .Attr<int64_t>("handle")           \
       .RemainingArgs()                   \
       .RemainingRets()

@@ -58,11 +58,12 @@ CallScope::~CallScope() {
   CallKeepingException(restore_execution, execution_.ptr());
 }
 
-StreamScope::StreamScope(void* stream, int32_t ordinal) {
+StreamScope::StreamScope(void* stream, int32_t ordinal, int64_t run_id) {
   const py::int_ pointer(reinterpret_cast<std::uintptr_t>(stream));
   const py::int_ device(ordinal);
-  PyObject* arguments[] = {pointer.ptr(), device.ptr()};
-  found_ = Checked(PyObject_Vectorcall(enter_stream, arguments, 2, nullptr));
+  const py::int_ run(run_id);
+  PyObject* arguments[] = {pointer.ptr(), device.ptr(), run.ptr()};
+  found_ = Checked(PyObject_Vectorcall(enter_stream, arguments, 3, nullptr));
 }
 
 StreamScope::~StreamScope() { CallKeepingException(leave_stream, found_.ptr()); }

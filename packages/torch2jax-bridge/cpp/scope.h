@@ -15,8 +15,8 @@ namespace bridge {
 void UseCallScope(pybind11::object is_grad_enabled, pybind11::object set_grad_enabled,
                   pybind11::object forbid_execution, pybind11::object restore_execution);
 
-// Takes `enter(stream_pointer, device_ordinal)`, which makes XLA's stream PyTorch's current one and
-// returns what it found, and `leave(found)`. Must be called before a CUDA program runs.
+// Takes `enter(stream_pointer, device_ordinal, run_id)`, which makes XLA's stream PyTorch's current
+// one and returns what it found, and `leave(found)`. Must be called before a CUDA program runs.
 void UseStreamScope(pybind11::object enter, pybind11::object leave);
 
 // For its lifetime PyTorch records no gradients and JAX refuses to execute programs: a function
@@ -36,7 +36,7 @@ class CallScope {
 // For its lifetime PyTorch's current stream is XLA's.
 class StreamScope {
  public:
-  StreamScope(void* stream, int32_t ordinal);
+  StreamScope(void* stream, int32_t ordinal, int64_t run_id);
   ~StreamScope();
   StreamScope(const StreamScope&) = delete;
   StreamScope& operator=(const StreamScope&) = delete;

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import torch2jax
-from torch2jax_bridge._residuals import Site
+from torch2jax_bridge._residuals import ByRun, Site
 
 X = jnp.array([0.5, -1.0, 2.0])
 
@@ -122,3 +122,31 @@ def test_bridge_graph_is_freed_by_the_backward_pass():
     gc.collect()
     assert len(kept) == 1
     assert kept[0]() is None
+
+
+def run_events(events):
+    """What backward passes find: an event is ("leave", run, graph) or ("take", run)."""
+    place, found = ByRun(), []
+    for name, run, *graph in events:
+        if name == "leave":
+            place.leave(*graph, run)
+        else:
+            found.append(place.take(run))
+    return found
+
+
+ORDERS = {
+    "alternating": (["leave 1 a", "take 1", "leave 1 b", "take 1"], ["a", "b"]),
+    "scan": (["leave 1 a", "leave 1 b", "take 1", "take 1"], [None, None]),
+    "shifted": (["leave 1 a", "leave 1 b", "take 1", "leave 1 c", "take 1"], [None, None]),
+    "twice": (["leave 1 a", "take 1", "take 1"], ["a", None]),
+    "other_run": (["leave 1 a", "take 2"], [None]),
+    "next_run": (["leave 1 a", "leave 2 b", "take 2"], ["b"]),
+    "after_mixed": (["leave 1 a", "leave 1 b", "take 1", "leave 2 c", "take 2"], [None, "c"]),
+    "empty": (["take 1"], [None]),
+}
+
+
+@pytest.mark.parametrize(("events", "found"), ORDERS.values(), ids=ORDERS)
+def test_bridge_graph_found_by_its_run(events, found):
+    assert run_events(event.split() for event in events) == found

@@ -14,20 +14,19 @@ from torch2jax_bridge._vmap import vmap
 Call = Callable[..., Tensors]
 
 
-def compile_spec(spec: Spec, residuals: bool) -> Callable[..., Any]:
+def compile_spec(spec: Spec) -> Callable[..., Any]:
     """The PyTorch function of flat tensors that a `Spec` stands for.
 
     Args:
         spec: the function.
-        residuals: whether forward passes may leave their graph to backward passes.
 
     Raises:
         TypeError: the function draws random numbers, and a derivative would draw others.
     """
     if isinstance(spec, Keep):
-        return _forward(spec, residuals)
+        return _forward(spec)
     if isinstance(spec, Kept):
-        return _kept(spec, residuals)
+        return _kept(spec)
     check_repeatable(spec)
     if isinstance(spec, Function):
         return spec.forms.direct
@@ -146,12 +145,10 @@ def pull_back(
     return tuple(torch.zeros_like(x) if g is None else _conj(g) for g, x in zipped)
 
 
-def _forward(spec: Keep, residuals: bool) -> Call:
+def _forward(spec: Keep) -> Call:
     inner = spec.inner.forms.call
 
     def call(*args: torch.Tensor) -> Tensors:
-        if not residuals:
-            return (*inner(*args), torch.zeros(2, dtype=torch.int32, device=args[0].device))
         primals = list(args)
         with torch.enable_grad():
             for i in spec.wrt:
@@ -163,13 +160,13 @@ def _forward(spec: Keep, residuals: bool) -> Call:
     return call
 
 
-def _kept(spec: Kept, residuals: bool) -> Call:
+def _kept(spec: Kept) -> Call:
     derived, at = spec.inner, spec.token
-    again = compile_spec(derived, residuals) if _repeatable(spec) else None
+    again = compile_spec(derived) if _repeatable(spec) else None
 
     def call(*args: torch.Tensor) -> Tensors:
         primals, rest = args[:at], args[at + 1 :]
-        if residuals and isinstance(derived, Vjp):
+        if isinstance(derived, Vjp):
             found = spec.site.take(args[at], primals)
             if found is not None:
                 return pull_back(found.outs, found.primals, rest, derived, graph=False)
@@ -182,7 +179,7 @@ def _kept(spec: Kept, residuals: bool) -> Call:
 
 _NOT_REPEATABLE = (
     "{} draws random numbers, and this derivative would run it again with others; only reverse "
-    "mode right after the forward pass, in one jitted program on a CPU, sees the same ones: "
+    "mode right after the forward pass, in one jitted program, sees the same ones: "
     "draw the numbers with jax.random and pass them as arguments"
 )
 

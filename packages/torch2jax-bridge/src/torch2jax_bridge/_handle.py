@@ -6,29 +6,29 @@ from torch2jax_bridge import _C
 from torch2jax_bridge._debug import watched
 from torch2jax_bridge._engine import compile_spec
 from torch2jax_bridge._pool import in_private_pool
-from torch2jax_bridge._specs import Function, Keep, Spec
-from torch2jax_bridge._writethrough import LEAST_BYTES, WriteThrough
+from torch2jax_bridge._specs import Function, Keep, Kept, Spec, Vjp
+from torch2jax_bridge._writethrough import WriteThrough, pays
 
 
-def make_handle(spec: Spec, residuals: bool) -> _C.Handle:
+def make_handle(spec: Spec, platform: str) -> _C.Handle:
     """A handle whose number names the function in a custom call, for as long as it lives.
 
     Args:
         spec: the function.
-        residuals: whether forward passes may leave their graph to backward passes.
+        platform: "cpu" or "cuda".
     """
-    call = compile_spec(spec, residuals)
+    call = compile_spec(spec)
     options = spec.root.options
     written = _written(spec)
     # A graph that outlives the call may refer to results, so those must not lie in XLA's memory.
     keeps = isinstance(spec, Keep)
     redirected = not (keeps or written or options.debug or _takes_outputs(spec))
-    lent = redirected and _size(spec) >= LEAST_BYTES
+    lent = redirected and pays(_size(spec), platform)
     if lent:
-        call = WriteThrough(call, len(spec.ins))
+        call = WriteThrough(call, len(spec.ins), platform)
     if options.debug:
         call = watched(call, spec.root.names, written)
-    if options.command_buffer:
+    if may_be_recorded(spec):
         call = in_private_pool(call)
     return _C.Handle(
         call,
@@ -40,6 +40,21 @@ def make_handle(spec: Spec, residuals: bool) -> _C.Handle:
         written=written,
         names=spec.root.names,
     )
+
+
+def may_be_recorded(spec: Spec) -> bool:
+    """Whether XLA may record the call into a CUDA graph.
+
+    The user must allow it, and PyTorch must do all on the calling thread: autograd's backward
+    passes have their own, whose memory would not come from the private pool.
+    """
+    while spec.root.options.command_buffer:
+        if isinstance(spec, Function):
+            return True
+        if isinstance(spec, Keep | Kept | Vjp):
+            return False
+        spec = spec.inner
+    return False
 
 
 def _takes_outputs(spec: Spec) -> bool:

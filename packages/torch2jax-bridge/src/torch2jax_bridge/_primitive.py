@@ -12,7 +12,7 @@ from jax.interpreters import ad, batching, mlir
 
 from torch2jax_bridge._batch import batched_call
 from torch2jax_bridge._dtypes import is_differentiable
-from torch2jax_bridge._handle import make_handle, output_aliases
+from torch2jax_bridge._handle import make_handle, may_be_recorded, output_aliases
 from torch2jax_bridge._private import (
     aval_like,
     hold_weakly,
@@ -85,10 +85,9 @@ def _lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[An
     platforms = ctx.module_context.platforms
     for platform in platforms:
         register(platform)
-    # Reading a token on a GPU would make the host wait for it.
-    handle = make_handle(spec, residuals=tuple(platforms) == ("cpu",))
+    handle = make_handle(spec, platforms[0])
     ctx.module_context.add_keepalive(handle)
-    recorded = spec.root.options.command_buffer and tuple(platforms) == ("cuda",)
+    recorded = tuple(platforms) == ("cuda",) and may_be_recorded(spec)
     rule = jax.ffi.ffi_lowering(
         RECORDED_TARGET if recorded else TARGET, operand_output_aliases=output_aliases(spec)
     )

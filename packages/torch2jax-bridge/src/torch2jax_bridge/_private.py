@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax._src import util
+from jax._src import util, xla_bridge
 from jax._src.interpreters import ad
 from jax.core import ShapedArray
 from jax.sharding import PartitionSpec
@@ -78,3 +78,8 @@ def aval_like(args: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Shaped
 def is_export(ctx: Any) -> bool:
     """Whether a program is lowered for `jax.export`."""
     return getattr(ctx.module_context.lowering_parameters, "for_export", False)
+
+
+def has_started() -> bool:
+    """Whether JAX has started a backend, so that its settings are read already."""
+    return xla_bridge.backends_are_initialized()

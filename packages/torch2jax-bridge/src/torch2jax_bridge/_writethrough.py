@@ -16,9 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch2jax_bridge._runtime import Tensors
 
-LEAST_BYTES = 1 << 18
 # Watching a call, or one operation more, costs about as much as copying this much.
-BYTES_PER_OPERATION = 100_000
+BYTES_PER_OPERATION = {"cpu": 100_000, "cuda": 8_000_000}
+LEAST_OPERATIONS = 3
+
+
+def pays(size: int, platform: str) -> bool:
+    """Whether results of this many bytes may be worth watching a call."""
+    return size >= LEAST_OPERATIONS * BYTES_PER_OPERATION[platform]
 
 
 class Step(NamedTuple):
@@ -43,9 +48,10 @@ Plan = dict[int, Step]
 class WriteThrough:
     """A function of flat tensors that is given the output buffers after its arguments."""
 
-    def __init__(self, call: Callable[..., Any], arguments: int) -> None:
+    def __init__(self, call: Callable[..., Any], arguments: int, platform: str) -> None:
         self._call = call
         self._arguments = arguments
+        self._bytes = BYTES_PER_OPERATION[platform]
         self._plan: Plan | None = None
 
     def __call__(self, *tensors: torch.Tensor) -> Any:
@@ -53,7 +59,7 @@ class WriteThrough:
         if self._plan is None:
             with _Recorder() as recorder:
                 results = self._call(*arguments)
-            self._plan = recorder.plan(results, buffers)
+            self._plan = recorder.plan(results, buffers, self._bytes)
             return results
         if not self._plan:
             return self._call(*arguments)
@@ -80,7 +86,7 @@ class _Recorder(TorchDispatchMode):
         self.count += 1
         return results
 
-    def plan(self, results: Any, buffers: Tensors) -> Plan:
+    def plan(self, results: Any, buffers: Tensors, bytes_per_operation: int) -> Plan:
         """The operations that may write, if that saves more than it costs."""
         plan: Plan = {}
         size = 0
@@ -90,7 +96,7 @@ class _Recorder(TorchDispatchMode):
             if step is not None and step[0] not in plan:
                 plan[step[0]] = step[1]
                 size += buffer.nbytes
-        return plan if size >= BYTES_PER_OPERATION * (2 + self.count) else {}
+        return plan if size >= bytes_per_operation * (2 + self.count) else {}
 
     def _step(self, number: int, result: Any, buffer: torch.Tensor) -> tuple[int, Step] | None:
         if not isinstance(result, torch.Tensor) or result.layout is not torch.strided:
