@@ -1,21 +1,38 @@
 // tree_flatten_with_path, tree_leaves_with_path.
 #include "pax_tree/arguments.h"
 #include "pax_tree/functions.h"
-#include "pax_tree/parts.h"
+#include "pax_tree/open_children.h"
 #include "pax_tree/treedef.h"
 
 namespace pax_tree {
 namespace {
 
 struct Pairs {
-  Ref list;
+  ~Pairs() {
+    for (PyObject* pair : pairs) Py_DECREF(pair);
+  }
+  PyObject* List() {
+    auto n = static_cast<Py_ssize_t>(pairs.size());
+    PyObject* list = PyList_New(n);
+    if (list == nullptr) return nullptr;
+    for (Py_ssize_t i = 0; i < n; ++i) PyList_SET_ITEM(list, i, pairs[i]);
+    pairs.Resize(0);
+    return list;
+  }
+
+  Stack<PyObject*, 32> pairs;  // owned
   NodeList nodes;
 };
 
 bool AddPair(Walk* walk, PyObject* leaf, Pairs* pairs) {
-  Ref path(walk->PathTuple());
-  Ref pair(path ? PyTuple_Pack(2, path.get(), leaf) : nullptr);
-  if (!pair || PyList_Append(pairs->list.get(), pair.get()) < 0) return false;
+  PyObject** place = pairs->pairs.Reserve(1);
+  Ref path(place == nullptr ? nullptr : walk->path.Tuple());
+  PyObject* pair = path ? PyTuple_New(2) : nullptr;
+  if (pair == nullptr) return false;
+  PyTuple_SET_ITEM(pair, 0, path.release());
+  PyTuple_SET_ITEM(pair, 1, Py_NewRef(leaf));
+  *place = pair;
+  pairs->pairs.Resize(pairs->pairs.size() + 1);
   return pairs->nodes.Add(Kind::kLeaf, 0, nullptr, nullptr);
 }
 
@@ -24,11 +41,9 @@ bool FlattenInto(Walk* walk, PyObject* tree, Pairs* pairs);
 bool FlattenChildren(Walk* walk, const Parts& parts, PyObject* data, PyObject** children,
                      Pairs* pairs) {
   for (Py_ssize_t i = 0; i < parts.arity; ++i) {
-    Ref key(ChildKey(parts.kind, data, parts.keys.get(), i));
-    if (!key) return false;
-    walk->path.push_back(std::move(key));
+    if (!walk->path.Push(ChildKey(parts.kind, data, parts.keys.get(), i))) return false;
     bool done = FlattenInto(walk, children[i], pairs);
-    walk->path.pop_back();
+    walk->path.Pop();
     if (!done) return false;
   }
   return true;
@@ -39,14 +54,12 @@ bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Pairs* pairs) {
   if (!guard) return false;
   Parts parts;
   Slots children;
-  if (!Open(walk, tree, verdict, &parts) || !children.Allocate(parts.arity)) return false;
-  if (!Fill(parts, children.data(), 1)) return false;
-  size_t at = pairs->nodes.size();
-  Py_ssize_t before = PyList_GET_SIZE(pairs->list.get());
+  if (!OpenChildren(walk, tree, verdict, 1, &parts, &children)) return false;
+  size_t at = pairs->nodes.size(), before = pairs->pairs.size();
   PyObject* data = Py_XNewRef(parts.data.get());
   if (!pairs->nodes.Add(parts.kind, parts.arity, data, parts.registration)) return false;
   if (!FlattenChildren(walk, parts, data, children.data(), pairs)) return false;
-  return pairs->nodes.Close(at, PyList_GET_SIZE(pairs->list.get()) - before);
+  return pairs->nodes.Close(at, pairs->pairs.size() - before);
 }
 
 bool FlattenInto(Walk* walk, PyObject* tree, Pairs* pairs) {
@@ -68,21 +81,19 @@ bool Flatten(const char* function, PyObject* const* args, Py_ssize_t nargs, PyOb
   if (!ReadOptions(is_leaf, none_is_leaf, takes_path, &options)) return false;
   Walk walk(function, options);
   walk.with_path = true;
-  pairs->list = Ref(PyList_New(0));
-  return pairs->list && FlattenInto(&walk, tree, pairs);
+  return FlattenInto(&walk, tree, pairs);
 }
 
 PyObject* TreeFlattenWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   Pairs pairs;
   if (!Flatten("tree_flatten_with_path", args, nargs, names, &pairs)) return nullptr;
-  Ref treedef(pairs.nodes.Finish());
-  return treedef ? PyTuple_Pack(2, pairs.list.get(), treedef.get()) : nullptr;
+  Ref list(pairs.List()), treedef(pairs.nodes.Finish());
+  return list && treedef ? PyTuple_Pack(2, list.get(), treedef.get()) : nullptr;
 }
 
 PyObject* TreeLeavesWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   Pairs pairs;
-  if (!Flatten("tree_leaves_with_path", args, nargs, names, &pairs)) return nullptr;
-  return pairs.list.release();
+  return Flatten("tree_leaves_with_path", args, nargs, names, &pairs) ? pairs.List() : nullptr;
 }
 
 constexpr char kFlattenDoc[] =

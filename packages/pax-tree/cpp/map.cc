@@ -1,8 +1,9 @@
 // tree_map and tree_map_with_path: one pass over the trees, without a treedef.
 #include "pax_tree/arguments.h"
+#include "pax_tree/dict_entries.h"
 #include "pax_tree/functions.h"
-#include "pax_tree/parts.h"
-#include "pax_tree/plain.h"
+#include "pax_tree/key_order.h"
+#include "pax_tree/open_children.h"
 
 namespace pax_tree {
 namespace {
@@ -22,7 +23,7 @@ struct Mapping {
 };
 
 PyObject* CallWithPath(Mapping* map, PyObject** column) {
-  Ref path(map->walk.PathTuple());
+  Ref path(map->walk.path.Tuple());
   if (!path) return nullptr;
   PyObject* saved = std::exchange(column[-1], path.get());
   PyObject* result = map->call(map->f, column - 1, static_cast<size_t>(map->count) + 1, nullptr);
@@ -53,12 +54,11 @@ PyObject* MapChild(Mapping* map, PyObject* tree, const Parts& parts, Py_ssize_t 
                    PyObject** column) {
   Walk& walk = map->walk;
   if (walk.with_path) {
-    Ref key(ChildKey(parts.kind, parts.data.get(), parts.keys.get(), child));
-    if (!key) return nullptr;
-    walk.path.push_back(std::move(key));
+    PyObject* key = ChildKey(parts.kind, parts.data.get(), parts.keys.get(), child);
+    if (!walk.path.Push(key)) return nullptr;
   }
   PyObject* result = MapColumn(map, column);
-  if (walk.with_path) walk.path.pop_back();
+  if (walk.with_path) walk.path.Pop();
   if (result == nullptr && walk.differs) {
     walk.AddPlace(ChildKeyOf(tree, parts.kind, parts.registration, parts.data.get(), child));
   }
@@ -97,24 +97,6 @@ bool MapOthers(Mapping* map, PyObject* tree, Opened* node, Py_ssize_t first) {
     Replace(map, i, result, &node->slots);
   }
   return true;
-}
-
-// Opens the node of the first tree.
-bool OpenFirst(Mapping* map, PyObject* tree, Verdict verdict, Opened* node) {
-  Parts& parts = node->parts;
-  if (!IsPlain(verdict.kind)) {
-    return Open(&map->walk, tree, verdict, &parts) &&
-           node->slots.Allocate(parts.arity * map->count) &&
-           Fill(parts, node->slots.data(), map->count);
-  }
-  parts.kind = verdict.kind;
-  parts.registration = verdict.registration;
-  parts.arity = PlainSize(tree, verdict.kind);
-  if (!node->slots.Allocate(parts.arity * map->count)) return false;
-  PyObject* data = nullptr;
-  bool taken = TakePlain(tree, parts.kind, parts.arity, node->slots.data(), map->count, &data);
-  parts.data = Ref(data);
-  return taken;
 }
 
 // Takes the children of a further tree's node if it is of the same plain kind, and nothing about it
@@ -157,12 +139,85 @@ bool OpenFurther(Mapping* map, PyObject** column, Opened* node) {
   return true;
 }
 
-PyObject* MapNode(Mapping* map, PyObject** column, Verdict verdict) {
-  Opened node;
-  if (!OpenFirst(map, column[0], verdict, &node) || !OpenFurther(map, column, &node)) {
-    return nullptr;
+// Whether a copy of a dict has its size and no lookup is needed to fill it. The copy has as much
+// room as the dict, which is not worth it if most of that is empty.
+bool CanMapCopy(PyObject* dict) {
+  Py_ssize_t size = PyDict_GET_SIZE(dict);
+  return !kFreeThreaded && size >= 2 && DictEntries(dict) != nullptr &&
+         DictRoom(dict) <= 2 * size + 8;
+}
+
+// A copy of a dict in which the values become the results. Nothing else can reach it meanwhile: the
+// garbage collector does not track it.
+struct Copied {
+  explicit Copied(PyObject* dict) : copy(PyDict_Copy(dict)) {
+    if (copy && PyObject_GC_IsTracked(copy.get())) PyObject_GC_UnTrack(copy.get());
+    order = Ref(copy ? OrderOfDict(copy.get()) : nullptr);
   }
-  const Parts& parts = node.parts;
+
+  Ref copy, order;
+  bool collected = false;
+
+  PyObject** Value(Py_ssize_t child) {
+    return &DictEntries(copy.get())[InsertedAt(AsOrder(order.get()), child)].value;
+  }
+  void Replace(PyObject** value, PyObject* result) {
+    collected |= PyType_IS_GC(Py_TYPE(result)) != 0;
+    Py_DECREF(std::exchange(*value, result));
+  }
+  PyObject* Finish() {
+    if (collected || dict_copies_are_tracked) PyObject_GC_Track(copy.get());
+    return copy.release();
+  }
+};
+
+// Maps the values before the first that may be no leaf. Returns their number, or -1.
+Py_ssize_t MapLeafValues(Mapping* map, Copied* dict, Py_ssize_t size) {
+  Py_ssize_t i = 0;
+  for (; i < size; ++i) {
+    PyObject** value = dict->Value(i);
+    if (map->walk.with_path || !map->walk.IsLikeLastLeaf(*value)) break;
+    PyObject* result = CallLeaf(map, value);
+    if (result == nullptr) return -1;
+    dict->Replace(value, result);
+  }
+  return i;
+}
+
+bool MapOtherValues(Mapping* map, PyObject* tree, Copied* dict, Py_ssize_t first, Py_ssize_t size) {
+  DepthGuard guard(&map->walk.depth);
+  Parts parts;
+  parts.kind = Kind::kDict;
+  parts.registration = dict_registration;
+  parts.data = Ref::Borrow(dict->order.get());
+  for (Py_ssize_t i = first; guard && i < size; ++i) {
+    PyObject** value = dict->Value(i);
+    PyObject* result = MapChild(map, tree, parts, i, value);
+    if (result == nullptr) return false;
+    dict->Replace(value, result);
+  }
+  return static_cast<bool>(guard);
+}
+
+PyObject* MapCopy(Mapping* map, PyObject* tree) {
+  Copied dict(tree);
+  if (!dict.order) return nullptr;
+  Py_ssize_t size = NumKeys(AsOrder(dict.order.get()));
+  Py_ssize_t done = MapLeafValues(map, &dict, size);
+  if (done < 0) return nullptr;
+  if (done < size && !MapOtherValues(map, tree, &dict, done, size)) return nullptr;
+  return dict.Finish();
+}
+
+PyObject* MapNode(Mapping* map, PyObject** column, Verdict verdict) {
+  if (map->count == 1 && verdict.kind == Kind::kDict && CanMapCopy(column[0])) {
+    return MapCopy(map, column[0]);
+  }
+  Opened node;
+  Parts& parts = node.parts;
+  bool opened = OpenChildren(&map->walk, column[0], verdict, map->count, &parts, &node.slots) &&
+                OpenFurther(map, column, &node);
+  if (!opened) return nullptr;
   Py_ssize_t done = MapLeaves(map, &node);
   if (done < 0) return nullptr;
   if (done < parts.arity && !MapOthers(map, column[0], &node, done)) return nullptr;

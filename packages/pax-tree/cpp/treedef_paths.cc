@@ -44,11 +44,9 @@ bool AddPathsBelow(Paths* paths, const Node& node) {
   bool named = node.kind == Kind::kCustom && node.registration->flatten_with_keys != nullptr;
   if (named && !KeysOfCustom(node, &keys)) return false;
   for (uint32_t i = 0; i < node.arity; ++i) {
-    Ref key(ChildKey(node.kind, node.data, keys.get(), i));
-    if (!key) return false;
-    paths->walk.path.push_back(std::move(key));
+    if (!paths->walk.path.Push(ChildKey(node.kind, node.data, keys.get(), i))) return false;
     bool done = AddPaths(paths);
-    paths->walk.path.pop_back();
+    paths->walk.path.Pop();
     if (!done) return false;
   }
   return true;
@@ -57,7 +55,7 @@ bool AddPathsBelow(Paths* paths, const Node& node) {
 bool AddPaths(Paths* paths) {
   const Node& node = *paths->node++;
   if (node.kind != Kind::kLeaf) return AddPathsBelow(paths, node);
-  Ref path(paths->walk.PathTuple());
+  Ref path(paths->walk.path.Tuple());
   return path && PyList_Append(paths->list.get(), path.get()) == 0;
 }
 

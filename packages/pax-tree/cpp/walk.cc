@@ -6,7 +6,7 @@ namespace pax_tree {
 bool Walk::AskIsLeaf(PyObject* object, bool* leaf) {
   Ref answer;
   if (options.is_leaf_takes_path) {
-    Ref where(PathTuple());
+    Ref where(path.Tuple());
     if (!where) return false;
     answer = Ref(PyObject_CallFunctionObjArgs(options.is_leaf, where.get(), object, nullptr));
   } else {
@@ -76,11 +76,11 @@ void Walk::RaiseDifference() {
                function, which.c_str(), at.c_str(), difference.c_str());
 }
 
-PyObject* Walk::PathTuple() const {
-  PyObject* tuple = PyTuple_New(static_cast<Py_ssize_t>(path.size()));
-  if (tuple == nullptr) return nullptr;
-  for (size_t i = 0; i < path.size(); ++i) {
-    PyTuple_SET_ITEM(tuple, static_cast<Py_ssize_t>(i), Py_NewRef(path[i].get()));
+PyObject* KeyPath::Tuple() const {
+  auto size = static_cast<Py_ssize_t>(keys_.size());
+  PyObject* tuple = PyTuple_New(size);
+  for (Py_ssize_t i = 0; tuple != nullptr && i < size; ++i) {
+    PyTuple_SET_ITEM(tuple, i, Py_NewRef(keys_[i]));
   }
   return tuple;
 }

@@ -1,5 +1,6 @@
 """Dicts of every inner form: the core reads and fills them in place, and remembers key orders."""
 
+import functools
 import gc
 import string
 import sys
@@ -145,3 +146,73 @@ def test_errors_of_comparing_keys_propagate():
 
     with pytest.raises(LookupError, match="no order"):
         pax_tree.tree_leaves({Loud(2, fail): 1, Loud(1, fail): 2})
+
+
+class Counter:
+    """What calls a bound method and a partial function use the place before the arguments."""
+
+    def __init__(self):
+        self.seen = []
+
+    def see(self, leaf):
+        self.seen.append(leaf)
+        return [leaf]
+
+
+def test_functions_of_every_kind_see_the_leaves_in_order():
+    tree = {"b": 1, "a": {"d": 2, "c": [3, 4]}, "e": 5}
+    expected = jax.tree.map(lambda leaf: [leaf], tree)
+    counter = Counter()
+    for function in (counter.see, functools.partial(Counter.see, counter), lambda x: [x]):
+        mapped = pax_tree.tree_map(function, tree)
+        assert mapped == expected
+        assert list(mapped) == list(tree)
+        assert gc.is_tracked(mapped)
+    assert counter.seen == 2 * jax.tree.leaves(tree)
+    assert tree == {"b": 1, "a": {"d": 2, "c": [3, 4]}, "e": 5}
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_function_that_fails_leaves_the_tree_alone(number):
+    class Leaf:
+        pass
+
+    leaves = [Leaf() for _ in range(4)]
+    tree = dict(zip("dbca", leaves, strict=True))
+    before = [sys.getrefcount(leaf) for leaf in leaves]
+    calls = []
+
+    def fail(leaf):
+        calls.append(None)
+        if len(calls) > number:
+            raise LookupError("stop")
+        return leaf
+
+    with pytest.raises(LookupError, match="stop"):
+        pax_tree.tree_map(fail, tree)
+    assert list(tree) == list("dbca")
+    assert list(tree.values()) == leaves
+    assert [sys.getrefcount(leaf) for leaf in leaves] == before
+
+
+def test_a_function_may_change_the_dict_and_see_no_copy():
+    tree = {"b": 1.5, "a": 2.5, "c": {"x": 3.5, "y": 4.5}}
+
+    def change(leaf):
+        gc.collect()
+        for other in gc.get_objects():
+            if type(other) is dict and other is not tree and other.get("b") == 1.5:
+                other.clear()
+        tree.clear()
+        tree.update(dict.fromkeys(range(100), leaf))
+        return leaf
+
+    assert pax_tree.tree_map(change, tree) == {"b": 1.5, "a": 2.5, "c": {"x": 3.5, "y": 4.5}}
+
+
+def test_a_dict_that_was_large_is_mapped_too():
+    tree = {f"k{i}": i for i in range(1000)}
+    kept = list(tree)[:3]
+    for key in list(tree)[3:]:
+        del tree[key]
+    assert pax_tree.tree_map(str, tree) == {key: key[1:] for key in kept}

@@ -50,10 +50,17 @@ inline DictEntry* DictEntries(PyObject* dict) {
   return reinterpret_cast<DictEntry*>(keys->indices + (size_t{1} << keys->log2_index_bytes));
 }
 
+// How many items a dict of which the entries are known has room for.
+inline Py_ssize_t DictRoom(PyObject* dict) {
+  auto* keys = reinterpret_cast<DictKeys*>(reinterpret_cast<PyDictObject*>(dict)->ma_keys);
+  return keys->usable + keys->num_entries;
+}
+
 #else
 
 constexpr bool dict_layout_known = false, dict_copies_are_tracked = true;
 inline DictEntry* DictEntries(PyObject*) { return nullptr; }
+inline Py_ssize_t DictRoom(PyObject*) { return 0; }
 
 #endif
 

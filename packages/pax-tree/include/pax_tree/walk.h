@@ -9,6 +9,7 @@
 #include "pax_tree/node.h"
 #include "pax_tree/ref.h"
 #include "pax_tree/registry.h"
+#include "pax_tree/stack.h"
 
 namespace pax_tree {
 
@@ -17,6 +18,30 @@ struct Options {
   PyObject* is_leaf = nullptr;  // borrowed
   bool none_is_leaf = false;
   bool is_leaf_takes_path = false;
+};
+
+// The keys from the root to the present node.
+class KeyPath {
+ public:
+  ~KeyPath() {
+    for (PyObject* key : keys_) Py_DECREF(key);
+  }
+  // Steals the key, which may be null with an error set. False with an error set.
+  bool Push(PyObject* key) {
+    PyObject** place = key == nullptr ? nullptr : keys_.Reserve(1);
+    if (place == nullptr) return Py_XDECREF(key), false;
+    *place = key;
+    keys_.Resize(keys_.size() + 1);
+    return true;
+  }
+  void Pop() {
+    keys_.Resize(keys_.size() - 1);
+    Py_DECREF(*keys_.end());
+  }
+  PyObject* Tuple() const;
+
+ private:
+  Stack<PyObject*, 16> keys_;
 };
 
 struct Walk {
@@ -48,14 +73,11 @@ struct Walk {
   // Raises ValueError for a difference found, if no other error is set.
   void RaiseDifference();
 
-  // The keys above the present node, and the path made of them.
-  PyObject* PathTuple() const;
-
   const char* function;
   Options options;
   bool with_path = false;
   int depth = 0;
-  std::vector<Ref> path;
+  KeyPath path;
   bool differs = false;
   int other_tree = 0;  // which of the rest differs; 0 when only one can
   std::string difference;
