@@ -49,7 +49,7 @@ class Flattening {
   }
 
   Ref leaves_;
-  int depth_ = 0;
+  Depth depth_;
 };
 
 // Takes leaves from a sequence, and counts how many there should have been.

@@ -35,7 +35,7 @@ class Comparison {
 
   const char* function_;
   bool check_types_;
-  int depth_ = 0;
+  Depth depth_;
   PyObject* error_ = nullptr;
   std::string what_;
   std::vector<Ref> place_;

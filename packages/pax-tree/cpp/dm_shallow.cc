@@ -25,7 +25,7 @@ class Shallow {
 
   const char* function_;
   bool check_types_;
-  int depth_ = 0;
+  Depth depth_;
   PyObject* error_ = nullptr;
   std::string what_;
   std::vector<Ref> place_;

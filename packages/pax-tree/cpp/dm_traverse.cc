@@ -23,7 +23,7 @@ class Traversal {
   PyObject* f_;
   bool top_down_;
   bool with_path_;
-  int depth_ = 0;
+  Depth depth_;
   std::vector<Ref> path_;
 };
 

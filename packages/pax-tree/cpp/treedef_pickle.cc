@@ -124,7 +124,7 @@ struct Loader {
   PyObject* states;  // tuple of (kind, arity, data)
   Py_ssize_t next = 0;
   NodeList nodes;
-  int depth = 0;
+  Depth depth;
 };
 
 bool ReadHeader(PyObject* state, Node* node) {

@@ -19,7 +19,7 @@ bool Append(std::string* text, PyObject* str) {
 struct Printer {
   const Node* node;
   std::string text;
-  int depth = 0;
+  Depth depth;
 
   bool Print();
   bool PrintList(uint32_t arity, const char* open, const char* close);
@@ -104,7 +104,7 @@ bool Printer::Print() {
 }  // namespace
 
 PyObject* TreeDefRepr(PyObject* self) {
-  Printer printer{Nodes(self), "PyTreeDef("};
+  Printer printer{Nodes(self), "PyTreeDef(", {}};
   if (!printer.Print()) return nullptr;
   printer.text += ")";
   return PyUnicode_DecodeUTF8(printer.text.data(), static_cast<Py_ssize_t>(printer.text.size()),

@@ -15,7 +15,7 @@ struct Source {
   const Node* node;  // the next one to build
   PyObject* leaves;  // a tuple or list
   Py_ssize_t next = 0;
-  int depth = 0;
+  Depth depth;
 };
 
 // The next `count` leaves, borrowed; they hold until code runs that could change the list.

@@ -31,7 +31,7 @@ class Rebuild {
   bool TakeOne(PyObject* object, PyObject* order, Py_ssize_t size, PyObject** out);
   bool ReplaceAll(Py_ssize_t size, PyObject** slots);
 
-  int depth_ = 0;
+  Depth depth_;
 };
 
 }  // namespace pax_tree::dm

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "pax_tree/depth.h"
 #include "pax_tree/node.h"
 #include "pax_tree/ref.h"
 #include "pax_tree/registry.h"
@@ -76,7 +77,7 @@ struct Walk {
   const char* function;
   Options options;
   bool with_path = false;
-  int depth = 0;
+  Depth depth;
   KeyPath path;
   bool differs = false;
   int other_tree = 0;  // which of the rest differs; 0 when only one can
@@ -93,29 +94,6 @@ struct Walk {
   Ref held_leaf_type_;
   Ref last_type_;  // the verdict on the last unregistered type of this walk
   Verdict last_verdict_ = {Kind::kLeaf, nullptr};
-};
-
-// Keeps a recursion within the interpreter's limit and the C stack.
-class DepthGuard {
- public:
-  explicit DepthGuard(int* depth) : depth_(depth) {
-    entered_ = Py_EnterRecursiveCall(" while walking a tree") == 0;
-    if (++*depth_ > kMaxDepth && entered_) {
-      PyErr_SetString(PyExc_RecursionError, "The tree is deeper than 5000 levels.");
-      too_deep_ = true;
-    }
-  }
-  ~DepthGuard() {
-    if (entered_) Py_LeaveRecursiveCall();
-    --*depth_;
-  }
-  explicit operator bool() const { return entered_ && !too_deep_; }
-
- private:
-  static constexpr int kMaxDepth = 5000;
-  int* depth_;
-  bool entered_;
-  bool too_deep_ = false;
 };
 
 }  // namespace pax_tree
