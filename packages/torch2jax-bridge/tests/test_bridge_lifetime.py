@@ -145,6 +145,21 @@ def test_bridge_memory_does_not_grow_with_calls(fails):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_bridge_memory_does_not_grow_with_wrapped_functions():
+    x = jnp.ones(5000)
+
+    def run(times):
+        for i in range(times):
+            large = torch.full((5000,), float(i))
+            jax.block_until_ready(torch2jax(lambda x, t=large: x + t)(x))
+
+    run(60)
+    before = resident()
+    run(150)
+    assert resident() - before < 2_000_000  # what each function holds would be 3 MB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_bridge_memory_does_not_grow_with_training_steps():
     x = jnp.ones((100, 1000))
     step = jax.jit(jax.grad(lambda x: wrapped(x).sum()))

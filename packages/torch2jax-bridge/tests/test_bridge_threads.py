@@ -1,27 +1,91 @@
 """Calls from several threads, and on XLA's own."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 
 from torch2jax_bridge import torch2jax
 
 
-def test_bridge_threads_calling_several_functions():
-    wrapped = [jax.jit(torch2jax(lambda x, i=i: x * i + torch.sin(x))) for i in range(5)]
-    xs = [jnp.linspace(0.0, i, 100) for i in range(8)]
+def functions(count):
+    """Wrapped functions, each with what it is in NumPy."""
+    for i in range(count):
+        wrapped = jax.jit(torch2jax(lambda x, i=i: x * i + torch.sin(x)))
+        yield wrapped, lambda x, i=i: x * i + np.sin(x)
 
-    def work(n):
-        return [(i, np.array(wrapped[i](xs[n]))) for i in range(5) for _ in range(20)]
 
-    with ThreadPoolExecutor(8) as pool:
-        for n, results in enumerate(pool.map(work, range(8))):
-            for i, result in results:
-                np.testing.assert_allclose(result, xs[n] * i + jnp.sin(xs[n]), rtol=1e-5, atol=1e-6)
+def test_bridge_sixteen_threads_calling_ten_functions():
+    pairs = list(functions(10))
+
+    def work(thread):
+        x = jnp.linspace(0.0, thread, 100 + thread % 3)
+        for wrapped, expected in pairs * 6:
+            np.testing.assert_allclose(wrapped(x), expected(np.asarray(x)), rtol=1e-5, atol=1e-6)
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(work, range(16)))
+
+
+SCRIPT = """
+import sys
+import threading
+import jax
+
+jax.config.update("jax_cpu_enable_async_dispatch", sys.argv[1] == "on")
+import jax.numpy as jnp
+import numpy as np
+import torch
+from concurrent.futures import ThreadPoolExecutor
+from torch2jax_bridge import original_exception, torch2jax
+
+torch.set_num_threads(1)
+
+
+def fails_sometimes(x, i):
+    if i == 3:
+        raise LookupError(i)
+    return x + i
+
+
+big = jnp.ones((200, 200))
+programs = [
+    jax.jit(lambda x, i=i: torch2jax(fails_sometimes, output_shapes=big)(x @ x, i) @ x)
+    for i in range(5)
+]
+
+
+def work(thread):
+    found = []
+    for i, program in enumerate(programs * 4):
+        try:
+            out = np.asarray(program(big))
+        except Exception as error:
+            found.append((i % 5, type(original_exception(error)).__name__))
+        else:
+            assert (out == (200 + i % 5) * 200).all()
+            found.append((i % 5, None))
+    return found == [(i, "LookupError" if i == 3 else None) for i in range(5)] * 4
+
+
+with ThreadPoolExecutor(16) as pool:
+    print(all(pool.map(work, range(16))))
+"""
+
+
+@pytest.mark.parametrize("dispatch", ["on", "off"])
+def test_bridge_threads_and_failures_with_asynchronous_dispatch(dispatch):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, dispatch], capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_bridge_threads_taking_gradients_of_one_function():

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from torch2jax_bridge import torch2jax
 
@@ -103,12 +106,8 @@ def compare(got, want, rtol):
 
 CASES = [
     pytest.param(function, dtype, id=f"{function.__name__}-{jnp.dtype(dtype).name}")
-    for function, dtype in [
-        (product, jnp.float32),
-        (vector, jnp.float64),
-        (matrix, jnp.float64),
-        (several, jnp.float32),
-    ]
+    for function in (product, vector, matrix, several)
+    for dtype in (jnp.float32, jnp.float64)
 ]
 
 
@@ -121,6 +120,40 @@ def test_bridge_transform_equals_jax(name, function, dtype):
         got = TRANSFORMS[name](wrapped, x, y)
         want = TRANSFORMS[name](lambda x, y: function(jnp, x, y), x, y)
         compare(got, want, 2e-5 if dtype is jnp.float32 else 1e-11)
+
+
+FLOATS = st.floats(-2.0, 2.0).map(lambda x: round(x, 3))
+LEAVES = hnp.arrays(
+    np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), elements=FLOATS
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3)
+        | st.dictionaries(st.sampled_from("abc"), inner, min_size=1)
+        | st.tuples(inner, st.none())
+    ),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(TREES, st.sampled_from(["grad", "jvp", "hessian", "vmap", "jit_grad"]))
+def test_bridge_transforms_of_functions_of_any_tree(tree, name):
+    def function(xp, tree):
+        leaves = jax.tree.leaves(tree)
+        return sum((xp.sin(x) * x * (i + 1)).sum() for i, x in enumerate(leaves))
+
+    transform = {
+        "grad": lambda f: jax.grad(f)(tree),
+        "jit_grad": lambda f: jax.jit(jax.grad(f))(tree),
+        "jvp": lambda f: jax.jvp(f, (tree,), (jax.tree.map(np.cos, tree),)),
+        "hessian": lambda f: jax.hessian(f)(tree),
+        "vmap": lambda f: jax.vmap(f)(jax.tree.map(lambda x: np.stack([x, 2 * x]), tree)),
+    }[name]
+    with jax.enable_x64(True):
+        got = transform(torch2jax(lambda tree: function(torch, tree)))
+        compare(got, transform(lambda tree: function(jnp, tree)), 1e-10)
 
 
 def test_bridge_complex_derivatives_follow_jax():
@@ -196,3 +229,60 @@ def test_bridge_disable_jit():
     with jax.disable_jit():
         np.testing.assert_array_equal(wrapped(jnp.ones(2)), [2.0, 2.0])
         np.testing.assert_array_equal(jax.grad(lambda x: wrapped(x).sum())(jnp.ones(2)), [2.0, 2.0])
+
+
+class SetUp(torch.autograd.Function):
+    """The style that torch.func knows: with setup_context, a forward and a batching rule."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 3 * ctx.saved_tensors[0] ** 2 * grad
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return 3 * ctx.saved_tensors[0] ** 2 * tangent
+
+
+@pytest.mark.parametrize("name", ["grad", "jit_grad", "jvp", "vmap_grad", "reverse_reverse"])
+def test_bridge_autograd_function_with_setup_context(name):
+    x = jnp.array([0.5, -1.0, 2.0])
+    transform = {
+        "grad": lambda f: jax.grad(lambda x: f(x).sum())(x),
+        "jit_grad": lambda f: jax.jit(jax.grad(lambda x: f(x).sum()))(x),
+        "jvp": lambda f: jax.jvp(f, (x,), (x,)),
+        "vmap_grad": lambda f: jax.vmap(jax.grad(f))(x),
+        "reverse_reverse": lambda f: jax.jacrev(jax.jacrev(f))(x),
+    }[name]
+    compare(transform(torch2jax(SetUp.apply)), transform(lambda x: x**3), 1e-5)
+
+
+def test_bridge_named_call_and_named_scope():
+    wrapped = torch2jax(torch.sin)
+    x = jnp.arange(3.0)
+    compare(jax.jit(jax.named_call(wrapped, name="sine"))(x), jnp.sin(x), 1e-6)
+    with jax.named_scope("outer"):
+        compare(jax.jit(wrapped)(x), jnp.sin(x), 1e-6)
+
+
+def test_bridge_export_is_refused_with_a_sentence():
+    x = jnp.arange(3.0)
+    for function in (torch2jax(torch.sin), jax.grad(lambda x: torch2jax(torch.sin)(x).sum())):
+        with pytest.raises(NotImplementedError, match=r"jax.export cannot store .* function sin: "):
+            jax.export.export(jax.jit(function))(x)
+
+
+def test_bridge_program_can_be_compiled_ahead_of_time():
+    x = jnp.arange(3.0)
+    program = jax.jit(torch2jax(torch.sin)).lower(x).compile()
+    compare(program(x), jnp.sin(x), 1e-6)

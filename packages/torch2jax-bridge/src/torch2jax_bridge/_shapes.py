@@ -50,9 +50,11 @@ def _fake_mode() -> FakeTensorMode:
     """A mode in which a module that the function makes can also be moved, with `module.to(x)`.
 
     The mode's memo refers weakly to every fake tensor, and PyTorch moves no parameter that has weak
-    references; so for this short time it holds them strongly.
+    references; so for this short time it holds them strongly. PyTorch's cache of operations on fake
+    tensors grows without bound, by every shape and every constant, and is left alone.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode.cache_enabled = False
     converter: Any = mode.fake_tensor_converter.meta_converter
     converter.tensor_memo = {}
     return mode
