@@ -180,6 +180,20 @@ def test_bridge_module_parameters_are_copies():
     np.testing.assert_array_equal(params["weight"], before)
 
 
+def test_bridge_module_parameters_in_its_own_memory():
+    module = nn.Linear(64, 64)
+    apply, params, _ = torch2jax(module, share_memory=True)
+    assert params["weight"].unsafe_buffer_pointer() == module.weight.data_ptr()
+    x = jnp.ones((2, 64))
+    update = jax.jit(lambda p: jax.tree.map(lambda leaf: leaf + 1, p), donate_argnums=0)
+    before = module.weight.detach().clone()
+    new = update(params)  # JAX may not have the memory, which is PyTorch's
+    assert torch.equal(module.weight, before)
+    np.testing.assert_allclose(
+        apply(new, x)[0][0, 0], 64 + 1 + module(j2t(x))[0, 0].item(), rtol=1e-5
+    )
+
+
 def test_bridge_module_with_missing_parameter():
     apply, params, _ = torch2jax(nn.Linear(2, 2))
     del params["bias"]

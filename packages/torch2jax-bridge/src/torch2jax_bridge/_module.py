@@ -1,6 +1,6 @@
 """PyTorch modules as pure functions of their parameters and buffers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -58,8 +58,10 @@ class Apply:
         return self._keyed(as_key_data(rng), *state)
 
 
-def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, Arrays]:
-    """A pure function of (key, is_training, params, buffers, args, kwargs), and copies of both dicts.
+def split_module(
+    module: torch.nn.Module, share_memory: bool
+) -> tuple[Callable[..., Any], Arrays, Arrays]:
+    """A pure function of (key, is_training, params, buffers, args, kwargs), and both dicts.
 
     The module itself is neither called nor kept: the function uses a copy whose parameters and
     buffers have no memory.
@@ -82,8 +84,11 @@ def split_module(module: torch.nn.Module) -> tuple[Callable[..., Any], Arrays, A
         return out, {name: state[name].detach() for name in buffers}
 
     call.__qualname__ = type(module).__name__
-    return call, _copies(module.named_parameters()), _copies(module.named_buffers())
+    named = module.named_parameters(), module.named_buffers()
+    params, buffers = (_arrays(tensors, share_memory) for tensors in named)
+    return call, params, buffers
 
 
-def _copies(named: Any) -> Arrays:
-    return {name: t2j(tensor.detach().clone()) for name, tensor in named}
+def _arrays(named: Iterable[tuple[str, torch.Tensor]], share_memory: bool) -> Arrays:
+    copy = None if share_memory else True
+    return {name: t2j(tensor.detach(), copy=copy) for name, tensor in named}

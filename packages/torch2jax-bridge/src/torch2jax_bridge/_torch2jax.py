@@ -97,6 +97,7 @@ def torch2jax(
     randomness: str = "error",
     command_buffer: bool = False,
     debug: bool | None = None,
+    share_memory: bool = False,
 ) -> Any:
     """Wrap a PyTorch function, or a module, as a function of JAX arrays.
 
@@ -133,6 +134,8 @@ def torch2jax(
         debug: whether each call is checked for arguments changed in place, tensors kept beyond the
             call, and NaNs that no argument has. None takes it from the environment variable
             TORCH2JAX_BRIDGE_DEBUG.
+        share_memory: whether the arrays of a module lie in its own memory, where JAX can use that;
+            the module must then not be written to, by an optimizer say. Else they are copies.
 
     Returns:
         The JAX function with the signature of `fn`. For a module `(apply, params, buffers)`:
@@ -163,7 +166,8 @@ def torch2jax(
         debug=debug,
     )
     if isinstance(fn, torch.nn.Module):
-        return _wrap_module(fn, example_args, example_kw, output_shapes, options)
+        given = example_args, example_kw, output_shapes
+        return _wrap_module(fn, *given, options, share_memory)
     if not callable(fn):
         raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}")
     wrapped = TorchFunction(fn, output_shapes, options)
@@ -178,13 +182,14 @@ def _wrap_module(
     example_kw: dict[str, Any] | None,
     output_shapes: Any,
     options: Options,
+    share_memory: bool,
 ) -> tuple[Apply, Arrays, Arrays]:
     if output_shapes is not None or options.out or options.aliases:
         raise TypeError(
             "output_shapes, out and input_output_aliases are for functions; "
             "the results of a module are inferred, and its buffers are returned"
         )
-    call, params, buffers = split_module(module)
+    call, params, buffers = split_module(module, share_memory)
     wrapped = TorchFunction(call, None, options)
     if example_args or example_kw:
         state = (None, True, params, buffers)
