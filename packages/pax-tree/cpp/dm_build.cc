@@ -65,6 +65,7 @@ PyObject* BuildObject(PyObject* like, Form form, const Children& opened, PyObjec
   if (!wrapped) return nullptr;
   PyObject* made = CallClass(TypeOf(wrapped.get()), form, opened, items);
   if (made != nullptr || !PyErr_ExceptionMatches(PyExc_Exception)) return made;
+  if (PyErr_ExceptionMatches(PyExc_MemoryError)) return nullptr;
   std::string name = Py_TYPE(wrapped.get())->tp_name;
   RaiseFrom(PyExc_TypeError, "An object of " + name + " could not be made of its " +
                                  std::to_string(opened.size()) + " new fields; its class must " +

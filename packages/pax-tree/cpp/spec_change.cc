@@ -32,7 +32,8 @@ bool RememberTransition(RecordSpec* spec, PyObject* name, PyObject* value, int k
   Ref old_name, old_value, old_target;  // dropped after the lock is
   Lock lock(&spec->mutex);
   Transition& slot = spec->transitions[spec->next_transition];
-  spec->next_transition = (spec->next_transition + 1) % RecordSpec::kTransitions;
+  spec->next_transition =
+      static_cast<uint8_t>((spec->next_transition + 1) % RecordSpec::kTransitions);
   old_name = Ref(slot.name), old_value = Ref(slot.value), old_target = Ref(slot.target);
   slot = {Py_NewRef(name), Py_XNewRef(value), kind, weak.release()};
   return true;

@@ -171,9 +171,9 @@ PyObject* TreeDefReduce(PyObject* self, PyObject*) {
     if (state == nullptr) return nullptr;
     PyTuple_SET_ITEM(states.get(), i, state);
   }
-  Ref module(PyImport_ImportModule("pax_tree._C"));
+  Ref module(states ? PyImport_ImportModule("pax_tree._C") : nullptr);
   Ref make(module ? PyObject_GetAttrString(module.get(), "_make_treedef") : nullptr);
-  return states && make ? Py_BuildValue("O(O)", make.get(), states.get()) : nullptr;
+  return make ? Py_BuildValue("O(O)", make.get(), states.get()) : nullptr;
 }
 
 PyObject* MakeTreeDef(PyObject*, PyObject* state) {
