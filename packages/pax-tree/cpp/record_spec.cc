@@ -138,8 +138,9 @@ PyObject* Repr(PyObject* self) {
     if (!part || PyList_Append(parts.get(), part.get()) < 0) return nullptr;
   }
   Ref text(statics ? PyUnicode_Join(comma.get(), parts.get()) : nullptr);
+  if (!text) return nullptr;
   Ref name(PyObject_GetAttrString(reinterpret_cast<PyObject*>(spec->cls), "__qualname__"));
-  return text && name ? PyUnicode_FromFormat("%S(%U)", name.get(), text.get()) : nullptr;
+  return name ? PyUnicode_FromFormat("%S(%U)", name.get(), text.get()) : nullptr;
 }
 
 PyObject* GuardedRepr(PyObject* self) {
