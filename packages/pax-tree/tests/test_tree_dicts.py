@@ -196,18 +196,21 @@ def test_a_function_that_fails_leaves_the_tree_alone(number):
 
 
 def test_a_function_may_change_the_dict_and_see_no_copy():
-    tree = {"b": 1.5, "a": 2.5, "c": {"x": 3.5, "y": 4.5}}
+    tree = {"only in this test": 1.5, "a": 2.5, "c": {"x": 3.5, "y": 4.5}}
+    expected = [1.5, 2.5, 3.5, 4.5]
 
     def change(leaf):
         gc.collect()
         for other in gc.get_objects():
-            if type(other) is dict and other is not tree and other.get("b") == 1.5:
+            if type(other) is dict and other is not tree and "only in this test" in other:
                 other.clear()
         tree.clear()
         tree.update(dict.fromkeys(range(100), leaf))
         return leaf
 
-    assert pax_tree.tree_map(change, tree) == {"b": 1.5, "a": 2.5, "c": {"x": 3.5, "y": 4.5}}
+    mapped = pax_tree.tree_map(change, tree)
+    assert sorted(pax_tree.tree_leaves(mapped)) == expected
+    assert list(mapped) == ["only in this test", "a", "c"]
 
 
 def test_a_dict_that_was_large_is_mapped_too():
