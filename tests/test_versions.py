@@ -1,6 +1,7 @@
 """One version in one place: the pins between siblings, the installed metadata and the bump tool agree with it."""
 
 import importlib.metadata
+import itertools
 import re
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ import distributions
 
 
 def sibling_pins(name):
-    for requirement in distributions.project(name)["dependencies"]:
+    project = distributions.project(name)
+    extras = project.get("optional-dependencies", {}).values()
+    for requirement in itertools.chain(project["dependencies"], *extras):
         sibling = re.match(r"[a-z0-9-]+", requirement)[0]
         if sibling in distributions.NAMES:
             yield sibling, requirement
@@ -51,7 +54,7 @@ def test_bump_changes_every_place(copied_root):
     assert '"7.8.9"' in texts[copied_root / "version.py"]
     assert "## [7.8.9] - 20" in texts[copied_root / "CHANGELOG.md"]
     pins = [pin for text in texts.values() for pin in re.findall(r'"[a-z0-9-]+==([^"]+)"', text)]
-    assert pins == ["7.8.9"] * 4
+    assert pins == ["7.8.9"] * 5
     assert not any(f"=={old}" in text for text in texts.values())
 
 
