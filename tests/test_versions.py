@@ -30,7 +30,7 @@ def test_siblings_are_pinned_to_the_one_version(name):
 
 @pytest.mark.parametrize("name", distributions.NAMES)
 def test_installed_metadata_carries_the_version(name):
-    assert importlib.metadata.version(name) == distributions.version()
+    assert importlib.metadata.version(distributions.registry_name(name)) == distributions.version()
 
 
 def test_every_package_but_the_core_pins_a_sibling():

@@ -29,6 +29,16 @@ def import_name(name: str) -> str:
     return name.replace("-", "_")
 
 
+def registry_name(name: str) -> str:
+    """The name that the package is published under: `name` in its pyproject.toml."""
+    return project(name)["name"]
+
+
+def file_stem(name: str) -> str:
+    """How the names of the package's wheels and sdists begin."""
+    return f"{registry_name(name).replace('-', '_')}-{version()}"
+
+
 def project(name: str) -> dict:
     with (folder(name) / "pyproject.toml").open("rb") as file:
         return tomllib.load(file)["project"]

