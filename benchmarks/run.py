@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run [SUITE ...]`: measure, print the tables and write the JSON file."""
+"""`python -m benchmarks.run [SUITE ...]`: measure, print the tables, write the JSON file and the plots."""
 
 import importlib
 import pkgutil
@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import report, suites
+from benchmarks import plots, report, suites
 from benchmarks.case import Case
 from benchmarks.errors import BenchmarkError, Parser, run_as_command
 from benchmarks.machine import machine, versions
@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
     for failure in run["failures"]:
         console.print(report.failure_line(failure), markup=False, soft_wrap=True)
     console.print(f"{len(run['rows'])} rows in {file}", markup=False, soft_wrap=True)
+    for picture in plots.draw(run["rows"], file.parent, file.stem):
+        console.print(f"plotted {picture}", markup=False, soft_wrap=True)
     return 1 if run["failures"] else 0
 
 
@@ -54,7 +56,9 @@ def parsed(arguments: list[str]) -> Any:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"any of: {', '.join(names())}")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="for the JSON file")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="DIR", help="for the JSON file and the plots"
+    )
     return parser.parse_args(arguments)
 
 

@@ -86,15 +86,20 @@ PEERS = {
 }
 
 
+# Leaves by the number of layers, for the plots.
+SCALE = {"4": 1, "40": 10, "400": 100, "4k": 1000, "40k": 10_000}
+
+
 def cases(device: str) -> Iterator[Case]:
-    """Flatten, leaves, unflatten and map, without and with paths, over four trees."""
+    """Flatten, leaves, unflatten and map, without and with paths, over four trees; then how they scale."""
     for size, tree in trees().items():
         yield from cases_of(size, tree)
+    for size, count in SCALE.items():
+        yield from scaling_cases(size, layers(count))
 
 
 def trees() -> dict[str, Tree]:
     """A small tree, GPT-2's parameters, 100 layers with 400 leaves, and four levels with 10,000."""
-    layers = [{"weight": 1.0, "bias": 2.0, "bn": {"mean": 3.0, "var": 4.0}} for _ in range(100)]
     deep = {
         f"block_{i}": [
             tuple({f"leaf_{j}": float(j) for j in range(10)} for _ in range(10)) for _ in range(10)
@@ -104,8 +109,16 @@ def trees() -> dict[str, Tree]:
     return {
         "small": {"a": [1.0, 2.0], "c": 4},
         "gpt2": gpt2(),
-        "400": {f"layer_{i}": layer for i, layer in enumerate(layers)},
+        "400": layers(100),
         "10k": deep,
+    }
+
+
+def layers(count: int) -> Tree:
+    """A dict of layers with four leaves each."""
+    return {
+        f"layer_{i}": {"weight": 1.0, "bias": 2.0, "bn": {"mean": 3.0, "var": 4.0}}
+        for i in range(count)
     }
 
 
@@ -145,6 +158,16 @@ def cases_of(size: str, tree: Tree) -> Iterator[Case]:
         f"map_with_path-{size}",
         lambda library: partial(library.map_with_path, increment_at, tree),
         equal,
+    )
+
+
+def scaling_cases(size: str, tree: Tree) -> Iterator[Case]:
+    yield compared(
+        f"scale_flatten-{size}", lambda library: partial(library.flatten, tree), same_flat
+    )
+    yield compared(f"scale_unflatten-{size}", lambda library: library.unflatten(tree), equal)
+    yield compared(
+        f"scale_map-{size}", lambda library: partial(library.map, increment, tree), equal
     )
 
 
