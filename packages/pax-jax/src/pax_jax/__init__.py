@@ -2,10 +2,18 @@
 
 from . import nn
 from ._grad import grad, value_and_grad
+from ._modes import (
+    enable_eval_mode,
+    enable_train_mode,
+    freeze_parameters,
+    unfreeze_parameters,
+)
 from ._module import Module, ParameterModule, StateModule
+from ._mutable import mutable
 from ._optimizer import Optimizer
 from ._pure import module_and_value, pure, purecall
 from ._rng import next_rng_key, seed_rng_key
+from ._scan import scan
 from ._trees import parameters_method, select_parameters, update_parameters
 from .nn import (
     BatchNorm1D,
@@ -32,16 +40,22 @@ __all__ = [
     "Sequential",
     "StateModule",
     "avg_pool",
+    "enable_eval_mode",
+    "enable_train_mode",
+    "freeze_parameters",
     "grad",
     "max_pool",
     "module_and_value",
+    "mutable",
     "next_rng_key",
     "nn",
     "parameters_method",
     "pure",
     "purecall",
+    "scan",
     "seed_rng_key",
     "select_parameters",
+    "unfreeze_parameters",
     "update_parameters",
     "value_and_grad",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pax_tree import Record, record_flatten, record_set
 
-from ._kinds import MODULE, classify
+from ._kinds import MODULE, check_class_attribute, classify
 from ._sharing import check_unshared
 
 __all__ = ["ModuleType"]
@@ -27,6 +27,24 @@ class ModuleType(type(Record)):
     """The class of module classes."""
 
     _checks_sharing: bool
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], names: dict[str, Any], **kwargs: Any
+    ) -> Any:
+        """Make a class of modules, if it keeps its attributes where JAX sees them."""
+        if "__slots__" in names:
+            raise TypeError(
+                f"The class {name} defines __slots__, which JAX would not see: a module's attributes "
+                "are the nodes of a pytree. Leave __slots__ out (for a dataclass, `slots=True`)."
+            )
+        for attribute, value in names.items():
+            check_class_attribute(name, attribute, value)
+        return super().__new__(mcs, name, bases, names, **kwargs)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        """Set a class attribute that is neither an array nor a module."""
+        check_class_attribute(cls.__name__, name, value)
+        super().__setattr__(name, value)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a module, then check it; arrays held twice are looked for once, in the outermost."""

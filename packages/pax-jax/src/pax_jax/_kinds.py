@@ -14,7 +14,16 @@ import numpy as np
 import pax_tree
 from pax_tree import Record
 
-__all__ = ["FROZEN", "MODULE", "PARAMETER", "STATE", "classify", "is_array", "is_module"]
+__all__ = [
+    "FROZEN",
+    "MODULE",
+    "PARAMETER",
+    "STATE",
+    "check_class_attribute",
+    "classify",
+    "is_array",
+    "is_module",
+]
 
 PARAMETER = 0  # trained: `parameters()` keeps it
 STATE = 1  # not trained
@@ -117,3 +126,27 @@ def _opaque_parts(value: Any) -> Iterator[Any]:
         yield from pax_tree.tree_leaves(fields, is_leaf=is_module)
     elif is_module(owner := getattr(value, "__self__", None)):
         yield owner
+
+
+def check_class_attribute(cls: str, name: str, value: Any) -> None:
+    """Raise if a class attribute is, or holds, an array or a module.
+
+    Raises:
+      TypeError: it does; all modules of the class would share it, and JAX would not see it.
+
+    """
+    if name == "__setattr__":
+        raise TypeError(
+            f"{cls} defines __setattr__, which modules have of their own: they can be changed only "
+            "where they were made. Leave it out (for a dataclass, `frozen=True`)."
+        )
+    parts = value if type(value) in (list, tuple, set, dict) else (value,)
+    leaves = pax_tree.tree_leaves(parts, is_leaf=is_module)
+    for leaf in leaves:
+        if is_array(leaf) or is_module(leaf):
+            what = "an array" if is_array(leaf) else f"the module {type(leaf).__name__}"
+            verb = "is" if leaf is value else "holds"
+            raise TypeError(
+                f"The class attribute {cls}.{name} {verb} {what}, which JAX would not see. "
+                "Assign it in __init__ (in a dataclass, use `default_factory`)."
+            )

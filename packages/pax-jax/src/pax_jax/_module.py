@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar, TypeVar
 
 import pax_tree
 from pax_tree import record_set, record_spec
 
+from ._bugs import scan_bugs
 from ._compare import same_leaf
 from ._construct import ModuleType
-from ._kinds import PARAMETER, STATE, classify, is_array
+from ._edit import EditMethods
+from ._kinds import PARAMETER, STATE, classify
+from ._modes import ModeMethods
 from ._register import RegisterMethods, checked_name
 from ._scope import scope_error
+from ._state_dict import StateDictMethods
 from ._summary import summary_lines
-from ._trees import (
-    convert,
-    copy_tree,
-    freeze_spec,
-    own_parameters,
-    unfreeze_spec,
-    update_parameters,
-)
+from ._trees import own_parameters, own_states, update_parameters
 
 __all__ = ["Module", "ParameterModule", "StateModule"]
 
 T = TypeVar("T", bound="Module")
 
 
-class Module(RegisterMethods, metaclass=ModuleType):
+class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
     """A stateful object that is a pytree of the arrays and modules assigned to it.
 
     An array assigned to an attribute is state (not trained) unless it is registered as a parameter.
@@ -81,12 +79,9 @@ class Module(RegisterMethods, metaclass=ModuleType):
         super().__init_subclass__(**kwargs)
         declared = getattr(cls.__dict__.get("parameters"), "_parameter_names", frozenset())
         cls._parameter_names = cls._parameter_names | declared
-        for name, value in vars(cls).items():
-            if is_array(value):
-                raise TypeError(
-                    f"The class attribute {cls.__name__}.{name} is an array, which JAX would not "
-                    "see. Assign it in __init__."
-                )
+        for name in ("__eq__", "__hash__", "__repr__"):  # which `dataclass` leaves as they are
+            if name not in vars(cls):
+                setattr(cls, name, getattr(cls, name))
 
     def _classify(self, name: str, value: Any) -> int | None:
         return classify(self, checked_name(self, name), value)
@@ -122,75 +117,77 @@ class Module(RegisterMethods, metaclass=ModuleType):
         """
         return update_parameters(self, params)
 
-    def copy(self: T) -> T:
-        """Return a copy that shares the arrays, free to be changed in the current scope."""
-        return copy_tree(self)
+    def update_parameters(self: T, params: T) -> T:
+        """Return a copy of this module with the parameters of `params`; errors as in `update`."""
+        return update_parameters(self, params.parameters())
 
-    def replace(self: T, **attributes: Any) -> T:
-        """Return a copy with some attributes replaced.
+    def filter(self: T, keep: str = "parameter") -> T:
+        """Return this module with every leaf of another kind replaced by `None`.
 
         Args:
-          **attributes: new values of attributes that the module has.
+          keep: "parameter" for what is trained, "state" for the rest.
 
         Raises:
-          AttributeError: the module has no such attribute.
+          ValueError: `keep` is neither.
 
         Example:
           >>> import pax_jax as pax
-          >>> pax.Linear(2, 3).replace(bias=None).bias is None
+          >>> norm = pax.BatchNorm1D(2)
+          >>> norm.filter("state").scale is None, norm.filter("parameter").ema_mean is None
+          (True, True)
+          >>> norm.filter("state") | norm.filter("parameter") == norm
           True
 
         """
-        module = self.copy()
-        spec = record_spec(module)
-        for name, value in attributes.items():
-            if name not in spec.names and name not in spec.statics:
-                raise AttributeError(
-                    f"{type(self).__name__} has no attribute {name!r} to replace; it has "
-                    f"{', '.join([*spec.names, *spec.statics])}."
-                )
-            setattr(module, name, value)
-        return module
+        if keep not in ("parameter", "state"):
+            raise ValueError(f'filter keeps "parameter" or "state", got {keep!r}.')
+        return self.parameters() if keep == "parameter" else own_states(self)
 
-    def freeze(self: T) -> T:
-        """Return a copy whose parameters, and those of its submodules, are not trained."""
-        return convert(self, freeze_spec)
+    def scan_bugs(self: T) -> T:
+        """Look for what would go wrong later, in this module and in those below, and return it.
 
-    def unfreeze(self: T) -> T:
-        """Return a copy in which everything that `freeze` took out of training is trained again."""
-        return convert(self, unfreeze_spec)
-
-    def train(self: T, mode: bool = True) -> T:
-        """Return a copy in training mode, or with `mode=False` in evaluation mode.
+        Raises:
+          ValueError: an array or a module is held twice, or a parameter is not of a dtype that has
+            gradients.
+          TypeError: an attribute hides arrays from JAX, or a container of modules holds others.
 
         Example:
           >>> import pax_jax as pax
-          >>> net = pax.Sequential(pax.Dropout(0.5)).eval()
-          >>> net.training, net.modules[0].training
-          (False, False)
+          >>> pair = pax.Sequential(pax.Linear(1, 1), pax.Linear(1, 1))
+          >>> pair.modules[1] = pair.modules[0]
+          >>> pair.scan_bugs()
+          Traceback (most recent call last):
+          ValueError: Sequential.modules[0] and Sequential.modules[1] are the same Linear...
 
         """
-        return convert(self, lambda spec: spec.with_static("training", bool(mode)))
+        scan_bugs(self)
+        return self
 
-    def eval(self: T) -> T:
-        """Return a copy in evaluation mode."""
-        return self.train(False)
-
-    def summary(self, return_list: bool = False) -> Any:
+    def summary(self, return_list: bool = False, *, table: bool = False) -> Any:
         """Draw the module and its submodules as a tree.
 
         Args:
           return_list: return the lines rather than one string.
+          table: draw a table that has, for every array, its path, shape, dtype, number of elements
+            and bytes, and their sums (extra `rich`).
+
+        Raises:
+          ImportError: `table` without rich.
 
         Example:
           >>> import pax_jax as pax
           >>> print(pax.Sequential(pax.Linear(2, 3), pax.BatchNorm1D(3)).summary())
           Sequential
           ├── Linear(in_dim=2, out_dim=3, with_bias=True)
-          └── BatchNorm1D(num_channels=3)
+          └── BatchNorm1D(num_channels=3...)
 
         """
-        lines = summary_lines(self)
+        if table:
+            from ._table import table_lines
+
+            lines = table_lines(self)
+        else:
+            lines = summary_lines(self)
         return lines if return_list else "\n".join(lines)
 
     def __mod__(self: T, args: Any) -> tuple[T, Any]:
@@ -198,6 +195,14 @@ class Module(RegisterMethods, metaclass=ModuleType):
         from ._pure import purecall
 
         return purecall(self, *args) if isinstance(args, tuple) else purecall(self, args)
+
+    def __or__(self: T, other: T) -> T:
+        """`module | other` is a copy with the leaves of `other` that are not `None`."""
+        return update_parameters(self, other)
+
+    def __invert__(self: T) -> T:
+        """`~module` is `module.parameters()`."""
+        return self.parameters()
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -213,13 +218,22 @@ class Module(RegisterMethods, metaclass=ModuleType):
 
     def __repr__(self) -> str:
         prefix = f"({self.name}) " if self.name is not None else ""
-        shown = ", ".join(f"{name}={getattr(self, name)}" for name in self._shown)
+        names = self._shown or _static_fields(self)
+        shown = ", ".join(f"{name}={getattr(self, name)}" for name in names)
         return f"{prefix}{type(self).__name__}" + (f"({shown})" if shown else "")
+
+
+def _static_fields(module: Module) -> tuple[str, ...]:
+    """Return the fields of a module that is a dataclass and that hold neither arrays nor modules."""
+    if not dataclasses.is_dataclass(module):
+        return ()
+    statics = record_spec(module).statics
+    return tuple(f.name for f in dataclasses.fields(module) if f.repr and f.name in statics)
 
 
 Module._method_names = frozenset(
     name
-    for cls in (Module, RegisterMethods)
+    for cls in (Module, ModeMethods, StateDictMethods, EditMethods, RegisterMethods)
     for name, value in vars(cls).items()
     if callable(value)
 )

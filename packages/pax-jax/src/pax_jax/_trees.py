@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import pax_tree
-from pax_tree import Record, RecordSpec, record_flatten, record_unflatten
+from pax_tree import Record, record_flatten, record_unflatten
 
-from ._kinds import FROZEN, MODULE, PARAMETER, is_module
+from ._kinds import MODULE, PARAMETER, is_module
 
 __all__ = [
-    "convert",
     "copy_tree",
     "own_parameters",
+    "own_states",
     "parameters_method",
     "select_parameters",
     "submodules",
@@ -35,34 +35,6 @@ def submodules(module: Any) -> Iterator[Any]:
     children, _ = record_flatten(module)
     leaves = pax_tree.tree_leaves(children, is_leaf=is_module)
     return (leaf for leaf in leaves if is_module(leaf))
-
-
-def convert(module: R, change: Callable[[RecordSpec], RecordSpec]) -> R:
-    """Return a copy of `module` with the spec of it and of every module below it changed."""
-    children, spec = record_flatten(module)
-    children = [
-        _convert_tree(child, change) if kind == MODULE else copy_tree(child)
-        for kind, child in zip(spec.kinds, children, strict=True)
-    ]
-    return record_unflatten(change(spec), tuple(children))
-
-
-def _convert_tree(tree: Any, change: Callable[[RecordSpec], RecordSpec]) -> Any:
-    if is_module(tree):
-        return convert(tree, change)
-    return pax_tree.tree_map(
-        lambda leaf: convert(leaf, change) if is_module(leaf) else leaf, tree, is_leaf=is_module
-    )
-
-
-def freeze_spec(spec: RecordSpec) -> RecordSpec:
-    """Make the parameters of one module frozen."""
-    return spec.with_kinds(tuple(FROZEN if kind == PARAMETER else kind for kind in spec.kinds))
-
-
-def unfreeze_spec(spec: RecordSpec) -> RecordSpec:
-    """Make the frozen parameters of one module parameters again."""
-    return spec.with_kinds(tuple(PARAMETER if kind == FROZEN else kind for kind in spec.kinds))
 
 
 def select_parameters(tree: T) -> T:
@@ -92,6 +64,14 @@ def own_parameters(module: R) -> R:
     children, spec = record_flatten(module)
     kept = [_keep(kind, child) for kind, child in zip(spec.kinds, children, strict=True)]
     return record_unflatten(spec, tuple(kept))
+
+
+def own_states(module: R) -> R:
+    """Return `module` with every parameter replaced by `None`."""
+    params = module.parameters()  # type: ignore[attr-defined]
+    return pax_tree.tree_map(
+        lambda leaf, param: leaf if param is None else None, module, params, none_is_leaf=True
+    )
 
 
 def _keep(kind: int, child: Any) -> Any:
