@@ -9,11 +9,11 @@ from uuid import uuid4
 import jax
 import numpy as np
 import torch
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from torch2jax_bridge._convert import functorch, is_dense, is_plain, j2t, materialized, t2j
 from torch2jax_bridge._dtypes import dtype_j2t, dtype_t2j
 from torch2jax_bridge._jax2torch_program import Numbers, Program
+from torch2jax_bridge._modes import is_under_mode
 
 Tensors = Sequence[torch.Tensor]
 
@@ -34,7 +34,7 @@ _THROUGH = {
 
 def run(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
     """The program's results: real ones, or ones without values if the tensors have none."""
-    if not is_in_torch_dispatch_mode() and all(map(_has_values, tensors)):
+    if not is_under_mode() and all(map(_has_values, tensors)):
         try:
             return execute(program, numbers, tensors)
         except RuntimeError:

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from jax.core import Tracer
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from torch2jax_bridge._convert import j2t
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._jax2torch_program import Array, Aval, Numbers, Program, traced
+from torch2jax_bridge._modes import is_under_mode
 from torch2jax_bridge._tree import (
     PyTreeDef,
     keystr,
@@ -77,7 +77,7 @@ class Leaves:
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
     """The shape; sizes that `torch.compile` holds open are fixed, for JAX compiles for each."""
     shape = tensor.shape
-    return tuple(map(int, shape)) if is_in_torch_dispatch_mode() else shape
+    return tuple(map(int, shape)) if is_under_mode() else shape
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._modes import without_values
 from torch2jax_bridge._random import is_seeded
 from torch2jax_bridge._specs import Aval
 from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_map
@@ -87,7 +88,7 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]
     """
     device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
     try:
-        with _fake_mode(), _Random() as random:
+        with without_values(), _fake_mode(), _Random() as random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
             with torch.no_grad(), no_execution(True):
                 results = call(*fakes)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from torch2jax_bridge._modes import ThreadMode
 from torch2jax_bridge._runtime import Tensors
 
 # Watching a call, or one operation more, costs about as much as copying this much.
@@ -67,7 +67,7 @@ class WriteThrough:
             return self._call(*arguments)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(ThreadMode):
     """Notes which operation has made each piece of memory."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ def _memory(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
 
 
-class _Redirector(TorchDispatchMode):
+class _Redirector(ThreadMode):
     """Lets the operations of a plan write into the output buffers."""
 
     def __init__(self, plan: Plan, buffers: Tensors) -> None:
