@@ -1,6 +1,7 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import nn
+from . import haiku, nn
+from ._from_haiku import from_haiku
 from ._grad import grad, value_and_grad
 from ._modes import (
     enable_eval_mode,
@@ -43,7 +44,9 @@ __all__ = [
     "enable_eval_mode",
     "enable_train_mode",
     "freeze_parameters",
+    "from_haiku",
     "grad",
+    "haiku",
     "max_pool",
     "module_and_value",
     "mutable",

@@ -12,6 +12,7 @@ from ._bugs import scan_bugs
 from ._compare import same_leaf
 from ._construct import ModuleType
 from ._edit import EditMethods
+from ._hk_init import hk_init
 from ._kinds import PARAMETER, STATE, classify
 from ._modes import ModeMethods
 from ._register import RegisterMethods, checked_name
@@ -162,6 +163,8 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
         """
         scan_bugs(self)
         return self
+
+    hk_init = hk_init
 
     def summary(self, return_list: bool = False, *, table: bool = False) -> Any:
         """Draw the module and its submodules as a tree.

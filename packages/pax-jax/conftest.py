@@ -1,0 +1,13 @@
+"""The examples of what an extra brings run where that library is installed."""
+
+from importlib.util import find_spec
+
+NEEDS = {
+    "_from_haiku.py": "haiku",
+    "_unroll.py": "haiku",
+    "haiku.py": "haiku",
+}
+
+collect_ignore = [
+    f"src/pax_jax/{file}" for file, library in NEEDS.items() if find_spec(library) is None
+]
