@@ -3,6 +3,7 @@
 from . import haiku, nn
 from ._from_haiku import from_haiku
 from ._grad import grad, value_and_grad
+from ._jit import jit
 from ._modes import (
     enable_eval_mode,
     enable_train_mode,
@@ -14,8 +15,11 @@ from ._mutable import mutable
 from ._optimizer import Optimizer
 from ._pure import module_and_value, pure, purecall
 from ._rng import next_rng_key, seed_rng_key
+from ._rng_seq import RngSeq
 from ._scan import scan
+from ._structure import assert_structure_equal
 from ._trees import parameters_method, select_parameters, update_parameters
+from ._update_fn import build_update_fn
 from .nn import (
     BatchNorm1D,
     BatchNorm2D,
@@ -38,15 +42,19 @@ __all__ = [
     "Module",
     "Optimizer",
     "ParameterModule",
+    "RngSeq",
     "Sequential",
     "StateModule",
+    "assert_structure_equal",
     "avg_pool",
+    "build_update_fn",
     "enable_eval_mode",
     "enable_train_mode",
     "freeze_parameters",
     "from_haiku",
     "grad",
     "haiku",
+    "jit",
     "max_pool",
     "module_and_value",
     "mutable",

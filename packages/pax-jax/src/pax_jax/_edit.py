@@ -44,7 +44,7 @@ class EditMethods(RegisterMethods):
         module = self.copy()
         spec = record_spec(module)
         for name, value in attributes.items():
-            if name not in spec.names and name not in spec.statics:
+            if not hasattr(module, name) or callable(getattr(type(module), name, None)):
                 raise AttributeError(
                     f"{type(self).__name__} has no attribute {name!r} to replace; it has "
                     f"{', '.join([*spec.names, *spec.statics])}."
@@ -123,7 +123,7 @@ class EditMethods(RegisterMethods):
             )
         return structure.unflatten([value if leaf is node else leaf for leaf in leaves])
 
-    def map(self: T, func: Callable[..., Any], *modules: Any) -> T:
+    def map(self, func: Callable[..., Any], *modules: Any) -> Any:
         """Return a copy with `func` of each leaf (and of those of `modules`); as `jax.tree.map`.
 
         Example:
@@ -148,7 +148,7 @@ class EditMethods(RegisterMethods):
         """
         return list(submodules(self))
 
-    def apply(self: T, func: Callable[[Any], Any]) -> Any:
+    def apply(self, func: Callable[[Any], Any]) -> Any:
         """Apply a function to every module, the inner ones first and this one last.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pax_tree import record_flatten, record_unflatten
 
@@ -31,16 +31,17 @@ def derive(base: type, make: Callable[..., type], *args: Any, **methods: Any) ->
     if cls is None:
         names = {"__module__": base.__module__, "__qualname__": base.__qualname__}
         recipe = {"_recipe": (make, args), "__doc__": base.__doc__}
-        cls = type(base)(base.__name__, (base,), {**names, **recipe, **methods})
+        metaclass: Any = type(base)
+        cls = metaclass(base.__name__, (base,), {**names, **recipe, **methods})
         cls = _made.setdefault(key, cls)
     return cls
 
 
 def with_class(module: Any, cls: type, **statics: Any) -> Any:
     """Return a copy of `module` of another class, with static attributes set."""
-    children, spec = record_flatten(module)
-    make, (_, *structure) = spec.__reduce__()
-    spec = make(cls, *structure)
+    children, old = record_flatten(module)
+    make, (_, *structure) = old.__reduce__()
+    spec = cast(Any, make)(cls, *structure)
     for name, value in statics.items():
         spec = spec.with_static(name, value)
     return record_unflatten(spec, children)

@@ -1,0 +1,333 @@
+"""pax_jax.jit: what it donates, compiles and refuses; update functions; scan."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pax_jax as pax
+
+
+class Counter(pax.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = jnp.zeros((), jnp.int32)
+        self.register_parameter("bias", jnp.ones(3))
+
+    def __call__(self, x):
+        self.count = self.count + 1
+        return x + self.bias
+
+
+def call(module, x):
+    y = module(x)
+    return module, y
+
+
+X = np.ones(3, np.float32)
+
+
+def test_it_computes_what_jax_computes():
+    ours, y = pax.jit(call)(Counter(), X)
+    theirs, expected = jax.jit(call)(Counter(), X)
+    assert ours == theirs
+    assert (y == expected).all()
+
+
+def test_a_module_that_comes_back_is_donated_and_other_arguments_are_not():
+    module, x = Counter(), jnp.asarray(X)
+    changed, _ = pax.jit(call)(module, x)
+    assert module.count.is_deleted()
+    assert module.bias.is_deleted()
+    assert not x.is_deleted()
+    assert int(changed.count) == 1
+
+
+def test_a_module_that_is_only_read_is_not_donated():
+    module = Counter()
+    y = pax.jit(lambda module, x: module(x))(module, X)
+    assert y.tolist() == [2.0] * 3
+    assert not module.bias.is_deleted()
+
+
+def test_of_two_modules_that_which_comes_back_is_donated():
+    @pax.jit
+    def step(teacher, pair):
+        student = pair["student"]
+        return student.update(jax.tree.map(jnp.add, ~student, ~teacher.inner))
+
+    teacher, student = pax.Module(), Counter()
+    teacher.inner = Counter()
+    changed = step(teacher, {"student": student})
+    assert student.bias.is_deleted()
+    assert not teacher.inner.bias.is_deleted()
+    assert changed.bias.tolist() == [2.0] * 3
+
+
+def test_without_donation_everything_stays():
+    module = Counter()
+    pax.jit(call, donate=False)(module, X)
+    pax.jit(donate=False)(call)(module, X)
+    assert int(module.count) == 0
+
+
+def test_a_stateful_loop_of_a_thousand_steps_compiles_once():
+    traces = []
+
+    @pax.jit
+    def step(module, x):
+        traces.append(1)
+        grads, module = pax.grad(lambda m: (jnp.sum(m(x) ** 2), m), has_aux=True)(module)
+        return module.update(jax.tree.map(lambda p, g: p - 1e-3 * g, ~module, grads))
+
+    module = Counter()
+    for _ in range(1000):
+        module = step(module, X)
+    assert len(traces) == 1
+    assert int(module.count) == 1000
+
+
+def test_it_traces_again_for_other_shapes_structures_and_keywords_only():
+    traces = []
+
+    @pax.jit
+    def f(module, x, *, scale=1.0):
+        traces.append(1)
+        return module(x) * scale if module.training else x
+
+    module = Counter()
+    for _ in range(2):
+        f(module, X)
+        f(module, np.ones((1, 3), np.float32)[0])
+        f(module, np.ones(1, np.float32))
+        f(module.eval(), X)
+        f(module, X, scale=2.0)
+    assert len(traces) == 4
+
+
+def test_results_may_differ_in_structure_by_shape():
+    @pax.jit
+    def f(x):
+        return {"small": x} if x.shape[0] < 3 else [x, None, 1.0]
+
+    assert f(np.ones(2, np.float32)).keys() == {"small"}
+    x, none, one = f(X)
+    assert (x.tolist(), none, float(one)) == ([1.0] * 3, None, 1.0)
+    assert f(np.ones(2, np.float32)).keys() == {"small"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"static_argnums": 1}, {"static_argnums": (-1,)}, {"static_argnames": "times"}],
+    ids=str,
+)
+def test_static_arguments(options):
+    traces = []
+
+    @pax.jit(**options)
+    def repeat(x, times):
+        traces.append(times)
+        return [x] * times
+
+    by_name = "static_argnames" in options
+    for times in (2, 3, 2):
+        result = repeat(X, times=times) if by_name else repeat(X, times)
+        assert len(result) == times
+    assert traces == [2, 3]
+    lowered = repeat.lower(X, times=2) if by_name else repeat.lower(X, 2)
+    assert "func" in lowered.as_text()
+
+
+def test_statics_that_are_equal_but_of_another_type_are_told_apart():
+    f = pax.jit(lambda x, k: str(type(k)) == "<class 'bool'>", static_argnums=1)
+    assert (bool(f(X, 1)), bool(f(X, True))) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({"a": ["text"]},), r"argument 0 of 'f' at \['a'\]\[0\] is 'text' of type str, which is"),
+        ((X, jnp.tanh), r"argument 1 of 'f' is <.*no array, number or module\. Name it in static"),
+    ],
+    ids=["text", "function"],
+)
+def test_an_argument_that_is_no_array_raises(arguments, message):
+    def f(*args):
+        return args
+
+    with pytest.raises(TypeError, match=message):
+        pax.jit(f)(*arguments)
+
+
+def test_it_nests_in_the_transformations_of_jax():
+    f = pax.jit(lambda module, x: jnp.sum(module(x) ** 2))
+    grads = jax.grad(lambda module, x: f(module, x), allow_int=True)(Counter(), X)
+    assert grads.bias.tolist() == [4.0] * 3
+    assert jax.vmap(lambda x: f(Counter(), x))(np.ones((5, 3), np.float32)).shape == (5,)
+    assert float(jax.jit(f)(Counter(), X)) == 12.0
+
+
+def test_it_is_a_method_in_a_class():
+    class Doubler(Counter):
+        @pax.jit
+        def double(self, x):
+            return 2.0 * x * self.bias
+
+    assert Doubler().double(X).tolist() == [2.0] * 3
+    assert Doubler.double.__name__ == "double"
+
+
+def test_no_tracer_leaks():
+    with jax.checking_leaks():
+        module, _ = pax.jit(call)(Counter(), X)
+        module(jnp.asarray(X))
+    assert int(module.count) == 2
+
+
+def test_threads_share_one_program():
+    traces, results = [], []
+
+    @pax.jit
+    def step(module, x):
+        traces.append(1)
+        module(x)
+        return module
+
+    def work():
+        module = Counter()
+        for _ in range(20):
+            module = step(module, X)
+        results.append(int(module.count))
+
+    first, *others = [threading.Thread(target=work) for _ in range(5)]
+    first.start()
+    first.join()
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join()
+    assert results == [20] * 5
+    assert len(traces) == 1
+
+
+class Descent(pax.Optimizer):
+    def __init__(self):
+        super().__init__()
+        self.steps = jnp.zeros((), jnp.int32)
+
+    def step(self, grads, model):
+        self.steps = self.steps + 1
+        return model | jax.tree.map(lambda p, g: p - 0.1 * g, ~model, grads)
+
+
+def loss_fn(model, x, scale=1.0):
+    loss = scale * jnp.sum(model(x) ** 2)
+    return loss, ({"loss": loss}, model)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit, pax.jit], ids=["plain", "jax.jit", "jit"])
+def test_an_update_function_makes_a_step(wrap):
+    model, optimizer, aux = wrap(pax.build_update_fn(loss_fn))(Counter(), Descent(), X, scale=0.5)
+    assert model.bias.tolist() == pytest.approx([0.8] * 3)
+    assert (int(model.count), int(optimizer.steps), float(aux["loss"])) == (1, 1, 6.0)
+
+
+def test_an_update_function_leaves_its_arguments_alone():
+    model, optimizer = Counter(), Descent()
+    pax.build_update_fn(loss_fn)(model, optimizer, X)
+    assert (int(model.count), int(optimizer.steps), model.bias[0]) == (0, 0, 1.0)
+
+
+def test_an_update_function_in_scan_mode_is_scanned():
+    update = pax.build_update_fn(loss_fn, scan_mode=True)
+    batches = np.zeros((7, 3), np.float32)
+    (model, optimizer), aux = pax.scan(update, (Counter(), Descent()), batches)
+    assert (int(model.count), int(optimizer.steps)) == (7, 7)
+    assert aux["loss"].shape == (7,)
+    assert aux["loss"][-1] < aux["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function", "error", "message"),
+    [
+        ((1, Descent()), loss_fn, TypeError, "update expects a module as model, got int"),
+        ((Counter(), 1), loss_fn, TypeError, "update expects an optimizer that is a module with"),
+        ((Counter(), Counter()), loss_fn, TypeError, "such as `opax.adam.* got Counter"),
+        (
+            (Counter(), Descent()),
+            lambda model, x: (jnp.sum(model(x)), model),
+            ValueError,
+            r"expects a loss function that returns \(loss, \(aux, model\)\)",
+        ),
+        (
+            (Counter(), Descent()),
+            lambda model, x: (jnp.sum(model(x)), (None, model.eval())),
+            ValueError,
+            r"with the model it was given",
+        ),
+    ],
+    ids=["model", "optimizer", "step", "aux", "structure"],
+)
+def test_an_update_function_says_what_it_expects(arguments, function, error, message):
+    with pytest.raises(error, match=message):
+        pax.build_update_fn(function)(*arguments, X)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 3)], ids=str)
+def test_scan_over_the_second_axis(shape):
+    xs = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    add = lambda total, x: (total + x, {"sum": total + x})  # noqa: E731
+    total, ys = pax.scan(add, jnp.zeros(shape[:1] + shape[2:]), xs, time_major=False)
+    assert ys["sum"].shape == shape
+    np.testing.assert_allclose(ys["sum"], np.cumsum(xs, axis=1))
+    np.testing.assert_allclose(total, xs.sum(1))
+
+
+def test_scan_without_inputs_and_with_unrolling():
+    module, ys = pax.scan(lambda m, _: (m, m(X)), Counter(), None, length=4, unroll=2)
+    assert int(module.count) == 4
+    assert ys.shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "xs", "what"),
+    [
+        (lambda c, x: (c, c), np.ones(3, np.float32), "xs"),
+        (lambda c, x: (c, jnp.zeros(())), np.ones((2, 3), np.float32), "the outputs"),
+    ],
+    ids=["inputs", "outputs"],
+)
+def test_scan_over_a_second_axis_that_is_not_there_raises(function, xs, what):
+    with pytest.raises(ValueError, match=rf"time_major=False\) expects {what} of shape .* \(3,\)"):
+        pax.scan(function, jnp.zeros(()), xs, time_major=False)
+
+
+def test_a_sequence_of_keys():
+    keys = pax.RngSeq(seed=1)
+    first, second = keys.next_rng_key(), keys.next_rng_key()
+    assert first != second
+    assert pax.RngSeq(seed=1).next_rng_key() == first
+    assert pax.RngSeq(rng_key=jax.random.key(1)).next_rng_key() == first
+    still = keys.eval()
+    assert still.next_rng_key() == still.next_rng_key()
+    assert len(
+        {k.tobytes() for k in map(np.asarray, map(jax.random.key_data, keys.next_rng_key(3)))}
+    )
+    assert keys.parameters().rng_key is None
+    with pytest.raises(ValueError, match="at least one key, got num_keys=0"):
+        keys.next_rng_key(0)
+    with pytest.raises(TypeError, match=r"RngSeq expects an int as seed, got 1\.5"):
+        pax.RngSeq(seed=1.5)
+
+
+def test_a_sequence_of_keys_passes_through_jit():
+    @pax.jit
+    def draw(keys):
+        return keys, jax.random.normal(keys.next_rng_key(), (2,))
+
+    keys = pax.RngSeq()
+    keys, a = draw(keys)
+    keys, b = draw(keys)
+    assert (a != b).all()
