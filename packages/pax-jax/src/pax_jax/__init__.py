@@ -1,6 +1,6 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import haiku, nn
+from . import haiku, nets, nn
 from ._from_haiku import from_haiku
 from ._grad import grad, value_and_grad
 from ._jit import jit
@@ -21,30 +21,61 @@ from ._structure import assert_structure_equal
 from ._trees import parameters_method, select_parameters, update_parameters
 from ._update_fn import build_update_fn
 from .nn import (
+    EMA,
+    GRU,
+    LSTM,
     BatchNorm1D,
     BatchNorm2D,
     Conv2D,
     Dropout,
+    Embed,
+    GroupNorm,
+    GRUState,
+    Identity,
+    InstanceNorm,
+    KeyValueCache,
     Lambda,
+    LayerNorm,
     Linear,
+    LSTMState,
+    MultiHeadAttention,
+    RMSNorm,
     Sequential,
+    VanillaRNN,
+    VanillaRNNState,
     avg_pool,
     max_pool,
+    rotary_embedding,
 )
 
 __all__ = [
+    "EMA",
+    "GRU",
+    "LSTM",
     "BatchNorm1D",
     "BatchNorm2D",
     "Conv2D",
     "Dropout",
+    "Embed",
+    "GRUState",
+    "GroupNorm",
+    "Identity",
+    "InstanceNorm",
+    "KeyValueCache",
+    "LSTMState",
     "Lambda",
+    "LayerNorm",
     "Linear",
     "Module",
+    "MultiHeadAttention",
     "Optimizer",
     "ParameterModule",
+    "RMSNorm",
     "RngSeq",
     "Sequential",
     "StateModule",
+    "VanillaRNN",
+    "VanillaRNNState",
     "assert_structure_equal",
     "avg_pool",
     "build_update_fn",
@@ -58,11 +89,13 @@ __all__ = [
     "max_pool",
     "module_and_value",
     "mutable",
+    "nets",
     "next_rng_key",
     "nn",
     "parameters_method",
     "pure",
     "purecall",
+    "rotary_embedding",
     "scan",
     "seed_rng_key",
     "select_parameters",

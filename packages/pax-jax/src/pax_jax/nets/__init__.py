@@ -1,0 +1,5 @@
+"""Whole networks."""
+
+from ._transformer import Transformer, TransformerBlock
+
+__all__ = ["Transformer", "TransformerBlock"]

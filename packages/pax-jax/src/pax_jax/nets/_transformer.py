@@ -1,0 +1,204 @@
+"""Transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from .._module import Module
+from .._rng import next_rng_key
+from ..nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
+
+__all__ = ["Transformer", "TransformerBlock"]
+
+
+class TransformerBlock(Module):
+    """Attention, then a layer that widens and narrows, each normalized before and added after.
+
+    Args:
+      dim: size of input and output.
+      num_heads: number of heads; it divides `dim`.
+      dropout_rate: with what probability each element of what is added is dropped.
+      widening_factor: size of the hidden layer, in units of `dim`.
+      w_init_scale: variance of the weights times the size of their input.
+      num_kv_heads: as in `MultiHeadAttention`.
+      rotary_base: as in `MultiHeadAttention`.
+      rng_key: key of weights and dropout; `next_rng_key()` by default.
+      name: shown when the module is printed.
+
+    Raises:
+      ValueError: `num_heads` does not divide `dim`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> pax.nets.TransformerBlock(8, 2, 0.1)(jnp.ones((3, 5, 8))).shape
+      (3, 5, 8)
+
+    """
+
+    _shown = ("dim", "num_heads", "dropout_rate")
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        dropout_rate: float = 0.0,
+        *,
+        widening_factor: int = 4,
+        w_init_scale: float = 1.0,
+        num_kv_heads: int | None = None,
+        rotary_base: float | None = None,
+        rng_key: jax.Array | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"num_heads={num_heads} does not divide dim={dim}.")
+        self.dim = dim
+        self.num_heads = num_heads
+        self.dropout_rate = dropout_rate
+        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 5)
+        w_init = jax.nn.initializers.variance_scaling(w_init_scale, "fan_in", "truncated_normal")
+        self.attention_norm = LayerNorm(dim)
+        self.attention = MultiHeadAttention(
+            num_heads,
+            dim // num_heads,
+            w_init=w_init,
+            num_kv_heads=num_kv_heads,
+            rotary_base=rotary_base,
+            rng_key=keys[0],
+        )
+        self.attention_dropout = Dropout(dropout_rate, rng_key=keys[1])
+        self.dense_norm = LayerNorm(dim)
+        self.dense_in = Linear(dim, widening_factor * dim, w_init=w_init, rng_key=keys[2])
+        self.dense_out = Linear(widening_factor * dim, dim, w_init=w_init, rng_key=keys[3])
+        self.dense_dropout = Dropout(dropout_rate, rng_key=keys[4])
+
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None = None, *, is_causal: bool = True
+    ) -> jax.Array:
+        """Map `(..., length, dim)` to the same shape; `mask` as in `MultiHeadAttention`."""
+        normed = self.attention_norm(x)
+        return self._rest(x, self.attention(normed, mask=mask, is_causal=is_causal))
+
+    def decode(self, cache: KeyValueCache, x: jax.Array) -> tuple[KeyValueCache, jax.Array]:
+        """Map the next positions of a sequence, as `MultiHeadAttention.decode`."""
+        cache, attended = self.attention.decode(cache, self.attention_norm(x))
+        return cache, self._rest(x, attended)
+
+    def _rest(self, x: jax.Array, attended: jax.Array) -> jax.Array:
+        x = x + self.attention_dropout(attended)
+        hidden = jax.nn.gelu(self.dense_in(self.dense_norm(x)))
+        return x + self.dense_dropout(self.dense_out(hidden))
+
+
+class Transformer(Module):
+    """A stack of `TransformerBlock`s and a last normalization: a GPT-2 without its embeddings.
+
+    Args:
+      dim: size of input and output.
+      num_heads: number of heads of each layer; it divides `dim`.
+      num_layers: number of layers.
+      dropout_rate: with what probability each element that a layer adds is dropped.
+      is_causal: whether a position sees none after it.
+      widening_factor: size of the hidden layers, in units of `dim`.
+      num_kv_heads: as in `MultiHeadAttention`.
+      rotary_base: as in `MultiHeadAttention`.
+      rng_key: key of weights and dropout; `next_rng_key()` by default.
+      name: shown when the module is printed.
+
+    Raises:
+      ValueError: `num_heads` does not divide `dim`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> net = pax.nets.Transformer(dim=8, num_heads=2, num_layers=3, dropout_rate=0.1)
+      >>> net, net(jnp.ones((4, 5, 8))).shape
+      (Transformer(dim=8, num_heads=2, num_layers=3, dropout_rate=0.1), (4, 5, 8))
+
+    """
+
+    _shown = ("dim", "num_heads", "num_layers", "dropout_rate")
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        num_layers: int,
+        dropout_rate: float = 0.0,
+        *,
+        is_causal: bool = True,
+        widening_factor: int = 4,
+        num_kv_heads: int | None = None,
+        rotary_base: float | None = None,
+        rng_key: jax.Array | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.dim = dim
+        self.num_heads = num_heads
+        self.num_layers = num_layers
+        self.dropout_rate = dropout_rate
+        self.is_causal = is_causal
+        options: Any = {
+            "widening_factor": widening_factor,
+            "w_init_scale": 2.0 / max(num_layers, 1),
+            "num_kv_heads": num_kv_heads,
+            "rotary_base": rotary_base,
+        }
+        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, num_layers)
+        self.layers = [
+            TransformerBlock(dim, num_heads, dropout_rate, rng_key=key, **options) for key in keys
+        ]
+        self.output_norm = LayerNorm(dim)
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """Map `(..., length, dim)` to the same shape.
+
+        Args:
+          x: embedded sequences.
+          mask: booleans `(..., length)`, `False` at positions that are padding; nobody attends to
+            them.
+
+        """
+        if mask is not None:
+            mask = mask[..., None, None, :]
+        for layer in self.layers:
+            x = layer(x, mask, is_causal=self.is_causal)
+        return self.output_norm(x)
+
+    def decode(
+        self, caches: list[KeyValueCache], x: jax.Array
+    ) -> tuple[list[KeyValueCache], jax.Array]:
+        """Map the next positions `(..., new, dim)` of sequences whose start the caches hold.
+
+        The outputs are those of the whole sequence at these positions.
+
+        Raises:
+          ValueError: the transformer is not causal, or the positions do not fit.
+
+        Example:
+          >>> import jax.numpy as jnp
+          >>> import pax_jax as pax
+          >>> net = pax.nets.Transformer(8, 2, 3)
+          >>> caches, y = net.decode(net.initial_cache(4, length=10), jnp.ones((4, 1, 8)))
+          >>> y.shape, int(caches[0].index)
+          ((4, 1, 8), 1)
+
+        """
+        if not self.is_causal:
+            raise ValueError("A Transformer with is_causal=False has no order to decode in.")
+        new = []
+        for layer, cache in zip(self.layers, caches, strict=True):
+            cache, x = layer.decode(cache, x)
+            new.append(cache)
+        return new, self.output_norm(x)
+
+    def initial_cache(
+        self, batch_size: int | None, length: int, dtype: Any = None
+    ) -> list[KeyValueCache]:
+        """Return an empty cache for each layer, as `MultiHeadAttention.initial_cache`."""
+        return [layer.attention.initial_cache(batch_size, length, dtype) for layer in self.layers]

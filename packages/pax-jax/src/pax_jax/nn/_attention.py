@@ -1,0 +1,235 @@
+"""Multi-head attention."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .._module import Module
+from .._rng import next_rng_key
+from ._initialize import Initializer
+from ._linear import Linear
+from ._rotary import rotary_embedding
+
+__all__ = ["KeyValueCache", "MultiHeadAttention"]
+
+
+class KeyValueCache(NamedTuple):
+    """Keys and values of the positions that were decoded so far.
+
+    `key` and `value` are `(..., length, num_kv_heads, key_size)`, of which the first `index`
+    positions are filled; `index` is an int32 scalar.
+    """
+
+    key: jax.Array
+    value: jax.Array
+    index: jax.Array
+
+
+class MultiHeadAttention(Module):
+    """Attention with several heads, over `jax.nn.dot_product_attention`.
+
+    Queries, keys and values are linear maps of the inputs; so is the output, of what the heads
+    attended to (https://arxiv.org/abs/1706.03762). As `haiku.MultiHeadAttention`.
+
+    Args:
+      num_heads: number of heads.
+      key_size: size of the queries, keys and values of one head.
+      w_init_scale: variance of the weights times the size of their input.
+      w_init: makes the weights from a key, a shape and a dtype, in place of `w_init_scale`.
+      with_bias: whether the linear maps have biases.
+      b_init: makes the biases in the same way; zeros by default.
+      model_size: size of the output, and of the inputs unless `input_dims` says else;
+        `num_heads * key_size` by default.
+      input_dims: sizes of the inputs: query, key and value.
+      num_kv_heads: number of heads of keys and values, each shared by a group of query heads
+        (https://arxiv.org/abs/2305.13245); `num_heads` by default.
+      rotary_base: turn queries and keys by `rotary_embedding` with this base; `None` to leave them.
+      rng_key: key of the initializers; `next_rng_key()` by default.
+      name: shown when the module is printed.
+
+    Raises:
+      ValueError: `num_kv_heads` does not divide `num_heads`, or both `w_init` and a
+        `w_init_scale` are given.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import pax_jax as pax
+      >>> attention = pax.MultiHeadAttention(num_heads=2, key_size=4)
+      >>> x = jnp.ones((3, 5, 8))
+      >>> attention(x, x, x).shape
+      (3, 5, 8)
+      >>> attention(x, is_causal=True).shape
+      (3, 5, 8)
+
+    """
+
+    _shown = ("num_heads", "key_size")
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_size: int,
+        w_init_scale: float | None = None,
+        *,
+        w_init: Initializer | None = None,
+        with_bias: bool = True,
+        b_init: Initializer | None = None,
+        model_size: int | None = None,
+        input_dims: tuple[int, int, int] | None = None,
+        num_kv_heads: int | None = None,
+        rotary_base: float | None = None,
+        rng_key: jax.Array | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.num_heads = num_heads
+        self.key_size = key_size
+        self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        self.rotary_base = rotary_base
+        if self.num_kv_heads < 1 or num_heads % self.num_kv_heads:
+            raise ValueError(f"num_kv_heads={num_kv_heads} does not divide num_heads={num_heads}.")
+        if w_init is not None and w_init_scale is not None:
+            raise ValueError("Both w_init and w_init_scale are given; give one of them.")
+        if w_init_scale is not None:
+            w_init = jax.nn.initializers.variance_scaling(
+                w_init_scale, "fan_in", "truncated_normal"
+            )
+        out = num_heads * key_size
+        size = out if model_size is None else model_size
+        inputs = (size, size, size) if input_dims is None else input_dims
+        outputs = (out, self.num_kv_heads * key_size, self.num_kv_heads * key_size)
+        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 4)
+        options: Any = {"with_bias": with_bias, "w_init": w_init, "b_init": b_init}
+        self.query = Linear(inputs[0], outputs[0], rng_key=keys[0], **options)
+        self.key = Linear(inputs[1], outputs[1], rng_key=keys[1], **options)
+        self.value = Linear(inputs[2], outputs[2], rng_key=keys[2], **options)
+        self.output = Linear(out, size, rng_key=keys[3], **options)
+
+    def __call__(
+        self,
+        query: jax.Array,
+        key: jax.Array | None = None,
+        value: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        *,
+        is_causal: bool = False,
+    ) -> jax.Array:
+        """Attend from each position of `query` to the positions of `key`.
+
+        Args:
+          query: `(..., queries, size)`.
+          key: `(..., keys, size)`; `query` by default.
+          value: `(..., keys, size)`; `key` by default.
+          mask: booleans `(..., heads or 1, queries or 1, keys)`, `True` where a query may attend.
+          is_causal: whether query `i` attends to keys up to `i` only.
+
+        Returns:
+          `(..., queries, model_size)`.
+
+        Raises:
+          TypeError: the mask is not boolean.
+          ValueError: the mask has another number of axes than that.
+
+        """
+        key = query if key is None else key
+        value = key if value is None else value
+        q, k, v = self._heads(query, key, value, None)
+        return self._attend(q, k, v, mask, is_causal)
+
+    def decode(self, cache: KeyValueCache, x: jax.Array) -> tuple[KeyValueCache, jax.Array]:
+        """Attend causally from the next positions of a sequence, keeping their keys and values.
+
+        The outputs are those of `self(whole_sequence, is_causal=True)` at these positions; they are
+        NaN once the cache is too short.
+
+        Args:
+          cache: of the positions before, at first `initial_cache(...)`.
+          x: `(..., new positions, size)`.
+
+        Returns:
+          The cache with the new positions, and the output `(..., new positions, model_size)`.
+
+        Raises:
+          ValueError: `x` has more positions than the cache has room for.
+
+        """
+        new, length = x.shape[-2], cache.key.shape[-3]
+        if new > length:
+            raise ValueError(f"{new} new positions do not fit into a cache of {length}.")
+        positions = cache.index + jnp.arange(new, dtype=cache.index.dtype)
+        q, k, v = self._heads(x, x, x, positions)
+        key, value = _written(cache.key, k, cache.index), _written(cache.value, v, cache.index)
+        seen = jnp.arange(length)[None, :] <= positions[:, None]
+        mask = seen.reshape((1,) * (x.ndim - 1) + seen.shape)
+        y = self._attend(q, key, value, mask, False)
+        index = cache.index + new
+        return KeyValueCache(key, value, index), jnp.where(index > length, jnp.nan, y)
+
+    def initial_cache(
+        self, batch_size: int | None, length: int, dtype: Any = None
+    ) -> KeyValueCache:
+        """Return an empty cache for sequences of up to `length` positions.
+
+        Args:
+          batch_size: number of sequences; `None` for a sequence without a batch.
+          length: the most positions that can be decoded.
+          dtype: of keys and values; that of the weights by default.
+
+        """
+        shape = (length, self.num_kv_heads, self.key_size)
+        shape = shape if batch_size is None else (batch_size, *shape)
+        dtype = self.key.weight.dtype if dtype is None else dtype
+        zeros = jnp.zeros(shape, dtype)
+        return KeyValueCache(zeros, jnp.copy(zeros), jnp.zeros((), jnp.int32))
+
+    def _heads(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, positions: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return queries, keys and values `(..., length, heads, key_size)`, turned."""
+        q = _split(self.query(query), self.num_heads)
+        k = _split(self.key(key), self.num_kv_heads)
+        v = _split(self.value(value), self.num_kv_heads)
+        if self.rotary_base is not None:
+            q = rotary_embedding(q, positions, self.rotary_base)
+            k = rotary_embedding(k, positions, self.rotary_base)
+        return q, k, v
+
+    def _attend(
+        self, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, is_causal: bool
+    ) -> jax.Array:
+        lead = q.shape[:-3]
+        if mask is not None:
+            _check_mask(mask, q.ndim)
+            mask = jnp.broadcast_to(mask, lead + mask.shape[-3:])
+        if len(lead) > 1:
+            q, k, v = (_one_batch(array) for array in (q, k, v))
+            mask = None if mask is None else _one_batch(mask)
+        y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=is_causal)
+        return self.output(y.reshape((*lead, y.shape[-3], -1)))
+
+
+def _split(x: jax.Array, heads: int) -> jax.Array:
+    return x.reshape((*x.shape[:-1], heads, -1))
+
+
+def _one_batch(x: jax.Array) -> jax.Array:
+    return x.reshape((-1, *x.shape[-3:]))
+
+
+def _written(cached: jax.Array, new: jax.Array, index: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(
+        cached, new.astype(cached.dtype), index, cached.ndim - 3
+    )
+
+
+def _check_mask(mask: jax.Array, ndim: int) -> None:
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"mask is an array of bool, got one of {mask.dtype}.")
+    if mask.ndim != ndim:
+        raise ValueError(
+            f"mask has the axes (..., heads or 1, queries or 1, keys), {ndim} in all for this "
+            f"query, got {mask.shape}."
+        )
