@@ -12,6 +12,8 @@ import pytest
 
 from pax_tree import dm
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 Pair = namedtuple("Pair", "a b")
 
 

@@ -29,6 +29,8 @@ from public_calls import (
     public_names,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 CASES = {}
 for name, walk in WALKS.items():
     CASES[f"{name}-small"] = functools.partial(walk, SMALL)
@@ -56,7 +58,7 @@ MANY = int(os.environ.get("PAX_TREE_LEAK_CALLS", "100000"))
 def calls_of(case):
     """How often a case is called; slow ones less often."""
     if case.endswith("-deep"):
-        return 200
+        return 50
     slow = case.endswith("-large") or case.partition("-")[0] in SLOW
     return MANY // 10 if slow else MANY
 

@@ -14,6 +14,8 @@ from public_calls import DM_WALKS, DM_WITH_FUNCTION, WALKS, WITH_FUNCTION, WITH_
 
 import pax_tree
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 ALL_WALKS, ALL_WITH_FUNCTION = WALKS | DM_WALKS, WITH_FUNCTION | DM_WITH_FUNCTION
 # A walk may say that a container has changed, or differs from itself, or lacks what it had.
 CHANGED = (RuntimeError, ValueError, LookupError)
