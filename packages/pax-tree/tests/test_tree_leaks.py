@@ -29,8 +29,6 @@ from public_calls import (
     public_names,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_collections")
-
 CASES = {}
 for name, walk in WALKS.items():
     CASES[f"{name}-small"] = functools.partial(walk, SMALL)
