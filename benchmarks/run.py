@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import plots, report, suites
+from benchmarks import report, suites
 from benchmarks.case import Case
 from benchmarks.errors import BenchmarkError, Parser, run_as_command
 from benchmarks.machine import machine, versions
@@ -46,8 +46,7 @@ def main(arguments: list[str]) -> int:
     for failure in run["failures"]:
         console.print(report.failure_line(failure), markup=False, soft_wrap=True)
     console.print(f"{len(run['rows'])} rows in {file}", markup=False, soft_wrap=True)
-    for picture in plots.draw(run["rows"], file.parent, file.stem):
-        console.print(f"plotted {picture}", markup=False, soft_wrap=True)
+    plot(run["rows"], file, console)
     return 1 if run["failures"] else 0
 
 
@@ -132,6 +131,17 @@ def built(chosen: dict[str, Suite], device: str, failures: list[Failure]) -> Ite
             yield from cases(device)
         except Exception as error:
             failures.append(failure(name, "building its next case", error))
+
+
+def plot(measured: list[Row], file: Path, console: Console) -> None:
+    """Write the plots beside the run's file, where matplotlib is there to draw them."""
+    try:
+        from benchmarks import plots
+    except ModuleNotFoundError as error:
+        console.print(f"no plots: {error.name} is not installed")
+        return
+    for picture in plots.draw(measured, file.parent, file.stem):
+        console.print(f"plotted {picture}", markup=False, soft_wrap=True)
 
 
 def failure(suite: str, case: str, error: Exception) -> Failure:

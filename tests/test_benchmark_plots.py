@@ -1,10 +1,13 @@
 """Which cases the benchmark runner plots, and what its pictures hold."""
 
+import io
+import sys
 from functools import partial
 
 import pytest
+from rich.console import Console
 
-from benchmarks import plots
+from benchmarks import plots, run
 from benchmarks.case import Case
 from benchmarks.errors import BenchmarkError
 from benchmarks.results import row
@@ -50,3 +53,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     measured = rows("map-1", "map-10", "map-100")
     with pytest.raises(BenchmarkError, match=r"cannot write .*run-trivial-map\.png"):
         plots.draw(measured, tmp_path / "missing", "run")
+
+
+def test_without_matplotlib_there_are_no_plots(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "benchmarks.plots", None)
+    monkeypatch.delattr("benchmarks.plots")
+    console = Console(record=True, file=io.StringIO())
+    run.plot(list(rows("map-1", "map-10", "map-100")), tmp_path / "run.json", console)
+    assert "no plots: benchmarks.plots is not installed" in console.export_text()
+    assert list(tmp_path.iterdir()) == []

@@ -45,6 +45,29 @@ FIRST_STEPS = {
         "jax.jit(jax.grad(lambda x: f(x).sum()))(jnp.ones(8)).block_until_ready()"
     ),
 }
+PEERS_FIRST_STEPS = {
+    "pax_jax": {
+        "equinox": (
+            "import jax, jax.numpy as jnp, equinox as eqx\n"
+            "net = eqx.nn.Linear(8, 8, key=jax.random.key(0))\n"
+            "loss = lambda n, x: jax.vmap(n)(x).sum()\n"
+            "eqx.filter_jit(eqx.filter_grad(loss))(net, jnp.ones((2, 8))).weight.block_until_ready()"
+        ),
+        "flax": (
+            "import jax, jax.numpy as jnp; from flax import nnx\n"
+            "net = nnx.Linear(8, 8, rngs=nnx.Rngs(0)); loss = lambda n, x: n(x).sum()\n"
+            "grads = nnx.jit(nnx.grad(loss))(net, jnp.ones((2, 8)))\n"
+            "grads.kernel.get_value().block_until_ready()"
+        ),
+    },
+    "pax_torch": {
+        "torchopt": (
+            "import torch, torchopt; w = (torch.ones(8, requires_grad=True),)\n"
+            "o = torchopt.sgd(0.1); s = o.init(w); g = torch.autograd.grad((w[0] ** 2).sum(), w)\n"
+            "u, s = o.update(g, s); torchopt.apply_updates(w, u)"
+        ),
+    },
+}
 PLAIN_TORCH = (
     "import torch; w = torch.ones(8, requires_grad=True); o = torch.optim.SGD([w], lr=0.1)\n"
     "(w ** 2).sum().backward(); o.step()"
@@ -98,6 +121,10 @@ def first_steps() -> Iterator[Case]:
             f"first_step-{name}",
             "time to the first step",
             TIMED_PROGRAM.format(program),
+            peers={
+                peer: TIMED_PROGRAM.format(its)
+                for peer, its in PEERS_FIRST_STEPS.get(name, {}).items()
+            },
             limit=(limit[0], TIMED_PROGRAM.format(limit[1])) if limit else None,
         )
 
