@@ -4,6 +4,10 @@ from importlib.util import find_spec
 
 NEEDS = {
     "_from_haiku.py": "haiku",
+    "_from_equinox.py": "equinox",
+    "_from_flax.py": "flax",
+    "_from_torch.py": "torch2jax_bridge",
+    "optim.py": "optax",
     "_unroll.py": "haiku",
     "haiku.py": "haiku",
 }

@@ -1,7 +1,10 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import haiku, nets, nn
+from . import haiku, nets, nn, optim
+from ._from_equinox import from_equinox
+from ._from_flax import from_flax
 from ._from_haiku import from_haiku
+from ._from_torch import from_torch
 from ._grad import grad, value_and_grad
 from ._jit import jit
 from ._modes import (
@@ -82,7 +85,10 @@ __all__ = [
     "enable_eval_mode",
     "enable_train_mode",
     "freeze_parameters",
+    "from_equinox",
+    "from_flax",
     "from_haiku",
+    "from_torch",
     "grad",
     "haiku",
     "jit",
@@ -92,6 +98,7 @@ __all__ = [
     "nets",
     "next_rng_key",
     "nn",
+    "optim",
     "parameters_method",
     "pure",
     "purecall",
