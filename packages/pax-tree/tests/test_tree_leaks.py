@@ -56,7 +56,7 @@ MANY = int(os.environ.get("PAX_TREE_LEAK_CALLS", "100000"))
 def calls_of(case):
     """How often a case is called; slow ones less often."""
     if case.endswith("-deep"):
-        return 50
+        return 200
     slow = case.endswith("-large") or case.partition("-")[0] in SLOW
     return MANY // 10 if slow else MANY
 
