@@ -60,7 +60,7 @@ def test_a_module_is_trained_as_optax_trains_its_parameters(name):
     for _ in range(3):
         net, optimizer = opax.apply_gradients(net, optimizer, grads)
     assert net.parameters() == params
-    for ours, theirs in zip(jax.tree.leaves(optimizer), jax.tree.leaves(state), strict=True):
+    for ours, theirs in zip(jax.tree.leaves(optimizer.state), jax.tree.leaves(state), strict=True):
         assert ours.tolist() == theirs.tolist()
 
 
@@ -81,6 +81,8 @@ def test_equal_optimizers_share_a_compiled_step():
     step = jitted_step()
     for rate in (0.1, 0.1, 0.2):
         step(Net(), opax.adam(rate)(Net().parameters()), batch())
+    assert step._cache_size() == 1
+    step(Net(), opax.adam(0.1, b1=0.8)(Net().parameters()), batch())
     assert step._cache_size() == 2
 
 
@@ -233,8 +235,10 @@ def test_summary_shows_modules_in_the_state():
     lines = opax.adam(0.1)(pax.Linear(1, 1)).summary(return_list=True)
     assert lines == [
         "adam(learning_rate=0.1)",
-        "├── Linear(in_dim=1, out_dim=1, with_bias=True)",
-        "└── Linear(in_dim=1, out_dim=1, with_bias=True)",
+        "├── scale_by_adam",
+        "│   ├── Linear(in_dim=1, out_dim=1, with_bias=True)",
+        "│   └── Linear(in_dim=1, out_dim=1, with_bias=True)",
+        "└── scale",
     ]
 
 

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 import optax
 
-from . import contrib
+from . import contrib, schedule
+from ._clip import clip_by_global_norm
 from ._functions import apply_gradients, transform_gradients
 from ._generate import counterparts
-from ._optimizer import Optimizer, apply_updates
+from ._optimizer import Optimizer
+from ._recipe import IMPLEMENTATIONS
 from ._transformation import Transformation, from_optax
+from ._updates import apply_updates
 
+IMPLEMENTATIONS[optax.clip_by_global_norm] = clip_by_global_norm
 _generated = counterparts(optax)
 globals().update(_generated)
 
@@ -27,6 +31,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "apply_updates",
     "contrib",
     "from_optax",
+    "schedule",
     "transform_gradients",
     *_generated,
 ]

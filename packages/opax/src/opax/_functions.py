@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from pax_jax import select_parameters, update_parameters
-
-from ._optimizer import Optimizer, apply_updates
+from ._optimizer import Optimizer
+from ._structure import trainable
 
 __all__ = ["apply_gradients", "transform_gradients"]
 
@@ -21,7 +20,7 @@ def transform_gradients(
     Args:
       grads: gradients of `params`.
       optimizer: an optimizer made for `params`; it is not changed.
-      params: the parameters.
+      params: the parameters; None will do where the transformation does not read them.
       **extra_args: what the transformation needs beyond these, such as `value=`.
 
     Returns:
@@ -41,17 +40,14 @@ def transform_gradients(
       Array([0.5, 1.5], dtype=float32)
 
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            "Expected an optimizer such as `opax.adam(1e-3)(params)`, "
-            f"got {optimizer!r} of type {type(optimizer).__name__}."
-        )
-    updates, state = optimizer._transform(grads, select_parameters(params), extra_args)
-    return updates, optimizer.replace(state=state)
+    optimizer = _copied(optimizer)
+    params = None if params is None else trainable(params)
+    updates, optimizer.state = optimizer._transform(grads, params, extra_args)
+    return updates, optimizer
 
 
 def apply_gradients(
-    model: T, optimizer: Optimizer, grads: Any, **extra_args: Any
+    model: T, optimizer: Optimizer, grads: Any, all_finite: Any = None, **extra_args: Any
 ) -> tuple[T, Optimizer]:
     """Make one step of an optimizer.
 
@@ -59,6 +55,8 @@ def apply_gradients(
       model: a module or any pytree; of modules only the parameters are updated.
       optimizer: an optimizer made for the parameters of `model`; it is not changed.
       grads: gradients of the parameters of `model`.
+      all_finite: a bool, which may be traced, such as `jmp.all_finite(grads)`; where it is false,
+        neither the parameters nor the optimizer change.
       **extra_args: what the transformation needs beyond these, such as `value=`.
 
     Returns:
@@ -79,6 +77,21 @@ def apply_gradients(
       Array([-0.5], dtype=float32)
 
     """
-    params = select_parameters(model)
-    updates, optimizer = transform_gradients(grads, optimizer, params, **extra_args)
-    return update_parameters(model, apply_updates(params, updates)), optimizer
+    optimizer = _copied(optimizer)
+    model = optimizer.step(grads, model, all_finite=all_finite, **extra_args)
+    return model, optimizer
+
+
+def _copied(optimizer: Any) -> Any:
+    """Return a copy, free to be changed.
+
+    Raises:
+      TypeError: this is not an optimizer.
+
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            "Expected an optimizer such as `opax.adam(1e-3)(params)`, "
+            f"got {optimizer!r} of type {type(optimizer).__name__}."
+        )
+    return optimizer.copy()

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ._transformation import COUNTERPARTS, Recipe, Transformation, remake
+from ._recipe import COUNTERPARTS, Recipe
+from ._transformation import Transformation, remake
 
 __all__ = ["counterparts"]
 
@@ -29,7 +30,7 @@ def counterparts(source: ModuleType) -> dict[str, Callable[..., Any]]:
     """Make the counterparts of the functions of `source` that make transformations."""
     functions = {name: getattr(source, name) for name in dir(source) if not name.startswith("_")}
     return {
-        name: _counterpart(function)
+        name: _counterpart(name, function)
         for name, function in functions.items()
         if _makes_transformation(name, function)
     }
@@ -38,44 +39,65 @@ def counterparts(source: ModuleType) -> dict[str, Callable[..., Any]]:
 def _makes_transformation(name: str, function: Any) -> bool:
     if name in _UNANNOTATED or name in _CLASSES:
         return callable(function)
+    function = function.func if isinstance(function, functools.partial) else function
     if not inspect.isfunction(function):
         return False
     return "GradientTransformation" in str(inspect.signature(function).return_annotation)
 
 
-def _counterpart(function: Callable[..., Any]) -> Callable[..., Any]:
+def _counterpart(name: str, function: Any) -> Callable[..., Any]:
+    fixed: dict[str, Any] = {}
+    if isinstance(function, functools.partial):  # nadam is adam with nesterov=True
+        function, fixed = function.func, function.keywords
+    counterpart = functools.partial(_follow, function, fixed)
+
     @functools.wraps(function, updated=())
     def make(*args: Any, **kwargs: Any) -> Any:
-        return _follow(function, args, kwargs)
+        return counterpart(args, kwargs)
 
-    COUNTERPARTS[function] = make
-    signature = inspect.signature(function)
+    signature = inspect.signature(functools.partial(function, **fixed))
     if "Callable" not in str(signature.return_annotation):
         signature = signature.replace(return_annotation=Transformation)
     make.__signature__ = signature  # type: ignore[attr-defined]
+    make.__name__ = name
+    make._from_recipe = _made  # type: ignore[attr-defined]
+    if not fixed:
+        COUNTERPARTS[function] = make
     return make
 
 
-def _follow(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a function of optax with what may be opax's, and make of the result what is opax's."""
-    made = function(*_for_optax(args), **_for_optax(kwargs))
-    recipe = Recipe(function, *_plain((args, kwargs)))
+def _follow(
+    function: Callable[..., Any], fixed: dict[str, Any], args: Any, kwargs: dict[str, Any]
+) -> Any:
+    return _made(Recipe.of(function, args, {**fixed, **kwargs}))
+
+
+def _made(recipe: Recipe) -> Any:
+    """Follow a recipe, and make of the result what is opax's."""
+    made = recipe.call(_for_optax)
     if hasattr(made, "init") and hasattr(made, "update"):
         return Transformation(made, recipe)
     return _Maker(made, recipe)
+
+
+def _for_optax(path: str, value: Any) -> Any:
+    """Replace what opax made by what optax made."""
+    return value.tx if isinstance(value, Transformation) else value
 
 
 class _Maker:
     """What `inject_hyperparams` returns: a function that makes transformations."""
 
     def __init__(self, function: Callable[..., Any], recipe: Recipe) -> None:
-        self._function = function
+        self.implementation = function
         self._recipe = recipe
         self.__signature__ = inspect.signature(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Transformation:
-        made = self._function(*_for_optax(args), **_for_optax(kwargs))
-        return Transformation(made, Recipe(self, *_plain((args, kwargs))))
+        return self._from_recipe(Recipe.of(self, args, kwargs))
+
+    def _from_recipe(self, recipe: Recipe) -> Transformation:
+        return Transformation(recipe.call(_for_optax), recipe)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Maker) and self._recipe == other._recipe
@@ -84,33 +106,7 @@ class _Maker:
         return hash((_Maker, self._recipe.function))
 
     def __repr__(self) -> str:
-        return str(self._recipe)
+        return self._recipe.show({})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return remake, tuple(self._recipe)
-
-
-def _plain(value: Any) -> Any:
-    """Replace opax's functions, at any depth of `value`, by optax's, which can be pickled."""
-    return _replace(value, _plain_function)
-
-
-def _for_optax(value: Any) -> Any:
-    """Replace what opax made, at any depth of `value`, by what optax made."""
-    return _replace(
-        value, lambda leaf: leaf.tx if isinstance(leaf, Transformation) else _plain_function(leaf)
-    )
-
-
-def _plain_function(value: Any) -> Any:
-    original = getattr(value, "__wrapped__", None)
-    is_ours = original is not None and COUNTERPARTS.get(original) is value
-    return original if is_ours else value
-
-
-def _replace(value: Any, change: Callable[[Any], Any]) -> Any:
-    if type(value) is dict:
-        return {key: _replace(item, change) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_replace(item, change) for item in value)
-    return change(value)

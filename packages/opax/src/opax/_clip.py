@@ -1,0 +1,35 @@
+"""`clip_by_global_norm` that remembers the norm it saw."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+__all__ = ["ClipByGlobalNormState", "clip_by_global_norm"]
+
+
+class ClipByGlobalNormState(NamedTuple):
+    """The norm of all gradients together in the last step, before they were clipped; at first 0."""
+
+    global_norm: jax.Array
+
+
+def clip_by_global_norm(max_norm: Any) -> optax.GradientTransformation:
+    """Clip as `optax.clip_by_global_norm`, and keep the norm, which the compiler computes once."""
+    inner = optax.clip_by_global_norm(max_norm)
+
+    def init(params: Any) -> ClipByGlobalNormState:
+        dtype = jnp.result_type(
+            float, *(x.real.dtype for x in map(jnp.asarray, jax.tree.leaves(params)))
+        )
+        return ClipByGlobalNormState(jnp.zeros((), dtype))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        norm = optax.tree.norm(updates)
+        updates, _ = inner.update(updates, inner.init(params), params)
+        return updates, ClipByGlobalNormState(jnp.asarray(norm, state.global_norm.dtype))
+
+    return optax.GradientTransformation(init, update)
