@@ -10,6 +10,8 @@ NEEDS = {
     "optim.py": "optax",
     "_unroll.py": "haiku",
     "haiku.py": "haiku",
+    "_mixed_precision.py": "jmp",
+    "experimental/_precision.py": "jmp",
 }
 
 collect_ignore = [

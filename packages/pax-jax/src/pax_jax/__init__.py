@@ -1,12 +1,14 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import haiku, nets, nn, optim
+from . import experimental, haiku, nets, nn, optim
 from ._from_equinox import from_equinox
 from ._from_flax import from_flax
 from ._from_haiku import from_haiku
 from ._from_torch import from_torch
 from ._grad import grad, value_and_grad
 from ._jit import jit
+from ._lazy import LazyModule
+from ._mixed_precision import apply_mp_policy, unwrap_mp_policy
 from ._modes import (
     enable_eval_mode,
     enable_train_mode,
@@ -68,6 +70,7 @@ __all__ = [
     "LSTMState",
     "Lambda",
     "LayerNorm",
+    "LazyModule",
     "Linear",
     "Module",
     "MultiHeadAttention",
@@ -79,11 +82,13 @@ __all__ = [
     "StateModule",
     "VanillaRNN",
     "VanillaRNNState",
+    "apply_mp_policy",
     "assert_structure_equal",
     "avg_pool",
     "build_update_fn",
     "enable_eval_mode",
     "enable_train_mode",
+    "experimental",
     "freeze_parameters",
     "from_equinox",
     "from_flax",
@@ -107,6 +112,7 @@ __all__ = [
     "seed_rng_key",
     "select_parameters",
     "unfreeze_parameters",
+    "unwrap_mp_policy",
     "update_parameters",
     "value_and_grad",
 ]

@@ -92,7 +92,7 @@ class EditMethods(RegisterMethods):
                     f"replace_method expects functions, got {method!r} of type "
                     f"{type(method).__name__} for {name!r}. Attributes have `replace`."
                 )
-        return with_class(self.copy(), with_methods(type(self), methods))
+        return with_class(self.copy(), with_methods(type(self), tuple(sorted(methods.items()))))
 
     def replace_node(self: T, node: Any, value: Any) -> T:
         """Return a copy with one array or submodule replaced, wherever it stands.

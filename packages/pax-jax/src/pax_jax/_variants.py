@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 from pax_tree import record_flatten, record_unflatten
@@ -13,43 +13,41 @@ from ._construct import ModuleType
 
 __all__ = ["derive", "with_class", "with_methods"]
 
+Methods = dict[str, Any]
+
 _made: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
 
 
-def derive(base: type, make: Callable[..., type], *args: Any, **methods: Any) -> type:
-    """Return the subclass of `base` with some methods; the same one for the same methods.
+def derive(make: Callable[..., type], *args: Any, methods: Callable[[], Methods]) -> type:
+    """Return the subclass of a class of modules that `make(*args)` stands for.
 
     Args:
-      base: a class of modules.
-      make: the function that makes this class when a pickle is read.
-      *args: what to give it.
-      **methods: what the class defines.
+      make: the function that asks for it, by which it is pickled.
+      *args: the class, and what else `make` takes, hashable; equal arguments give one class.
+      methods: returns what the class defines.
 
     """
-    key = (base, make, frozenset(methods.items()))
-    cls = _made.get(key)
+    cls = _made.get((make, args))
     if cls is None:
-        names = {"__module__": base.__module__, "__qualname__": base.__qualname__}
-        recipe = {"_recipe": (make, args), "__doc__": base.__doc__}
-        metaclass: Any = type(base)
-        cls = metaclass(base.__name__, (base,), {**names, **recipe, **methods})
-        cls = _made.setdefault(key, cls)
+        base: Any = args[0]
+        names = {name: getattr(base, name) for name in ("__module__", "__qualname__", "__doc__")}
+        made = type(base)(base.__name__, (base,), {**names, **methods(), "_recipe": (make, args)})
+        cls = _made.setdefault((make, args), made)
     return cls
 
 
-def with_class(module: Any, cls: type, **statics: Any) -> Any:
-    """Return a copy of `module` of another class, with static attributes set."""
-    children, old = record_flatten(module)
-    make, (_, *structure) = old.__reduce__()
-    spec = cast(Any, make)(cls, *structure)
-    for name, value in statics.items():
-        spec = spec.with_static(name, value)
-    return record_unflatten(spec, children)
-
-
-def with_methods(base: type, methods: Mapping[str, Callable[..., Any]]) -> type:
+def with_methods(base: type, methods: tuple[tuple[str, Any], ...]) -> type:
     """Return the subclass of `base` with these methods."""
-    return derive(base, with_methods, base, dict(methods), **methods)
+    return derive(with_methods, base, methods, methods=lambda: dict(methods))
+
+
+def with_class(module: Any, cls: type, **statics: Any) -> Any:
+    """Return a copy of `module` of another class, with static attributes set; `None` drops one."""
+    children, old = record_flatten(module)
+    make, (_, names, kinds, kept) = cast(Any, old.__reduce__())
+    changed = {name: value for name, value in statics.items() if value is not None}
+    kept = {name: value for name, value in kept.items() if name not in statics}
+    return record_unflatten(make(cls, names, kinds, kept | changed), children)
 
 
 def _reduce(cls: Any) -> Any:
