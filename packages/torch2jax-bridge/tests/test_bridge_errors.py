@@ -130,10 +130,12 @@ def test_bridge_unhashable_argument():
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (jnp.ones(2, jnp.int4), "no dtype like int4"),
+        (jnp.ones(2, jnp.int4), "no dtype like int4; convert the array first"),
+        (jnp.ones(2, jnp.uint2), "no dtype like uint2"),
+        (jnp.ones(2, jnp.float4_e2m1fn), "no dtype like float4_e2m1fn"),
         (jax.random.key(0), "no typed random keys"),
     ],
-    ids=["int4", "key"],
+    ids=["int4", "uint2", "float4", "key"],
 )
 def test_bridge_unknown_dtype(array, message):
     with pytest.raises(TypeError, match=message):

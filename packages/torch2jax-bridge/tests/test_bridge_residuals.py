@@ -1,6 +1,7 @@
 """What a forward pass leaves to the backward pass: used once, and only by its own."""
 
 import gc
+import time
 import weakref
 
 import jax
@@ -122,6 +123,54 @@ def test_bridge_graph_is_freed_by_the_backward_pass():
     gc.collect()
     assert len(kept) == 1
     assert kept[0]() is None
+
+
+def test_bridge_graph_whose_backward_pass_never_comes_is_replaced_and_freed():
+    graphs = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            graphs.append(weakref.ref(ctx))
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    def alive():
+        gc.collect()
+        return [ref() is not None for ref in graphs]
+
+    wrapped = torch2jax(Watched.apply, output_shapes=X)
+    forward = jax.jit(lambda x: jax.vjp(lambda x: wrapped(x), x))
+    for i in range(5):
+        out, pull = forward(X * i)
+        jax.block_until_ready(out)
+        assert alive() == [False] * i + [True]
+    np.testing.assert_allclose(pull(X)[0], 2 * X)
+    forward(X)
+    forward = wrapped = pull = out = None
+    jax.clear_caches()
+    for _ in range(50):
+        if not any(alive()):
+            break
+        time.sleep(0.05)
+    assert not any(alive())
+
+
+def test_bridge_site_holds_one_graph_and_no_longer_than_it_lives():
+    site, tensor = Site(), torch.ones(2)
+    outs = [torch.ones(2) for _ in range(3)]
+    alive = [weakref.ref(out) for out in outs]
+    for out in outs:
+        site.leave([tensor], (out,))
+    del outs, out
+    gc.collect()
+    assert [ref() is not None for ref in alive] == [False, False, True]
+    del site
+    gc.collect()
+    assert alive[2]() is None
 
 
 def run_events(events):

@@ -58,21 +58,21 @@ def fails_sometimes(x, i):
 big = jnp.ones((200, 200))
 programs = [
     jax.jit(lambda x, i=i: torch2jax(fails_sometimes, output_shapes=big)(x @ x, i) @ x)
-    for i in range(5)
+    for i in range(10)
 ]
 
 
 def work(thread):
     found = []
-    for i, program in enumerate(programs * 4):
+    for i, program in enumerate(programs * 2):
         try:
             out = np.asarray(program(big))
         except Exception as error:
-            found.append((i % 5, type(original_exception(error)).__name__))
+            found.append((i % 10, type(original_exception(error)).__name__))
         else:
-            assert (out == (200 + i % 5) * 200).all()
-            found.append((i % 5, None))
-    return found == [(i, "LookupError" if i == 3 else None) for i in range(5)] * 4
+            assert (out == (200 + i % 10) * 200).all()
+            found.append((i % 10, None))
+    return found == [(i, "LookupError" if i == 3 else None) for i in range(10)] * 2
 
 
 with ThreadPoolExecutor(16) as pool:
@@ -81,7 +81,7 @@ with ThreadPoolExecutor(16) as pool:
 
 
 @pytest.mark.parametrize("dispatch", ["on", "off"])
-def test_bridge_threads_and_failures_with_asynchronous_dispatch(dispatch):
+def test_bridge_sixteen_threads_ten_functions_and_failures_with_asynchronous_dispatch(dispatch):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, dispatch], capture_output=True, text=True, timeout=300
     )

@@ -32,6 +32,10 @@ def jacobian_vector(f, x, y):
     return jax.jvp(f, (x, y), (y, x))
 
 
+def along(f, direction):
+    return lambda x: jax.jvp(f, (x,), (direction,))[1]
+
+
 def vector_jacobian(f, x, y):
     out, pull = jax.vjp(f, x, y)
     return pull(jax.tree.map(jnp.cos, out))
@@ -46,6 +50,16 @@ def scan(f, x, y):
         return carry * 0.5 + scalar(f)(carry, z) * z, f(carry, z)
 
     return jax.lax.scan(step, x, jnp.stack([y, 2 * y, 3 * y]))
+
+
+def while_loop(f, x, y):
+    """As often as the values say: the sum grows by one at least in each round."""
+
+    def body(carry):
+        count, z = carry
+        return count + 1, z + 0.1 * scalar(f)(z, y) + 1
+
+    return jax.lax.while_loop(lambda carry: carry[1].sum() < 9, body, (jnp.int32(0), x))[1]
 
 
 def linearized(f, x, y):
@@ -71,7 +85,11 @@ TRANSFORMS = {
     "forward_forward": lambda f, x, y: jax.jacfwd(jax.jacfwd(f))(x, y),
     "reverse_reverse": lambda f, x, y: jax.jacrev(jax.jacrev(f))(x, y),
     "reverse_forward": lambda f, x, y: jax.jacrev(jax.jacfwd(f))(x, y),
+    "forward_reverse": lambda f, x, y: jax.jit(jax.jacfwd(jax.jacrev(f, 1)))(x, y),
     "third": lambda f, x, y: jax.jacfwd(jax.jacrev(jax.jacrev(f)))(x, y),
+    "fourth": lambda f, x, y: jax.jit(
+        along(along(along(jax.grad(lambda x: scalar(f)(x, y)), y), x), y)
+    )(x),
     "vmap": lambda f, x, y: jax.vmap(f)(BATCH * x, BATCH * y),
     "vmap_one": lambda f, x, y: jax.vmap(f, (None, 0))(x, BATCH * y),
     "vmap_last": lambda f, x, y: jax.vmap(f, (1, 0))((BATCH * x).T, BATCH * y),
@@ -86,10 +104,15 @@ TRANSFORMS = {
     "grad_of_scan": lambda f, x, y: jax.grad(lambda *a: scan(f, *a)[0].sum(), (0, 1))(x, y),
     "jvp_of_scan": lambda f, x, y: jax.jvp(lambda *a: scan(f, *a)[0], (x, y), (y, x)),
     "checkpoint": lambda f, x, y: jax.jit(jax.grad(scalar(jax.checkpoint(f)), (0, 1)))(x, y),
+    "checkpoint_in_scan": lambda f, x, y: jax.grad(
+        lambda *a: scan(jax.checkpoint(f), *a)[0].sum(), (0, 1)
+    )(x, y),
     "cond": lambda f, x, y: jax.jit(
         lambda x, y: jax.lax.cond(x[0] > 0, f, lambda x, y: f(y, x), x, y)
     )(x, y),
-    "while": lambda f, x, y: jax.lax.fori_loop(0, 3, lambda _, c: c + scalar(f)(c, y), x),
+    "while_loop": lambda f, x, y: while_loop(f, x, y),
+    "jvp_of_while_loop": lambda f, x, y: jax.jvp(lambda *a: while_loop(f, *a), (x, y), (y, x)),
+    "fori_loop": lambda f, x, y: jax.lax.fori_loop(0, 3, lambda _, c: c + scalar(f)(c, y), x),
     "map": lambda f, x, y: jax.lax.map(lambda z: f(z, y), BATCH * x),
     "eval_shape": lambda f, x, y: jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(f, x, y)
@@ -113,7 +136,8 @@ CASES = [
 
 @pytest.mark.parametrize(("function", "dtype"), CASES)
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_bridge_transform_equals_jax(name, function, dtype):
+def test_bridge_transform_equals_jax(name, function, dtype, record_property):
+    record_property("transform", name)
     with jax.enable_x64(dtype is jnp.float64):
         x, y = jnp.array([0.3, -0.7, 1.1], dtype), jnp.array([0.9, 0.2, -0.4], dtype)
         wrapped = torch2jax(lambda x, y: function(torch, x, y))
