@@ -9,6 +9,7 @@ import numpy as np
 
 import pax_jax as pax
 
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 FLOAT32 = 2e-5
 TOLERANCE = {"float64": 1e-10, "float32": FLOAT32, "float16": 2e-2, "bfloat16": 1e-1}
 
@@ -73,7 +74,7 @@ def compare(layer, to_peer, peer, *inputs, tolerance=FLOAT32, differentiable=Non
     """
     count = len(inputs) if differentiable is None else differentiable
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @quick
     def both(params, *inputs):
         with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
             call = lambda params, *inputs: layer.update(params)(*inputs)  # noqa: E731

@@ -3,11 +3,12 @@
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import pax_jax as pax
-from tests.jax_layer_peers import close, compare, haiku, linear, made, normal, present
+from tests.jax_layer_peers import close, compare, haiku, linear, made, normal, present, quick
 
 SIZES = st.sampled_from([1, 3, 4])
 BATCHES = st.sampled_from([(), (2,), (2, 3)])
@@ -228,3 +229,148 @@ def test_ema(decay, debias):
         expected, state = peer.apply({}, state, x)
         with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
             close(ema({"a": x}), {"a": expected}, 1e-6)
+
+
+FORMATS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}
+CONVOLUTIONS = {1: pax.Conv1D, 2: pax.Conv2D, 3: pax.Conv3D}
+TRANSPOSED = {1: pax.Conv1DTranspose, 2: pax.Conv2DTranspose, 3: pax.Conv3DTranspose}
+
+
+def images(ndim, channels, first):
+    shape = (5, 6, 4)[:ndim]
+    return normal(1, *((2, channels, *shape) if first else (2, *shape, channels)))
+
+
+def kernel(layer, ndim, first):
+    """Weight and bias in haiku's shapes."""
+    if layer.bias is None:
+        return {"w": layer.weight}
+    return {"w": layer.weight, "b": layer.bias.reshape(-1, *(1,) * (ndim if first else 0))}
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@settings(deadline=None, max_examples=5)
+@given(
+    size=st.sampled_from([1, 3]),
+    stride=st.sampled_from([1, 2]),
+    rate=st.sampled_from([1, 2]),
+    padding=st.sampled_from(["SAME", "VALID", (1, 2)]),
+    groups=st.sampled_from([1, 2]),
+    first=st.booleans(),
+    with_bias=st.booleans(),
+)
+def test_convolutions(ndim, size, stride, rate, padding, groups, first, with_bias):
+    assume(padding != "VALID" or rate * (size - 1) < 4)  # else no window fits
+    stride = 1 if rate > 1 else stride
+    pairs = padding if isinstance(padding, str) else [padding] * ndim
+    options = {
+        "kernel_shape": size,
+        "stride": stride,
+        "rate": rate,
+        "padding": pairs,
+        "with_bias": with_bias,
+        "data_format": FORMATS[ndim][first],
+        "feature_group_count": groups,
+    }
+    layer = made(lambda: CONVOLUTIONS[ndim](4, 2, **options))
+    theirs = {1: hk.Conv1D, 2: hk.Conv2D, 3: hk.Conv3D}[ndim]
+
+    def convert(params):
+        return {f"conv{ndim}_d": kernel(params, ndim, first)}
+
+    peer = haiku(lambda: theirs(2, **options))
+    compare(layer, convert, peer, images(ndim, 4, first))
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@settings(deadline=None, max_examples=5)
+@given(
+    size=st.sampled_from([1, 2, 3]),
+    stride=st.sampled_from([1, 2, 3]),
+    padding=st.sampled_from(["SAME", "VALID", (1, 2)]),
+    first=st.booleans(),
+    with_bias=st.booleans(),
+)
+def test_transposed_convolutions(ndim, size, stride, padding, first, with_bias):
+    pairs = padding if isinstance(padding, str) else [padding] * ndim
+    options = {
+        "kernel_shape": size,
+        "stride": stride,
+        "padding": pairs,
+        "with_bias": with_bias,
+        "data_format": FORMATS[ndim][first],
+    }
+    layer = made(lambda: TRANSPOSED[ndim](3, 2, **options))
+    theirs = {1: hk.Conv1DTranspose, 2: hk.Conv2DTranspose, 3: hk.Conv3DTranspose}[ndim]
+
+    def convert(params):
+        return {f"conv{ndim}_d_transpose": kernel(params, ndim, first)}
+
+    compare(layer, convert, haiku(lambda: theirs(2, **options)), images(ndim, 3, first))
+
+
+NORMS = {1: pax.BatchNorm1D, 2: pax.BatchNorm2D, 3: pax.BatchNorm3D}
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@settings(deadline=None, max_examples=4)
+@given(
+    first=st.booleans(),
+    scale=st.booleans(),
+    offset=st.booleans(),
+    decay=st.sampled_from([0.5, 0.9]),
+    eps=st.sampled_from([1e-5, 1e-2]),
+)
+def test_batch_norm(ndim, first, scale, offset, decay, eps):
+    """Outputs and gradients of two steps of training, then of evaluation, and the averages."""
+    format_ = FORMATS[ndim][first]
+    layer = made(lambda: NORMS[ndim](3, scale, offset, decay, eps, format_))
+    for name in ("ema_mean", "ema_var", "ema_weight"):
+        setattr(layer, name, jnp.zeros_like(getattr(layer, name)))
+    where = "channels_first" if first else "channels_last"
+    peer = hk.without_apply_rng(
+        hk.transform_with_state(
+            lambda x, training: hk.BatchNorm(
+                scale, offset, decay, eps, data_format=where, name="norm"
+            )(x, training)
+        )
+    )
+    wide = (1, 3, *(1,) * ndim) if first else (*(1,) * (ndim + 1), 3)
+
+    def convert(params):
+        arrays = present(scale=params.scale, offset=params.offset)
+        return {"norm": {name: array.reshape(wide) for name, array in arrays.items()}}
+
+    def steps(params, call):
+        outputs = []
+        for seed, training in ((1, True), (2, True), (3, False)):
+            outputs.append(call(params, images(ndim, 3, first) * seed + seed, training))
+        return sum(jnp.sin(y).sum() for y in outputs), outputs
+
+    @quick
+    def both(layer):
+        state = {}
+
+        def ours(params, x, training):
+            net = state["net"] = state.get("net", layer).train(training).update(params)
+            with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+                return net(x)
+
+        def theirs(params, x, training):
+            y, state["hk"] = peer.apply(params, state["hk"], x, training)
+            return y
+
+        zeros = jnp.zeros(wide)
+        ema = {"counter": jnp.zeros((), jnp.int32), "hidden": zeros, "average": zeros}
+        state["hk"] = {"norm/~/mean_ema": dict(ema), "norm/~/var_ema": dict(ema)}
+        params = layer.parameters()
+        (_, y), grads = jax.value_and_grad(lambda p: steps(p, ours), has_aux=True)(params)
+        net = state["net"].copy()
+        (_, expected), peer_grads = jax.value_and_grad(lambda p: steps(p, theirs), has_aux=True)(
+            convert(params)
+        )
+        averages = [net.ema_mean.reshape(wide), net.ema_var.reshape(wide)]
+        emas = [state["hk"][f"norm/~/{name}_ema"]["average"] for name in ("mean", "var")]
+        return (y, convert(grads), averages), (expected, peer_grads, emas)
+
+    close(*both(layer), 1e-4)

@@ -31,9 +31,11 @@ class TransformerBlock(Module):
       ValueError: `num_heads` does not divide `dim`.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> import pax_jax as pax
-      >>> pax.nets.TransformerBlock(8, 2, 0.1)(jnp.ones((3, 5, 8))).shape
+      >>> def block(key, x):
+      ...     return pax.nets.TransformerBlock(8, 2, 0.1, rng_key=key)(x)
+      >>> jax.eval_shape(block, jax.random.key(0), jnp.ones((3, 5, 8))).shape
       (3, 5, 8)
 
     """
@@ -115,9 +117,9 @@ class Transformer(Module):
     Example:
       >>> import jax.numpy as jnp
       >>> import pax_jax as pax
-      >>> net = pax.nets.Transformer(dim=8, num_heads=2, num_layers=3, dropout_rate=0.1)
+      >>> net = pax.nets.Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1)
       >>> net, net(jnp.ones((4, 5, 8))).shape
-      (Transformer(dim=8, num_heads=2, num_layers=3, dropout_rate=0.1), (4, 5, 8))
+      (Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1), (4, 5, 8))
 
     """
 
@@ -183,7 +185,7 @@ class Transformer(Module):
         Example:
           >>> import jax.numpy as jnp
           >>> import pax_jax as pax
-          >>> net = pax.nets.Transformer(8, 2, 3)
+          >>> net = pax.nets.Transformer(8, 2, 1)
           >>> caches, y = net.decode(net.initial_cache(4, length=10), jnp.ones((4, 1, 8)))
           >>> y.shape, int(caches[0].index)
           ((4, 1, 8), 1)

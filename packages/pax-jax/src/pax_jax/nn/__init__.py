@@ -1,9 +1,11 @@
 """Layers."""
 
+from . import initializers
 from ._attention import KeyValueCache, MultiHeadAttention
-from ._batch_norm import BatchNorm1D, BatchNorm2D
-from ._conv import Conv2D
-from ._dropout import Dropout
+from ._batch_norm import BatchNorm1D, BatchNorm2D, BatchNorm3D
+from ._conv import Conv1D, Conv2D, Conv3D
+from ._conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from ._dropout import Dropout, dropout
 from ._ema import EMA
 from ._embed import Embed
 from ._group_norm import GroupNorm, InstanceNorm
@@ -22,7 +24,13 @@ __all__ = [
     "LSTM",
     "BatchNorm1D",
     "BatchNorm2D",
+    "BatchNorm3D",
+    "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
     "Dropout",
     "Embed",
     "GRUState",
@@ -40,6 +48,8 @@ __all__ = [
     "VanillaRNN",
     "VanillaRNNState",
     "avg_pool",
+    "dropout",
+    "initializers",
     "max_pool",
     "rotary_embedding",
 ]

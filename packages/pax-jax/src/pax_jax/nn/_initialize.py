@@ -22,12 +22,17 @@ def weight_and_bias(
     w_init: Initializer | None,
     b_init: Initializer | None,
     rng_key: Any,
+    bias_size: int | None = None,
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Make a float32 weight, LeCun normal unless `w_init` says else, and a bias, zero unless..."""
+    """Make a float32 weight, LeCun normal unless `w_init` says else, and a bias, zero unless...
+
+    The bias is as large as the last axis of the weight, or `bias_size`.
+    """
     key = next_rng_key() if rng_key is None else rng_key
     weight_key, bias_key = jax.random.split(key)
     weight = (w_init or jax.nn.initializers.lecun_normal())(weight_key, weight_shape, jnp.float32)
     if not with_bias:
         return weight, None
-    bias = (b_init or jax.nn.initializers.zeros)(bias_key, weight_shape[-1:], jnp.float32)
+    shape = weight_shape[-1:] if bias_size is None else (bias_size,)
+    bias = (b_init or jax.nn.initializers.zeros)(bias_key, shape, jnp.float32)
     return weight, bias

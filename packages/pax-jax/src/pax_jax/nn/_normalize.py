@@ -86,7 +86,9 @@ def scale_and_offset(
 
 def precise(x: jax.Array) -> jax.Array:
     """Return `x` in float32, or in its own dtype where that is larger."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"Normalization expects a floating dtype, got an array of {x.dtype}.")
+    return x if jnp.finfo(x.dtype).bits >= 32 else x.astype(jnp.float32)
 
 
 def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._window import Padding, Pads, pads_of
+
 __all__ = ["avg_pool", "max_pool"]
 
 
@@ -15,7 +17,7 @@ def max_pool(
     x: jax.Array,
     window_shape: int | Sequence[int],
     strides: int | Sequence[int],
-    padding: str,
+    padding: Padding,
     channel_axis: int | None = -1,
 ) -> jax.Array:
     """Take the maximum of every window, as `haiku.max_pool`.
@@ -25,11 +27,11 @@ def max_pool(
       window_shape: one int for all axes but the first and `channel_axis`, or one for each of the
         last axes.
       strides: steps of the window, in the same form.
-      padding: "SAME" or "VALID".
+      padding: "SAME", "VALID", or amounts as in `Conv2D`, for the axes that an int is a size for.
       channel_axis: which axis holds the channels; `None` if there is none.
 
     Raises:
-      ValueError: `padding` is neither, or there are more sizes than axes.
+      ValueError: `padding` is something else, or there are more sizes than axes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -42,14 +44,16 @@ def max_pool(
     window = _over_axes("window_shape", x, window_shape, channel_axis)
     steps = _over_axes("strides", x, strides, channel_axis)
     start = np.asarray(low, x.dtype)
-    return jax.lax.reduce_window(x, start, jax.lax.max, window, steps, _checked(padding))
+    return jax.lax.reduce_window(
+        x, start, jax.lax.max, window, steps, _pads(x, padding, channel_axis)
+    )
 
 
 def avg_pool(
     x: jax.Array,
     window_shape: int | Sequence[int],
     strides: int | Sequence[int],
-    padding: str,
+    padding: Padding,
     channel_axis: int | None = -1,
 ) -> jax.Array:
     """Take the mean of every window, as `haiku.avg_pool`: padding does not count.
@@ -68,7 +72,9 @@ def avg_pool(
     zero = np.zeros((), x.dtype)
 
     def total(values: jax.Array) -> jax.Array:
-        return jax.lax.reduce_window(values, zero, jax.lax.add, window, steps, _checked(padding))
+        return jax.lax.reduce_window(
+            values, zero, jax.lax.add, window, steps, _pads(x, padding, channel_axis)
+        )
 
     return total(x) / total(jnp.ones_like(x))
 
@@ -85,7 +91,12 @@ def _over_axes(
     return (*(1,) * (x.ndim - len(sizes)), *sizes)
 
 
-def _checked(padding: str) -> str:
-    if padding not in ("SAME", "VALID"):
-        raise ValueError(f'padding is "SAME" or "VALID", got {padding!r}.')
-    return padding
+def _pads(x: jax.Array, padding: Padding, channel_axis: int | None) -> Pads:
+    """Return "SAME", "VALID", or the amounts below and above for every axis of `x`."""
+    channels = None if channel_axis is None else channel_axis % x.ndim
+    spatial = [axis for axis in range(1, x.ndim) if axis != channels]
+    pads = pads_of(padding, len(spatial))
+    if isinstance(pads, str):
+        return pads
+    amounts = dict(zip(spatial, pads, strict=True))
+    return tuple(amounts.get(axis, (0, 0)) for axis in range(x.ndim))

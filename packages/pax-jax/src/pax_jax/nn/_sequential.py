@@ -38,6 +38,8 @@ class Sequential(Module):
       >>> net.modules[2] = pax.Linear(8, 3)
       >>> net(jnp.ones((5, 4))).shape
       (5, 3)
+      >>> net[0], len(net[:2])
+      (Linear(in_dim=4, out_dim=8, with_bias=True), 2)
 
     """
 
@@ -60,6 +62,33 @@ class Sequential(Module):
             x = module(x)
         return x
 
+    def __len__(self) -> int:
+        return len(_items(self))
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a module, or for a slice a `Sequential` of the same modules."""
+        items = _items(self)[index]
+        return Sequential(*items) if isinstance(index, slice) else items
+
+    def __setitem__(self, index: Any, module: Any) -> None:
+        """Assign a module or a function; to a slice, a sequence of them."""
+        self.modules[index] = module
+
+    def set(self, index: Any, module: Any) -> Sequential:
+        """Return a copy with another module, or function, at an index or slice.
+
+        Example:
+          >>> import jax
+          >>> import pax_jax as pax
+          >>> net = pax.Sequential(pax.Linear(4, 8), jax.nn.relu)
+          >>> net.set(1, jax.nn.tanh)[1]
+          Lambda(tanh)
+
+        """
+        copy = self.copy()
+        copy[index] = module
+        return copy
+
 
 class Items(Sequence[Any]):
     """The modules of a `Sequential`; a slice is a tuple of modules."""
@@ -73,9 +102,9 @@ class Items(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         return _items(self._owner)[index]
 
-    def __setitem__(self, index: int, module: Module | Callable[..., Any]) -> None:
+    def __setitem__(self, index: Any, module: Any) -> None:
         items = list(_items(self._owner))
-        items[operator.index(index)] = module
+        items[index if isinstance(index, slice) else operator.index(index)] = module
         self._owner.modules = items
 
     def __repr__(self) -> str:
