@@ -18,10 +18,16 @@ def quick_compilation():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Says how many random trees the differential tests have compared."""
-    passed = terminalreporter.stats.get("passed", ())
-    trees = sum(
-        count for report in passed for name, count in report.user_properties if name == "trees"
-    )
+    """Says how much the differential tests have compared and how many code blocks have run."""
+    trees = total(terminalreporter, "trees")
     if trees:
         terminalreporter.write_line(f"{trees:,} random trees were compared with other libraries.")
+    blocks = total(terminalreporter, "blocks")
+    if blocks:
+        terminalreporter.write_line(f"{blocks:,} code blocks of the documentation ran.")
+
+
+def total(terminalreporter, name):
+    passed = terminalreporter.stats.get("passed", ())
+    properties = [found for report in passed for found in report.user_properties]
+    return sum(count for key, count in properties if key == name)

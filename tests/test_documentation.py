@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/**/*.md")])
 READER = Sybil(parsers=[PythonCodeBlockParser()])
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 class Page:
     """The blocks of a page, run in order and each once."""
@@ -39,8 +41,9 @@ def blocks():
 
 
 @pytest.mark.parametrize(("path", "number"), list(blocks()))
-def test_block(path, number):
+def test_block(path, number, record_property):
     page(path).run_through(number)
+    record_property("blocks", 1)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
