@@ -199,6 +199,12 @@ def test_a_module_takes_several_arguments():
     assert net(X, Y).tolist() == (X * Y).tolist()
 
 
+def test_an_input_may_have_a_function_of_its_own():
+    x = InputNode(X, jnp.negative)
+    net = GraphModule([x], x + 1.0)
+    assert net(X).tolist() == [0.0, -1.0]
+
+
 def test_a_node_used_twice_is_computed_once():
     calls = []
 

@@ -141,7 +141,7 @@ def test_summary_draws_a_tree():
     assert net.summary(return_list=True) == [
         "Net",
         "├── Linear(in_dim=2, out_dim=3, with_bias=True)",
-        "├── BatchNorm1D(num_channels=3)",
+        f"├── {net.norm!r}",
         "└── Sequential",
         "    ├── Dropout(dropout_rate=0.5)",
         "    ├── x => relu(x)",

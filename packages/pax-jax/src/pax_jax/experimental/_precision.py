@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, TypeVar
 
 import jax
@@ -99,5 +100,14 @@ def apply_scaled_gradients(
     model, optimizer = jax.tree.map(
         lambda a, b: a if a is b else jnp.where(finite, a, b), new, (model, optimizer)
     )
-    with jax.numpy_dtype_promotion("standard"):  # jmp multiplies integers with booleans
-        return model, optimizer, loss_scale.adjust(finite)
+    return model, optimizer, _adjusted(loss_scale, finite)
+
+
+def _adjusted(loss_scale: Any, finite: jax.Array) -> Any:
+    """Return the next loss scale; jmp's own needs arrays of JAX, of one dtype, and promotion."""
+    if hasattr(loss_scale, "min_loss_scale"):
+        scale = jnp.asarray(loss_scale.loss_scale)
+        least = jnp.asarray(loss_scale.min_loss_scale, scale.dtype)
+        loss_scale = dataclasses.replace(loss_scale, loss_scale=scale, min_loss_scale=least)
+    with jax.numpy_dtype_promotion("standard"):
+        return loss_scale.adjust(finite)

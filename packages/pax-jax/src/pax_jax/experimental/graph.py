@@ -204,23 +204,36 @@ class GraphModule(Module):
         nodes = _in_order(output)
         made = [node for node in nodes if node not in inputs]
         _check_nodes(made)
-        places = {node: number for number, node in enumerate([*inputs, *made])}
-        # For each step the places of what its module takes; the inputs come first.
-        self.steps = tuple(tuple(places[parent] for parent in node.parents) for node in made)
-        self.output = places[output]
+        steps: list[tuple[int, ...]] = []  # for each module the places of what it takes
+        modules: list[Any] = []
+
+        def place(node: Node, taken: tuple[int, ...]) -> int:
+            steps.append(taken)
+            modules.append(node.fx)
+            return len(inputs) + len(modules) - 1
+
+        places = {x: n if _is_plain(x) else place(x, (n,)) for n, x in enumerate(inputs)}
+        for node in made:
+            places[node] = place(node, tuple(places[parent] for parent in node.parents))
         self.inputs = len(inputs)
-        self.input_functions = [node.fx for node in inputs]
-        self.modules = [node.fx for node in made]
+        self.steps = tuple(steps)
+        self.output = places[output]
+        self.modules = modules
 
     def __call__(self, *xs: Any) -> Any:
         """Compute the output from as many arguments as there are inputs; `TypeError` otherwise."""
         if len(xs) != self.inputs:
             raise TypeError(f"{self!r} takes {self.inputs} arguments, got {len(xs)}.")
-        values = [fx(x) for fx, x in zip(self.input_functions, xs, strict=True)]
+        values = list(xs)
         for module, places in zip(self.modules, self.steps, strict=True):
             taken = [values[place] for place in places]
             values.append(module(taken[0] if len(taken) == 1 else tuple(taken)))
         return values[self.output]
+
+
+def _is_plain(node: Node) -> bool:
+    """Say whether a node stands for an argument as it comes."""
+    return isinstance(node.fx, Lambda) and node.fx.func is identity
 
 
 def _in_order(output: Node) -> list[Node]:
