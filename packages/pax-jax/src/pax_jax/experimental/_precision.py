@@ -18,14 +18,11 @@ __all__ = ["apply_scaled_gradients", "default_mp_policy"]
 
 T = TypeVar("T", bound=Module)
 
-_HALF = ("Linear", "Conv1D", "Conv2D", "Conv3D")
-_HALF += tuple(f"{name}Transpose" for name in _HALF[1:])
-_FULL = ("BatchNorm1D", "BatchNorm2D", "BatchNorm3D", "LayerNorm", "GroupNorm", "RMSNorm")
-_FULL += ("InstanceNorm",)
-
-
-def _classes(names: tuple[str, ...]) -> tuple[type, ...]:
-    return tuple(getattr(nn, name) for name in names if hasattr(nn, name))
+_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+_TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+_HALF = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
+_BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D)
+_FULL = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
 
 
 def default_mp_policy(module: T) -> T:
@@ -52,8 +49,8 @@ def default_mp_policy(module: T) -> T:
     """
     jmp = extra("jmp", "default_mp_policy")
     half, full = jmp.half_dtype(), jnp.float32
-    for names, compute in ((_HALF, half), (_FULL, full)):
-        if isinstance(module, _classes(names)):
+    for classes, compute in ((_HALF, half), (_FULL, full)):
+        if isinstance(module, classes):
             policy = jmp.Policy(param_dtype=full, compute_dtype=compute, output_dtype=full)
             return apply_mp_policy(module, policy)
     return module
