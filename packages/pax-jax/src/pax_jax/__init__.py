@@ -22,6 +22,7 @@ from ._pure import module_and_value, pure, purecall
 from ._rng import next_rng_key, seed_rng_key
 from ._rng_seq import RngSeq
 from ._scan import scan
+from ._shared import Shared
 from ._structure import assert_structure_equal
 from ._trees import parameters_method, select_parameters, update_parameters
 from ._update_fn import build_update_fn
@@ -93,6 +94,7 @@ __all__ = [
     "RMSNorm",
     "RngSeq",
     "Sequential",
+    "Shared",
     "StateModule",
     "VanillaRNN",
     "VanillaRNNState",

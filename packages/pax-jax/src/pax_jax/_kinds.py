@@ -14,6 +14,8 @@ import numpy as np
 import pax_tree
 from pax_tree import Record
 
+from ._shared import Shared
+
 __all__ = [
     "FROZEN",
     "MODULE",
@@ -57,6 +59,11 @@ def classify(module: Any, name: str, value: Any) -> int | None:
         return STATE if kind is None else kind
     if value is None or isinstance(value, _PLAIN):
         return None
+    if isinstance(value, Shared):
+        raise TypeError(
+            f"{type(module).__name__}.{name} is assigned {Shared.__name__}({value.path!r}), which is "
+            f"declared in the class body: `{name} = pax_jax.Shared({value.path!r})`."
+        )
     return _classify_tree(module, name, value)
 
 

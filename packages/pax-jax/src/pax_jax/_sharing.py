@@ -39,8 +39,9 @@ def _shared(module: Any, first: Any, second: Any) -> ValueError:
     root = type(module).__name__
     return ValueError(
         f"{root}{pax_tree.keystr(first)} and {root}{pax_tree.keystr(second)} are the same {what}. "
-        "A module holds each array once; make a copy for the second place "
-        "(`jnp.copy(array)`, `copy.deepcopy(module)`)."
+        "A module holds each array once. Make a copy for the second place (`jnp.copy(array)`, "
+        "`copy.deepcopy(module)`), or declare it shared in the class body "
+        "(`second = pax_jax.Shared('first')`)."
     )
 
 
