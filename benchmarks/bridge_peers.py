@@ -1,6 +1,8 @@
 """Other ways to call PyTorch from jitted JAX, and what a call costs at least."""
 
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 import torch
 from jax.experimental.buffer_callback import buffer_callback
 
+from benchmarks.case import Program
 from torch2jax_bridge import _C
 
 Arrays = tuple[jax.Array, ...]
@@ -20,9 +23,17 @@ def by_buffer_callback(function: TorchFunction, like: Any) -> Callable[..., jax.
     """One result, of the shape and dtype of `like`, by `jax.experimental.buffer_callback`."""
 
     def call(context: Any, out: Any, *arguments: Any) -> None:
-        torch.from_dlpack(out).copy_(function(*map(torch.from_dlpack, arguments)))
+        with on_stream_of(context):
+            torch.from_dlpack(out).copy_(function(*map(torch.from_dlpack, arguments)))
 
     return buffer_callback(call, jax.ShapeDtypeStruct(like.shape, like.dtype))
+
+
+def on_stream_of(context: Any) -> AbstractContextManager[Any]:
+    """PyTorch on XLA's CUDA stream, where there is one."""
+    if jax.default_backend() != "gpu":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.ExternalStream(context.stream))
 
 
 def by_pure_callback(function: TorchFunction, like: Any) -> Callable[..., jax.Array]:
@@ -41,6 +52,20 @@ def by_wrap_torch2jax(function: TorchFunction, like: Any) -> Callable[..., jax.A
 
     shape = jax.ShapeDtypeStruct(like.shape, like.dtype)
     return lambda *arguments: torch2jax(function, *arguments, output_shapes=shape)(*arguments)
+
+
+def working(programs: dict[str, Program]) -> dict[str, Program]:
+    """The programs of peers that run here; says what is left out, and why."""
+    found = {}
+    for name, program in programs.items():
+        try:
+            jax.block_until_ready(program())
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            print(f"{name} is left out: {type(error).__name__}: {reason}", file=sys.stderr)
+        else:
+            found[name] = program
+    return found
 
 
 def peers() -> dict[str, Callable[[TorchFunction, Any], Callable[..., jax.Array]]]:

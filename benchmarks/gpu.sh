@@ -1,7 +1,8 @@
 #!/bin/sh
-# The tests and benchmarks that need a CUDA device, on a machine that has one. Builds the extensions
-# beside their sources and installs nothing: python3 (or $PYTHON) must find torch and jax for CUDA,
-# pybind11, cmake, ninja, pytest and rich; what is missing may stand on PYTHONPATH.
+# The tests and benchmarks that need a CUDA device, on a machine that has one. Installs nothing:
+# python3 (or $PYTHON) must find torch and jax for CUDA, pytest and rich; what is missing may stand
+# on PYTHONPATH. Builds the extensions beside their sources, for which it needs pybind11, cmake and a
+# compiler; with PREBUILT=1 it takes those that are there.
 #
 #     benchmarks/gpu.sh            the tests and the whole table
 #     benchmarks/gpu.sh --quick    fewer and shorter rounds of the benchmarks
@@ -12,28 +13,38 @@ cd "$root"
 
 "$python" - <<'CHECK'
 import importlib.util as util
+import os
 import sys
 
-wanted = ("torch", "jax", "jaxlib", "pybind11", "pytest", "rich", "numpy")
+wanted = ["torch", "jax", "jaxlib", "pytest", "rich", "numpy"]
+wanted += [] if os.environ.get("PREBUILT") else ["pybind11"]
 missing = [name for name in wanted if util.find_spec(name) is None]
 sys.exit(f"gpu.sh: python3 finds no {', '.join(missing)}; put them on PYTHONPATH" if missing else 0)
 CHECK
 
 mkdir -p out/gpu
-for package in pax-tree torch2jax-bridge; do
+generator=
+if command -v ninja >/dev/null; then generator="-G Ninja"; fi
+packages="pax-tree torch2jax-bridge"
+if [ -n "${PREBUILT:-}" ]; then packages=; fi
+for package in $packages; do
     name=$(echo $package | tr - _)
     build=$root/out/gpu/$package
-    cmake -S "packages/$package" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+    cmake -S "packages/$package" -B "$build" $generator -DCMAKE_BUILD_TYPE=Release \
         -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')" \
         -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log"
-    cmake --build "$build" | tail -n 3
+    cmake --build "$build" --parallel >>"$build.log" || { tail -n 30 "$build.log"; exit 1; }
     cp "$build"/_C*.so "packages/$package/src/$name/"
 done
 
-export PYTHONPATH="packages/pax-tree/src:packages/torch2jax-bridge/src:$root${PYTHONPATH:+:$PYTHONPATH}"
+sources=$root/packages/pax-tree/src:$root/packages/torch2jax-bridge/src:$root/packages/pax-torch/src
+export PYTHONPATH="$sources:$root${PYTHONPATH:+:$PYTHONPATH}"
 export XLA_PYTHON_CLIENT_PREALLOCATE=false
+"$python" -c "import torch, jax; print('PyTorch', torch.__version__, 'JAX', jax.__version__, jax.devices())"
+"$python" -c "import torch2jax_bridge"
 status=0
-"$python" -m pytest -o addopts= --import-mode=importlib -m gpu -q packages/torch2jax-bridge/tests ||
-    status=$?
+# Warnings of versions that are not pinned are shown, not raised.
+"$python" -m pytest -o addopts= --import-mode=importlib -m gpu -q -W default -rf \
+    packages/torch2jax-bridge/tests/test_*gpu.py packages/pax-torch/tests/test_*gpu.py || status=$?
 "$python" -m benchmarks.run bridge --device cuda "$@" || status=$?
 exit $status

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import torch
 from torch import nn
 
-from benchmarks.bridge_peers import TorchFunction, nothing, peers
+from benchmarks.bridge_peers import TorchFunction, nothing, peers, working
 from benchmarks.case import Case, Program
 from benchmarks.threads import one_torch_thread
 from benchmarks.torch_models import mlp, resnet18, transformer_layer
@@ -58,7 +58,7 @@ def compared(case: str, ours: Program, others: dict[str, Program], limit: Any) -
         suite="bridge",
         case=case,
         ours=ours,
-        peers=others,
+        peers=working(others),
         limit=limit,
         finish=jax.block_until_ready,
         agree=close,

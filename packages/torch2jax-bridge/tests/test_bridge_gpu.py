@@ -96,6 +96,7 @@ def test_bridge_gpu_chain_is_ordered_by_the_stream():
         close(chain(x), x)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_bridge_gpu_never_waits_for_the_device():
     step, state, x = training_step(net())
     state, _ = step(state, x)
@@ -220,9 +221,16 @@ def test_bridge_gpu_dropout_by_key():
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["forward", "train"])
-def test_bridge_gpu_command_buffer(train):
+def test_bridge_gpu_command_buffer(train, capsys):
+    runs = []
+
+    class Counted(nn.Tanh):
+        def forward(self, x):
+            runs.append(1)
+            return super().forward(x)
+
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh()).cuda()
+    module = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), Counted()).cuda()
     plain, params, _ = torch2jax(module)
     recorded, _, _ = torch2jax(module, command_buffer=True)
 
@@ -234,9 +242,14 @@ def test_bridge_gpu_command_buffer(train):
 
         return jax.jit(jax.grad(value) if train else value)
 
-    for i in range(6):
-        x = jnp.sin(jnp.arange(64.0 * 64) * (i + 1)).reshape(64, 64)
-        close(function(recorded)(params, x), function(plain)(params, x), 1e-3)
+    inputs = [jnp.sin(jnp.arange(64.0 * 64) * (i + 1)).reshape(64, 64) for i in range(6)]
+    expected = [jax.block_until_ready(function(plain)(params, x)) for x in inputs]
+    runs.clear()
+    call = function(recorded)
+    for x, want in zip(inputs, expected, strict=True):
+        close(call(params, x), want, 1e-3)
+    with capsys.disabled():
+        print(f"\n{len(runs)} runs of the module in 6 runs of a program with 8 calls of it")
 
 
 def test_bridge_gpu_conversion_shares_memory():
@@ -244,6 +257,14 @@ def test_bridge_gpu_conversion_shares_memory():
     assert j2t(x).data_ptr() == x.unsafe_buffer_pointer()
     tensor = torch.arange(10.0, device="cuda")
     assert t2j(tensor).unsafe_buffer_pointer() == tensor.data_ptr()
+
+
+def test_bridge_gpu_pinned_memory():
+    tensor = torch.arange(10.0).pin_memory()
+    array = t2j(tensor)
+    assert array.device.platform == "cpu"
+    close(array, np.arange(10.0))
+    assert j2t(array).device.type == "cpu"
 
 
 def test_bridge_gpu_every_device():
