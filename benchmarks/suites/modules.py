@@ -97,6 +97,15 @@ def cases(device: str) -> Iterator[Case]:
         yield compared("treedef-equality", equality)
         yield compared("unused-arguments", unused)
         yield step_case()
+        yield donated_case()
+        yield from flattener_cases()
+        yield Case(
+            suite="modules",
+            case="eval",
+            ours=PaxModel().eval,
+            limit=("one flatten", partial(jax.tree.flatten, PaxModel())),
+        )
+        yield construction_case()
 
 
 def pax_state() -> Tree:
@@ -145,16 +154,116 @@ def step_case() -> Case:
     return Case(
         suite="modules",
         case="step",
-        ours=partial(jax.jit(pax_step), *pax_state(), x),
+        ours=partial(pax_jax.jit(pax_step, donate=False), *pax_state(), x),
         peers={
             "eqx.filter_jit": partial(eqx.filter_jit(equinox_step), *equinox_state(), x),
             "nnx.jit": partial(nnx.jit(nnx_step), *nnx_state(), x),
             "nnx.split": split_nnx(x),
+            "nested dict": partial(jax.jit(raw_step), *raw_state(), x),
         },
-        limit=("nested dict", partial(jax.jit(raw_step), *raw_state(), x)),
+        limit=("list of leaves", listed(x)),
         finish=lambda result: result[0].block_until_ready(),
         agree=lambda ours, theirs: bool(jnp.allclose(ours[0], theirs[0])),
     )
+
+
+def listed(x: jax.Array, **options: Any) -> Program:
+    """The same step over a list of leaves: what XLA itself costs with this many arrays."""
+    leaves, treedef = jax.tree.flatten(raw_state())
+
+    def step(leaves: list[jax.Array], x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        loss, model, state = raw_step(*jax.tree.unflatten(treedef, leaves), x)
+        return loss, jax.tree.leaves((model, state))
+
+    step = jax.jit(step, **options)
+    return threaded(step, (leaves,), x) if options else partial(step, leaves, x)
+
+
+def threaded(step: Callable[..., Any], state: Tree, x: jax.Array) -> Program:
+    """A step that uses its arguments up, and is given what it returned."""
+    holder = [jax.tree.map(jnp.copy, tuple(state))]
+
+    def program() -> tuple[jax.Array]:
+        loss, *holder[0] = step(*holder[0], x)
+        return (loss,)
+
+    return program
+
+
+def donated_case() -> Case:
+    """The step as it is used in training: everybody gives the old state's memory to the new one."""
+    x = jnp.ones((4, 4))
+    both = {"donate_argnums": (0, 1)}
+    eqx_donating = eqx.filter_jit(
+        lambda x, model, state: equinox_step(model, state, x), donate="all-except-first"
+    )
+    return Case(
+        suite="modules",
+        case="step-donated",
+        ours=threaded(pax_jax.jit(pax_step), pax_state(), x),
+        peers={
+            "eqx.filter_jit": threaded(
+                lambda model, state, x: eqx_donating(x, model, state), equinox_state(), x
+            ),
+            "nnx.jit": partial(nnx.jit(nnx_step, **both), *nnx_state(), x),
+            "nnx.split": split_nnx(x, donate_argnums=0),
+            "nested dict": threaded(jax.jit(raw_step, **both), raw_state(), x),
+        },
+        limit=("list of leaves", listed(x, donate_argnums=0)),
+        finish=lambda result: result[0].block_until_ready(),
+    )
+
+
+def flattener_cases() -> Iterator[Case]:
+    """Modules as a list of leaves, as arguments and through a whole step."""
+    x = jnp.ones((4, 4))
+    model, state = pax_state()
+    flat = pax_jax.experimental.Flattener(model=model, state=state)
+    leaves = jax.tree.leaves((model, state))
+    empty = jax.jit(lambda tree: jnp.zeros(()))
+    yield Case(
+        suite="modules",
+        case="flattener-unused-arguments",
+        ours=partial(empty, flat),
+        limit=("list of leaves", partial(empty, leaves)),
+    )
+
+    @jax.jit
+    def step(flat: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+        loss, model, state = pax_step(flat.model, flat.state, x)
+        return loss, flat.update(model=model, state=state)
+
+    yield Case(
+        suite="modules",
+        case="flattener-step",
+        ours=partial(step, flat, x),
+        limit=("list of leaves", listed(x)),
+        finish=lambda result: result[0].block_until_ready(),
+        agree=lambda ours, theirs: bool(jnp.allclose(ours[0], theirs[0])),
+    )
+
+
+def construction_case() -> Case:
+    """A model of a thousand layers from arrays that are there already."""
+    arrays = [(jnp.eye(4), jnp.zeros((4, 4))) for _ in range(1000)]
+
+    class Layer(pax_jax.Module):
+        parameters = pax_jax.parameters_method("weight", "bias")
+
+        def __init__(self, weight, bias):
+            super().__init__()
+            self.weight = weight
+            self.bias = bias
+
+    class Model(pax_jax.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [Layer(weight, bias) for weight, bias in arrays]
+
+    def theirs() -> EquinoxModel:
+        return EquinoxModel([EquinoxLayer(weight, bias) for weight, bias in arrays])
+
+    return Case(suite="modules", case="construct-1000", ours=Model, peers={"equinox": theirs})
 
 
 def pax_step(model: PaxModel, state: Tree, x: jax.Array) -> tuple[jax.Array, PaxModel, Tree]:
@@ -189,14 +298,14 @@ def nnx_step(model: NnxModel, optimizer: nnx.Optimizer, x: jax.Array) -> tuple[j
     return (loss,)
 
 
-def split_nnx(x: jax.Array) -> Program:
+def split_nnx(x: jax.Array, **options: Any) -> Program:
     """What flax recommends for speed: split once outside the loop, merge inside the jitted step."""
     graph, state = nnx.split(nnx_state())
 
-    @jax.jit
     def step(state: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
         model, optimizer = nnx.merge(graph, state)
         (loss,) = nnx_step(model, optimizer, x)
         return loss, nnx.state((model, optimizer))
 
-    return partial(step, state, x)
+    step = jax.jit(step, **options)
+    return threaded(step, (state,), x) if options else partial(step, state, x)

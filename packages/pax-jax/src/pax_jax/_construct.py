@@ -6,12 +6,15 @@ import threading
 from collections import deque
 from typing import Any
 
-from pax_tree import Record, record_flatten, record_set
+from pax_tree import Record, record_set, record_spec
 
 from ._kinds import MODULE, check_class_attribute, classify
 from ._sharing import check_unshared
 
 __all__ = ["ModuleType"]
+
+
+_CONTAINERS = (list, dict, deque)
 
 
 class _Depth(threading.local):
@@ -61,13 +64,12 @@ class ModuleType(type(Record)):
 
 def _settle_containers(module: Any) -> None:
     """Classify lists and dicts again: `__init__` may have filled them after it assigned them."""
-    children, spec = record_flatten(module)
-    settled = [
-        (name, child)
-        for name, kind, child in zip(spec.names, spec.kinds, children, strict=True)
-        if kind == MODULE
-    ]
-    settled += [(name, getattr(module, name)) for name in spec.statics]
-    for name, value in settled:
-        if isinstance(value, (list, dict, deque)):
+    names = [name for name, value in vars(module).items() if isinstance(value, _CONTAINERS)]
+    if not names:
+        return
+    spec = record_spec(module)
+    kinds = dict(zip(spec.names, spec.kinds, strict=True))
+    for name in names:
+        if kinds.get(name, MODULE) == MODULE:  # static ones too
+            value = getattr(module, name)
             record_set(module, name, value, classify(module, name, value))
