@@ -9,6 +9,7 @@ NEEDS = {
     "_from_torch.py": "torch2jax_bridge",
     "optim.py": "optax",
     "_unroll.py": "haiku",
+    "checkpoint.py": "orbax",
     "haiku.py": "haiku",
     "_mixed_precision.py": "jmp",
     "experimental/_precision.py": "jmp",

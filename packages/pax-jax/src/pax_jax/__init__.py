@@ -1,6 +1,6 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import experimental, haiku, nets, nn, optim
+from . import checkpoint, experimental, haiku, nets, nn, optim, sharding
 from ._from_equinox import from_equinox
 from ._from_flax import from_flax
 from ._from_haiku import from_haiku
@@ -102,6 +102,7 @@ __all__ = [
     "assert_structure_equal",
     "avg_pool",
     "build_update_fn",
+    "checkpoint",
     "dropout",
     "enable_eval_mode",
     "enable_train_mode",
@@ -129,6 +130,7 @@ __all__ = [
     "scan",
     "seed_rng_key",
     "select_parameters",
+    "sharding",
     "unfreeze_parameters",
     "unwrap_mp_policy",
     "update_parameters",

@@ -1,0 +1,127 @@
+"""Train steps of the Transformer, spread over devices in several ways; prints what came out.
+
+    python jax_sharded_steps.py                       one process with 8 devices
+    python jax_sharded_steps.py RANK PORT DIRECTORY   one of two processes with 2 devices each
+
+XLA_FLAGS says how many devices a process has; the tests set it.
+"""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import pax_jax as pax
+
+STEPS = 2
+
+
+class Model(pax.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = pax.Embed(32, 16)
+        self.body = pax.nets.Transformer(16, 4, 1, dropout_rate=0.1)
+        self.head = pax.Linear(16, 32)
+
+    def __call__(self, tokens):
+        return self.head(self.body(self.embed(tokens)))
+
+
+def make():
+    pax.seed_rng_key(0)
+    model = Model()
+    return model, pax.optim.from_optax(optax.adamw(1e-2, eps=1e-3))(model.parameters())
+
+
+def batches():
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 32, (8, 7)).astype(np.int32) for _ in range(STEPS)]
+
+
+def step(model, optimizer, tokens):
+    def loss_fn(params, model):
+        model = model.update(params)
+        logits = model(tokens[:, :-1])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:])
+        return losses.mean(), model
+
+    (loss, model), grads = jax.value_and_grad(loss_fn, has_aux=True)(model.parameters(), model)
+    return loss, optimizer.step(grads, model), optimizer
+
+
+def train(places=None, mesh=None, local=slice(None)):
+    """Return the losses, model and optimizer after some steps, placed as `places` says."""
+    state = make()
+    run = jax.jit(step)
+    if mesh is not None:
+        layout = places(state, mesh)
+        state = pax.sharding.shard(state, layout)
+        run = jax.jit(step, out_shardings=(None, *layout))
+    losses = []
+    for tokens in batches():
+        if mesh is not None:
+            tokens = pax.sharding.shard_batch(tokens[local], mesh)
+        loss, *state = run(*state, tokens)
+        losses.append(float(loss))
+    return losses, state
+
+
+def spread(state):
+    """Return how much of all arrays of the model one device holds, 0 to 1."""
+    arrays = jax.tree.leaves(state[0].parameters())
+    held = sum(array.addressable_shards[0].data.size for array in arrays)
+    return held / sum(array.size for array in arrays)
+
+
+def distance(state, other):
+    pairs = zip(*(jax.tree.leaves(s[0].parameters()) for s in (state, other)), strict=True)
+    return max(float(jnp.max(jnp.abs(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
+
+
+def in_one_process():
+    rules = pax.sharding.transformer_rules()
+    ways = {
+        "data parallel": ((8, 1), pax.sharding.shardings),
+        "fsdp": ((8, 1), lambda state, mesh: pax.sharding.fsdp(state, mesh, min_size=64)),
+        "tensor parallel": ((1, 8), lambda state, mesh: pax.sharding.shardings(state, mesh, rules)),
+        "all": (
+            (2, 4),
+            lambda state, mesh: pax.sharding.fsdp(state, mesh, rules=rules, min_size=64),
+        ),
+    }
+    expected, reference = train()
+    for name, (shape, places) in ways.items():
+        mesh = jax.make_mesh(shape, ("data", "model"))
+        losses, state = train(places, mesh)
+        report = {"losses": losses, "distance": distance(state, reference), "held": spread(state)}
+        print(json.dumps({"way": name, "expected": expected, **report}))
+
+
+def in_two_processes(rank, port, directory):
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
+    mesh = jax.make_mesh((4,), ("data",))
+    layout = lambda state, mesh: pax.sharding.fsdp(state, mesh, min_size=64)  # noqa: E731
+    losses, state = train(layout, mesh, slice(4 * rank, 4 * rank + 4))
+    with pax.checkpoint.Checkpoints(directory) as checkpoints:
+        checkpoints.save(STEPS, state)
+        checkpoints.wait()
+        like = list(make())
+        loaded = checkpoints.load(pax.sharding.shard(like, layout(like, mesh)))
+    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(loaded), strict=True)
+    same = all(
+        a.sharding == b.sharding and bool(jax.jit(lambda a, b: jnp.all(a == b))(a, b))
+        for a, b in pairs
+    )
+    print(json.dumps({"losses": losses, "held": spread(state), "loaded the same": same}))
+    jax.distributed.shutdown()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        in_one_process()
+    else:
+        in_two_processes(int(sys.argv[1]), sys.argv[2], sys.argv[3])

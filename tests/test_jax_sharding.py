@@ -1,0 +1,143 @@
+"""Sharded train steps equal the step on one device; rules that cannot be are errors."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+import pax_jax as pax
+
+SCRIPT = Path(__file__).with_name("jax_sharded_steps.py")
+WAYS = {"data parallel": 1.0, "fsdp": 0.2, "tensor parallel": 0.5, "all": 0.4}
+
+
+def start(devices, *arguments):
+    flags = (
+        f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+        " --xla_cpu_multi_thread_eigen=false"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(SCRIPT), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return {report["way"]: report for report in finish(start(8))}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sharded_steps_equal_those_of_one_device(reports, way):
+    report = reports[way]
+    assert report["losses"] == pytest.approx(report["expected"], rel=1e-5)
+    assert len(set(report["losses"])) == 2
+    assert report["distance"] < 1e-4
+    # Each device holds its part of the parameters, and no more.
+    assert report["held"] == 1.0 if WAYS[way] == 1.0 else report["held"] < WAYS[way]
+
+
+def test_two_processes_train_as_one_and_share_a_checkpoint(reports, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [start(2, rank, port, tmp_path / "checkpoints") for rank in range(2)]
+    try:
+        results = [finish(process)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    expected = reports["fsdp"]["expected"]
+    for result in results:
+        assert result["losses"] == pytest.approx(expected, rel=1e-5)
+        assert result["held"] < 0.4
+        assert result["loaded the same"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (
+            [("weight", P("rows"))],
+            "The rule 'weight' names the mesh axis 'rows'; the mesh has 'data'",
+        ),
+        (
+            [("bias", P(None, "data"))],
+            r"'bias' divides 2 axes, and modules\.0\.bias has the shape \(3,\)",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be(rules, message):
+    net = pax.Sequential(pax.Linear(4, 3))
+    with pytest.raises(ValueError, match=message):
+        pax.sharding.shardings(net, jax.make_mesh((1,), ("data",)), rules)
+
+
+def test_a_rule_that_does_not_divide():
+    mesh = jax.sharding.AbstractMesh((4,), ("data",))
+    net = pax.Sequential(pax.Linear(4, 6))
+    with pytest.raises(
+        ValueError, match=r"modules\.0\.weight.* \(4, 6\).*4 devices of 'data', and 6"
+    ):
+        pax.sharding.shardings(net, mesh, [("weight", P(None, "data"))])
+    with pytest.raises(ValueError, match="axis names the mesh axis 'model'; the mesh has 'data'"):
+        pax.sharding.fsdp(net, mesh, "model")
+
+
+def test_the_first_rule_wins_and_optimizers_follow_their_parameters():
+    import optax
+
+    mesh = jax.sharding.AbstractMesh((2, 2), ("data", "model"))
+    net = pax.Sequential(pax.Linear(4, 6), pax.Linear(6, 4))
+    optimizer = pax.optim.from_optax(optax.adam(0.1))(net.parameters())
+    rules = [(r"0\.weight$", P("data")), (r"weight$", P(None, "model"))]
+    found = pax.sharding.shardings((net, optimizer), mesh, rules)
+    assert [place.spec for place in jax.tree.leaves(found[0])] == [
+        P("data"),
+        P(),
+        P(None, "model"),
+        P(),
+    ]
+    moments = found[1].state[0].mu
+    assert [place.spec for place in jax.tree.leaves(moments)] == [
+        P("data"),
+        P(),
+        P(None, "model"),
+        P(),
+    ]
+
+
+def test_fsdp_divides_what_no_rule_divides():
+    mesh = jax.sharding.AbstractMesh((2, 2), ("data", "model"))
+    net = pax.Sequential(pax.Linear(4, 6), pax.Linear(5, 7))
+    rules = [(r"0\.weight$", P(None, "model")), (r"0\.bias$", P(("data", "model")))]
+    with pytest.raises(ValueError, match=r"6 is no multiple"):
+        pax.sharding.fsdp(net, mesh, rules=rules, min_size=1)
+    found = pax.sharding.fsdp(net, mesh, rules=rules[:1], min_size=1)
+    specs = [place.spec for place in jax.tree.leaves(found)]
+    assert specs == [P("data", "model"), P("data"), P(), P()]
+
+
+def test_shard_inside_of_jit_holds_the_layout():
+    mesh = jax.make_mesh((1,), ("data",))
+    net = pax.Linear(4, 6)
+    layout = pax.sharding.fsdp(net, mesh, min_size=1)
+    again = jax.jit(lambda net: pax.sharding.shard(jax.tree.map(lambda x: x + 1, net), layout))(net)
+    assert again.weight.sharding.is_equivalent_to(layout.weight, 2)
+    assert bool((again.weight == net.weight + 1).all())
