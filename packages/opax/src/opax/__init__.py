@@ -6,15 +6,14 @@ The names of optax's optimizers and transformations are those of the installed o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import optax
+from optax import skip_large_updates, skip_not_finite
 
-from . import contrib, schedule
+from . import _flattened, _params_ema, contrib, schedule
+from ._check import check
 from ._clip import clip_by_global_norm
 from ._functions import apply_gradients, transform_gradients
-from ._generate import counterparts
+from ._generate import counterpart, counterparts
 from ._optimizer import Optimizer
 from ._recipe import IMPLEMENTATIONS
 from ._transformation import Transformation, from_optax
@@ -23,19 +22,22 @@ from ._updates import apply_updates
 IMPLEMENTATIONS[optax.clip_by_global_norm] = clip_by_global_norm
 _generated = counterparts(optax)
 globals().update(_generated)
+flattened = counterpart("flattened", _flattened.flattened)
+params_ema = counterpart("params_ema", _params_ema.params_ema)
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "Optimizer",
     "Transformation",
     "apply_gradients",
     "apply_updates",
+    "check",
     "contrib",
+    "flattened",
     "from_optax",
+    "params_ema",
     "schedule",
+    "skip_large_updates",
+    "skip_not_finite",
     "transform_gradients",
     *_generated,
 ]
-
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Callable[..., Transformation]: ...

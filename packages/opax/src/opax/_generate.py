@@ -11,7 +11,7 @@ from typing import Any
 from ._recipe import COUNTERPARTS, Recipe
 from ._transformation import Transformation, remake
 
-__all__ = ["counterparts"]
+__all__ = ["counterpart", "counterparts"]
 
 _UNANNOTATED = {
     "dog",
@@ -30,7 +30,7 @@ def counterparts(source: ModuleType) -> dict[str, Callable[..., Any]]:
     """Make the counterparts of the functions of `source` that make transformations."""
     functions = {name: getattr(source, name) for name in dir(source) if not name.startswith("_")}
     return {
-        name: _counterpart(name, function)
+        name: counterpart(name, function)
         for name, function in functions.items()
         if _makes_transformation(name, function)
     }
@@ -45,15 +45,16 @@ def _makes_transformation(name: str, function: Any) -> bool:
     return "GradientTransformation" in str(inspect.signature(function).return_annotation)
 
 
-def _counterpart(name: str, function: Any) -> Callable[..., Any]:
+def counterpart(name: str, function: Any) -> Callable[..., Any]:
+    """Make the counterpart of a function that makes transformations of optax."""
     fixed: dict[str, Any] = {}
     if isinstance(function, functools.partial):  # nadam is adam with nesterov=True
         function, fixed = function.func, function.keywords
-    counterpart = functools.partial(_follow, function, fixed)
+    follow = functools.partial(_follow, function, fixed)
 
     @functools.wraps(function, updated=())
     def make(*args: Any, **kwargs: Any) -> Any:
-        return counterpart(args, kwargs)
+        return follow(args, kwargs)
 
     signature = inspect.signature(functools.partial(function, **fixed))
     if "Callable" not in str(signature.return_annotation):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,18 +11,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src.lax.lax import _convert_element_type  # weak types have no public name
 
-__all__ = ["as_array", "is_number", "is_state", "weak"]
+__all__ = ["as_array", "default_hyperparameters", "is_number", "is_state", "weak"]
 
 # optax uses these as factors only, so that tracing them changes no bit of its results.
 STATE = {"learning_rate", "weight_decay", "momentum", "step_size"}
 
-# These compute with them before they meet an array, in Python's precision.
-EXCEPT = {"fromage"}
+# fromage computes with its learning rate in Python's precision before it meets an array, and what
+# `inject_hyperparams` makes, which has no name, keeps hyperparameters in optax's state.
+EXCEPT = {"fromage", None}
 
 
-def is_state(function: str, name: str, value: Any) -> bool:
+def is_state(function: Any, name: str, value: Any) -> bool:
     """Say whether an argument is kept among an optimizer's arrays from the beginning."""
-    return is_array(value) or (name in STATE and function not in EXCEPT and is_number(value))
+    return is_array(value) or (name in _state_names(function) and is_number(value))
+
+
+def default_hyperparameters(function: Any) -> Iterator[tuple[str, float]]:
+    """Yield the hyperparameters that a function has when none are given; zeros stand for nothing."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        is_given = isinstance(parameter.default, float) and parameter.default != 0
+        if name in _state_names(function) and is_given:
+            yield name, parameter.default
+
+
+def _state_names(function: Any) -> set[str]:
+    return set() if getattr(function, "__name__", None) in EXCEPT else STATE
 
 
 def is_array(value: Any) -> bool:

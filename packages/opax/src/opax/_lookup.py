@@ -13,7 +13,7 @@ from ._hyperparameters import STATE
 from ._promotion import usual_promotion
 from ._recipe import SLOT, join, signature_names
 
-__all__ = ["find", "place"]
+__all__ = ["find", "inject", "place", "weight_decays"]
 
 _INJECTED = optax.InjectStatefulHyperparamsState
 
@@ -25,16 +25,17 @@ def find(optimizer: Any, name: str) -> Any:
       AttributeError: there is none, or more than one.
 
     """
+    injected = [state.hyperparams[name] for state in _injected(optimizer.state, name)]
+    if len(injected) == 1:
+        return injected[0]
     own = dict(_own_arguments(optimizer.template, ""))
     if name in own:
         return _value(optimizer, name, own[name])
     if name in getattr(optimizer.state, "_fields", ()):
         return getattr(optimizer.state, name)
-    found = [state.hyperparams[name] for state in _injected(optimizer.state, name)]
-    if not found:
-        arguments = {path: x for path, x in _arguments(optimizer.template, "") if x is not None}
-        paths = _ending(arguments, name)
-        found = [_value(optimizer, path, arguments[path]) for path in paths]
+    arguments = {path: x for path, x in _arguments(optimizer.template, "") if x is not None}
+    paths = _ending(arguments, name)
+    found = injected or [_value(optimizer, path, arguments[path]) for path in paths]
     found = found or [value for _, value in optax.tree.get_all_with_path(optimizer.state, name)]
     if len(found) == 1:
         return found[0]
@@ -48,11 +49,11 @@ def place(optimizer: Any, name: str) -> tuple[str, bool]:
       AttributeError: there is none, or more than one, or it is fixed.
 
     """
+    if len(_injected(optimizer.state, name)) == 1:
+        return name, True
     arguments = dict(_arguments(optimizer.template, ""))
     paths = [name] if name in arguments else _ending(arguments, name)
     paths = [path for path in paths if arguments[path] is not None] or paths
-    if not paths and len(_injected(optimizer.state, name)) == 1:
-        return name, True
     if len(paths) != 1:
         raise _unknown(optimizer, name, len(paths))
     value = arguments[paths[0]]
@@ -63,6 +64,14 @@ def place(optimizer: Any, name: str) -> tuple[str, bool]:
             "optimizer for another."
         )
     return paths[0], False
+
+
+def weight_decays(template: Any) -> bool:
+    """Say whether a transformation may change parameters that have no gradient by weight decay."""
+    if template.recipe is None:
+        return True
+    arguments = _arguments(template, "")
+    return any("weight_decay" in path and value for path, value in arguments)
 
 
 def _arguments(template: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -111,6 +120,20 @@ def _count(state: Any) -> Any:
         ):
             return count
     return 0
+
+
+def inject(state: Any, name: str, value: Any) -> Any:
+    """Return optax's state with another value for a hyperparameter that it holds."""
+
+    def change(inner: Any) -> Any:
+        if not isinstance(inner, _INJECTED) or name not in inner.hyperparams:
+            return inner
+        old = inner.hyperparams[name]
+        return inner._replace(
+            hyperparams={**inner.hyperparams, name: jnp.asarray(value, jnp.result_type(old))}
+        )
+
+    return jax.tree.map(change, state, is_leaf=lambda x: isinstance(x, _INJECTED))
 
 
 def _injected(state: Any, name: str) -> list[Any]:

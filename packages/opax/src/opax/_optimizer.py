@@ -13,7 +13,7 @@ from pax_jax import Optimizer as BaseOptimizer
 from pax_jax import update_parameters
 
 from ._hyperparameters import as_array
-from ._lookup import find, place
+from ._lookup import find, inject, place
 from ._parts import part
 from ._promotion import usual_promotion
 from ._structure import aligned, check_like, check_state, like, trainable
@@ -63,6 +63,7 @@ class Optimizer(BaseOptimizer):
     """
 
     _checks_sharing = False
+    _own = frozenset({"template", "structure", "hyperparams", "state", "training", "name"})
 
     template: Template
     structure: Any
@@ -165,7 +166,7 @@ class Optimizer(BaseOptimizer):
           chain(clip(max_delta=1.0), adam(learning_rate=0.5, b1=0.8))
 
         """
-        own = {name: value for name, value in attributes.items() if name in _OWN}
+        own = {name: value for name, value in attributes.items() if name in self._own}
         if "state" in own:
             own["state"] = check_state(self.state, own["state"])
         copy = super().replace(**own)
@@ -175,15 +176,13 @@ class Optimizer(BaseOptimizer):
 
     def _with_hyperparameter(self, name: str, value: Any) -> Any:
         path, injected = place(self, name)
-        value = as_array(value)
         copy = self.copy()
         if injected:
-            hyperparams = {**self.state.hyperparams, name: value}
-            copy.state = self.state._replace(hyperparams=hyperparams)
+            copy.state = inject(self.state, name, value)
             return copy
         if path not in self.hyperparams:
             copy.template = self.template.with_slot(path)
-        copy.hyperparams = {**self.hyperparams, path: value}
+        copy.hyperparams = {**self.hyperparams, path: as_array(value)}
         return copy
 
     @classmethod
@@ -198,7 +197,7 @@ class Optimizer(BaseOptimizer):
         return made
 
     def _classify(self, name: str, value: Any) -> int | None:
-        if name not in _OWN:
+        if name not in self._own:
             raise AttributeError(
                 f"Cannot assign to {name!r} of {self!r}: change an optimizer with "
                 f"`optimizer = optimizer.replace({name}=...)`."
@@ -206,7 +205,7 @@ class Optimizer(BaseOptimizer):
         return super()._classify(name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in _OWN:
+        if name.startswith("_") or name in self._own:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
         return find(self, name)
 
@@ -241,9 +240,6 @@ class Optimizer(BaseOptimizer):
 
     def __repr__(self) -> str:
         return self.template._show(self.hyperparams)
-
-
-_OWN = {"template", "structure", "hyperparams", "state", "training", "name"}
 
 
 def _with_dtypes(state: Any, like_state: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import optax
 
-from ._hyperparameters import as_array, is_state, weak
+from ._hyperparameters import as_array, default_hyperparameters, is_state, weak
 from ._optimizer import Optimizer
 from ._recipe import COUNTERPARTS, SLOT, Recipe, frozen, join, signature_names
 
@@ -195,18 +195,20 @@ def _split(recipe: Recipe | None, tx: Any) -> tuple[Template, dict[str, Any]]:
     """Return the template of a recipe and the values of its slots by path."""
     if recipe is None:
         return Template(None, tx), {}
+    recipe = Recipe(recipe.function, dict(recipe.arguments))
     values: dict[str, Any] = {}
 
     def take(path: str, value: Any) -> Any:
         if isinstance(value, Transformation):
             values.update({join(path, name): x for name, x in value.values.items()})
             return value.template
-        if not is_state(function, path, value):
+        if not is_state(recipe.function, path, value):
             return value
         values[path] = value
         return SLOT
 
-    function = getattr(recipe.function, "__name__", "")
+    for name, value in default_hyperparameters(recipe.function):
+        recipe.arguments.setdefault(name, value)
     return Template(recipe.map(take)), values
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optax
 import optax.schedules
@@ -138,7 +138,3 @@ _generated = _schedules()
 globals().update(_generated)
 
 __all__ = ["Schedule", "exponential_decay", *_generated]  # pyright: ignore[reportUnsupportedDunderAll]
-
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Callable[..., Schedule]: ...
