@@ -241,6 +241,16 @@ def flattener_cases() -> Iterator[Case]:
         finish=lambda result: result[0].block_until_ready(),
         agree=lambda ours, theirs: bool(jnp.allclose(ours[0], theirs[0])),
     )
+    packed = pax_jax.experimental.Flattener.packed(model=model, state=state)
+    yield Case(
+        suite="modules",
+        case="packed-step",
+        ours=partial(step, packed, x),
+        peers={"nnx.jit": partial(nnx.jit(nnx_step), *nnx_state(), x), "nnx.split": split_nnx(x)},
+        limit=("nested dict", partial(jax.jit(raw_step), *raw_state(), x)),
+        finish=lambda result: result[0].block_until_ready(),
+        agree=lambda ours, theirs: bool(jnp.allclose(ours[0], theirs[0])),
+    )
 
 
 def construction_case() -> Case:

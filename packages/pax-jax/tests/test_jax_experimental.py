@@ -49,16 +49,50 @@ def test_a_flattener_passes_through_jit_and_is_updated():
     assert flat.eval().net.training
 
 
+def test_a_packed_flattener_keeps_a_vector_for_each_dtype():
+    trees = {
+        "net": Net(),
+        "dropout": pax.Dropout(0.5),
+        "numbers": (jnp.arange(3), jnp.int32(5), jnp.ones((2, 0)), jnp.array(1.0), 2.5),
+    }
+    flat = Flattener.packed(**trees)
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(flat)]
+    assert shapes == [(25,), (4,), (), (), ()]
+    for name, tree in trees.items():
+        same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), getattr(flat, name), tree)
+        assert jax.tree.all(same)
+    assert flat.update(net=pax.Linear(1, 1)).dropout == trees["dropout"]
+
+
+def test_a_packed_flattener_steps_as_its_modules_do():
+    def step(net, x):
+        grads, net = pax.grad(lambda net: (jnp.sum(net(x) ** 2), net), has_aux=True)(net)
+        return net.update(jax.tree.map(lambda p, g: p - 0.1 * g, ~net, grads))
+
+    @pax.jit
+    def packed(flat, x):
+        return flat.update(net=step(flat.net, x))
+
+    net, x = Net(), jnp.arange(8.0).reshape(4, 2)
+    flat = Flattener.packed(net=net)
+    for _ in range(3):
+        net, old, flat = jax.jit(step)(net, x), flat, packed(flat, x)
+    for a, b in zip(jax.tree.leaves(net), jax.tree.leaves(flat.net), strict=True):
+        assert jnp.allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
+
+
 def test_a_flattener_refuses():
     flat = Flattener(net=Net())
     with pytest.raises(
         ValueError, match=r"Flattener\(net\) has no parameters of its own. Take the"
     ):
         flat.parameters()
-    with pytest.raises(AttributeError, match=r"Flattener\(net\) has no attribute 'model'"):
+    with pytest.raises(AttributeError, match=r"Flattener has no attribute 'model'"):
         _ = flat.model
-    with pytest.raises(AttributeError, match=r"Cannot set Flattener\.update: it is a method"):
-        Flattener(update=Net())
+    for name in ("update", "packed", "training"):
+        with pytest.raises(AttributeError, match=f"A flattener cannot hold '{name}': every module"):
+            Flattener(**{name: Net()})
 
 
 @dataclasses.dataclass

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pax_tree
-from pax_tree import record_flatten, record_set
+from pax_tree import record_flatten, record_set, record_spec
 
 from .._kinds import STATE
 from .._module import Module
-from .._register import checked_name
+from ._packing import pack, unpack
 
 __all__ = ["Flattener"]
 
@@ -23,7 +23,7 @@ class Flattener(Module):
       **kwargs: modules, or any pytrees, by name.
 
     Raises:
-      AttributeError: a name is that of a method of every module.
+      AttributeError: a name is that of an attribute of every module.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -44,21 +44,63 @@ class Flattener(Module):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
-        flat = [(checked_name(self, name), *pax_tree.tree_flatten(kwargs[name])) for name in kwargs]
+        self._fill(None, kwargs)
+
+    @classmethod
+    def packed(cls, **kwargs: Any) -> Flattener:
+        """Make a flattener that keeps the leaves of each dtype as one vector.
+
+        A compiled function then takes and returns a few arrays instead of hundreds, and what an
+        optimizer does to each parameter becomes one loop over all. Outside a compiled function,
+        reading an attribute slices the vectors; arrays sharded over devices should not be packed.
+
+        Args:
+          **kwargs: modules, or any pytrees, by name.
+
+        Returns:
+          A flattener that is read and updated like any other.
+
+        Example:
+          >>> import jax
+          >>> import pax_jax as pax
+          >>> flat = pax.experimental.Flattener.packed(net=pax.Linear(2, 3))
+          >>> [leaf.shape for leaf in jax.tree.leaves(flat)], flat.net.weight.shape
+          ([(9,)], (2, 3))
+
+        """
+        flat = cls()
+        flat._fill(pack, kwargs)
+        return flat
+
+    def _fill(self, packing: Any, trees: dict[str, Any]) -> None:
+        for name in trees:
+            if hasattr(Flattener, name) or name == "training":
+                raise AttributeError(
+                    f"A flattener cannot hold {name!r}: every module has an attribute of that name. "
+                    "Give it another name."
+                )
+        flat = [(name, *pax_tree.tree_flatten(tree)) for name, tree in trees.items()]
         self._structures = tuple((name, structure) for name, _, structure in flat)
         leaves = tuple(leaf for _, leaves, _ in flat for leaf in leaves)
+        leaves, self._layout = packing(leaves) if packing else (leaves, None)
         record_set(self, "_leaves", leaves, STATE)
 
     def __getattr__(self, name: str) -> Any:
         """Put together what was given by this name."""
+        statics = record_spec(self).statics
+        structures = statics.get("_structures", ())
+        if name not in dict(structures):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+        (leaves, *_), _ = record_flatten(self)
+        if statics["_layout"] is not None:
+            leaves = unpack(leaves, statics["_layout"])
         start = 0
-        (leaves, *_), spec = record_flatten(self)
-        for known, structure in spec.statics.get("_structures", ()):
+        for known, structure in structures:
             stop = start + structure.num_leaves
             if known == name:
-                return structure.unflatten(leaves[start:stop])
+                break
             start = stop
-        raise AttributeError(f"{self!r} has no attribute {name!r}.")
+        return structure.unflatten(leaves[start:stop])
 
     def update(self, **kwargs: Any) -> Flattener:  # type: ignore[override]
         """Return a flattener with other modules by these names, old or new.
@@ -71,7 +113,8 @@ class Flattener(Module):
 
         """
         kept = {name: getattr(self, name) for name, _ in self._structures if name not in kwargs}
-        return Flattener(**kept, **kwargs)
+        make = Flattener if self._layout is None else Flattener.packed
+        return make(**kept, **kwargs)
 
     def parameters(self) -> Any:
         """Raise `ValueError`: a list of leaves does not know which are parameters.
