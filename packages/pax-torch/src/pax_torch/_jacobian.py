@@ -99,6 +99,7 @@ def jacrev(
 
 
 jacobian = jacrev
+"""`jacrev` under a shorter name."""
 
 
 def _jacobian(
