@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -23,17 +22,14 @@ def by_buffer_callback(function: TorchFunction, like: Any) -> Callable[..., jax.
     """One result, of the shape and dtype of `like`, by `jax.experimental.buffer_callback`."""
 
     def call(context: Any, out: Any, *arguments: Any) -> None:
-        with on_stream_of(context):
-            torch.from_dlpack(out).copy_(function(*map(torch.from_dlpack, arguments)))
+        torch.from_dlpack(out).copy_(function(*map(torch.from_dlpack, arguments)))
 
-    return buffer_callback(call, jax.ShapeDtypeStruct(like.shape, like.dtype))
+    def call_on_stream(context: Any, out: Any, *arguments: Any) -> None:
+        with torch.cuda.stream(torch.cuda.ExternalStream(context.stream)):
+            call(context, out, *arguments)
 
-
-def on_stream_of(context: Any) -> AbstractContextManager[Any]:
-    """PyTorch on XLA's CUDA stream, where there is one."""
-    if jax.default_backend() != "gpu":
-        return nullcontext()
-    return torch.cuda.stream(torch.cuda.ExternalStream(context.stream))
+    chosen = call_on_stream if jax.default_backend() == "gpu" else call
+    return buffer_callback(chosen, jax.ShapeDtypeStruct(like.shape, like.dtype))
 
 
 def by_pure_callback(function: TorchFunction, like: Any) -> Callable[..., jax.Array]:

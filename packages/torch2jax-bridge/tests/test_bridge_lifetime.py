@@ -1,4 +1,8 @@
-"""No copies of arguments, no growth of memory, nothing kept too long or too short."""
+"""No copies of arguments, no growth of memory, nothing kept too long or too short.
+
+A million calls and a hundred thousand functions, with what they cost, take about fifteen minutes:
+`TORCH2JAX_BRIDGE_LEAK_CALLS=1000000 python -m pytest -n0 -rP -k does_not_grow` and this file.
+"""
 
 import gc
 import os
