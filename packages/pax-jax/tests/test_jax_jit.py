@@ -161,6 +161,17 @@ def test_an_argument_that_is_no_array_raises(arguments, message):
         pax.jit(f)(*arguments)
 
 
+def test_an_array_that_is_to_be_donated_twice_raises():
+    module = Counter()
+    swap = pax.jit(lambda a, b: (b, a))
+    with pytest.raises(
+        ValueError, match=r"argument \[0\]\.count and argument \[1\]\.count are one"
+    ):
+        swap(module, module.copy())
+    assert module.bias.tolist() == [1.0] * 3
+    assert swap(module, Counter())[1] == Counter()
+
+
 def test_it_nests_in_the_transformations_of_jax():
     f = pax.jit(lambda module, x: jnp.sum(module(x) ** 2))
     grads = jax.grad(lambda module, x: f(module, x), allow_int=True)(Counter(), X)

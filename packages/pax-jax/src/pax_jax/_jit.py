@@ -39,6 +39,7 @@ def jit(
 
     Raises:
       TypeError: at a call, an argument holds something that is no array, number or module.
+      ValueError: at a call, an array that is to be donated is passed twice.
 
     Example:
       >>> import jax.numpy as jnp
@@ -69,7 +70,11 @@ def jit(
     def call(*args: Any, **kwargs: Any) -> Any:
         leaves, structure = flatten((args, kwargs))
         program = find(structure) or programs.make(structure, leaves)
-        results, wrapped = program(*leaves)
+        try:
+            results, wrapped = program(*leaves)
+        except jax.errors.JaxRuntimeError as error:
+            _explain(error, structure, leaves)
+            raise
         return unflatten(wrapped.structure, results)
 
     call.lower = programs.lower  # type: ignore[attr-defined]
@@ -198,6 +203,22 @@ def _check_leaves(fun: Callable[..., Any], structure: Any, leaves: Sequence[Any]
                 f"is {leaf!r} of type {type(leaf).__name__}, which is no array, number or module. "
                 "Name it in static_argnums or static_argnames, or keep it in a module's attribute."
             )
+
+
+def _explain(error: Exception, structure: Any, leaves: Sequence[Any]) -> None:
+    """Raise an error that names the places of an array that was to be donated twice, if one was."""
+    if "donate" not in str(error):
+        return
+    places: dict[int, list[str]] = {}
+    for path, leaf in pax_tree.tree_leaves_with_path(pax_tree.tree_unflatten(structure, leaves)):
+        places.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
+    for names in places.values():
+        if len(names) > 1:
+            raise ValueError(
+                f"{' and '.join(names)} are one array, which is to be donated and can be given away "
+                "only once. Pass a copy (`jax.tree.map(jnp.copy, module)`), or compile with "
+                "donate=False."
+            ) from error
 
 
 def _is_number(leaf: Any) -> bool:
