@@ -209,8 +209,13 @@ def test_mutable_in_a_trace_changes_a_module_of_the_top_level():
             ValueError,
             r"Linear\.k\[0\] is a parameter of dtype int32",
         ),
+        (
+            lambda n: n.body.append(jnp.tanh),
+            TypeError,
+            r"Net\.body\[2\] is a .* in a container of modules.*wrap a function in pax_jax\.Lambda",
+        ),
     ],
-    ids=["shared", "integer", "integer below"],
+    ids=["shared", "integer", "integer below", "function"],
 )
 def test_scan_bugs_finds(break_it, error, message):
     net = Net()

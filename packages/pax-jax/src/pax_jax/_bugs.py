@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pax_tree
 from pax_tree import record_flatten
 
-from ._kinds import PARAMETER, classify, is_array
+from ._kinds import MODULE, PARAMETER, check_modules, classify, is_array
 from ._sharing import check_unshared
 from ._trees import submodules
 
@@ -30,6 +30,8 @@ def _scan(module: Any) -> None:
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
         if kind == PARAMETER:
             _check_differentiable(module, name, child)
+        if kind == MODULE:
+            check_modules(module, name, child)
     for child in submodules(module):
         _scan(child)
 

@@ -22,6 +22,7 @@ __all__ = [
     "PARAMETER",
     "STATE",
     "check_class_attribute",
+    "check_modules",
     "classify",
     "is_array",
     "is_module",
@@ -76,7 +77,8 @@ def _classify_tree(module: Any, name: str, value: Any) -> int | None:
     if not leaves and isinstance(value, (list, dict, deque)):
         return MODULE  # it may be filled later, which a static value must not be
     if any(map(is_module, leaves)):
-        return _module_kind(module, name, value)
+        check_modules(module, name, value)
+        return MODULE
     if any(map(is_array, leaves)):
         kind = _tree_kind(type(module), name)
         if kind is None:
@@ -87,7 +89,13 @@ def _classify_tree(module: Any, name: str, value: Any) -> int | None:
     return None
 
 
-def _module_kind(module: Any, name: str, value: Any) -> int:
+def check_modules(module: Any, name: str, value: Any) -> None:
+    """Raise if a container of modules holds something else.
+
+    Raises:
+      TypeError: it does; the message says where.
+
+    """
     for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_module):
         if not is_module(leaf):
             raise TypeError(
@@ -95,7 +103,6 @@ def _module_kind(module: Any, name: str, value: Any) -> int:
                 "in a container of modules. Keep modules in a container of their own, and wrap a "
                 "function in pax_jax.Lambda."
             )
-    return MODULE
 
 
 def _hidden_array(module: Any, name: str, value: Any) -> TypeError:
