@@ -242,16 +242,6 @@ def test_summary_shows_modules_in_the_state():
     ]
 
 
-def test_index_gives_the_state_of_one_transformation():
-    optimizer = opax.chain(opax.clip(1.0), opax.chain(opax.trace(0.9), opax.scale(-1.0)))(
-        jnp.ones(2)
-    )
-    assert optimizer[-1][0].trace.tolist() == [0.0, 0.0]
-    assert len(optimizer[:1]) == 1
-    with pytest.raises(TypeError, match=r"scale_by_adam\(\) is not a chain: .* ScaleByAdamState"):
-        opax.scale_by_adam()(jnp.ones(2))[0]
-
-
 def test_equality_is_by_function_and_arguments():
     assert opax.adam(0.1) == opax.adam(0.1)
     assert opax.adam(1) != opax.adam(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +23,8 @@ def clip_by_global_norm(max_norm: Any) -> optax.GradientTransformation:
     inner = optax.clip_by_global_norm(max_norm)
 
     def init(params: Any) -> ClipByGlobalNormState:
-        dtype = jnp.result_type(
-            float, *(x.real.dtype for x in map(jnp.asarray, jax.tree.leaves(params)))
-        )
+        dtypes = (jnp.asarray(leaf).real.dtype for leaf in jax.tree.leaves(params))
+        dtype = functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
         return ClipByGlobalNormState(jnp.zeros((), dtype))
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:

@@ -14,7 +14,7 @@ from pax_jax import update_parameters
 
 from ._hyperparameters import as_array
 from ._lookup import find, inject, place
-from ._parts import part
+from ._parts import part, parts
 from ._promotion import usual_promotion
 from ._structure import aligned, check_like, check_state, like, trainable
 from ._summary import summary_lines
@@ -214,13 +214,17 @@ class Optimizer(BaseOptimizer):
         return part(self, index)
 
     def __len__(self) -> int:
-        return len(self.state) if isinstance(self.state, tuple) else 1
+        return len(parts(self))
 
-    def summary(self, return_list: bool = False) -> Any:
+    def __bool__(self) -> bool:
+        return True
+
+    def summary(self, return_list: bool = False, *, table: bool = False) -> Any:
         """Draw the transformations, and the modules in their states, as a tree.
 
         Args:
           return_list: return the lines rather than one string.
+          table: draw a table of all arrays instead, as of any module.
 
         Example:
           >>> import opax, pax_jax
@@ -235,6 +239,8 @@ class Optimizer(BaseOptimizer):
               └── scale
 
         """
+        if table:
+            return super().summary(return_list, table=True)
         lines = summary_lines(self)
         return lines if return_list else "\n".join(lines)
 

@@ -48,8 +48,11 @@ def aligned(what: str, tree: Any, structure: Any) -> Any:
 
 
 def like(tree: Any, other: Any) -> Any:
-    """Return the leaves of `other`, one for each leaf of `tree`, in the structure of `tree`."""
-    return pax_tree.tree_unflatten(pax_tree.tree_structure(tree), pax_tree.tree_leaves(other))
+    """Return the leaves of `other`, one for each parameter in `tree`, in the structure of `tree`."""
+    leaves, structure = pax_tree.tree_leaves(other), pax_tree.tree_structure(tree)
+    if structure.num_leaves != len(leaves):  # `tree` has leaves that are no parameters
+        structure = pax_tree.tree_structure(trainable(tree))
+    return pax_tree.tree_unflatten(structure, leaves)
 
 
 def check_like(grads: Any, params: Any) -> None:

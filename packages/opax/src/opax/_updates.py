@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+import pax_tree
+from pax_jax import update_parameters
+
 from ._promotion import usual_promotion
-from ._structure import like
+from ._structure import like, trainable
 
 __all__ = ["apply_updates", "where_finite"]
 
@@ -20,11 +23,11 @@ def apply_updates(params: T, updates: Any) -> T:
     """Add updates to parameters, keeping the parameters' dtypes; as `optax.apply_updates`.
 
     Args:
-      params: parameters, a pytree of arrays.
-      updates: a pytree with a leaf of the same shape for each of them.
+      params: parameters, a pytree of arrays; what is no parameter in it is kept.
+      updates: a pytree with a leaf of the same shape for each parameter.
 
     Returns:
-      The new parameters.
+      The new parameters, in the structure of `params`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -33,8 +36,12 @@ def apply_updates(params: T, updates: Any) -> T:
       {'w': Array([1., 1.], dtype=float32)}
 
     """
+    kept = params
+    if len(pax_tree.tree_leaves(params)) != len(pax_tree.tree_leaves(updates)):
+        kept = trainable(params)
     with usual_promotion():
-        return optax.apply_updates(params, like(params, updates))  # type: ignore[arg-type]
+        new: Any = optax.apply_updates(kept, like(kept, updates))  # type: ignore[arg-type]
+    return new if kept is params else update_parameters(params, new)
 
 
 def where_finite(all_finite: Any, new: T, old: T) -> T:

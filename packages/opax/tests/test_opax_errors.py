@@ -1,0 +1,77 @@
+"""What is refused, in one sentence, with the path."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import opax
+import pax_jax as pax
+
+
+def make(name="adam", inputs=2):
+    net = pax.Sequential(pax.Linear(inputs, 3))
+    return net, getattr(opax, name)(0.1)(net)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_needed"),
+    [("adamw", True), ("lion", True), ("lamb", True), ("adafactor", True), ("adam", False)],
+)
+def test_missing_parameters(name, is_needed):
+    net, optimizer = make(name)
+    grads = net.parameters()
+    if not is_needed:
+        updates, _ = opax.transform_gradients(grads, optimizer, None)
+        assert updates.modules[0].bias.shape == (3,)
+        return
+    message = (
+        rf"{name}\(.*\) needs the parameters, .* got None where the gradients have \.modules\[0\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        opax.transform_gradients(grads, optimizer, None)
+
+
+def test_gradients_of_another_dtype_or_shape():
+    net, optimizer = make()
+    half = jax.tree.map(lambda p: p.astype(jnp.float16), net.parameters())
+    message = r"gradient at \.modules\[0\]\.weight has the dtype float16, and the parameter float32"
+    with pytest.raises(TypeError, match=message):
+        opax.apply_gradients(net, optimizer, half)
+    other, _ = make(inputs=4)
+    message = (
+        r"gradient at \.modules\[0\]\.weight has the shape \(4, 3\), and the parameter \(2, 3\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        opax.apply_gradients(net, optimizer, other.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "message"),
+    [
+        ("adabelief", 2, r"ScaleByBeliefState at \[0\], where this optimizer has ScaleByAdamState"),
+        ("sgd", 2, r"EmptyState at \[0\], where this optimizer has ScaleByAdamState"),
+        ("adam", 4, r"float32\[4, 3\] at \[0\]\.mu\.modules.*weight, where .* float32\[2, 3\]"),
+    ],
+)
+def test_a_state_from_another_optimizer(name, inputs, message):
+    _, optimizer = make()
+    _, other = make(name, inputs)
+    with pytest.raises(ValueError, match=f"state is that of another optimizer.*{message}"):
+        optimizer.replace(state=other.state)
+
+
+def test_a_state_of_the_same_optimizer_is_taken_in_any_mode():
+    net, optimizer = make()
+    other = opax.adam(0.1)(net.eval())
+    net, optimizer = opax.apply_gradients(net, optimizer, net.parameters())
+    resumed = other.replace(state=optimizer.state)
+    assert int(resumed.count) == 1
+    assert jax.tree.structure(resumed) == jax.tree.structure(other)
+
+
+def test_nothing_changes_when_a_step_fails():
+    net, optimizer = make()
+    before = optimizer.copy()
+    with pytest.raises(ValueError, match="gradients have nothing"):
+        optimizer.step({}, net)
+    assert optimizer == before
