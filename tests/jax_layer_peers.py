@@ -18,7 +18,7 @@ def normal(seed, *shape, dtype=np.float32):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
 
-def made(make, seed=0, dtype=None):
+def made(make, seed=0, dtype=None, mean=0.1):
     """The module that `make()` makes, with random leaves, so that no bias is zero and no scale one.
 
     It is made abstractly: nothing is compiled for its initializers.
@@ -33,7 +33,7 @@ def made(make, seed=0, dtype=None):
     def new(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.key(seed)
-        values = 0.5 * draw.standard_normal(leaf.shape) + 0.1
+        values = 0.5 * draw.standard_normal(leaf.shape) + mean
         floating = jnp.issubdtype(leaf.dtype, jnp.floating)
         return jnp.asarray(values, dtype if dtype is not None and floating else leaf.dtype)
 

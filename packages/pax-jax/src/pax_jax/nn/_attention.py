@@ -207,8 +207,20 @@ class MultiHeadAttention(Module):
         if len(lead) > 1:
             q, k, v = (_one_batch(array) for array in (q, k, v))
             mask = None if mask is None else _one_batch(mask)
-        y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=is_causal)
+        y = _dot_product_attention(q, k, v, mask, is_causal)
         return self.output(y.reshape((*lead, y.shape[-3], -1)))
+
+
+def _dot_product_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, is_causal: bool
+) -> jax.Array:
+    dtype = q.dtype
+    if dtype == jnp.float16 and jax.default_backend() == "cpu":
+        # JAX asks for products of float16 in float32, which XLA does not have there.
+        q, k, v = (array.astype(jnp.float32) for array in (q, k, v))
+    with jax.numpy_dtype_promotion("standard"):  # it computes its softmax in float32
+        y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=is_causal)
+    return y.astype(dtype)
 
 
 def _split(x: jax.Array, heads: int) -> jax.Array:
