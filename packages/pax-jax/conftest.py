@@ -10,6 +10,7 @@ NEEDS = {
     "optim.py": "optax",
     "_unroll.py": "haiku",
     "checkpoint.py": "orbax",
+    "weights.py": "torch2jax_bridge",
     "haiku.py": "haiku",
     "_mixed_precision.py": "jmp",
     "experimental/_precision.py": "jmp",

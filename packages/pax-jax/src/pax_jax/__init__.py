@@ -1,6 +1,6 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import checkpoint, experimental, haiku, nets, nn, optim, sharding
+from . import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
 from ._from_equinox import from_equinox
 from ._from_flax import from_flax
 from ._from_haiku import from_haiku
@@ -135,4 +135,5 @@ __all__ = [
     "unwrap_mp_policy",
     "update_parameters",
     "value_and_grad",
+    "weights",
 ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 
 import pax_tree
 from pax_tree import Record
-
-from ._kinds import is_array
 
 __all__ = ["StateDictMethods", "dotted"]
 
@@ -74,7 +73,7 @@ class StateDictMethods(Record):
                 f"The state dict does not fit {type(self).__name__}:\n  " + "\n  ".join(problems)
             )
         leaves = [
-            jnp.asarray(state_dict[name]) if is_array(leaf) else state_dict[name]
+            jnp.asarray(state_dict[name]) if isinstance(leaf, jax.Array) else state_dict[name]
             for name, leaf in mine.items()
         ]
         return pax_tree.tree_structure(self).unflatten(leaves)
