@@ -116,7 +116,7 @@ class _Source:
         value = self._arrays.get(self._rename(name))
         if value is None or _kind(value) != _kind(like):
             return like
-        return np.array(value) if isinstance(like, np.ndarray) else _as_array(value)
+        return np.asarray(value).copy() if isinstance(like, np.ndarray) else _as_array(value)
 
     def problems(self, expected: Mapping[str, Any]) -> list[str]:
         names = {self._rename(name): array for name, array in expected.items()}
