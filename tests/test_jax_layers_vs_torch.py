@@ -88,3 +88,24 @@ def test_pooling(size, stride):
     )
     close(ours[0], torch.nn.functional.max_pool2d(theirs, size, stride))
     close(ours[1], torch.nn.functional.avg_pool2d(theirs, size, stride))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("rate", [1, 2])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_transposed_convolutions(ndim, rate, groups):
+    """torch's padding takes away from the output what ours adds to the spread input."""
+    ours = {1: pax.Conv1DTranspose, 2: pax.Conv2DTranspose, 3: pax.Conv3DTranspose}[ndim]
+    theirs = getattr(torch.nn, f"ConvTranspose{ndim}d")
+    pads = rate * (3 - 1) - 1
+    layer = ours(4, 6, 3, 2, rate, pads, feature_group_count=groups)
+    peer = theirs(4, 6, 3, stride=2, padding=1, dilation=rate, groups=groups)
+    # (..., out, in / groups) to torch's (in, out / groups, ...), whose windows are turned round.
+    weight = np.flip(np.asarray(layer.weight), tuple(range(ndim)))
+    split = np.moveaxis(weight, (-2, -1), (0, 1)).reshape(
+        groups, 6 // groups, 4 // groups, *(3,) * ndim
+    )
+    peer.weight.data = torch.tensor(np.concatenate(split.swapaxes(1, 2)).copy())
+    peer.bias.data = to_torch(layer.bias)
+    x = normal(2, *(4, 3, 3)[:ndim], 4)
+    close(jnp.moveaxis(layer(jnp.asarray(x)), -1, 1), peer(to_torch(np.moveaxis(x, -1, 1))))

@@ -294,3 +294,58 @@ def test_lambda_refuses_modules_and_arrays():
     for func in (pax.Linear(1, 1), pax.Linear(1, 1).__call__):
         with pytest.raises(TypeError, match="holds"):
             pax.Lambda(func)
+
+
+def test_sequential_slices_and_set():
+    net = pax.Sequential(pax.Linear(1, 2), jax.nn.relu, pax.Linear(2, 3))
+    assert net[-1] is net.modules[2]
+    assert [type(module).__name__ for module in net] == ["Linear", "Lambda", "Linear"]
+    tail = net[1:]
+    assert isinstance(tail, pax.Sequential)
+    assert tail[1] is net[2]
+    other = net.set(1, jnp.tanh)
+    assert repr(other[1]) == "Lambda(tanh)"
+    assert repr(net[1]) == "Lambda(relu)"
+    net[0] = pax.Linear(4, 2)
+    assert net[0].in_dim == 4
+    net.modules[1:] = [jnp.abs]
+    assert len(net) == 2
+    with pytest.raises(IndexError):
+        net.set(5, jnp.tanh)
+
+
+def test_pooling_by_amounts_is_pooling_of_the_padded():
+    x = jnp.abs(normal(8, 2, 5, 6, 3))
+    padded = jnp.pad(x, [(0, 0), (1, 0), (2, 1), (0, 0)])
+    amounts = ((1, 0), (2, 1))
+    close(pax.max_pool(x, 3, 2, amounts), pax.max_pool(padded, 3, 2, "VALID"))
+    first = pax.max_pool(x.transpose(0, 3, 1, 2), 3, 2, amounts, channel_axis=1)
+    close(first.transpose(0, 2, 3, 1), pax.max_pool(x, 3, 2, amounts))
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(pax.initializers.__all__) & set(dir(jax.nn.initializers)))
+)
+def test_initializers_are_those_of_jax(name):
+    assert getattr(pax.initializers, name) is getattr(jax.nn.initializers, name)
+
+
+def test_recurrent_cells_refuse_other_shapes():
+    lstm = pax.LSTM(3, 2)
+    with pytest.raises(
+        ValueError, match=r"expects an input \(\.\.\., 3\) and a state \(\.\.\., 2\)"
+    ):
+        lstm(lstm.initial_state(4), jnp.ones((4, 2)))
+    with pytest.raises(ValueError, match=r"got \(5, 3\) and \(4, 2\)"):
+        lstm(lstm.initial_state(4), jnp.ones((5, 3)))
+
+
+def test_a_recurrent_cell_runs_in_a_scan():
+    gru = pax.GRU(2, 3)
+    xs = normal(0, 4, 5, 2)
+    state, ys = jax.lax.scan(gru, gru.initial_state(5), xs)
+    expected = gru.initial_state(5)
+    for x, y in zip(xs, ys, strict=True):
+        expected, output = gru(expected, x)
+        close(y, output)
+    close(state.hidden, expected.hidden)
