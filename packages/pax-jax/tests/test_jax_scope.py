@@ -215,3 +215,29 @@ def test_scan_carries_a_module():
     counter, ys = jax.lax.scan(body, Counter(), jnp.arange(3.0))
     assert float(counter.count) == 3.0
     assert ys.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_threads_read_copy_and_call_one_module_and_change_their_own():
+    shared, results, failures = Counter(), [], []
+    start = threading.Barrier(6)
+
+    def work(number):
+        try:
+            start.wait()
+            for _ in range(30):
+                own = shared.copy() if number % 2 else shared.eval().train().freeze().unfreeze()
+                own, y = own % float(number)
+                own.count = own.count + number
+                own.label = f"{number}"
+            results.append((float(own.count), float(y), own.label))
+        except Exception as error:  # a thread of its own would swallow it
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(results) == [(1.0 + n, 1.0 + n, f"{n}") for n in range(6)]
+    assert shared == Counter()

@@ -1,6 +1,7 @@
 """Tied weights: one leaf under two names, its gradients, donation, copies, pickles, errors."""
 
 import copy
+import dataclasses
 import pickle
 
 import jax
@@ -75,6 +76,17 @@ def test_the_same_object_can_be_given_to_both():
             super().__init__()
             self.first = layer
             self.second = layer
+
+    pair = Pair(pax.Linear(1, 1))
+    assert pair.second is pair.first
+    assert len(jax.tree.leaves(pair)) == 2
+
+
+def test_a_field_of_a_dataclass_can_be_shared():
+    @dataclasses.dataclass
+    class Pair(pax.Module):
+        first: pax.Linear
+        second: pax.Linear = pax.Shared("first")  # noqa: RUF009
 
     pair = Pair(pax.Linear(1, 1))
     assert pair.second is pair.first

@@ -65,6 +65,8 @@ class Shared:
 
     def __set__(self, module: Any, value: Any) -> None:
         """Put `value` at the path; both places then hold it."""
+        if value is self:  # the default of a dataclass's field
+            return
         *above, last = self.path.split(".")
         *_, parent = self._follow(module, above)
         if isinstance(parent, Record):
