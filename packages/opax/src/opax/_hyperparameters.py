@@ -16,26 +16,32 @@ __all__ = ["as_array", "default_hyperparameters", "is_number", "is_state", "weak
 # optax uses these as factors only, so that tracing them changes no bit of its results.
 STATE = {"learning_rate", "weight_decay", "momentum", "step_size"}
 
-# fromage computes with its learning rate in Python's precision before it meets an array, and what
-# `inject_hyperparams` makes, which has no name, keeps hyperparameters in optax's state.
-EXCEPT = {"fromage", None}
+# These compute with it in Python's precision before it meets an array.
+EXCEPT = {
+    ("fromage", "learning_rate"),
+    ("madgrad", "momentum"),
+    ("scale_by_madgrad", "momentum"),
+    ("sm3", "momentum"),
+}
 
 
 def is_state(function: Any, name: str, value: Any) -> bool:
     """Say whether an argument is kept among an optimizer's arrays from the beginning."""
-    return is_array(value) or (name in _state_names(function) and is_number(value))
+    return is_array(value) or (is_number(value) and _is_kept(function, name))
 
 
 def default_hyperparameters(function: Any) -> Iterator[tuple[str, float]]:
     """Yield the hyperparameters that a function has when none are given; zeros stand for nothing."""
     for name, parameter in inspect.signature(function).parameters.items():
         is_given = isinstance(parameter.default, float) and parameter.default != 0
-        if name in _state_names(function) and is_given:
+        if is_given and _is_kept(function, name):
             yield name, parameter.default
 
 
-def _state_names(function: Any) -> set[str]:
-    return set() if getattr(function, "__name__", None) in EXCEPT else STATE
+def _is_kept(function: Any, name: str) -> bool:
+    """Say whether an argument is kept; what `inject_hyperparams` makes has its own in its state."""
+    made_by = getattr(function, "__name__", None)
+    return made_by is not None and name in STATE and (made_by, name) not in EXCEPT
 
 
 def is_array(value: Any) -> bool:
