@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from .._module import Module
 from .._rng import next_rng_key
+from ._heads import FromHeads, ToHeads
 from ._initialize import Initializer
-from ._linear import Linear
 from ._rotary import rotary_embedding
 
 __all__ = ["KeyValueCache", "MultiHeadAttention"]
@@ -100,13 +100,14 @@ class MultiHeadAttention(Module):
         out = num_heads * key_size
         size = out if model_size is None else model_size
         inputs = (size, size, size) if input_dims is None else input_dims
-        outputs = (out, self.num_kv_heads * key_size, self.num_kv_heads * key_size)
         keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 4)
         options: Any = {"with_bias": with_bias, "w_init": w_init, "b_init": b_init}
-        self.query = Linear(inputs[0], outputs[0], rng_key=keys[0], **options)
-        self.key = Linear(inputs[1], outputs[1], rng_key=keys[1], **options)
-        self.value = Linear(inputs[2], outputs[2], rng_key=keys[2], **options)
-        self.output = Linear(out, size, rng_key=keys[3], **options)
+        heads = (num_heads, self.num_kv_heads, self.num_kv_heads)
+        self.query, self.key, self.value = (
+            ToHeads(dim, count, key_size, rng_key=k, **options)
+            for dim, count, k in zip(inputs, heads, keys[:3], strict=True)
+        )
+        self.output = FromHeads(out, size, rng_key=keys[3], **options)
 
     def __call__(
         self,
@@ -189,9 +190,7 @@ class MultiHeadAttention(Module):
         self, query: jax.Array, key: jax.Array, value: jax.Array, positions: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return queries, keys and values `(..., length, heads, key_size)`, turned."""
-        q = _split(self.query(query), self.num_heads)
-        k = _split(self.key(key), self.num_kv_heads)
-        v = _split(self.value(value), self.num_kv_heads)
+        q, k, v = self.query(query), self.key(key), self.value(value)
         if self.rotary_base is not None:
             q = rotary_embedding(q, positions, self.rotary_base)
             k = rotary_embedding(k, positions, self.rotary_base)
@@ -208,7 +207,7 @@ class MultiHeadAttention(Module):
             q, k, v = (_one_batch(array) for array in (q, k, v))
             mask = None if mask is None else _one_batch(mask)
         y = _dot_product_attention(q, k, v, mask, is_causal)
-        return self.output(y.reshape((*lead, y.shape[-3], -1)))
+        return self.output(y.reshape((*lead, *y.shape[-3:])))
 
 
 def _dot_product_attention(
@@ -221,10 +220,6 @@ def _dot_product_attention(
     with jax.numpy_dtype_promotion("standard"):  # it computes its softmax in float32
         y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=is_causal)
     return y.astype(dtype)
-
-
-def _split(x: jax.Array, heads: int) -> jax.Array:
-    return x.reshape((*x.shape[:-1], heads, -1))
 
 
 def _one_batch(x: jax.Array) -> jax.Array:

@@ -60,7 +60,10 @@ class Linear(Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map an input `(..., in_dim)` to `(..., out_dim)`; `ValueError` for another shape."""
-        if x.ndim == 0 or x.shape[-1] != self.in_dim:
-            raise ValueError(f"{self!r} expects an input (..., {self.in_dim}), got {x.shape}.")
+        self._check(x)
         y = jnp.dot(x, self.weight)
         return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
+
+    def _check(self, x: jax.Array) -> None:
+        if x.ndim == 0 or x.shape[-1] != self.in_dim:
+            raise ValueError(f"{self!r} expects an input (..., {self.in_dim}), got {x.shape}.")
