@@ -156,11 +156,22 @@ def test_nothing_to_load(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def wait_for(condition, seconds=60):
+def unfinished(folder):
+    return [name for name in os.listdir(folder) if "tmp" in name]
+
+
+def stopped_while_it_writes(process, folder, seconds=120):
+    """Stop the process at a moment when a checkpoint is not complete."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
+    while time.monotonic() < deadline:
+        if unfinished(folder):
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            if unfinished(folder):
+                return True
+            process.send_signal(signal.SIGCONT)
         time.sleep(0.002)
+    return False
 
 
 def test_a_killed_save_leaves_the_last_good_checkpoint(tmp_path):
@@ -171,13 +182,12 @@ def test_a_killed_save_leaves_the_last_good_checkpoint(tmp_path):
     )
     try:
         assert process.stdout.readline() == "complete\n"
-        unfinished = lambda: [name for name in os.listdir(folder) if "tmp" in name]  # noqa: E731
-        wait_for(unfinished)
+        assert stopped_while_it_writes(process, folder)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert unfinished(), "the process was killed while it wrote"
+    assert unfinished(folder)
     namespace = {"__name__": "writer"}
     exec(WRITER, namespace)
     checkpoints = pax.checkpoint.Checkpoints(folder, keep=1)
@@ -187,8 +197,14 @@ def test_a_killed_save_leaves_the_last_good_checkpoint(tmp_path):
     # The next save goes on where the last good one was, and removes what is left of the other.
     checkpoints.save(step + 1, namespace["Big"](7.0))
     checkpoints.close()
-    assert not unfinished()
+    assert not unfinished(folder)
     assert (checkpoints.load(loaded).rows[0] == 7.0).all()
+
+
+def test_two_leaves_of_one_path_are_not_confused(tmp_path):
+    with pytest.raises(ValueError, match=r"Two leaves have the path 'a\.b'"):
+        pax.checkpoint.save(tmp_path, {"a": {"b": jnp.ones(1)}, "a.b": jnp.ones(1)})
+    assert os.listdir(tmp_path) == []
 
 
 def test_orbax_missing(monkeypatch, tmp_path):

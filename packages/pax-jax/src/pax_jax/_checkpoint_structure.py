@@ -11,18 +11,37 @@ from pax_tree import GetAttrKey, record_flatten
 from ._kinds import is_module
 from ._state_dict import dotted
 
-__all__ = ["differences", "structure_of"]
+__all__ = ["by_path", "differences", "structure_of"]
 
 Structure = Mapping[str, Mapping[str, str]]
 
 
 def structure_of(tree: Any) -> dict[str, dict[str, str]]:
     """Return the dtype and shape of every leaf, and the class of every module, by path."""
-    leaves = pax_tree.tree_leaves_with_path(tree)
+    leaves = by_path(tree)
     return {
         "modules": {dotted(path): name for path, name in _classes(tree, ())},
-        "leaves": {dotted(path): _described(leaf) for path, leaf in leaves},
+        "leaves": {path: _described(leaf) for path, leaf in leaves.items()},
     }
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+    """Return the leaves of a tree by their dotted paths.
+
+    Raises:
+      ValueError: two leaves have the same path.
+
+    """
+    leaves: dict[str, Any] = {}
+    for path, leaf in pax_tree.tree_leaves_with_path(tree):
+        name = dotted(path)
+        if name in leaves:
+            raise ValueError(
+                f"Two leaves have the path {name!r}, because a key of a dict has a dot in it. "
+                "Use keys without dots where there are nested dicts too."
+            )
+        leaves[name] = leaf
+    return leaves
 
 
 def differences(stored: Structure, expected: Structure) -> list[str]:

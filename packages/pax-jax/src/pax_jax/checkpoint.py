@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import pax_tree
 
 from ._checkpoint_leaves import abstract_leaf, loaded_leaf, stored_leaf
-from ._checkpoint_structure import differences, structure_of
+from ._checkpoint_structure import by_path, differences, structure_of
 from ._extras import extra
-from ._state_dict import dotted
 
 __all__ = ["Checkpoints", "load", "save"]
 
@@ -67,8 +66,7 @@ class Checkpoints:
                 f"Step {step} cannot be saved to {self.directory}: step {latest} is there already, "
                 "and the number of a step is more than those before it."
             )
-        leaves = pax_tree.tree_leaves_with_path(tree)
-        arrays = {dotted(path): stored_leaf(leaf) for path, leaf in leaves}
+        arrays = {path: stored_leaf(leaf) for path, leaf in by_path(tree).items()}
         args = self._orbax.args
         self._manager().save(
             step,
@@ -95,12 +93,13 @@ class Checkpoints:
         step = self._found(manager, step)
         stored = manager.restore(step, args=args.Composite(structure=args.JsonRestore())).structure
         self._check(step, stored, like)
-        leaves, treedef = pax_tree.tree_flatten_with_path(like)
-        wanted = {dotted(path): abstract_leaf(leaf) for path, leaf in leaves}
+        leaves = by_path(like)
+        wanted = {path: abstract_leaf(leaf) for path, leaf in leaves.items()}
         item = args.Composite(arrays=args.StandardRestore(wanted))
         arrays = manager.restore(step, args=item).arrays
         manager.close()
-        return treedef.unflatten([loaded_leaf(leaf, arrays[dotted(path)]) for path, leaf in leaves])
+        loaded = [loaded_leaf(leaf, arrays[path]) for path, leaf in leaves.items()]
+        return pax_tree.tree_structure(like).unflatten(loaded)
 
     @property
     def steps(self) -> list[int]:
