@@ -65,9 +65,7 @@ def test_example_runs_and_learns(name):
             ["--steps", "0"],
             "argument --steps: '0' is not a whole number from 1 to 1000000",
         ),
-        ("fine_tuning", ["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
         ("char_rnn", ["--text", "/nowhere"], "cannot read '/nowhere' (No such file or directory)"),
-        ("char_rnn", ["--text", os.devnull], "0 characters are not more than --length"),
     ],
 )
 def test_a_wrong_argument_of_an_example_is_one_line(name, arguments, message):

@@ -83,8 +83,10 @@ def assert_close(ours, theirs, tolerance=1e-5):
         assert a.dtype == b.dtype
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             a, b = map(jax.random.key_data, (a, b))
-        a, b = (np.asarray(x, np.float32 if x.dtype == jnp.bfloat16 else None) for x in (a, b))
-        np.testing.assert_allclose(a, b, tolerance, tolerance)
+        if a.dtype != jnp.bfloat16:
+            np.testing.assert_allclose(a, b, tolerance, tolerance)
+        else:  # a program may round in other places than another
+            np.testing.assert_allclose(*(np.asarray(x, np.float32) for x in (a, b)), 2e-2, 2e-2)
 
     jax.tree.map(compare, ours, theirs)
 
@@ -105,44 +107,58 @@ def modes(name):
     return {} if name is None else {name: not opposite}, {} if name is None else {name: opposite}
 
 
+def our_run(module, options):
+    """Make the variables, take two steps and evaluate, in one program."""
+
+    def run(key, *inputs):
+        ours = pax.from_flax(module, *inputs, rng_key=key, **options)
+        results = [(ours.params, ours.state)]
+        for _ in range(2 if options else 1):
+            out, ours, grads = our_step(ours, *inputs)
+            assert jax.tree.leaves((grads.state, grads.rng_key)) == []
+            results.append((out, ours.state, grads.params))
+        return [*results, ours.eval()(*inputs)]
+
+    return jax.jit(run)
+
+
+def their_run(module, options):
+    training, evaluation = modes(options.get("mode_argument"))
+    names = options.get("rngs", [])
+
+    def streams(key):
+        return dict(zip(names, jax.random.split(key, len(names)), strict=True)) if names else {}
+
+    def run(key, *inputs):
+        first = jax.random.fold_in(key, 0x696E6974)
+        keys = {"params": first, **streams(jax.random.fold_in(first, 0))}
+        state = module.init(keys, *inputs, **training)
+        params = state.pop("params", {})
+        results = [(params, state)]
+        for _ in range(2 if options else 1):
+            key, now = jax.random.split(key)  # as a converted module takes keys from its own
+
+            def loss(params, state=state, now=now):
+                variables = {"params": params, **state}
+                given = {"rngs": streams(now), "mutable": [*state], **training}
+                out, new = module.apply(variables, *inputs, **given)
+                return total(out), (out, new)
+
+            (_, (out, state)), grads = jax.value_and_grad(loss, has_aux=True)(params)
+            results.append((out, state, grads))
+        variables = {"params": params, **state}
+        out, _ = module.apply(variables, *inputs, mutable=[*state], **evaluation)
+        return [*results, out]
+
+    return jax.jit(run)
+
+
 @pytest.mark.parametrize("case", LINEN)
 def test_linen_module_has_the_outputs_variables_and_gradients_of_flax(case):
     module, inputs, options = LINEN[case]
     key = jax.random.key(3)
-    ours = pax.from_flax(module, *inputs, rng_key=key, **options)
-    training, evaluation = modes(options.get("mode_argument"))
-    streams = options.get("rngs", [])
-    first = jax.random.fold_in(key, 0x696E6974)
-    params_and_streams = jax.random.split(jax.random.fold_in(first, 0), max(1, len(streams)))
-    names = ["params", *streams]
-    keys = dict(zip(names, [first, *params_and_streams[: len(streams)]], strict=True))
-    variables = jax.jit(lambda *inputs: module.init(keys, *inputs, **training))(*inputs)
-    params = variables.pop("params", {})
-    assert_close((ours.params, ours.state), (params, variables), 1e-6)
-
-    @jax.jit
-    def their_step(params, state, key):
-        def loss(params):
-            keys = dict(zip(streams, jax.random.split(key, max(1, len(streams))), strict=False))
-            out, new = module.apply(
-                {"params": params, **state}, *inputs, rngs=keys, mutable=[*state], **training
-            )
-            return total(out), (out, new)
-
-        (_, (out, new)), grads = jax.value_and_grad(loss, has_aux=True)(params)
-        return out, new, grads
-
-    for _ in range(2):
-        out, ours, grads = our_step(ours, *inputs)
-        key, now = jax.random.split(key)
-        their_out, variables, their_grads = their_step(params, variables, now)
-        assert_close((out, ours.state), (their_out, variables))
-        assert_close(grads.params, their_grads, 1e-4)
-        assert jax.tree.leaves((grads.state, grads.rng_key)) == []
-    expected = module.apply(
-        {"params": params, **variables}, *inputs, mutable=[*variables], **evaluation
-    )
-    assert_close(ours.eval()(*inputs), expected[0])
+    ours, theirs = our_run(module, options), their_run(module, options)
+    assert_close(ours(key, *inputs), theirs(key, *inputs), 1e-4)
 
 
 NNX = {
