@@ -83,10 +83,8 @@ def assert_close(ours, theirs, tolerance=1e-5):
         assert a.dtype == b.dtype
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             a, b = map(jax.random.key_data, (a, b))
-        if a.dtype != jnp.bfloat16:
-            np.testing.assert_allclose(a, b, tolerance, tolerance)
-        else:  # a program may round in other places than another
-            np.testing.assert_allclose(*(np.asarray(x, np.float32) for x in (a, b)), 2e-2, 2e-2)
+        a, b = (np.asarray(x, np.float32 if x.dtype == jnp.bfloat16 else None) for x in (a, b))
+        np.testing.assert_allclose(a, b, tolerance, tolerance)
 
     jax.tree.map(compare, ours, theirs)
 
@@ -158,7 +156,8 @@ def test_linen_module_has_the_outputs_variables_and_gradients_of_flax(case):
     module, inputs, options = LINEN[case]
     key = jax.random.key(3)
     ours, theirs = our_run(module, options), their_run(module, options)
-    assert_close(ours(key, *inputs), theirs(key, *inputs), 1e-4)
+    # Two programs may round half precision in other places.
+    assert_close(ours(key, *inputs), theirs(key, *inputs), 2e-2 if "bf16" in case else 1e-4)
 
 
 NNX = {
