@@ -140,7 +140,6 @@ def test_rotary_is_a_complex_rotation():
         (lambda: pax.nets.VisionTransformer(9, 2, 3, 8, 2, 1), "patch_size=2 does not divide"),
         (lambda: pax.nets.LanguageModel(7, 8, 3, 1), "num_heads=3 does not divide dim=8"),
     ],
-    ids=str,
 )
 def test_wrong_arguments_raise(make, message):
     def traced():
