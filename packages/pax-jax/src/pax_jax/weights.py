@@ -257,7 +257,14 @@ def load_safetensors(module: M, path: str | os.PathLike[str]) -> M:
       ImportError: safetensors is not installed.
 
     Example:
-      See `save_safetensors`.
+      >>> import os, tempfile
+      >>> import pax_jax as pax
+      >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+      >>> net = pax.Sequential(pax.Linear(2, 3))
+      >>> pax.weights.save_safetensors(net, path)
+      >>> fresh = pax.Sequential(pax.Linear(2, 3))
+      >>> pax.weights.load_safetensors(fresh, path) == net
+      True
 
     """
     library = extra("safetensors.numpy", "pax_jax.weights.load_safetensors", "safetensors")
