@@ -25,4 +25,11 @@ std::string ReportPythonError(const std::string& name) {
   }
 }
 
+void CallKeepingException(PyObject* function, PyObject* argument) {
+  py::error_scope keep;
+  PyObject* result = PyObject_CallOneArg(function, argument);
+  if (result == nullptr) PyErr_WriteUnraisable(function);
+  Py_XDECREF(result);
+}
+
 }  // namespace bridge

@@ -17,6 +17,9 @@ void UseReport(pybind11::object report);
 // Never raises. Called with the GIL held and an exception set.
 std::string ReportPythonError(const std::string& name);
 
+// Calls a function where a scope ends, perhaps because of an exception, which stays current.
+void CallKeepingException(PyObject* function, PyObject* argument);
+
 }  // namespace bridge
 
 #endif  // TORCH2JAX_BRIDGE_ERRORS_H_

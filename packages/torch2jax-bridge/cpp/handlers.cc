@@ -8,6 +8,7 @@
 
 #include "errors.h"
 #include "gil.h"
+#include "grad_mode.h"
 #include "pages.h"
 #include "reclaim.h"
 #include "registry.h"
@@ -52,14 +53,9 @@ py::object Call(PyObject* callable, const std::vector<py::object>& tensors) {
 // The first version of a borrowed tensor is 0; every operation that writes into it counts one up.
 void CheckUnchanged(const std::vector<py::object>& tensors, size_t inputs,
                     const CallOptions& options) {
-  static PyObject* version = PyUnicode_InternFromString("_version");
   for (size_t i = 0; i < inputs; ++i) {
     if (i < options.written.size() && options.written[i]) continue;
-    PyObject* count = PyObject_GetAttr(tensors[i].ptr(), version);
-    if (count == nullptr) throw py::error_already_set();
-    const bool unchanged = PyLong_AsLong(count) == 0;
-    Py_DECREF(count);
-    if (unchanged) continue;
+    if (Version(tensors[i]) == 0) continue;
     throw py::value_error("the function changed " + ArgumentLabel(options, i) +
                           " in place; arrays of JAX may not be written to: clone it first, or name"
                           " it in input_output_aliases");
@@ -76,7 +72,8 @@ void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
   if (device.device_type == dlpack::kCpu) AdviseAll(rets);
   if (options.takes_outputs) BorrowAll(rets, device, loan.get(), tensors);
   {
-    const CallScope scope;
+    const NoExecutionScope no_execution;
+    const NoGradScope no_grad;
     const py::object results = Call(callable.get(), tensors);
     CheckUnchanged(tensors, args.size(), options);
     const bool lent = options.takes_outputs || !options.written.empty();

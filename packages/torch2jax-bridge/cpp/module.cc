@@ -7,6 +7,7 @@
 
 #include "errors.h"
 #include "gil.h"
+#include "grad_mode.h"
 #include "handlers.h"
 #include "reclaim.h"
 #include "registry.h"
@@ -31,8 +32,10 @@ PYBIND11_MODULE(_C, m) {
            py::arg("names") = std::vector<std::string>())
       .def_property_readonly("id", &bridge::Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
-  m.def("use_call_scope", &bridge::UseCallScope, py::arg("is_grad_enabled"),
-        py::arg("set_grad_enabled"), py::arg("forbid_execution"), py::arg("restore_execution"));
+  m.def("use_grad_mode", &bridge::UseGradMode, py::arg("is_enabled"), py::arg("set_enabled"),
+        py::arg("native_is_enabled"), py::arg("native_set_enabled"));
+  m.def("use_execution_switch", &bridge::UseExecutionSwitch, py::arg("set_forbidden"),
+        py::arg("restore"));
   m.def("use_stream_scope", &bridge::UseStreamScope, py::arg("enter"), py::arg("leave"));
   m.def("use_report", &bridge::UseReport, py::arg("report"));
   m.def("use_rescue", &bridge::UseRescue, py::arg("rescue"));

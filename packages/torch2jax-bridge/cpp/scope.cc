@@ -1,14 +1,14 @@
 #include "scope.h"
 
+#include "errors.h"
+
 namespace py = pybind11;
 
 namespace bridge {
 namespace {
 
 // Owned for the life of the process.
-PyObject* is_grad_enabled = nullptr;
-PyObject* set_grad_enabled = nullptr;
-PyObject* forbid_execution = nullptr;
+PyObject* set_forbidden = nullptr;
 PyObject* restore_execution = nullptr;
 PyObject* enter_stream = nullptr;
 PyObject* leave_stream = nullptr;
@@ -18,21 +18,10 @@ py::object Checked(PyObject* result) {
   return py::reinterpret_steal<py::object>(result);
 }
 
-// Called while scopes end, perhaps because of an exception, which stays the current one.
-void CallKeepingException(PyObject* function, PyObject* argument) {
-  py::error_scope keep;
-  PyObject* result = PyObject_CallOneArg(function, argument);
-  if (result == nullptr) PyErr_WriteUnraisable(function);
-  Py_XDECREF(result);
-}
-
 }  // namespace
 
-void UseCallScope(py::object is_enabled, py::object set_enabled, py::object forbid,
-                  py::object restore) {
-  is_grad_enabled = is_enabled.release().ptr();
-  set_grad_enabled = set_enabled.release().ptr();
-  forbid_execution = forbid.release().ptr();
+void UseExecutionSwitch(py::object set, py::object restore) {
+  set_forbidden = set.release().ptr();
   restore_execution = restore.release().ptr();
 }
 
@@ -41,22 +30,10 @@ void UseStreamScope(py::object enter, py::object leave) {
   leave_stream = leave.release().ptr();
 }
 
-CallScope::CallScope() {
-  grad_enabled_ = Checked(PyObject_CallNoArgs(is_grad_enabled));
-  execution_ = Checked(PyObject_CallNoArgs(forbid_execution));
-  if (grad_enabled_.ptr() == Py_False) return;
-  PyObject* done = PyObject_CallOneArg(set_grad_enabled, Py_False);
-  if (done == nullptr) {
-    CallKeepingException(restore_execution, execution_.ptr());
-    throw py::error_already_set();
-  }
-  Py_DECREF(done);
-}
+NoExecutionScope::NoExecutionScope()
+    : execution_(Checked(PyObject_CallOneArg(set_forbidden, Py_True))) {}
 
-CallScope::~CallScope() {
-  CallKeepingException(set_grad_enabled, grad_enabled_.ptr());
-  CallKeepingException(restore_execution, execution_.ptr());
-}
+NoExecutionScope::~NoExecutionScope() { CallKeepingException(restore_execution, execution_.ptr()); }
 
 StreamScope::StreamScope(void* stream, int32_t ordinal, int64_t run_id) {
   const py::int_ pointer(reinterpret_cast<std::uintptr_t>(stream));

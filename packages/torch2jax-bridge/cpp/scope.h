@@ -9,27 +9,24 @@
 
 namespace bridge {
 
-// Takes the Python functions that read and set the state: `is_grad_enabled()`,
-// `set_grad_enabled(bool)`, `forbid_execution()` returning what it found, `restore(found)`.
-// Must be called once, before any program runs.
-void UseCallScope(pybind11::object is_grad_enabled, pybind11::object set_grad_enabled,
-                  pybind11::object forbid_execution, pybind11::object restore_execution);
+// Takes the Python functions `set_forbidden(bool)`, which returns what it found, and
+// `restore(found)`. Must be called once, before any program runs.
+void UseExecutionSwitch(pybind11::object set_forbidden, pybind11::object restore);
 
 // Takes `enter(stream_pointer, device_ordinal, run_id)`, which makes XLA's stream PyTorch's current
 // one and returns what it found, and `leave(found)`. Must be called before a CUDA program runs.
 void UseStreamScope(pybind11::object enter, pybind11::object leave);
 
-// For its lifetime PyTorch records no gradients and JAX refuses to execute programs: a function
-// that waits for JAX inside of a JAX program can wait for ever.
-class CallScope {
+// For its lifetime JAX refuses to execute programs: a function that waits for JAX inside of a JAX
+// program can wait for ever.
+class NoExecutionScope {
  public:
-  CallScope();
-  ~CallScope();
-  CallScope(const CallScope&) = delete;
-  CallScope& operator=(const CallScope&) = delete;
+  NoExecutionScope();
+  ~NoExecutionScope();
+  NoExecutionScope(const NoExecutionScope&) = delete;
+  NoExecutionScope& operator=(const NoExecutionScope&) = delete;
 
  private:
-  pybind11::object grad_enabled_;
   pybind11::object execution_;
 };
 

@@ -19,6 +19,9 @@ void UseTensorType(pybind11::type tensor_type);
 // Raises TypeError for a dtype that PyTorch does not have. The GIL is held.
 pybind11::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan* loan);
 
+// How often operations wrote into a tensor's memory; 0 for one that was just borrowed.
+long Version(pybind11::handle tensor);
+
 // How results are written.
 struct WriteOptions {
   // Whether 64-bit results are written into 32-bit buffers, where JAX has no 64 bits.

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch2jax_bridge import torch2jax
+from torch2jax_bridge import _C, torch2jax
+from torch2jax_bridge._grad_mode import native_grad_mode
 
 
 def all_gone(refs):
@@ -54,7 +55,18 @@ def test_bridge_results_do_not_share_memory_with_torch():
     np.testing.assert_array_equal(out, np.zeros(4))
 
 
-def test_bridge_grad_mode_is_off_inside_and_restored():
+@pytest.fixture(params=["native", "python"])
+def grad_mode(request):
+    """Switches the mode by PyTorch's C functions, or by those of Python as where the C ones are missing."""
+    python = torch.is_grad_enabled, torch._C._set_grad_enabled
+    native = native_grad_mode()
+    assert all(native)
+    _C.use_grad_mode(*python, *(native if request.param == "native" else (0, 0)))
+    yield
+    _C.use_grad_mode(*python, *native)
+
+
+def test_bridge_grad_mode_is_off_inside_and_restored(grad_mode):
     modes = []
 
     def function(x):

@@ -18,11 +18,15 @@ class Handle:
     def id(self) -> int: ...
 
 def use_tensor_type(tensor_type: type) -> None: ...
-def use_call_scope(
-    is_grad_enabled: Callable[[], bool],
-    set_grad_enabled: Callable[[bool], None],
-    forbid_execution: Callable[[], Any],
-    restore_execution: Callable[[Any], None],
+def use_grad_mode(
+    is_enabled: Callable[[], bool],
+    set_enabled: Callable[[bool], None],
+    native_is_enabled: int,
+    native_set_enabled: int,
+) -> None: ...
+def use_execution_switch(
+    set_forbidden: Callable[[bool], Any],
+    restore: Callable[[Any], None],
 ) -> None: ...
 def use_stream_scope(
     enter: Callable[[int, int, int], Any], leave: Callable[[Any], None]

@@ -43,18 +43,18 @@ def hold_weakly(*types: type) -> None:
     getattr(util, "weakref_cache_key_types", set()).update(types)
 
 
-def execution_switch() -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    """Two functions: JAX raises from now on when it is to execute a program on this thread,
-    returning what was so before; and back to that.
+def execution_switch() -> tuple[Callable[[bool], Any], Callable[[Any], None]]:
+    """Two functions: `set(True)`, from when on JAX raises when it is to execute a program on this
+    thread, returns what was so before; `restore(that)` goes back.
     """
     state: Any = jax.no_execution
     if hasattr(state, "swap_local") and hasattr(state, "set_local"):
-        return partial(state.swap_local, True), state.set_local
+        return state.swap_local, state.set_local
     return partial(_enter, state), lambda context: context.__exit__(None, None, None)
 
 
-def _enter(state: Any) -> Any:
-    context = state(True)
+def _enter(state: Any, value: bool) -> Any:
+    context = state(value)
     context.__enter__()
     return context
 

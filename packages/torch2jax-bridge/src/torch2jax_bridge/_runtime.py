@@ -9,6 +9,7 @@ import torch
 
 from torch2jax_bridge import _C
 from torch2jax_bridge._errors import report
+from torch2jax_bridge._grad_mode import native_grad_mode
 from torch2jax_bridge._private import execution_switch
 from torch2jax_bridge._stream import StreamSwitch
 
@@ -42,7 +43,8 @@ def _rescue(tensor: torch.Tensor) -> None:
 
 _streams = StreamSwitch()
 _C.use_tensor_type(torch.Tensor)
-_C.use_call_scope(torch.is_grad_enabled, torch._C._set_grad_enabled, *execution_switch())
+_C.use_grad_mode(torch.is_grad_enabled, torch._C._set_grad_enabled, *native_grad_mode())
+_C.use_execution_switch(*execution_switch())
 _C.use_stream_scope(_streams.enter, _streams.leave)
 _C.use_report(report)
 _C.use_rescue(_rescue)
