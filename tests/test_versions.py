@@ -53,7 +53,8 @@ def test_bump_changes_every_place(copied_root):
     texts = {file: file.read_text() for file in copied_root.rglob("*") if file.is_file()}
     assert '"7.8.9"' in texts[copied_root / "version.py"]
     assert "## [7.8.9] - 20" in texts[copied_root / "CHANGELOG.md"]
-    pins = [pin for text in texts.values() for pin in re.findall(r'"[a-z0-9-]+==([^"]+)"', text)]
+    sibling = rf'"(?:{"|".join(distributions.NAMES)})==([^"]+)"'
+    pins = [pin for text in texts.values() for pin in re.findall(sibling, text)]
     assert pins == ["7.8.9"] * 5
     assert not any(f"=={old}" in text for text in texts.values())
 
