@@ -342,3 +342,14 @@ def test_a_sequence_of_keys_passes_through_jit():
     keys, a = draw(keys)
     keys, b = draw(keys)
     assert (a != b).all()
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_modules_may_be_branches(transform):
+    low, high, x = pax.Linear(2, 2), pax.Linear(2, 2), jnp.ones((1, 2))
+
+    def choose(low, high, which, x):
+        return jax.lax.cond(which, low, high, x)
+
+    for which, expected in ((True, low), (False, high)):
+        np.testing.assert_allclose(transform(choose)(low, high, which, x), expected(x), rtol=1e-6)
