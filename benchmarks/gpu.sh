@@ -6,6 +6,8 @@
 #
 #     benchmarks/gpu.sh            the tests and the whole table
 #     benchmarks/gpu.sh --quick    fewer and shorter rounds of the benchmarks
+#
+# The JSON file and the plots go to $OUT, or to out/benchmarks.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
@@ -46,5 +48,6 @@ status=0
 # Warnings of versions that are not pinned are shown, not raised.
 "$python" -m pytest -o addopts= --import-mode=importlib -m gpu -q -W default -rf \
     packages/torch2jax-bridge/tests/test_*gpu.py packages/pax-torch/tests/test_*gpu.py || status=$?
-"$python" -m benchmarks.run bridge --device cuda "$@" || status=$?
+"$python" -m benchmarks.run bridge jax2torch --device cuda --out "${OUT:-$root/out/benchmarks}" "$@" ||
+    status=$?
 exit $status
