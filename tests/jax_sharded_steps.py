@@ -100,6 +100,24 @@ def in_one_process():
         print(json.dumps({"way": name, "expected": expected, **report}))
 
 
+def batch_norm():
+    """Print how far normalization over 8 replicas is from that of the whole batch."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((32, 2)), jnp.float32)
+    run = jax.shard_map(
+        lambda norm, x: norm % x,
+        mesh=mesh,
+        in_specs=(spec(), spec("data")),
+        out_specs=(spec(), spec("data")),
+    )
+    replicas = jax.tree.leaves(jax.jit(run)(pax.BatchNorm1D(2, cross_replica_axis="data"), x))
+    whole = jax.tree.leaves(pax.BatchNorm1D(2) % x)
+    pairs = zip(replicas, whole, strict=True)
+    distance = max(float(jnp.max(jnp.abs(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
+    print(json.dumps({"way": "batch norm", "distance": distance}))
+
+
 def in_two_processes(rank, port, directory):
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
@@ -123,5 +141,6 @@ def in_two_processes(rank, port, directory):
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         in_one_process()
+        batch_norm()
     else:
         in_two_processes(int(sys.argv[1]), sys.argv[2], sys.argv[3])

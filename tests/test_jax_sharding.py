@@ -52,6 +52,10 @@ def test_sharded_steps_equal_those_of_one_device(reports, way):
     assert report["held"] == 1.0 if WAYS[way] == 1.0 else report["held"] < WAYS[way]
 
 
+def test_batch_norm_over_eight_replicas_sees_the_whole_batch(reports):
+    assert reports["batch norm"]["distance"] < 1e-5
+
+
 def test_two_processes_train_as_one_and_share_a_checkpoint(reports, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
