@@ -18,11 +18,16 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def results():
-    done = subprocess.run(
-        [sys.executable, SCRIPT], capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run()
+    if "rendezvous" in done.stderr:  # XLA's CPU client gave up on a collective; on two cores it may
+        done = run()
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def run():
+    command = [sys.executable, SCRIPT]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("check", CHECKS)
