@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -62,31 +62,25 @@ def figure(name: str, points: list[tuple[float, Row]]) -> Figure:
         xlabel="size (leaves, layers or elements)",
         ylabel=f"{points[0][1]['metric']} in {points[0][1]['unit']}",
     )
-    axes.plot(*ours(points), marker="o", linewidth=2.5, label="ours")
+    axes.plot(*curve(points, lambda row: row["ours"]), marker="o", linewidth=2.5, label="ours")
     for peer in dict.fromkeys(peer for _, row in points for peer in row["peers"]):
-        axes.plot(*line(points, peer), marker=".", linewidth=1, label=peer)
+        theirs = curve(points, lambda row, peer=peer: row["peers"].get(peer))
+        axes.plot(*theirs, marker=".", linewidth=1, label=peer)
     for limit in dict.fromkeys(row["limit"]["name"] for _, row in points if row["limit"]):
-        axes.plot(*limits(points, limit), marker=".", linestyle="--", label=limit)
+        theirs = curve(points, lambda row, limit=limit: limit_of(row, limit))
+        axes.plot(*theirs, marker=".", linestyle="--", label=limit)
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(fontsize="small")
     return result
 
 
-def ours(points: list[tuple[float, Row]]) -> tuple[list[float], list[float]]:
-    return [size for size, _ in points], [row["ours"]["median"] for _, row in points]
-
-
-def line(points: list[tuple[float, Row]], peer: str) -> tuple[list[float], list[float]]:
-    """Sizes and medians of a peer, where it took part."""
-    taken = [(size, row["peers"][peer]["median"]) for size, row in points if peer in row["peers"]]
+def curve(
+    points: list[tuple[float, Row]], measured: Callable[[Row], Row | None]
+) -> tuple[list[float], list[float]]:
+    """Sizes and medians of a program, where it took part."""
+    taken = [(size, found["median"]) for size, row in points if (found := measured(row))]
     return [size for size, _ in taken], [median for _, median in taken]
 
 
-def limits(points: list[tuple[float, Row]], name: str) -> tuple[list[float], list[float]]:
-    """Sizes and medians of a limit, where it was the limit."""
-    taken = [
-        (size, row["limit"]["median"])
-        for size, row in points
-        if row["limit"] and row["limit"]["name"] == name
-    ]
-    return [size for size, _ in taken], [median for _, median in taken]
+def limit_of(row: Row, name: str) -> Row | None:
+    return row["limit"] if row["limit"] and row["limit"]["name"] == name else None

@@ -62,7 +62,8 @@ def check(make, build, root, size, gradients):
     """Compare two steps of training, the averages after them, and an evaluation."""
     net = fresh(made(make, mean=0.0))
     peer = hk.without_apply_rng(hk.transform_with_state(lambda *args: build()(*args)))
-    x = normal(0, 2, size, size, 3)
+    # Two examples, normalized over one pixel as at the end of a small net, would magnify rounding.
+    x = normal(0, 8 if gradients else 2, size, size, 3)
 
     @quick
     def ours(net, x):
@@ -99,7 +100,7 @@ def check(make, build, root, size, gradients):
     outputs, averages, grads = ours(net, x)
     expected, peer_averages, peer_grads = theirs(params, zeros, x)
     assert jax.tree.structure(averages) == jax.tree.structure(peer_averages)
-    close(outputs, expected, 1e-3)  # batches of two normalized over one pixel magnify rounding
+    close(outputs, expected, 1e-4)
     close(averages, peer_averages, 1e-4)
     close(grads, peer_grads, 1e-3)
 
