@@ -20,6 +20,7 @@ import pax_jax
 from benchmarks.case import Case, Program
 
 LAYERS = 100
+SCALE = (10, 30, 100, 300, 1000)
 ADAM = optax.adam(1e-3)
 Tree = Any
 
@@ -32,9 +33,9 @@ class PaxLayer(pax_jax.Module):
 
 
 class PaxModel(pax_jax.Module):
-    def __init__(self):
+    def __init__(self, layers=LAYERS):
         super().__init__()
-        for i in range(LAYERS):
+        for i in range(layers):
             setattr(self, f"layer_{i}", PaxLayer())
 
 
@@ -54,17 +55,17 @@ class NnxLayer(nnx.Module):
 
 
 class NnxModel(nnx.Module):
-    def __init__(self):
-        for i in range(LAYERS):
+    def __init__(self, layers=LAYERS):
+        for i in range(layers):
             setattr(self, f"layer_{i}", NnxLayer())
 
 
-def raw_model() -> dict[str, dict[str, jax.Array]]:
-    return {f"layer_{i}": {"weight": jnp.eye(4), "bias": jnp.zeros((4, 4))} for i in range(LAYERS)}
+def raw_model(layers: int = LAYERS) -> dict[str, dict[str, jax.Array]]:
+    return {f"layer_{i}": {"weight": jnp.eye(4), "bias": jnp.zeros((4, 4))} for i in range(layers)}
 
 
-def equinox_model() -> EquinoxModel:
-    return EquinoxModel([EquinoxLayer(jnp.eye(4), jnp.zeros((4, 4))) for _ in range(LAYERS)])
+def equinox_model(layers: int = LAYERS) -> EquinoxModel:
+    return EquinoxModel([EquinoxLayer(jnp.eye(4), jnp.zeros((4, 4))) for _ in range(layers)])
 
 
 def loss_of(layers: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
@@ -106,6 +107,8 @@ def cases(device: str) -> Iterator[Case]:
             limit=("one flatten", partial(jax.tree.flatten, PaxModel())),
         )
         yield construction_case()
+        for layers in SCALE:
+            yield from scale_cases(layers)
 
 
 def pax_state() -> Tree:
@@ -250,6 +253,27 @@ def flattener_cases() -> Iterator[Case]:
         limit=("nested dict", partial(jax.jit(raw_step), *raw_state(), x)),
         finish=lambda result: result[0].block_until_ready(),
         agree=lambda ours, theirs: bool(jnp.allclose(ours[0], theirs[0])),
+    )
+
+
+def scale_cases(layers: int) -> Iterator[Case]:
+    """Flattening a model, and a jitted call that only takes it, by the number of its layers."""
+    models = {"equinox": equinox_model(layers), "nested dict": raw_model(layers)}
+    model, stateful = PaxModel(layers), NnxModel(layers)
+    yield Case(
+        suite="modules",
+        case=f"scale_flatten-{layers}",
+        ours=partial(jax.tree.flatten, model),
+        peers={name: partial(jax.tree.flatten, peer) for name, peer in models.items()}
+        | {"nnx.split": partial(nnx.split, stateful)},
+    )
+    call = jax.jit(lambda tree: jnp.zeros(()))
+    yield Case(
+        suite="modules",
+        case=f"scale_jitted_call-{layers}",
+        ours=partial(call, model),
+        peers={name: partial(call, peer) for name, peer in models.items()}
+        | {"nnx.jit": partial(nnx.jit(lambda tree: jnp.zeros(())), stateful)},
     )
 
 

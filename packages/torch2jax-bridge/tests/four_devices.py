@@ -97,8 +97,8 @@ def shard_map_hessian():
     def loss(f):
         return lambda w: sharded_layer(f)(X, w).sum()
 
-    # Compiled: operation by operation, hundreds of programs with collectives are under way at once,
-    # and XLA's CPU client may wait for ever.
+    # Compiled: operation by operation, more programs with collectives are under way than the 32 that
+    # XLA's CPU client allows a device, and the devices then wait for each other for ever.
     hessians = [jax.jit(jax.hessian(loss(f))) for f in (wrapped_layer, partial(layer, jnp))]
     same(*(hessian(W) for hessian in hessians))
 

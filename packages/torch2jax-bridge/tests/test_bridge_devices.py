@@ -19,7 +19,7 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def results():
     done = run()
-    if "rendezvous" in done.stderr:  # XLA's CPU client gave up on a collective; on two cores it may
+    if "rendezvous" in done.stderr:  # XLA's limit on programs under way, reached on slow machines
         done = run()
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
