@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from torch2jax_bridge import torch2jax
 
@@ -98,6 +99,20 @@ def test_bridge_threads_taking_gradients_of_one_function():
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(work, range(6)))
+
+
+def test_bridge_threads_taking_hessians():
+    """PyTorch's forward mode has one level for the whole process."""
+    hessian = jax.jit(jax.hessian(torch2jax(lambda x: (torch.tanh(x) ** 2).sum())))
+    expected = jax.jit(jax.hessian(lambda x: (jnp.tanh(x) ** 2).sum()))
+
+    def work(n):
+        x = jnp.linspace(-1.0, n + 1.0, 20)
+        return all(np.allclose(hessian(x), expected(x), atol=1e-5) for _ in range(30))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(work, range(6)))
+    assert forward_ad._current_level == -1
 
 
 def test_bridge_call_on_a_thread_of_xla():

@@ -1,7 +1,9 @@
-"""Forward-mode differentiation, one thread at a time.
+"""Forward-mode differentiation, safe from several threads.
 
-PyTorch counts the nesting of forward mode in a global variable, so that two threads that use it at
-the same time would end each other's.
+PyTorch has one level of forward mode for the whole process. `torch.func.jvp` opens it unless it is
+nested in another, by a count of all threads together, and closes it at its end, also under the
+derivatives of the threads that came later. Here the last one out closes it; a lock around the whole
+derivative would wait for ever where a function waits for another thread's.
 """
 
 import threading
@@ -11,30 +13,43 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import TransformType
-from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
+from torch._functorch import eager_transforms
+from torch.autograd import forward_ad
 
-_lock = threading.RLock()
+# Under a name of its own, so that all libraries that count in this way come through the same door.
+_door: threading.Lock = vars(forward_ad).setdefault("_forward_level_door", threading.Lock())
+_left_open = False
 
 
 def forward_derivative(
     function: Callable[..., Any], points: Sequence[Tensor], tangents: Sequence[Tensor]
 ) -> Any:
     """Returns `(out, tangents_out, aux)` of a function that returns tensors and aux tensors."""
-    with _alone():
+    with _forward_level():
         return torch.func.jvp(function, tuple(points), tuple(tangents), has_aux=True)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Keeps other threads out; not those of a backward pass that began within."""
-    if _inside():
+def _forward_level() -> Iterator[None]:
+    _enter()
+    try:
         yield
-    else:
-        with _lock:
-            yield
+    finally:
+        _leave()
 
 
-def _inside() -> bool:
-    interpreters = retrieve_all_functorch_interpreters()
-    return any(interpreter.key() == TransformType.Jvp for interpreter in interpreters)
+def _enter() -> None:
+    with _door:
+        found_open = _left_open and forward_ad._current_level >= 0
+        if eager_transforms.JVP_NESTING == 0 and not found_open:
+            forward_ad.enter_dual_level()
+        eager_transforms.JVP_NESTING += 1
+
+
+def _leave() -> None:
+    global _left_open
+    with _door:
+        eager_transforms.JVP_NESTING -= 1
+        _left_open = eager_transforms.JVP_NESTING > 0
+        if not _left_open and forward_ad._current_level >= 0:
+            forward_ad.exit_dual_level()

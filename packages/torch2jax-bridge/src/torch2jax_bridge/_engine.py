@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from torch2jax_bridge._forward_mode import forward_level
 from torch2jax_bridge._runtime import Tensors
 from torch2jax_bridge._specs import Function, Indices, Jvp, Keep, Kept, Spec, Vjp, Vmap
 from torch2jax_bridge._vmap import vmap
@@ -48,7 +49,7 @@ def _(spec: Function) -> Call:
 @cache
 def _load_forward_mode() -> None:
     """Let PyTorch load its forward-mode rules now, and keep its own deprecation to itself."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), forward_level():
         warnings.simplefilter("ignore", DeprecationWarning)
         zero = torch.zeros(())
         torch.func.jvp(torch.neg, (zero,), (zero,))
@@ -62,7 +63,8 @@ def _(spec: Jvp) -> Call:
     def call(*args: torch.Tensor) -> Tensors:
         primals, tangents = args[:count], args[count:]
         closed = _close(inner, primals, spec.wrt, spec.of)
-        return torch.func.jvp(closed, tuple(primals[i] for i in spec.wrt), tangents)[1]
+        with forward_level():
+            return torch.func.jvp(closed, tuple(primals[i] for i in spec.wrt), tangents)[1]
 
     return call
 

@@ -1,12 +1,16 @@
 """Exceptions of wrapped functions: their text for XLA, and the exceptions themselves."""
 
+import logging
 import re
 import threading
 import traceback
 from collections import OrderedDict
 
+import jax
+
 KEPT = 64
 
+_log = logging.getLogger("torch2jax_bridge")
 _lock = threading.Lock()
 _exceptions: OrderedDict[int, BaseException] = OrderedDict()
 _last = 0
@@ -14,6 +18,9 @@ _last = 0
 
 def report(exception: BaseException, name: str) -> str:
     """Keep an exception that a wrapped function raised, and say what happened.
+
+    With several devices it is logged as well: where the others wait for this one in a collective,
+    XLA ends the process after a minute, and nobody would see the exception.
 
     The local variables of its frames are dropped: they refer to memory of XLA's.
 
@@ -25,6 +32,8 @@ def report(exception: BaseException, name: str) -> str:
         The text for XLA's error: a number that names the exception, its message, its traceback.
     """
     text = _format(exception)
+    if jax.local_device_count() > 1:
+        _log.error("%s, called from JAX on one of several devices, failed: %s", name, text)
     traceback.clear_frames(exception.__traceback__)
     return (
         f"the PyTorch function {name} called from JAX failed (failure {_keep(exception)}): {text}"
