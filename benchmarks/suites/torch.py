@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from torch.func import functional_call, grad_and_value
 from torch.nn.functional import cross_entropy, mse_loss
 
 import pax_torch
+from benchmarks.allocator import freed_memory_kept
 from benchmarks.case import Case, Program
 from benchmarks.threads import one_torch_thread
 
@@ -26,7 +28,7 @@ def cases(device: str) -> Iterator[Case]:
     torch.manual_seed(0)
     narrow = torch.randn(128, 8, device=device), torch.randn(128, 8, device=device)
     images = torch.randn(128, 3, 32, 32, device=device), torch.randint(10, (128,), device=device)
-    with one_torch_thread():
+    with one_torch_thread(), freed_memory_kept():
         yield scalar_gradient(device)
         for donate in (False, True):
             end = "step-donated" if donate else "step"
@@ -35,7 +37,7 @@ def cases(device: str) -> Iterator[Case]:
                 f"cifar-{end}", cifar_net().to(device), cross_entropy, images, donate
             )
             small = images[0][:16], images[1][:16]
-            yield training_step(
+            yield from large_step(
                 f"resnet-{end}", resnet18().to(device), cross_entropy, small, donate
             )
 
@@ -74,6 +76,12 @@ def training_step(name: str, net: nn.Module, loss: Loss, batch: Batch, donate: b
         limit=("plain torch", plain_step(net, loss, batch)),
         agree=agree_after_step,
     )
+
+
+def large_step(name: str, net: nn.Module, loss: Loss, batch: Batch, donate: bool) -> Iterator[Case]:
+    """A step beside plain PyTorch, then beside the peers, whose heap a large step has to grow."""
+    yield replace(training_step(name, net, loss, batch, donate), peers={})
+    yield replace(training_step(f"{name}-peers", net, loss, batch, donate), limit=None)
 
 
 def mlp() -> nn.Module:
