@@ -75,6 +75,16 @@ def test_imports_stay_within_the_layer(name):
 
 
 @pytest.mark.parametrize("name", distributions.NAMES)
+def test_its_tests_need_the_package_and_the_test_tools_alone(name):
+    files = sorted((distributions.folder(name) / "tests").rglob("*.py"))
+    own = {distributions.import_name(name), *(file.stem for file in files), "_testcapi"}
+    allowed = own | MAY_IMPORT[name] | set(distributions.TEST_REQUIREMENTS)
+    for file in files:
+        imported = set(modules_imported_anywhere(ast.parse(file.read_text())))
+        assert imported - set(sys.stdlib_module_names) <= allowed, file
+
+
+@pytest.mark.parametrize("name", distributions.NAMES)
 def test_importing_loads_nothing_foreign(name):
     program = (
         f"import {distributions.import_name(name)}, sys\n"
