@@ -44,6 +44,11 @@ def project(name: str) -> dict:
         return tomllib.load(file)["project"]
 
 
+def extras(name: str) -> list[str]:
+    """The names of the package's extras."""
+    return sorted(project(name).get("optional-dependencies", {}))
+
+
 def version() -> str:
     """The version in version.py."""
     return re.search(r'__version__ = "([^"]+)"', (ROOT / "version.py").read_text())[1]

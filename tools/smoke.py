@@ -114,17 +114,17 @@ def test_alone(name: str, dist: Path, scratch: Path) -> None:
     run(f"installing the test tools beside {name}", [*install, *distributions.TEST_REQUIREMENTS])
     shutil.copytree(distributions.folder(name) / "tests", scratch / "tests")
     shutil.copy(distributions.ROOT / "pyproject.toml", scratch)
-    pytest = [
-        python,
-        "-I",
-        "-m",
-        "pytest",
-        "-q",
-        "tests",
-        "--pyargs",
-        distributions.import_name(name),
-    ]
-    run(f"testing {name}", pytest, cwd=scratch)
+    pytest = [python, "-I", "-m", "pytest", "-q"]
+    run(f"testing {name}", [*pytest, "tests"], cwd=scratch)
+    if extras := distributions.extras(name):
+        run(f"installing the extras of {name}", [*install, with_extras(package, extras)])
+    examples = [*pytest, "--pyargs", distributions.import_name(name)]
+    run(f"running the examples of {name}", examples, cwd=scratch)
+
+
+def with_extras(requirement: str, extras: list[str]) -> str:
+    """A pinned requirement, with extras."""
+    return requirement.replace("==", f"[{','.join(extras)}]==")
 
 
 def import_check(name: str) -> str:
