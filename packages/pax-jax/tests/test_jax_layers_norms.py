@@ -178,3 +178,20 @@ def test_ema_keeps_the_last_of_integers_and_the_structure():
     assert int(average["n"]) == 2
     assert average["w"].tolist() == [0.75, 0.75]
     assert jax.tree.leaves(ema.parameters()) == []
+
+
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+def test_layer_norm_has_the_derivatives_of_its_formula_to_the_third_order(mean):
+    x, direction = mean + normal(0, 6), normal(1, 6)
+    norm = pax.LayerNorm(6, create_scale=False, create_offset=False)
+
+    def formula(x):
+        centered = x - jnp.mean(x)
+        return centered / jnp.sqrt(jnp.mean(centered**2) + norm.eps)
+
+    def third(f):
+        return quick(jax.jacfwd(jax.hessian(lambda x: jnp.sum(jnp.sin(f(x)) * direction))))(x)
+
+    np.testing.assert_allclose(norm(x), formula(x), atol=2e-6 * (1 + mean / 20))
+    expected = third(formula)
+    np.testing.assert_allclose(third(norm), expected, atol=1e-4 * float(jnp.abs(expected).max()))
