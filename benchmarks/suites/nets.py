@@ -84,9 +84,9 @@ def resnet18_programs() -> dict[str, tuple[Program, tuple]]:
     flax = FlaxResNet18()
     variables = flax.init(jax.random.key(0), x)
 
-    def ours(params: Tree, net: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
-        net = net.update(params)
-        return classified(net(x)), net
+    def ours(params: Tree, state: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+        net = params | state
+        return classified(net(x)), net.filter("state")
 
     def haiku(params: Tree, state: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
         logits, state = peer.apply(params, state, x)
@@ -98,7 +98,7 @@ def resnet18_programs() -> dict[str, tuple[Program, tuple]]:
         return classified(logits), changed["batch_stats"]
 
     return {
-        "ours": compiled(ours, net.parameters(), net, x),
+        "ours": compiled(ours, net.parameters(), net.filter("state"), x),
         "haiku": compiled(haiku, *peer.init(jax.random.key(0), x), x),
         "flax": compiled(linen_loss, variables["params"], variables["batch_stats"], x),
     }
