@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import torch
 from torch import nn
 
+from benchmarks.allocator import freed_memory_kept
 from benchmarks.bridge_peers import TorchFunction, nothing, peers, working
 from benchmarks.case import Case, Program
 from benchmarks.threads import one_torch_thread
@@ -32,7 +33,8 @@ def cases(device: str) -> Iterator[Case]:
             yield from additions(size, (a, jnp.flip(a)))
         yield chain(device)
         yield batch(device)
-        yield from networks(device)
+        with freed_memory_kept():
+            yield from networks(device)
 
 
 def additions(size: str, pair: Arrays) -> Iterator[Case]:
