@@ -1,15 +1,18 @@
 """Forward mode of PyTorch, used by pax_torch and torch2jax_bridge in many threads at once."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 from torch.autograd import forward_ad
 
 import pax_torch
-from torch2jax_bridge import jax2torch, torch2jax
+import torch2jax_bridge
+from torch2jax_bridge import j2t, torch2jax
 
 
 def tanh_squared(x):
@@ -34,14 +37,38 @@ def test_hessians_of_both_packages_at_once():
 
 
 def test_a_derivative_may_wait_for_one_in_jax():
-    """The wrapped Hessian may run on a thread of XLA's while pax_torch's own derivative waits for it."""
-    x = torch.linspace(-1, 1, 400)
-    curvature = jax2torch(lambda x: x * jnp.trace(wrapped_hessian(x @ x * jnp.ones(3))))
+    x = torch.linspace(-1, 1, 5)
+    with ThreadPoolExecutor(1) as pool:
 
-    def through_jax(x):
-        return x * curvature(torch.ones(400)).sum()
+        def through_jax(x):
+            hessian = pool.submit(lambda: j2t(wrapped_hessian(jnp.zeros(5))))
+            return x * hessian.result(20).trace()
 
-    factor = curvature(torch.ones(400)).sum()
-    out, tangent = pax_torch.jvp(through_jax, (x,), (torch.ones(400),))
-    torch.testing.assert_close(out, x * factor)
-    torch.testing.assert_close(tangent, factor.expand(400))
+        _, tangent = pax_torch.jvp(through_jax, (x,), (torch.ones(5),))
+    torch.testing.assert_close(tangent, torch.full((5,), 10.0))  # 2 of each element at 0
+    assert forward_ad._current_level == -1
+
+
+@pytest.mark.parametrize(
+    "scope", [pax_torch._forward._forward_level, torch2jax_bridge._forward_mode.forward_level]
+)
+def test_a_level_that_torch_func_still_uses_is_left_open_and_found_again(scope):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def waits(x):
+        inside.set()
+        assert go_on.wait(20)
+        return x**3
+
+    def slope(function):
+        return torch.func.jvp(function, (torch.tensor(2.0),), (torch.tensor(1.0),))[1]
+
+    with ThreadPoolExecutor(1) as pool:
+        with scope():
+            others = pool.submit(slope, waits)
+            assert inside.wait(20)
+        go_on.set()
+        assert others.result(20) == 12
+    with scope():
+        assert slope(lambda x: x**2) == 4
+    assert forward_ad._current_level == -1

@@ -166,14 +166,13 @@ class TestPurity:
         assert not wrong
 
     def test_a_function_may_wait_for_the_derivative_of_another_thread(self):
-        def times_three(x):
-            with ThreadPoolExecutor(1) as pool:
-                slope = pool.submit(pax.grad(pax.grad(lambda x: x**3 / 2)), 1.0)
-                directional = pool.submit(pax.jvp, lambda x: x**3, (1.0,), (1.0,))
-                assert slope.result(60) == directional.result(60)[1] == 3
-            return x * 3
+        with ThreadPoolExecutor(1) as pool:
 
-        assert torch.equal(pax.jvp(times_three, (X,), (V,))[1], 3 * V)
+            def times_three(x):
+                directional = pool.submit(pax.jvp, lambda x: x**3, (1.0,), (1.0,))
+                return x * directional.result(20)[1]
+
+            assert torch.equal(pax.jvp(times_three, (X,), (V,))[1], 3 * V)
         assert forward_ad._current_level == -1
 
 

@@ -194,9 +194,8 @@ def test_bridge_memory_does_not_grow_with_wrapped_functions():
             out = program([float(start + i) for i in range(20)])(x)
             jax.block_until_ready(out)
 
-    assert (
-        growth(run, max(200, FUNCTIONS // 50), FUNCTIONS) < 3_000_000
-    )  # one leaked tensor a function: 20,000 bytes each
+    # One leaked tensor a function: 20,000 bytes each.
+    assert growth(run, max(200, FUNCTIONS // 50), FUNCTIONS) < 3_000_000
 
 
 @on_linux
