@@ -6,7 +6,6 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad, gradcheck
@@ -268,31 +267,6 @@ class TestErrors:
             getattr(pax, name)(generator, (X,), (X,)) if name == "jvp" else getattr(pax, name)(
                 generator
             )
-
-
-def test_vmap_passes_on_what_is_not_mapped():
-    marker = object()
-    f = lambda x, given: (x * 2, given)
-    doubled, given = pax.vmap(f, (0, None), (0, None))(X, marker)
-    same(doubled, 2 * X)
-    assert given is marker
-
-
-def test_vmap_takes_arrays_and_gives_numbers_an_axis():
-    found = pax.vmap(lambda x: (x, 1.5))(np.arange(3.0))
-    same(found, (torch.arange(3.0, dtype=torch.float64), torch.full((3,), 1.5)))
-
-
-def test_randomness():
-    f = lambda x: x + torch.rand(())
-    with pytest.raises(RuntimeError, match="randomness"):
-        pax.vmap(f)(torch.zeros(8))
-    assert len(set(pax.vmap(f, randomness="same")(torch.zeros(8)).tolist())) == 1
-    assert len(set(pax.vmap(f, randomness="different")(torch.zeros(8)).tolist())) == 8
-
-
-def test_chunks_give_the_same():
-    same(pax.vmap(F, 1, chunk_size=2)(X), pax.vmap(F, 1)(X))
 
 
 def test_integer_leaves_have_no_jacobian():

@@ -3,18 +3,16 @@
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor
 from torch._C._functorch import maybe_get_level
 
 from pax_torch._args import check_callable, describe, leaf_place, place_in, to_tensors
 from pax_torch._axes import axes_of_leaves
+from pax_torch._batching import Randomness, map_tensors
 from pax_torch._flat import spread
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
-
-Randomness = Literal["error", "different", "same"]
 
 
 def vmap(
@@ -69,16 +67,14 @@ def vmap(
         inputs = _Inputs(args, kwargs, in_axes)
         outputs = _Outputs(out_axes)
 
-        def call(counter: Tensor, *mapped: Tensor) -> tuple[Tensor, ...]:
+        def call(level: int, mapped: Sequence[Tensor]) -> tuple[Tensor, ...]:
             arguments, keywords = inputs.rebuild(mapped)
-            return outputs.take_apart(fun(*arguments, **keywords), counter)
+            return outputs.take_apart(fun(*arguments, **keywords), level)
 
-        # The first argument says how many there are, also where nothing else is mapped.
-        counter = torch.empty(inputs.size(axis_size), 0)
-        mapped = torch.func.vmap(
-            call, (0, *inputs.axes), randomness=randomness, chunk_size=chunk_size
+        size = inputs.size(axis_size)
+        return outputs.put_together(
+            map_tensors(call, inputs.tensors, inputs.axes, size, randomness, chunk_size)
         )
-        return outputs.put_together(mapped(counter, *inputs.tensors))
 
     return mapped_fun
 
@@ -147,7 +143,7 @@ class _Outputs:
     def __init__(self, out_axes: Any) -> None:
         self._out_axes = out_axes
 
-    def take_apart(self, result: Any, counter: Tensor) -> tuple[Tensor, ...]:
+    def take_apart(self, result: Any, level: int) -> tuple[Tensor, ...]:
         """Returns the mapped leaves of a result, and remembers the others."""
         leaves, self._treedef = tree_flatten(result)
         self._axes = axes_of_leaves(self._out_axes, result, "out_axes", "the result")
@@ -155,7 +151,6 @@ class _Outputs:
         self._others = [
             leaf if axis is None else None for leaf, axis in zip(leaves, self._axes, strict=True)
         ]
-        level = maybe_get_level(counter)
         for i, leaf in enumerate(self._others):
             if isinstance(leaf, Tensor) and maybe_get_level(leaf) == level:
                 raise ValueError(
