@@ -81,6 +81,12 @@ USES = {
     "jacfwd": lambda f: pax.jacfwd(f),
     "jacrev": lambda f: pax.jacrev(f),
     "hessian": lambda f: pax.hessian(lambda x: f(x).square().sum()),
+    "jacfwd jacfwd": lambda f: pax.jacfwd(pax.jacfwd(f)),
+    "vmap jacfwd jacfwd": lambda f: pax.vmap(pax.jacfwd(pax.jacfwd(f))),
+    "jvp jvp vmap vmap": lambda f: lambda x: pax.jvp(
+        lambda x: pax.jvp(pax.vmap(pax.vmap(f)), (x,), (x,)), (x,), (x,)
+    ),
+    "checkpoint": lambda f: pax.grad(lambda x: pax.checkpoint(f)(x).square().sum()),
     "jacrev jacfwd": lambda f: pax.jacrev(pax.jacfwd(f)),
     "hvp": lambda f: lambda x: pax.hvp(lambda x: f(x).square().sum(), (x,), (x,)),
     "vmap": lambda f: pax.vmap(f, 1, -1),

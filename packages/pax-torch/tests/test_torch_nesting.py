@@ -36,8 +36,46 @@ TRANSFORMS = {
 }
 
 
-def check(names):
-    function, polynomial = lambda x: x**5 + x**2, Polynomial([0, 0, 1, 0, 0, 1])
+def plain(x):
+    return x**5 + x**2
+
+
+def with_jvp():
+    f = pax.custom_jvp(plain)
+    f.defjvp(lambda p, t: (f(*p), (5 * p[0] ** 4 + 2 * p[0]) * t[0]))
+    return f
+
+
+def with_jvp_by_jvp():
+    f = pax.custom_jvp(plain)
+    f.defjvp(lambda p, t: pax.jvp(plain, p, t))
+    return f
+
+
+def with_vjp():
+    f = pax.custom_vjp(plain)
+    f.defvjp(lambda x: (f(x), (x, 2 * x)), lambda r, g: (g * (5 * r[0] ** 4 + r[1]),))
+    return f
+
+
+def with_vjp_by_vjp():
+    f = pax.custom_vjp(plain)
+    f.defvjp(lambda x: (f(x), x), lambda x, g: pax.vjp(plain, x)[1](g))
+    return f
+
+
+# The same function, by rules that say how it is differentiated.
+FUNCTIONS = {
+    "plain": lambda: plain,
+    "custom_jvp": with_jvp,
+    "custom_jvp by jvp": with_jvp_by_jvp,
+    "custom_vjp": with_vjp,
+    "custom_vjp by vjp": with_vjp_by_vjp,
+}
+
+
+def check(names, kind):
+    function, polynomial = FUNCTIONS[kind](), Polynomial([0, 0, 1, 0, 0, 1])
     for name in names:
         transform, act = TRANSFORMS[name]
         function, polynomial = transform(function), act(polynomial)
@@ -45,12 +83,16 @@ def check(names):
     torch.testing.assert_close(function(X), expected)
 
 
+@pytest.mark.parametrize("kind", FUNCTIONS)
 @pytest.mark.parametrize("names", list(product(TRANSFORMS, repeat=2)), ids=" of ".join)
-def test_pairs(names):
-    check(reversed(names))
+def test_pairs(names, kind):
+    check(reversed(names), kind)
 
 
-@settings(max_examples=60)
-@given(st.lists(st.sampled_from(sorted(TRANSFORMS)), min_size=3, max_size=4))
-def test_longer_chains(names):
-    check(names)
+@settings(max_examples=100)
+@given(
+    st.lists(st.sampled_from(sorted(TRANSFORMS)), min_size=3, max_size=4),
+    st.sampled_from(sorted(FUNCTIONS)),
+)
+def test_longer_chains(names, kind):
+    check(names, kind)

@@ -12,7 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import TransformType, is_functorch_wrapped_tensor
+from torch._C._functorch import (
+    TransformType,
+    _add_batch_dim,
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    maybe_get_bdim,
+    maybe_get_level,
+    unwrap_if_dead,
+)
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.autograd import forward_ad
 
@@ -146,21 +155,31 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors, saved = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         if all(cotangent is None for cotangent in cotangents):
             return (None,) * (1 + ctx.count)
-        residuals = tree_unflatten(ctx.treedef, spread(saved, ctx.is_tensor, ctx.constants))
+        # They may be read only once, and may be wrapped for a transform that is over.
+        saved = [unwrap_if_dead(tensor) for tensor in ctx.saved_tensors]
+        given = [None if c is None else unwrap_if_dead(c) for c in cotangents]
+        tensors, leaves = saved[: ctx.count], saved[ctx.count :]
+        residuals = tree_unflatten(ctx.treedef, spread(leaves, ctx.is_tensor, ctx.constants))
         with differentiation(ctx.rule.depth):
-            return None, *ctx.rule.pull(tensors, residuals, cotangents)
+            return None, *ctx.rule.pull(tensors, residuals, given)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor | None, ...]:
-        # The saved tensors have tangents too, which are not to be pushed once more.
         saved = ctx.saved_tensors[: ctx.count]
-        with forward_ad._set_fwd_grad_enabled(False):
-            tensors = [tensor.clone() for tensor in saved]
-        with differentiation(ctx.rule.depth):
+        # PyTorch switches forward mode off here, also for the derivatives around this one.
+        with differentiation(ctx.rule.depth), forward_ad._set_fwd_grad_enabled(True):
+            tensors = [_without_tangent(tensor) for tensor in saved]
             return tuple(ctx.rule.push(tensors, tangents[1:]))
+
+
+def _without_tangent(tensor: Tensor) -> Tensor:
+    """Returns a tensor without its tangent of this derivative, but with those of outer ones."""
+    if is_batchedtensor(tensor):  # the operation below cannot be mapped
+        inner = _without_tangent(get_unwrapped(tensor))
+        return _add_batch_dim(inner, maybe_get_bdim(tensor), maybe_get_level(tensor))
+    return forward_ad.unpack_dual(tensor).primal
 
 
 def transposed(
