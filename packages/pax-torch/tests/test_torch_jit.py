@@ -220,6 +220,34 @@ def test_random_numbers_are_drawn_in_every_call():
     assert not torch.equal(g(X), g(X))
 
 
+def linear_and_random(x):
+    first, second = torch.rand_like(x), torch.rand_like(x)
+    third = torch.multinomial(torch.ones(x.numel()), x.numel(), True).view_as(x)
+    return (torch.dropout(x, 0.5, True) * second * third).sum(), first
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+def test_derivatives_have_the_random_numbers_of_the_values(backend):
+    f = pax.jit(linear_and_random, backend=backend)
+    x = torch.ones(8, 8)
+    torch.manual_seed(0)
+    (value, _), gradient = pax.value_and_grad(f, has_aux=True)(x)
+    after = torch.rand(1)
+    same(gradient.sum(), value)
+    if backend != "inductor":
+        torch.manual_seed(0)
+        same(pax.grad(linear_and_random, has_aux=True)(x)[0], gradient)
+        same(torch.rand(1), after)
+
+
+def test_second_derivatives_have_the_random_numbers_of_the_values():
+    x = torch.ones(64, requires_grad=True)
+    value = jit(lambda x: torch.dropout(x, 0.5, True).square().sum())(x)
+    (first,) = torch.autograd.grad(value, x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    same((first.sum(), second.sum()), (2 * value, 2 * value))
+
+
 def test_threads():
     f = lambda x: (x**2).sum()
     g, gradient = jit(f), pax.grad(jit(f))

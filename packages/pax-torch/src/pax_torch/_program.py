@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pax_torch._args import leaf_place, to_tensors
 from pax_torch._custom import distinct
 from pax_torch._graph import differentiation
 from pax_torch._tracing import without_values
-from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
+from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
 _ADVICE = (
@@ -48,6 +48,10 @@ class Program:
             graph = self._traced(function, examples)
             self._run = compile(graph)
         self._compiled = False
+        # Results without values of what draws random numbers.
+        self.draws: list[Tensor] = tree_leaves(
+            [node.meta["val"] for node in graph.graph.nodes if _draws(node)]
+        )
         constants = [value for value in vars(graph).values() if isinstance(value, Tensor)]
         constants += [*graph.parameters(), *graph.buffers()]
         # Closed-over tensors whose derivatives the compiled program would not have.
@@ -95,3 +99,7 @@ class Program:
     def result(self, leaves: Sequence[Tensor]) -> Any:
         """Returns the tree of the result with the given leaves."""
         return tree_unflatten(self._treedef, leaves)
+
+
+def _draws(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())

@@ -1,6 +1,7 @@
 """All compiled programs of one function, and their derivatives."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from pax_torch._args import is_differentiable
 from pax_torch._flat import Flat, spread
 from pax_torch._graph import nested, transforms_active
 from pax_torch._program import Compile, Program
+from pax_torch._rng import RandomState
 from pax_torch._tracing import being_traced
 
 Function = Callable[..., Any]
@@ -54,16 +56,22 @@ class Programs:
         key: Hashable,
         tensors: Sequence[Tensor],
         cotangents: Sequence[Tensor | None],
+        draws: bool,
     ) -> Sequence[Tensor | None]:
-        """Returns for each tensor its cotangent, by a compiled program."""
+        """Returns for each tensor its cotangent, by a compiled program.
+
+        If the function draws random numbers, that program returns the values as well: a compiler
+        that dropped what only they need would number the other random numbers anew.
+        """
         self._derivatives = self._derivatives or Programs(self._compile)
         given = [cotangent is not None for cotangent in cotangents]
         values = [cotangent for cotangent in cotangents if cotangent is not None]
-        pulled = _pulled(function, len(tensors), given)
-        return self._derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
+        pulled = _pulled(function, len(tensors), given, draws)
+        result = self._derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
+        return result[: len(tensors)]
 
 
-def _pulled(function: Function, count: int, given: Sequence[bool]) -> Function:
+def _pulled(function: Function, count: int, given: Sequence[bool], with_values: bool) -> Function:
     """Returns the transposed derivative as a function of the arguments and some cotangents."""
 
     def pulled(*both: Tensor) -> Sequence[Tensor | None]:
@@ -72,13 +80,14 @@ def _pulled(function: Function, count: int, given: Sequence[bool]) -> Function:
         variables = [x for x, taken in zip(tensors, chosen, strict=True) if taken]
         flat = Flat(lambda new: function(*spread(new, chosen, tensors)), False, "jit")
         result: Any = torch.func.vjp(flat, *variables, has_aux=True)
-        out, pull_back, _ = result
+        out, pull_back, rest = result
         cotangents = spread(values, given)
         cotangents = [x for x, taken in zip(cotangents, flat.chosen, strict=True) if taken]
         filled = [
             torch.zeros_like(x) if c is None else c for x, c in zip(out, cotangents, strict=True)
         ]
-        return spread(pull_back(tuple(filled)), chosen)
+        pulls = spread(pull_back(tuple(filled)), chosen)
+        return [*pulls, *out, *rest] if with_values else pulls
 
     return pulled
 
@@ -96,6 +105,7 @@ class _Differentiable(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.call = programs, function, key
+        ctx.random = RandomState(program.draws) if program.draws else None
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         return program(tensors)
@@ -103,5 +113,7 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         programs, function, key = ctx.call
-        pulled = programs.pull(function, key, ctx.saved_tensors, cotangents)
+        with ctx.random.restored() if ctx.random else nullcontext():
+            draws = ctx.random is not None
+            pulled = programs.pull(function, key, ctx.saved_tensors, cotangents, draws)
         return None, None, None, None, *pulled
