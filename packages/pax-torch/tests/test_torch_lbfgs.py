@@ -115,6 +115,20 @@ def test_learning_rate_override():
     assert_same(still, params)
 
 
+def test_shorter_history():
+    """Fewer corrections than the state has: the last ones count."""
+    optimizer = pax.functional_optimizer(torch.optim.LBFGS, max_iter=4)
+    params, state = start(), optimizer.init(start())
+    for _ in range(3):
+        params, state = optimizer.step(params, None, state, value_fn=rosenbrock)
+    assert len(state["old_dirs"]) > 2
+    for _ in range(3):
+        before = rosenbrock(params)
+        params, state = optimizer.step(params, None, state, value_fn=rosenbrock, history_size=2)
+        assert len(state["old_dirs"]) == len(state["ro"]) == 2
+    assert rosenbrock(params) < before
+
+
 class TestErrors:
     def test_no_function(self):
         optimizer = pax.functional_optimizer(torch.optim.LBFGS)

@@ -168,3 +168,27 @@ class TestErrors:
     def test_state_of_another_type(self):
         with pytest.raises(TypeError, match=r"step\(params, grads, state\)"):
             two_groups().step(PARAMS, PARAMS, [])
+
+    def test_no_optimizer(self):
+        for other in (torch.optim.SGD, "sgd", None):
+            with pytest.raises(TypeError, match="expected an optimizer for label 'a', such as"):
+                pax.multi_transform({"a": other}, "a")
+
+    def test_lbfgs(self):
+        lbfgs = pax.functional_optimizer(torch.optim.LBFGS)
+        with pytest.raises(TypeError, match=r"cannot use .*LBFGS.* \(label 'a'\): .* the loss"):
+            pax.multi_transform({"a": lbfgs}, "a")
+
+    def test_override_for_a_label_that_has_none(self):
+        sgd, adam = (pax.functional_optimizer(c) for c in (torch.optim.SGD, torch.optim.Adam))
+        optimizer = pax.multi_transform({"a": sgd, "b": adam}, {"x": "a", "y": "b"})
+        params = {"x": torch.ones(()), "y": torch.ones(())}
+        with pytest.raises(TypeError, match="momentum is given for label 'b', whose optimizer has"):
+            optimizer.step(params, params, optimizer.init(params), momentum={"b": 0.9})
+
+    def test_state_without_a_label(self):
+        sgd = pax.functional_optimizer(torch.optim.SGD)
+        optimizer = pax.multi_transform({"a": sgd, "b": sgd}, {"x": "a", "y": "b"})
+        params = {"x": torch.ones(()), "y": torch.ones(())}
+        with pytest.raises(ValueError, match="the state has no part for label 'b', only for 'a'"):
+            optimizer.step(params, params, {"a": {}})

@@ -4,7 +4,9 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from pax_torch._args import leaf_place
+from pax_torch._optimizer import FunctionalOptimizer
 from pax_torch._optimizer_state import check_state, leaves_like
+from pax_torch._optimizer_tensors import as_tensors, check_donated
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
@@ -36,8 +38,11 @@ def multi_transform(
         as a dictionary by label (`lr={"body": 0.1}`) it reaches the labels it names.
 
     Raises:
-        TypeError: `optimizers` is no dictionary; in a call: no optimizer has an override's name.
-        ValueError: in a call: a label has no optimizer, or the labels do not fit the parameters.
+        TypeError: `optimizers` is no dictionary of optimizers, or one is LBFGS, whose step evaluates
+            the loss of all parameters together; in a call: no optimizer, or not that of the label
+            it is given for, has an override's name.
+        ValueError: in a call: a label has no optimizer or no state, or the labels do not fit the
+            parameters.
 
     Example:
         >>> import torch, pax_torch
@@ -61,14 +66,33 @@ def multi_transform(
             "multi_transform expected a dictionary from labels to optimizers, "
             f"got {type(optimizers).__qualname__}."
         )
+    for label, optimizer in optimizers.items():
+        _check_optimizer(label, optimizer)
     return MultiTransform(optimizers, param_labels)
 
 
+def _check_optimizer(label: Hashable, optimizer: object) -> None:
+    if isinstance(optimizer, type) or not hasattr(optimizer, "compute_update"):
+        raise TypeError(
+            f"multi_transform expected an optimizer for label {label!r}, such as "
+            f"functional_optimizer(...) returns, got {optimizer!r}."
+        )
+    if getattr(optimizer, "needs_value_fn", False):
+        raise TypeError(
+            f"multi_transform cannot use {optimizer!r} (label {label!r}): its step evaluates the "
+            "loss, which depends on the parameters of the other labels too; let it step all."
+        )
+
+
 class MultiTransform:
-    """Optimizers by label; `multi_transform` makes it."""
+    """Optimizers by label; `multi_transform` makes it.
+
+    Its attribute `donates` says whether one of them writes to the arguments of a step.
+    """
 
     def __init__(self, optimizers: Mapping[Hashable, Optimizer], param_labels: Any) -> None:
         self._optimizers, self._labels = dict(optimizers), param_labels
+        self.donates = any(getattr(each, "donates", False) for each in optimizers.values())
 
     def __repr__(self) -> str:
         return f"multi_transform({self._optimizers!r}, {self._labels!r})"
@@ -158,6 +182,35 @@ class MultiTransform:
         """
         return self._each("compute_update", params, grads, state, overrides)
 
+    def check(
+        self, params: Any, grads: Any, state: Mapping[Hashable, Any], **overrides: Any
+    ) -> None:
+        """Raises what `step` would raise before it writes to donated memory; changes nothing.
+
+        Args:
+            params: as for `step`, as are all other arguments.
+            grads: a tree like `params`.
+            state: as returned by `init` or the last step.
+            **overrides: hyperparameters for this step only.
+
+        Raises:
+            TypeError, ValueError: as `step` does.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> sgd = pax_torch.functional_optimizer(torch.optim.SGD)
+            >>> optimizer = pax_torch.multi_transform({"a": sgd}, "a")
+            >>> optimizer.check(torch.ones(2), torch.ones(3), {"a": {}})
+            Traceback (most recent call last):
+            ValueError: grads has shape (3,), but its parameter has shape (2,).
+
+        """
+        parts = self._parts(params, overrides)
+        self._check_labels(state)
+        treedef = tree_flatten(params)[1]
+        gradients = tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
+        _check_parts(parts, params, gradients, state)
+
     def _each(
         self,
         method: str,
@@ -166,10 +219,14 @@ class MultiTransform:
         state: Mapping[Hashable, Any],
         overrides: dict[str, Any],
     ) -> tuple[Any, dict[Hashable, Any]]:
-        check_state(state)
         parts = self._parts(params, overrides)
-        treedef = tree_flatten(params)[1]
+        self._check_labels(state)
+        given, treedef = tree_flatten(params)
         gradients = tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
+        if self.donates:
+            _check_parts(parts, params, gradients, state)
+            if method == "step":
+                check_donated(as_tensors(given, params), params)
         leaves: list[Any] = [None] * treedef.num_leaves
         new_state = dict(state)
         for label, optimizer, part in parts:
@@ -232,11 +289,38 @@ class MultiTransform:
                 )
             if isinstance(value, Mapping):
                 for label in value:
-                    if label not in self._optimizers:
-                        raise TypeError(
-                            f"{name} is given for label {label!r}, for which there is no "
-                            f"optimizer; there are {', '.join(map(repr, self._optimizers))}."
-                        )
+                    self._check_label(name, label)
+
+    def _check_label(self, name: str, label: Hashable) -> None:
+        if label not in self._optimizers:
+            raise TypeError(
+                f"{name} is given for label {label!r}, for which there is no optimizer; "
+                f"there are {', '.join(map(repr, self._optimizers))}."
+            )
+        known = self._optimizers[label].hyperparameters
+        if name not in known:
+            raise TypeError(
+                f"{name} is given for label {label!r}, whose optimizer has no such hyperparameter "
+                f"to override; it has {', '.join(sorted(known))}."
+            )
+
+    def _check_labels(self, state: Mapping[Hashable, Any]) -> None:
+        check_state(state)
+        missing = [label for label in self._optimizers if label not in state]
+        if missing:
+            raise ValueError(
+                f"the state has no part for label {missing[0]!r}, only for "
+                f"{', '.join(map(repr, state)) or 'none'}; give the one that init returns."
+            )
+
+
+def _check_parts(
+    parts: "list[tuple[Hashable, Optimizer, _Part]]", params: Any, grads: Any, state: Any
+) -> None:
+    """Raises what a part's step would raise, before another part has written to its arguments."""
+    for label, optimizer, part in parts:
+        if isinstance(optimizer, FunctionalOptimizer | MultiTransform):
+            optimizer.check(part.of(params), part.of(grads), state[label], **part.overrides)
 
 
 class _Part:

@@ -10,9 +10,18 @@ from torch import Tensor
 
 from pax_torch._optimizer_class import ClassStep
 from pax_torch._optimizer_lbfgs import closure_step, init_closure_state, needs_closure
+from pax_torch._optimizer_options import check_options, scalars
 from pax_torch._optimizer_sgd import sgd_columns
-from pax_torch._optimizer_state import check_state, leaves_like, pack, unpack
-from pax_torch._optimizer_tensors import Rows, as_tensors, copies, given_gradients, writable
+from pax_torch._optimizer_state import Columns, check_shapes, columns_of, leaves_like, pack, unpack
+from pax_torch._optimizer_tensors import (
+    Rows,
+    as_tensors,
+    check_donated,
+    check_dtypes,
+    copies,
+    given_gradients,
+    writable,
+)
 from pax_torch._rules import Rule, State, init_state, is_traced, rule_of, take_steps
 from pax_tree import tree_flatten, tree_unflatten
 
@@ -84,7 +93,8 @@ class FunctionalOptimizer:
     """An optimizer whose state is a pytree; `functional_optimizer` makes it.
 
     It holds hyperparameters only, so that one object serves any number of parameter trees and
-    threads.
+    threads. Its attributes `donates` and `needs_value_fn` say whether a step writes to its
+    arguments, and whether it evaluates the loss itself, as that of LBFGS does.
     """
 
     def __init__(
@@ -97,8 +107,8 @@ class FunctionalOptimizer:
     ) -> None:
         self._class_step = ClassStep(cls, args, kwargs)
         self._rule = rule_of(cls)
-        self._needs_closure, self._is_sgd = needs_closure(cls), cls is torch.optim.SGD
-        self._donate, self._differentiable = donate, differentiable
+        self.needs_value_fn, self._is_sgd = needs_closure(cls), cls is torch.optim.SGD
+        self.donates, self._differentiable = donate, differentiable
         self._given = args, kwargs
         if differentiable:
             self._rule_or_error("with differentiable=True")
@@ -107,7 +117,7 @@ class FunctionalOptimizer:
         args, kwargs = self._given
         given = [self._class_step.cls.__name__, *map(repr, args)]
         given += [f"{name}={value!r}" for name, value in kwargs.items()]
-        flags = {"donate": self._donate, "differentiable": self._differentiable}
+        flags = {"donate": self.donates, "differentiable": self._differentiable}
         given += [f"{name}=True" for name, value in flags.items() if value]
         return f"functional_optimizer({', '.join(given)})"
 
@@ -143,12 +153,13 @@ class FunctionalOptimizer:
             {'step': tensor(0.), 'sum': tensor([0., 0.])}
 
         """
-        self._check_overrides(overrides)
+        overrides = self._checked(overrides)
         leaves, treedef = tree_flatten(params)
         if not leaves:
             return {}
         tensors = as_tensors(leaves, params)
-        if self._needs_closure:
+        check_dtypes(tensors, params)
+        if self.needs_value_fn:
             return init_closure_state()
         if self._by_rule():
             rule, options = self._rule_or_error("here"), self._options(overrides)
@@ -195,7 +206,7 @@ class FunctionalOptimizer:
             (tensor(2.5000), {})
 
         """
-        return self._step(params, grads, state, value_fn, overrides, self._donate)
+        return self._step(params, grads, state, value_fn, overrides, self.donates)
 
     def compute_update(
         self,
@@ -248,42 +259,82 @@ class FunctionalOptimizer:
         overrides: dict[str, Any],
         donate_params: bool,
     ) -> tuple[Any, State]:
-        self._check_overrides(overrides)
+        overrides = self._checked(overrides)
         self._check_value_fn(value_fn)
         leaves, treedef = tree_flatten(params)
         if not leaves:
             return params, state
-        check_state(state)
         tensors = as_tensors(leaves, params)
         if value_fn is not None:
             if is_traced():
                 self._rule_or_error("here")
-            variables = writable(tensors, params, donate_params)
             return closure_step(
-                self._class_step, variables, params, grads, state, overrides, value_fn, treedef
+                self._class_step,
+                *(tensors, params, grads, state, overrides),
+                *(value_fn, treedef, donate_params),
             )
-        gradients = leaves_like(treedef, grads, "grads")
-        if self._is_sgd and not self._by_rule():
+        columns, gradients = columns_of(state, treedef), leaves_like(treedef, grads, "grads")
+        by_rule = self._by_rule()
+        if donate_params and not by_rule:
+            check_donated(tensors, params)
+        if self._is_sgd and not by_rule:
             options = {**self._class_step.options, **overrides}
-            donate = donate_params, self._donate
-            new = sgd_columns(tensors, gradients, state, options, params, treedef, donate)
+            donate = donate_params, self.donates
+            new = sgd_columns(tensors, gradients, columns, options, params, treedef, donate)
             if new is not None:
                 return new
-        rows = unpack(state, treedef)
-        given, gradients = given_gradients(tensors, gradients, params)
+        given, gradients = self._check(tensors, gradients, columns, params)
+        rows = unpack(columns, len(tensors))
         chosen, chosen_rows = [tensors[i] for i in given], [rows[i] for i in given]
         with _naming_missing_state():
-            if self._by_rule():
+            if by_rule:
                 new = self._rule_steps(chosen, gradients, chosen_rows, overrides)
             else:
                 variables = writable(chosen, params, donate_params)
-                new_rows = chosen_rows if self._donate else copies(chosen_rows)
+                new_rows = chosen_rows if self.donates else copies(chosen_rows)
                 if given:
                     new_rows = self._class_step.step(variables, gradients, new_rows, overrides)
                 new = zip(variables, new_rows, strict=True)
         for i, (tensor, row) in zip(given, new, strict=True):
             tensors[i], rows[i] = tensor, row
         return tree_unflatten(treedef, tensors), pack(rows, treedef)
+
+    def check(self, params: Any, grads: Any, state: State, **overrides: Any) -> None:
+        """Raises what `step` would raise before it writes to donated memory; changes nothing.
+
+        Args:
+            params: as for `step`, as are all other arguments.
+            grads: a tree like `params`.
+            state: as returned by `init` or the last step.
+            **overrides: hyperparameters for this step only.
+
+        Raises:
+            TypeError, ValueError: as `step` does.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> sgd = pax_torch.functional_optimizer(torch.optim.SGD, donate=True)
+            >>> sgd.check({"x": torch.ones(2)}, {"x": torch.ones(3)}, {})
+            Traceback (most recent call last):
+            ValueError: grads['x'] has shape (3,), but its parameter has shape (2,).
+
+        """
+        self._checked(overrides)
+        leaves, treedef = tree_flatten(params)
+        tensors, columns = as_tensors(leaves, params), columns_of(state, treedef)
+        if self.donates:
+            check_donated(tensors, params)
+        self._check(tensors, leaves_like(treedef, grads, "grads"), columns, params)
+
+    def _check(
+        self, tensors: list[Tensor], gradients: list[Any], columns: Columns, params: Any
+    ) -> tuple[list[int], list[Tensor]]:
+        """The places of the gradients that are not None, and these as tensors."""
+        given = given_gradients(tensors, gradients, params)
+        check_dtypes(tensors, params)
+        if self._class_step.is_of_torch:
+            check_shapes(columns, tensors, params)
+        return given
 
     def _rule_steps(
         self,
@@ -294,6 +345,9 @@ class FunctionalOptimizer:
     ) -> list[tuple[Tensor, dict[str, Any]]]:
         rule, options = self._rule_or_error("here"), self._options(overrides)
         with self._grad_mode():
+            # The classes, too, start with parameters that have no state yet.
+            pairs = zip(tensors, rows, strict=True)
+            rows = [row or init_state(rule, tensor, options) for tensor, row in pairs]
             return take_steps(rule, tensors, gradients, rows, options)
 
     def _by_rule(self) -> bool:
@@ -305,7 +359,7 @@ class FunctionalOptimizer:
         name = self._class_step.cls.__name__
         reason = (
             "its steps depend on values that are not known then"
-            if self._needs_closure
+            if self.needs_value_fn
             else "only the formulas of the classes of torch.optim are known"
         )
         raise TypeError(
@@ -317,33 +371,21 @@ class FunctionalOptimizer:
         return contextlib.nullcontext() if self._differentiable else torch.no_grad()
 
     def _options(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        options = {**self._class_step.options, **overrides}
-        return {name: _scalar(value) for name, value in options.items()}
+        return scalars({**self._class_step.options, **overrides})
 
-    def _check_overrides(self, overrides: dict[str, Any]) -> None:
-        for name in overrides:
-            if name not in self._class_step.options or name == "differentiable":
-                raise TypeError(
-                    f"{self._class_step.cls.__name__} has no hyperparameter {name!r} to override; "
-                    f"it has {', '.join(sorted(self.hyperparameters))}."
-                )
+    def _checked(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        step = self._class_step
+        return check_options(overrides, step.options, step.cls.__name__) if overrides else overrides
 
     def _check_value_fn(self, value_fn: object) -> None:
         name = self._class_step.cls.__name__
-        if self._needs_closure and value_fn is None:
+        if self.needs_value_fn and value_fn is None:
             raise TypeError(
                 f"{name} evaluates the loss itself: give its step value_fn=, the loss as a "
                 "function of the parameters."
             )
-        if not self._needs_closure and value_fn is not None:
+        if not self.needs_value_fn and value_fn is not None:
             raise TypeError(f"{name} takes gradients and no value_fn; leave it out.")
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return tuple(_scalar(part) for part in value)
-    is_vector = isinstance(value, Tensor) and value.dim() > 0 and value.numel() == 1
-    return value.reshape(()) if is_vector else value
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._optimizer_tensors import Rows
+from pax_torch._optimizer_options import hold_tensors, readable
+from pax_torch._optimizer_tensors import Rows, is_dense
 
 # Below this mean number of elements, a step on CPU is overhead, which torch's foreach
 # implementations have less of. In these classes and dtypes both compute the same bits.
@@ -24,6 +25,7 @@ _SAME_BITS_FOREACH = {
     "SGD",
 }
 _SAME_BITS_DTYPES = {torch.float32, torch.float64}
+_NOTHING = object()
 
 
 class ClassStep:
@@ -44,8 +46,8 @@ class ClassStep:
         self._prototype = self.make([torch.zeros(1, 1)])
         group = self._prototype.param_groups[0]
         self.options = {name: value for name, value in group.items() if name != "params"}
-        own = getattr(torch.optim, cls.__name__, None) is cls
-        self._foreach_is_exact = own and cls.__name__ in _SAME_BITS_FOREACH
+        self.is_of_torch = getattr(torch.optim, cls.__name__, None) is cls
+        self._foreach_is_exact = self.is_of_torch and cls.__name__ in _SAME_BITS_FOREACH
 
     def make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
         """Returns an optimizer of `variables`; it checks the hyperparameters."""
@@ -79,14 +81,25 @@ class ClassStep:
             rows: the state of each variable.
             options: the hyperparameters of this step.
 
+        Raises:
+            ValueError: Adagrad is given weight decay and a sparse gradient.
+
         """
-        group = {**self.options, **readable(options), "params": variables}
+        given = variables
+        group = {**self.options, **readable(options)}
+        if group.get("fused"):
+            # These kernels step all the memory that a tensor spans.
+            variables = [x if is_dense(x) else x.clone() for x in variables]
+        group["params"] = variables
+        if self.cls is torch.optim.Adagrad and group["weight_decay"]:
+            _refuse_sparse(gradients)
         if self._foreach_is_exact and _prefers_foreach(group, variables, gradients):
             group["foreach"] = True
         optimizer = object.__new__(self.cls)
         optimizer.__dict__.update(self._prototype.__dict__)
-        optimizer.param_groups = [group]
+        optimizer.param_groups = [dict(group)]
         optimizer.state = defaultdict(dict, zip(variables, rows, strict=True))
+        before = dict(optimizer.__dict__)
         try:
             for variable, gradient in zip(variables, gradients, strict=True):
                 variable.grad = gradient
@@ -95,21 +108,12 @@ class ClassStep:
         finally:
             for variable in variables:
                 variable.grad = None
-        _check_state_is_per_parameter(optimizer, len(variables))
+        if not self.is_of_torch:
+            _check_state_is_per_parameter(optimizer, before, group)
+        for variable, original in zip(variables, given, strict=True):
+            if variable is not original:
+                original.copy_(variable)
         return [optimizer.state[variable] for variable in variables]
-
-
-def readable(options: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters with tensors read as numbers, but where a kernel reads them itself."""
-    if options.get("capturable") or options.get("fused"):
-        return options
-    return {name: _read(value) for name, value in options.items()}
-
-
-def _read(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return tuple(_read(part) for part in value)
-    return value.item() if isinstance(value, Tensor) else value
 
 
 def _prefers_foreach(
@@ -119,10 +123,18 @@ def _prefers_foreach(
         group.get("foreach") is None
         and not group.get("fused")
         and sum(map(Tensor.numel, variables)) <= _SMALL * len(variables)
-        and not any(isinstance(value, Tensor) for value in group.values())
+        and not hold_tensors({**group, "params": None})
         and all(type(v) is Tensor and v.is_cpu and v.dtype in _SAME_BITS_DTYPES for v in variables)
         and not any(gradient.is_sparse for gradient in gradients)
     )
+
+
+def _refuse_sparse(gradients: Sequence[Tensor]) -> None:
+    if any(gradient.is_sparse for gradient in gradients):
+        raise ValueError(
+            "Adagrad takes no weight_decay with sparse gradients, and got one; set weight_decay=0 "
+            "for the parameters that have them."
+        )
 
 
 def _protect_gradients(group: dict[str, Any], variables: Sequence[Tensor]) -> None:
@@ -137,9 +149,25 @@ def _protect_gradients(group: dict[str, Any], variables: Sequence[Tensor]) -> No
                 variable.grad = torch.empty_like(variable).copy_(gradient)
 
 
-def _check_state_is_per_parameter(optimizer: torch.optim.Optimizer, size: int) -> None:
-    if len(optimizer.state) > size:
+def _check_state_is_per_parameter(
+    optimizer: torch.optim.Optimizer, before: dict[str, Any], group: dict[str, Any]
+) -> None:
+    """Raises TypeError if a step has written elsewhere than to the state of its parameters."""
+    kept = None
+    if len(optimizer.state) > len(group["params"]):
+        kept = "state that belongs to no parameter"
+    elif changed := _changed(group, optimizer.param_groups[0]):
+        kept = f"state in its parameter group ({changed})"
+    elif changed := _changed(before, optimizer.__dict__):
+        kept = f"state in its own attributes ({changed})"
+    if kept is not None:
         raise TypeError(
-            f"functional_optimizer cannot use {type(optimizer).__name__}: it keeps state that "
-            "belongs to no parameter."
+            f"functional_optimizer cannot use {type(optimizer).__name__}: it keeps {kept}, which "
+            "would be lost; only `self.state[parameter]` is handed from step to step."
         )
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """The names whose values are other objects than before."""
+    names = [name for name, value in after.items() if before.get(name, _NOTHING) is not value]
+    return ", ".join(map(repr, names))

@@ -7,9 +7,15 @@ import torch
 from torch import Tensor
 
 from pax_torch._grad import value_and_grad
-from pax_torch._optimizer_class import ClassStep, readable
-from pax_torch._optimizer_state import leaves_like
-from pax_torch._optimizer_tensors import given_gradients
+from pax_torch._optimizer_class import ClassStep
+from pax_torch._optimizer_options import readable
+from pax_torch._optimizer_state import check_state, leaves_like
+from pax_torch._optimizer_tensors import (
+    check_donated,
+    check_dtypes,
+    given_gradients,
+    writable,
+)
 from pax_torch._rules import State
 from pax_tree import PyTreeDef, tree_leaves, tree_unflatten
 
@@ -23,29 +29,38 @@ def init_closure_state() -> State:
 
 def closure_step(
     class_step: ClassStep,
-    variables: list[Tensor],
+    tensors: list[Tensor],
     params: Any,
     grads: Any,
     state: State,
     options: dict[str, Any],
     value_fn: Callable[[Any], Tensor],
     treedef: PyTreeDef,
+    donated: bool,
 ) -> tuple[Any, State]:
-    """Steps `variables` in place, and returns them as a tree and the new state.
+    """Returns the parameters as a tree and the state after a step.
 
     Args:
         class_step: of LBFGS.
-        variables: the parameters, of which the step may write the memory.
-        params: the tree that they are the parameters or copies of.
+        tensors: the leaves of the parameters.
+        params: the tree they are the leaves of.
         grads: the gradients there, where they are known already.
         state: as returned before; nothing in it is written.
         options: hyperparameters that differ in this step.
         value_fn: from a tree of parameters to the loss.
         treedef: the structure of that tree.
+        donated: whether the new parameters are written to the memory of the old ones. The step
+            tries points that `value_fn` may fail at, so that it does so last.
 
     """
+    check_state(state)
+    check_dtypes(tensors, params)
+    if donated:
+        check_donated(tensors, params)
+    variables = writable(tensors, params, False)
     optimizer = class_step.make(variables, **readable(options))
-    optimizer.state[variables[0]] = {name: _copy(value) for name, value in state.items()}
+    size = optimizer.param_groups[0]["history_size"]
+    optimizer.state[variables[0]] = {name: _copy(value, size) for name, value in state.items()}
     known = None if grads is None else _all_gradients(variables, grads, params, treedef)
 
     def closure() -> Tensor:
@@ -67,6 +82,11 @@ def closure_step(
             variable.grad = None
     new_state = optimizer.state[variables[0]]
     kept = {name: value for name, value in new_state.items() if name != _SCRATCH}
+    if donated:
+        new = variables
+        variables = writable(tensors, params, True)
+        for variable, value in zip(variables, new, strict=True):
+            variable.copy_(value)
     return tree_unflatten(treedef, variables), kept
 
 
@@ -79,10 +99,11 @@ def _all_gradients(
     return gradients
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: Any, history_size: int) -> Any:
+    """A part of the state, of whose lists only the last entries are in the history."""
     if isinstance(value, Tensor):
         return value.clone()
-    return list(value) if isinstance(value, list) else value
+    return value[-history_size:] if isinstance(value, list) else value
 
 
 def needs_closure(cls: type[torch.optim.Optimizer]) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._optimizer_state import leaves_like
+from pax_torch._optimizer_options import hold_tensors
+from pax_torch._optimizer_state import Columns
 from pax_torch._optimizer_tensors import writable
 from pax_torch._rules import State
 from pax_tree import PyTreeDef, tree_unflatten
@@ -28,7 +29,7 @@ _dtype, _is_cpu, _is_sparse = map(attrgetter, ("dtype", "is_cpu", "is_sparse"))
 def sgd_columns(
     tensors: list[Tensor],
     gradients: list[Any],
-    state: State,
+    columns: Columns,
     options: dict[str, Any],
     params: Any,
     treedef: PyTreeDef,
@@ -39,22 +40,22 @@ def sgd_columns(
     Args:
         tensors: the leaves of `params`.
         gradients: what stands in their places in the tree of gradients.
-        state: as SGD keeps it.
+        columns: the state, as SGD keeps it.
         options: the hyperparameters.
         params: for messages.
         treedef: the structure of `params`.
         donate: whether the memory of parameters and state may be written.
 
     """
-    buffers = None
-    if _NAME in state:
-        buffers = leaves_like(treedef, state[_NAME], f"state[{_NAME!r}]")
-    if not _serves(options, tensors, gradients, buffers, donate[0]):
+    buffers = columns.get(_NAME)
+    if not columns.keys() <= {_NAME} or not _serves(
+        options, tensors, gradients, buffers, donate[0]
+    ):
         return None
     variables = writable(tensors, params, True) if donate[0] else tensors
     new, new_buffers = sgd_step(variables, gradients, buffers, options, donate)
-    columns = {} if new_buffers is None else {_NAME: tree_unflatten(treedef, new_buffers)}
-    return tree_unflatten(treedef, new), columns
+    new_state = {} if new_buffers is None else {_NAME: tree_unflatten(treedef, new_buffers)}
+    return tree_unflatten(treedef, new), new_state
 
 
 def _serves(
@@ -72,7 +73,7 @@ def _serves(
     return (
         options["foreach"] is not False
         and not options["fused"]
-        and not any(isinstance(value, Tensor) for value in options.values())
+        and not hold_tensors(options)
         and len(dtypes) == 1
         and dtypes <= _DTYPES
         and all(map(_is_cpu, together))

@@ -4,8 +4,15 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from torch import Tensor
+
+from pax_torch._args import leaf_place
 from pax_torch._rules import State
 from pax_tree import PyTreeDef, tree_unflatten
+
+Columns = dict[str, list[Any]]
+
+_OTHER_SHAPES = ("row_var", "col_var")  # of Adafactor
 
 
 def pack(rows: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
@@ -14,16 +21,41 @@ def pack(rows: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
     return {name: tree_unflatten(treedef, [row.get(name) for row in rows]) for name in names}
 
 
-def unpack(state: State, treedef: PyTreeDef) -> list[dict[str, Any]]:
-    """The inverse of `pack`."""
-    if not state:
-        return [{} for _ in range(treedef.num_leaves)]
-    columns = [leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()]
-    names = tuple(state)
+def columns_of(state: State, treedef: PyTreeDef) -> Columns:
+    """The parts of each tree of a state in the places of the parameters' leaves, None included.
+
+    Raises:
+        TypeError: `state` is no dictionary.
+        ValueError: a tree does not have the structure of the parameters.
+
+    """
+    check_state(state)
+    return {name: leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()}
+
+
+def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
+    """The inverse of `pack`, for so many parameters."""
+    if not columns:
+        return [{} for _ in range(size)]
+    names = tuple(columns)
     return [
         {name: value for name, value in zip(names, row, strict=True) if value is not None}
-        for row in zip(*columns, strict=True)
+        for row in zip(*columns.values(), strict=True)
     ]
+
+
+def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:
+    """Raises ValueError if a tensor of the state has neither its parameter's shape nor ()."""
+    for name, column in columns.items():
+        if name in _OTHER_SHAPES:
+            continue
+        for i, value in enumerate(column):
+            if isinstance(value, Tensor) and value.dim() and value.shape != tensors[i].shape:
+                raise ValueError(
+                    f"{leaf_place(params, i, f'state[{name!r}]')} has shape {tuple(value.shape)}, "
+                    f"but its parameter has shape {tuple(tensors[i].shape)}; is it the state of "
+                    "other parameters?"
+                )
 
 
 def check_state(state: object) -> None:

@@ -5,11 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from pax_torch._args import leaf_place, to_tensors
-from pax_tree import tree_leaves
+from pax_torch._args import is_differentiable, leaf_place, to_tensors
+from pax_tree import tree_map
 
 Rows = list[dict[str, Any]]
+
+_PLAIN = {Tensor, Parameter}
+_DENSE, _OVERLAPS = 0, 1  # of three answers that PyTorch has for this question
+_internal_overlap: Any = torch._debug_has_internal_overlap  # pyright: ignore[reportPrivateImportUsage]
 
 
 def as_tensors(leaves: list[Any], params: Any) -> list[Tensor]:
@@ -37,6 +42,16 @@ def given_gradients(
     return given, found
 
 
+def check_dtypes(tensors: Sequence[Tensor], params: Any) -> None:
+    """Raises TypeError unless the parameters are floating-point or complex."""
+    for i, tensor in enumerate(tensors):
+        if not is_differentiable(tensor):
+            raise TypeError(
+                f"{leaf_place(params, i, 'params')} has dtype {tensor.dtype}, but an optimizer "
+                "steps floating-point and complex parameters; convert it, or leave it out."
+            )
+
+
 def _check_gradient(tensor: Tensor, gradient: Tensor, params: Any, i: int) -> None:
     if tensor.shape != gradient.shape:
         raise ValueError(
@@ -56,31 +71,71 @@ def writable(tensors: Sequence[Tensor], params: Any, donated: bool) -> list[Tens
     if not donated:
         with torch.no_grad():
             return [tensor.clone() for tensor in tensors]
-    if len(set(map(id, tensors))) < len(tensors):
-        raise ValueError(
-            f"{_repeated(params)} are one tensor, whose memory cannot be donated twice; "
-            "copy one of them, or leave donate=True out."
-        )
     return [
-        tensor if tensor.grad_fn is None and not tensor.requires_grad else tensor.detach()
+        tensor
+        if tensor.grad_fn is None and not tensor.requires_grad and tensor.grad is None
+        else tensor.detach()
         for tensor in tensors
     ]
+
+
+def check_donated(tensors: Sequence[Tensor], params: Any) -> None:
+    """Raises ValueError unless each parameter has memory of its own that can be written.
+
+    Args:
+        tensors: the leaves.
+        params: the tree they are the leaves of.
+
+    """
+    if not all(map(Tensor.is_contiguous, tensors)):
+        for i, tensor in enumerate(tensors):
+            if _internal_overlap(tensor) == _OVERLAPS:
+                raise ValueError(
+                    f"{leaf_place(params, i, 'params')} has elements that share memory (it is "
+                    "expanded), which cannot be donated; copy it, or leave donate=True out."
+                )
+    addresses = list(map(_address, tensors))
+    if len(set(addresses)) < len(addresses):
+        _check_addresses(addresses, params)
+    if any(map(Tensor.is_inference, tensors)) and not torch.is_inference_mode_enabled():
+        i = [tensor.is_inference() for tensor in tensors].index(True)
+        raise ValueError(
+            f"{leaf_place(params, i, 'params')} was made in inference mode, and cannot be written "
+            "outside of it; copy it, or leave donate=True out."
+        )
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor fills the memory that it spans, each place once."""
+    return tensor.is_contiguous() or _internal_overlap(tensor) == _DENSE
+
+
+def _address(tensor: Tensor) -> int:
+    """Where a tensor begins; what has no memory of its own is known by its identity."""
+    return (tensor.data_ptr() if type(tensor) in _PLAIN else 0) or id(tensor)
+
+
+def _check_addresses(addresses: Sequence[int], params: Any) -> None:
+    seen: dict[int, int] = {}
+    for i, address in enumerate(addresses):
+        first = seen.setdefault(address, i)
+        if first != i:
+            raise ValueError(
+                f"{leaf_place(params, first, 'params')} and {leaf_place(params, i, 'params')} are "
+                "one tensor, or views of one, whose memory cannot be donated twice; copy one of "
+                "them, or leave donate=True out."
+            )
 
 
 def copies(rows: Rows) -> Rows:
     """The states of parameters, in memory of their own."""
     with torch.no_grad():
-        return [
-            {name: x.clone() if isinstance(x, Tensor) else x for name, x in row.items()}
-            for row in rows
-        ]
+        return [{name: _copy(value) for name, value in row.items()} for row in rows]
 
 
-def _repeated(params: Any) -> str:
-    """The places of the first leaf that stands in two."""
-    seen: dict[int, int] = {}
-    for i, leaf in enumerate(tree_leaves(params)):
-        first = seen.setdefault(id(leaf), i)
-        if first != i:
-            return f"{leaf_place(params, first, 'params')} and {leaf_place(params, i, 'params')}"
-    raise AssertionError(params)
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, int | float):
+        return value
+    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, value)

@@ -72,20 +72,10 @@ def take_steps(
     """
     h = SimpleNamespace(**options)
     if params and "step" in states[0]:
-        states = _counted(states, params)
+        states = [{**state, "step": state["step"] + 1} for state in states]
     constants = _constants(rule, states, params, h)
     given = zip(params, grads, states, constants, strict=True)
     return [_take_step(rule, *each, h) for each in given]
-
-
-def _counted(states: Sequence[State], params: Sequence[Tensor]) -> list[State]:
-    """The states with the number of this step."""
-    steps = [state["step"] for state in states]
-    if is_traced() and all(isinstance(step, Tensor) for step in steps):
-        steps = (_together(steps, params) + 1).unbind()
-    else:
-        steps = [step + 1 for step in steps]
-    return [{**state, "step": step} for state, step in zip(states, steps, strict=True)]
 
 
 def _constants(

@@ -30,7 +30,7 @@ def decayed(p: Tensor, g: Tensor, h: SimpleNamespace) -> tuple[Tensor, Tensor]:
 
 def _init_moments(p: Tensor, h: SimpleNamespace) -> State:
     return {
-        "step": zero_steps(),
+        "step": zero_steps(p),
         "exp_avg": torch.zeros_like(p),
         "exp_avg_sq": torch.zeros_like(p),
     }
@@ -66,7 +66,7 @@ def _step_adam(
 
 def _init_adamax(p: Tensor, h: SimpleNamespace) -> State:
     return {
-        "step": zero_steps(),
+        "step": zero_steps(p),
         "exp_avg": torch.zeros_like(p),
         "exp_inf": torch.zeros_like(p),
     }
@@ -112,7 +112,8 @@ def _radam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
     correction = 1 - h.betas[1] ** t
     limit = 2 / (1 - h.betas[1]) - 1
     length = limit - 2 * t * h.betas[1] ** t / correction
-    tractable, length = length > 5, maximum(length, 5)
+    # Where it is not tractable, both are such that the factor is finite, and so is its derivative.
+    tractable, length, limit = length > 5, maximum(length, 5), maximum(limit, 5)
     rectification = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
     return -h.lr / (1 - h.betas[0] ** t), tractable, sqrt(rectification) * sqrt(correction)
 

@@ -65,11 +65,12 @@ def scalar_state(value: Scalar, param: Tensor) -> Tensor:
     dtype = torch.float64 if wide else torch.float32
     if isinstance(value, Tensor):
         return value.to(dtype)
-    return torch.tensor(value, dtype=dtype)
+    return param.new_full((), value, dtype=dtype, device="cpu")
 
 
-def zero_steps() -> Tensor:
-    return torch.tensor(0.0, dtype=torch.float32)
+def zero_steps(param: Tensor) -> Tensor:
+    """The number of steps of a parameter; made of it, so that each of a population has its own."""
+    return param.new_zeros((), dtype=torch.float32, device="cpu")
 
 
 def _plain(weight: Scalar) -> bool:

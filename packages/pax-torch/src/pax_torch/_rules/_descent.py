@@ -48,7 +48,7 @@ def descended(p: Tensor, lr: Scalar, direction: Tensor) -> Tensor:
 
 def _init_adagrad(p: Tensor, h: SimpleNamespace) -> State:
     start = h.initial_accumulator_value
-    return {"step": zero_steps(), "sum": torch.zeros_like(p) + _alike(start, p)}
+    return {"step": zero_steps(p), "sum": torch.zeros_like(p) + _alike(start, p)}
 
 
 def _step_adagrad(
@@ -65,7 +65,7 @@ def _adagrad_constants(t: Scalar, h: SimpleNamespace) -> Constants:
 
 def _init_adadelta(p: Tensor, h: SimpleNamespace) -> State:
     return {
-        "step": zero_steps(),
+        "step": zero_steps(p),
         "square_avg": torch.zeros_like(p),
         "acc_delta": torch.zeros_like(p),
     }
@@ -86,7 +86,7 @@ def _step_adadelta(
 
 
 def _init_rmsprop(p: Tensor, h: SimpleNamespace) -> State:
-    state = {"step": zero_steps(), "square_avg": torch.zeros_like(p)}
+    state = {"step": zero_steps(p), "square_avg": torch.zeros_like(p)}
     if given(h.momentum):
         state["momentum_buffer"] = torch.zeros_like(p)
     if h.centered:
@@ -111,7 +111,7 @@ def _step_rmsprop(
 
 def _init_rprop(p: Tensor, h: SimpleNamespace) -> State:
     return {
-        "step": zero_steps(),
+        "step": zero_steps(p),
         "prev": torch.zeros_like(p),
         "step_size": torch.zeros_like(p) + _alike(h.lr, p),
     }
@@ -132,7 +132,7 @@ def _step_rprop(
 
 def _init_asgd(p: Tensor, h: SimpleNamespace) -> State:
     return {
-        "step": zero_steps(),
+        "step": zero_steps(p),
         "eta": scalar_state(h.lr, p),
         "mu": scalar_state(1.0, p),
         "ax": torch.zeros_like(p),

@@ -20,7 +20,8 @@ from pax_torch._rules._rule import Constants, Rule, State
 
 
 def _init_adafactor(p: Tensor, h: SimpleNamespace) -> State:
-    state: State = {"step": zero_steps()}
+    _refuse_complex(p, "Adafactor")
+    state: State = {"step": zero_steps(p)}
     if p.dim() < 2:
         return {**state, "variance": torch.zeros_like(p)}
     rows, columns = p.narrow(-1, 0, 1), p.narrow(-2, 0, 1)
@@ -63,7 +64,15 @@ def _rms(x: Tensor) -> Tensor:
 
 
 def _init_muon(p: Tensor, h: SimpleNamespace) -> State:
+    _refuse_complex(p, "Muon")
+    if p.dim() != 2:
+        raise ValueError(f"Muon only supports 2D parameters, got one of shape {tuple(p.shape)}.")
     return {"momentum_buffer": torch.zeros_like(p)}
+
+
+def _refuse_complex(p: Tensor, name: str) -> None:
+    if p.is_complex():
+        raise ValueError(f"{name} does not support complex parameters, got dtype {p.dtype}.")
 
 
 def _step_muon(
