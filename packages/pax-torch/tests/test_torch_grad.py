@@ -288,6 +288,23 @@ class TestErrors:
             f({"a": 1.0, "b": 1.0})
         same(f({"a": 1.0}), {"a": torch.tensor(2.0)})
 
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda x: x.mul_(2),
+            lambda x: x.view(2, 1)[0].zero_(),
+            lambda x: x.__setitem__(0, 3.0),
+            lambda x: torch.sin_(x[1:]),
+        ],
+    )
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_writing_to_an_argument_of_a_nested_derivative(self, write, nested):
+        inner = pax.grad(lambda y: (write(y) is y) + (y**2).sum(), create_graph=True)
+        x = torch.ones(2, requires_grad=True) * 1
+        with pytest.raises(RuntimeError, match="modified inplace"):
+            pax.grad(lambda y: inner(y * 1).sum())(x) if nested else inner(x)
+        assert x.tolist() == [1.0, 1.0]
+
     def test_writing_to_an_argument(self):
         x = torch.ones(3)
         with pytest.raises(RuntimeError, match="in-place operation"):

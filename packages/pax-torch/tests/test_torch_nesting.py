@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.polynomial import Polynomial
+from torch.autograd import forward_ad
 
 import pax_torch as pax
 
@@ -96,3 +97,76 @@ def test_pairs(names, kind):
 )
 def test_longer_chains(names, kind):
     check(names, kind)
+
+
+GRADS = {
+    "pax": lambda f: pax.grad(f),
+    "func": lambda f: torch.func.grad(f),
+    "autograd": lambda f: lambda x: torch.autograd.grad(f(x.requires_grad_()), x)[0],
+}
+
+
+@pytest.mark.parametrize("grad", GRADS.values(), ids=GRADS.keys())
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", [*TRANSFORMS, "hessian"])
+def test_no_derivative_of_what_runs_without_gradients(name, mode, grad):
+    transform = {name: transform for name, (transform, _) in TRANSFORMS.items()}
+    transform["hessian"] = lambda f: pax.hessian(lambda x: f(x).sum())
+    function = lambda x: x**5 + 3 * x  # noqa: E731
+
+    def f(x):
+        with mode():
+            inner = transform[name](function)(x).sum()
+        return inner.clone() * (x**2).sum()
+
+    value = transform[name](function)(X).sum()
+    torch.testing.assert_close(grad(f)(X.clone()), value * 2 * X)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_derivatives_without_gradients_around_them(name, mode):
+    with mode():
+        check([name, "grad"], "plain")
+        check(["jvp", name], "plain")
+
+
+def derivatives_of(library):
+    """Derivatives of the function, and of one that closes over its argument."""
+    return {
+        "grad": library.grad(lambda x: plain(x).sum()),
+        "value": lambda x: library.grad_and_value(lambda x: plain(x).sum())(x)[1],
+        "grad grad": library.grad(lambda x: library.grad(lambda x: plain(x).sum())(x).sum()),
+        "closed over": lambda w: library.grad(lambda x: (x * w.sin()).sum())(X),
+        "value closed over": lambda w: library.grad_and_value(lambda x: (x * w).sum())(X)[1],
+        "vjp": lambda x: library.vjp(plain, x)[1](x)[0],
+        "jacrev": lambda x: library.jacrev(plain)(x),
+        "vmap grad": library.vmap(library.grad(plain)),
+        "vmap vjp": library.vmap(lambda x: library.vjp(plain, x)[1](x)[0]),
+    }
+
+
+class Pax:
+    """The names of `torch.func`."""
+
+    grad, vjp, jacrev, vmap = pax.grad, pax.vjp, pax.jacrev, pax.vmap
+
+    @staticmethod
+    def grad_and_value(f):
+        return lambda x: pax.value_and_grad(f)(x)[::-1]
+
+
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr:UserWarning")  # linearize
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("name", derivatives_of(torch.func))
+def test_within_forward_mode_of_pytorch(name, requires_grad):
+    found, expected = derivatives_of(Pax)[name], derivatives_of(torch.func)[name]
+    if name != "jacrev":  # which torch.func.linearize gets wrong, also as torch.func's own
+        torch.testing.assert_close(
+            torch.func.linearize(found, X)[1](X), torch.func.jvp(expected, (X,), (X,))[1]
+        )
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(X.clone().requires_grad_(requires_grad), X)
+        results = [forward_ad.unpack_dual(f(dual)) for f in (found, expected)]
+    assert not results[0].primal.requires_grad or "vmap" in name
+    torch.testing.assert_close(*[tuple(r) for r in results])

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from pax_tree import tree_map
 
@@ -65,7 +66,16 @@ def detach_tree(tree: Any) -> Any:
 
 
 def _detach(leaf: Any) -> Any:
-    return leaf.detach() if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
+    return detached(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
+
+
+def detached(tensor: Tensor) -> Tensor:
+    """Returns the tensor out of any graph, but with its tangent where it is a dual tensor."""
+    plain = tensor.detach()
+    if forward_ad._current_level < 0:
+        return plain
+    tangent = forward_ad.unpack_dual(tensor).tangent
+    return plain if tangent is None else forward_ad.make_dual(plain, tangent.detach())
 
 
 def normal_tensors(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -79,11 +89,13 @@ def run(
     function: Callable[[list[Tensor]], Any], tensors: Sequence[Tensor], create_graph: bool
 ) -> Any:
     """Calls `function` with `tensors` so that the result keeps a graph only where it should."""
-    with torch.inference_mode(False):
-        if create_graph or nested():
-            return function(normal_tensors(tensors))
-        with torch.enable_grad():
-            return detach_tree(function([tensor.detach() for tensor in normal_tensors(tensors)]))
+    keep = create_graph or nested()
+    grad_mode = create_graph or not keep or torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(grad_mode):
+        tensors = normal_tensors(tensors)
+        if keep:
+            return function(tensors)
+        return detach_tree(function([detached(tensor) for tensor in tensors]))
 
 
 def stop_gradient(tree: Any) -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._autograd import CreationMeta, _set_creation_meta
 
 from pax_torch._flat import Flat
 from pax_torch._graph import (
     detach_tree,
+    detached,
     differentiation,
     nested,
     normal_tensors,
@@ -56,18 +58,24 @@ def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Re
         grads = _pull_back(value, variables, create_graph=keep)
     if keep:
         return value, aux, grads
-    return value.detach(), detach_tree(aux), grads
+    return detached(value), detach_tree(aux), grads
 
 
 def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
     """New differentiable tensors with the memory of the leaves, in their graph when that is kept."""
     leaves = normal_tensors(leaves)
     if not keep:
-        return [leaf.detach().requires_grad_() for leaf in leaves]
+        return [detached(leaf).requires_grad_() for leaf in leaves]
     return [
-        leaf.view_as(leaf) if leaf.requires_grad else leaf.detach().requires_grad_()
-        for leaf in leaves
+        _view(leaf) if leaf.requires_grad else detached(leaf).requires_grad_() for leaf in leaves
     ]
+
+
+def _view(leaf: Tensor) -> Tensor:
+    """Returns a view of a tensor that PyTorch refuses to write to."""
+    view = leaf.view_as(leaf)
+    _set_creation_meta(view, CreationMeta.MULTI_OUTPUT_NODE)
+    return view
 
 
 def _pull_back(

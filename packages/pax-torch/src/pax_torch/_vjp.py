@@ -54,10 +54,10 @@ def vjp(
     def forward(tensors: list[Tensor]) -> tuple[Any, ...]:
         result: Any = torch.func.vjp(flat, *tensors, has_aux=True)
         out, pull, rest = result
-        return flat.result(out, rest), pull, flat.aux(rest)
+        result = flat.result(out, rest)
+        return result, [x.detach() for x in tree_leaves(result)], pull, flat.aux(rest)
 
-    out, pull, aux = run(forward, selection.variables, create_graph)
-    points = [tensor.detach() for tensor in tree_leaves(out)]
+    out, points, pull, aux = run(forward, selection.variables, create_graph)
 
     def pull_back(cotangent: Any) -> tuple[Any, ...]:
         parts = flat.up_to(cotangent, "the cotangent")
