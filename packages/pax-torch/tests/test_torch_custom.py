@@ -194,6 +194,37 @@ def test_result_that_is_an_argument_or_comes_twice():
         same(found, USES[use](lambda x: x + 10 * x + 100 * x + (5 - 111) * x.detach())(X))
 
 
+FORMS = {
+    "grad": lambda f: pax.grad(lambda x: f(x)[0].sum())(X),
+    "jvp": lambda f: pax.jvp(f, (X,), (X,)),
+    "jvp jvp": lambda f: pax.jvp(lambda x: pax.jvp(f, (x,), (x,)), (X,), (X,)),
+    "vjp": lambda f: pax.vjp(f, X)[1]((X, None))[0],
+    "linearize": lambda f: pax.linearize(f, X)[1](X),
+    "jacfwd": lambda f: pax.jacfwd(f)(X),
+    "jacrev": lambda f: pax.jacrev(f)(X),
+    "hessian": lambda f: pax.hessian(f)(X),
+    "hvp": lambda f: pax.hvp(lambda x: f(x)[0].sum(), (X,), (X,)),
+    "vmap jvp": lambda f: pax.vmap(lambda x: pax.jvp(f, (x,), (x,)))(X),
+    "vmap hessian": lambda f: pax.vmap(pax.hessian(f))(X),
+}
+
+
+@pytest.mark.parametrize("use", FORMS.values(), ids=FORMS.keys())
+def test_rule_without_derivative_or_with_integers(use):
+    def zero(x):
+        return x * 2, x.argmax()
+
+    by_vjp, by_jvp = pax.custom_vjp(zero), pax.custom_jvp(zero)
+    by_vjp.defvjp(lambda x: (zero(x), None), lambda _, g: (None,))
+    by_jvp.defjvp(lambda p, t: (zero(*p), (None, None)))
+    for f in (by_vjp, by_jvp):
+        same(use(f), use(lambda x: (x.detach() * 2 + 0 * x, x.argmax())))
+
+    integers = pax.custom_vjp(lambda x: x.argmax())
+    integers.defvjp(lambda x: (x.argmax(), None), lambda _, g: 1 / 0)
+    same(use(lambda x: (x**2, integers(x))), use(lambda x: (x**2, x.argmax())))
+
+
 def test_random_numbers_of_the_forward_pass_are_those_of_second_order():
     @pax.custom_vjp
     def f(x):

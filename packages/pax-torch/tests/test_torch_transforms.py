@@ -11,6 +11,7 @@ import torch
 from torch.autograd import forward_ad, gradcheck
 
 import pax_torch as pax
+from pax_tree import tree_map, tree_structure
 
 X = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
 V = torch.linspace(2, -1, 6, dtype=torch.float64).reshape(2, 3)
@@ -286,3 +287,24 @@ def test_stop_gradient_leaves_other_things_alone():
     stopped = pax.stop_gradient(tree)
     assert (stopped["n"], stopped["s"], stopped["none"]) == (3, "text", None)
     assert stopped["x"].data_ptr() == X.data_ptr()
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("result", [torch.tensor(3), {}, None, {"a": [], "b": X.bool()}])
+def test_results_without_derivative(result, mapped):
+    def uses(x):
+        f = lambda x: (tree_map(torch.clone, result), x.sum())
+        vjp, linearized = pax.vjp(f, x, has_aux=True), pax.linearize(f, x, has_aux=True)
+        return [
+            pax.jvp(f, (x,), (x,), has_aux=True),
+            (vjp[0], vjp[1](none), vjp[2]),
+            (linearized[0], linearized[1](x), linearized[2]),
+            *[jacobian(f, has_aux=True)(x) for jacobian in (pax.jacfwd, pax.jacrev, pax.hessian)],
+        ]
+
+    none = tree_map(lambda _: None, result)
+    found = tree_map(lambda t: t[1], pax.vmap(uses)(torch.stack([V, X]))) if mapped else uses(X)
+    pushed = (result, none, X.sum())
+    expected = [pushed, (result, (X * 0,), X.sum()), pushed, *[(none, X.sum())] * 3]
+    same(found, expected)
+    assert tree_structure(found) == tree_structure(expected)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pax_torch._forward import forward_derivative
+from pax_torch._reverse import pull_back_by_func
 
 Tensors = Sequence[Tensor]
 
@@ -46,8 +47,7 @@ def columns(function: Callable[..., Any], variables: Tensors) -> tuple[list[list
 
 def rows(function: Callable[..., Any], variables: Tensors) -> tuple[list[list[Tensor]], Any]:
     """Returns the Jacobian of a function by reverse mode, and what else it returned."""
-    result: Any = torch.func.vjp(function, *variables, has_aux=True)
-    out, pull, rest = result
+    out, pull, rest = pull_back_by_func(function, variables)
     if not sum(tensor.numel() for tensor in out):
         return [[_empty(tensor, v) for v in variables] for tensor in out], rest
     derivatives = torch.func.vmap(lambda *cotangents: pull(cotangents))(*_basis(out))

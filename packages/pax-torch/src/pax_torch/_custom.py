@@ -28,6 +28,7 @@ from torch.autograd import forward_ad
 from pax_torch._args import is_differentiable, to_tensor
 from pax_torch._flat import spread
 from pax_torch._graph import current_depth, differentiation
+from pax_torch._reverse import pull_back_by_func
 from pax_tree import tree_flatten, tree_unflatten
 
 Tensors = Sequence[Tensor]
@@ -199,19 +200,18 @@ def transposed(
     """
     chosen = [is_differentiable(point) for point in points]
     zeros = [torch.zeros_like(point, requires_grad=False) for point in compress(points, chosen)]
-    kept: list[Tensor] = []
+    if not zeros:
+        return [None] * len(points)
 
-    def tensors_only(*tensors: Tensor) -> tuple[Tensor, ...]:
-        nonlocal kept
+    def tensors_only(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
         pairs = [
             (out, cotangent)
             for out, cotangent in zip(linear(list(tensors)), cotangents, strict=True)
             if out is not None and cotangent is not None
         ]
-        kept = [cotangent for _, cotangent in pairs]
-        return tuple([out for out, _ in pairs])
+        return tuple([out for out, _ in pairs]), [cotangent for _, cotangent in pairs]
 
-    pull_back: Any = torch.func.vjp(tensors_only, *zeros)[1]
+    _, pull_back, kept = pull_back_by_func(tensors_only, zeros)
     return list(spread(pull_back(tuple(kept)), chosen))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pax_torch._args import (
@@ -128,6 +129,23 @@ class Flat:
     def up_to(self, tree: Any, what: str) -> list[Any]:
         """Returns the parts of a tree in the places of the result's leaves, None included."""
         return parts_like(self._treedef, tree, what, "the result")
+
+
+class Filled:
+    """A function of tensors with a tensor in place of an empty result, which `torch.func` refuses.
+
+    Args:
+        function: returns a tuple of tensors, and aux tensors.
+
+    """
+
+    def __init__(self, function: Callable[..., tuple[tuple[Tensor, ...], Any]]) -> None:
+        self._function = function
+
+    def __call__(self, *variables: Tensor) -> tuple[tuple[Tensor, ...], Any]:
+        out, aux = self._function(*variables)
+        self.empty = not out
+        return out or (torch.zeros(()),), aux
 
 
 def parts_like(treedef: PyTreeDef, tree: Any, what: str, like: str) -> list[Any]:

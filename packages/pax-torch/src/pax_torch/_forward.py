@@ -16,17 +16,24 @@ from torch import Tensor
 from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
 
+from pax_torch._flat import Filled
+
 # Under a name of its own, so that all libraries that count in this way come through the same door.
-_door: threading.Lock = vars(forward_ad).setdefault("_forward_level_door", threading.Lock())
+_door: threading.Lock = forward_ad.__dict__.setdefault("_forward_level_door", threading.Lock())
 _left_open = False
 
 
 def forward_derivative(
     function: Callable[..., Any], points: Sequence[Tensor], tangents: Sequence[Tensor]
 ) -> Any:
-    """Returns `(out, tangents_out, aux)` of a function that returns tensors and aux tensors."""
+    """Returns `(out, tangents_out, aux)` of a function that returns a tuple of tensors and aux tensors.
+
+    It is `torch.func.jvp`, also for a function that returns the empty tuple.
+    """
+    filled = Filled(function)
     with _forward_level():
-        return torch.func.jvp(function, tuple(points), tuple(tangents), has_aux=True)
+        result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
+    return ((), (), result[2]) if filled.empty else result
 
 
 @contextmanager

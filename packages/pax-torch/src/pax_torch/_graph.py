@@ -2,8 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,15 +36,20 @@ def nested() -> bool:
     return transforms_active() or (_depth.value > 0 and torch.is_grad_enabled())
 
 
-@contextmanager
-def differentiation(depth: int | None = None) -> Iterator[None]:
+class differentiation:
     """Counts one differentiation more, or continues at the given depth in another thread."""
-    before = _depth.value
-    _depth.value = before + 1 if depth is None else depth
-    try:
-        yield
-    finally:
-        _depth.value = before
+
+    __slots__ = ("_before", "_inside")
+
+    def __init__(self, depth: int | None = None) -> None:
+        self._inside = depth
+
+    def __enter__(self) -> None:
+        self._before = _depth.value
+        _depth.value = self._before + 1 if self._inside is None else self._inside
+
+    def __exit__(self, *_: object) -> None:
+        _depth.value = self._before
 
 
 def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from pax_torch._dtypes import check_inputs
 from pax_torch._flat import Flat, Selection
 from pax_torch._forward import forward_derivative
 from pax_torch._graph import run
+from pax_torch._reverse import pull_back_by_func
 
 
 def jvp(
@@ -99,10 +100,11 @@ def linearize(
     flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "linearize")
 
     def forward(tensors: list[Tensor]) -> tuple[Any, Any, Any]:
-        result: Any = torch.func.vjp(flat, *tensors, has_aux=True)
-        out, pull_back, rest = result
+        out, pull_back, rest = pull_back_by_func(flat, tensors)
         zeros = [torch.zeros_like(tensor) for tensor in out]
-        transpose: Any = torch.func.vjp(lambda *cotangents: pull_back(cotangents), *zeros)[1]
+        transpose: Any = lambda tangents: ()  # noqa: E731
+        if out:
+            transpose = torch.func.vjp(lambda *cotangents: pull_back(cotangents), *zeros)[1]
         return flat.result(out, rest), flat.aux(rest), transpose
 
     out, aux, transpose = run(forward, selection.variables, create_graph)

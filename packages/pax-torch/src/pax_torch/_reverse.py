@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._C._autograd import CreationMeta, _set_creation_meta
 
-from pax_torch._flat import Flat
+from pax_torch._flat import Filled, Flat
 from pax_torch._graph import (
     detach_tree,
     detached,
@@ -88,6 +88,20 @@ def _pull_back(
         value, variables, ones, create_graph=create_graph, allow_unused=True
     )
     return list(grads)
+
+
+def pull_back_by_func(
+    function: Callable[..., Any], points: Sequence[Tensor]
+) -> tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]], Any]:
+    """Returns `(out, pull_back, aux)` of a function that returns a tuple of tensors and aux tensors.
+
+    It is `torch.func.vjp`, also for a function that returns the empty tuple.
+    """
+    filled = Filled(function)
+    result: Any = torch.func.vjp(filled, *points, has_aux=True)
+    if filled.empty:
+        return (), lambda _: tuple(map(torch.zeros_like, points)), result[2]
+    return result
 
 
 def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) -> Result:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pax_torch._args import check_callable, leaf_place
@@ -11,6 +10,7 @@ from pax_torch._directions import directions
 from pax_torch._dtypes import check_inputs
 from pax_torch._flat import Flat, Selection
 from pax_torch._graph import run
+from pax_torch._reverse import pull_back_by_func
 from pax_tree import tree_leaves
 
 
@@ -52,8 +52,7 @@ def vjp(
     flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "vjp")
 
     def forward(tensors: list[Tensor]) -> tuple[Any, ...]:
-        result: Any = torch.func.vjp(flat, *tensors, has_aux=True)
-        out, pull, rest = result
+        out, pull, rest = pull_back_by_func(flat, tensors)
         result = flat.result(out, rest)
         return result, [x.detach() for x in tree_leaves(result)], pull, flat.aux(rest)
 
