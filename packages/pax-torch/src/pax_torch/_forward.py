@@ -17,6 +17,7 @@ from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
 
 from pax_torch._flat import Filled
+from pax_torch._zeros import ordinary_zeros
 
 # Under a name of its own, so that all libraries that count in this way come through the same door.
 _door: threading.Lock = forward_ad.__dict__.setdefault("_forward_level_door", threading.Lock())
@@ -31,7 +32,7 @@ def forward_derivative(
     It is `torch.func.jvp`, also for a function that returns the empty tuple.
     """
     filled = Filled(function)
-    with _forward_level():
+    with _forward_level(), ordinary_zeros():
         result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
     return ((), (), result[2]) if filled.empty else result
 

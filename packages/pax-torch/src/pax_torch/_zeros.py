@@ -1,0 +1,66 @@
+"""Tangents that are zero, in functions that run on tensors without values.
+
+Forward mode stands for such a tangent by a tensor of its own kind, whose product with infinity is
+zero. Its reshaped views leave the tensors without values: they come out on the device "meta".
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from pax_tree import tree_map
+
+_aten = torch.ops.aten
+_PRODUCTS = {_aten.mul.Tensor, _aten.mul.Scalar}
+_QUOTIENTS = {_aten.div.Tensor, _aten.div.Scalar}
+_SUMS = {_aten.add.Tensor, _aten.sub.Tensor}
+
+
+def ordinary_zeros() -> AbstractContextManager[Any]:
+    """Makes zero tangents ordinary tensors if what runs now may be on tensors without values."""
+    mode = _get_current_dispatch_mode()
+    return nullcontext() if mode is None or isinstance(mode, _OrdinaryZeros) else _OrdinaryZeros()
+
+
+class _OrdinaryZeros(TorchDispatchMode):
+    """Makes ordinary tensors in place of those zeros, and multiplies and divides them alike."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._zeros = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Runs one operation."""
+        kwargs = kwargs or {}
+        if func is _aten._efficientzerotensor.default:
+            return self._known(_aten.zeros.default(*args, **kwargs))
+        out = func(*args, **kwargs)
+        if not self._zeros or not isinstance(func, OpOverload):
+            return out
+        if func.is_view and self._is_zero(args[0]):
+            return tree_map(self._known, out)
+        return self._known(torch.zeros_like(out)) if self._is_product(func, args) else out
+
+    def _is_product(self, func: Any, args: Sequence[Any]) -> bool:
+        if func in _PRODUCTS:
+            return any(map(self._is_zero, args))
+        if func in _QUOTIENTS:
+            return self._is_zero(args[0])
+        return func in _SUMS and all(map(self._is_zero, args[:2]))
+
+    def _is_zero(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and value in self._zeros
+
+    def _known(self, zeros: Tensor) -> Tensor:
+        self._zeros[zeros] = True
+        return zeros
