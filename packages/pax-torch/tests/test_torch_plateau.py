@@ -1,7 +1,9 @@
 """ReduceLROnPlateau as a state machine, and StandaloneScheduler."""
 
 import itertools
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -58,6 +60,66 @@ def test_many_runs_at_once(options):
         rates.append(lr)
     expected = [reference(options, column.tolist()) for column in metrics.double().T]
     torch.testing.assert_close(torch.stack(rates, 1), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int8], ids=str
+)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@given(st.lists(st.sampled_from([0, 1, 1.1, 2, 2.2, -1, -1.1, -4]), max_size=40), st.booleans())
+def test_metrics_that_are_tensors(options, dtype, metrics, vector):
+    """Torch takes the float of them, which holds every value of these dtypes."""
+    schedule = pax.functional_schedule(lrs.ReduceLROnPlateau, initial_lr=0.5, **options)
+    given = [torch.tensor([x] if vector else x, dtype=dtype) for x in metrics]
+    assert rates_of(schedule, given) == reference(options, [float(x) for x in given])
+
+
+def test_compiled():
+    options = {"mode": "max", "threshold_mode": "abs", "threshold": 0.1, "patience": 0}
+    schedule = pax.functional_schedule(lrs.ReduceLROnPlateau, initial_lr=0.5, **options)
+    step, state, rates = pax.jit(schedule.step, backend="eager"), schedule.init(), []
+    metrics = torch.tensor([1.0, 1.1, 1.3, 1.2])
+    for metric in metrics:
+        lr, state = step(metric, state)
+        rates.append(lr)
+    assert rates == reference(options, metrics.tolist())
+
+
+def test_no_graph_is_kept():
+    schedule = pax.functional_schedule(lrs.ReduceLROnPlateau)
+    state, weight = schedule.init(), torch.ones((), requires_grad=True)
+    for _ in range(3):
+        _, state = schedule.step(weight * 2, state)
+    assert {name: x.requires_grad for name, x in state.items()} == dict.fromkeys(state, False)
+    assert state["lr"].dtype == state["best"].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "message"),
+    [
+        (torch.ones(2), ValueError, r"one number, got a tensor of shape \(2,\); give its mean"),
+        (torch.ones(0), ValueError, r"one number, got a tensor of shape \(0,\)"),
+        (torch.tensor(1j), TypeError, r"real number, got a tensor of dtype torch\.complex64"),
+        (np.ones(2), TypeError, r"real number, got array\(\[1\., 1\.\]\) of type ndarray"),
+        ("1.0", TypeError, "real number, got '1.0' of type str"),
+        ([1.0], TypeError, r"real number, got \[1.0\] of type list"),
+        (None, TypeError, "real number, got None of type NoneType"),
+    ],
+    ids=str,
+)
+def test_metric_is_no_number(metric, error, message):
+    schedule = pax.functional_schedule(lrs.ReduceLROnPlateau)
+    with pytest.raises(error, match=message):
+        schedule.step(metric, schedule.init())
+
+
+@pytest.mark.parametrize(
+    "metric", [1, True, np.float32(1.5), np.array(2), Fraction(1, 3)], ids=repr
+)
+def test_numbers_of_other_types(metric):
+    schedule = pax.functional_schedule(lrs.ReduceLROnPlateau)
+    _, state = schedule.step(metric, schedule.init())
+    assert (state["best"], type(state["best"])) == (float(metric), float)
 
 
 def test_state_is_not_changed():

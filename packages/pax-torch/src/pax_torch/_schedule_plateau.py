@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -15,7 +16,8 @@ class PlateauSchedule:
     """Lowers the learning rate when a metric stops improving; `functional_schedule` makes it.
 
     It holds constants only. What it has seen is in a state, a dictionary of four numbers, or of
-    tensors where the metrics are tensors, which may be saved and go through `vmap` and `jit`.
+    tensors where the metrics are tensors, which may be saved and go through `vmap` and `jit`. As in
+    torch, metrics are compared in double precision, and no derivative goes through them.
     """
 
     def __init__(self, scheduler: ReduceLROnPlateau, initial_lr: float) -> None:
@@ -50,11 +52,16 @@ class PlateauSchedule:
         """Returns the learning rate after a metric was seen, and the new state.
 
         Args:
-            metric: the value that should improve: a number, or a tensor of shape ().
+            metric: the value that should improve: a real number, or a tensor of one.
             state: as `init` or the last step returned it; it is not changed.
 
         Returns:
-            The learning rate, and a state.
+            The learning rate, and a state: numbers, or where the metric or the last state is of
+            tensors, tensors of shape () in double precision and for the counters in integers.
+
+        Raises:
+            TypeError: the metric is not a real number.
+            ValueError: the metric is a tensor of more than one element, or of none.
 
         Example:
             >>> import torch, pax_torch
@@ -68,6 +75,7 @@ class PlateauSchedule:
 
         """
         c = self._constants
+        metric, state = _in_double(_checked(metric), state)
         better, cooling = self._is_better(metric, state["best"]), state["cooldown_counter"] > 0
         best = where(better, metric, state["best"])
         bad = where(cooling, 0, where(better, 0, state["num_bad_epochs"] + 1))
@@ -89,3 +97,39 @@ class PlateauSchedule:
         if c.threshold_mode == "rel":
             return sign * metric > sign * (best * (1 + sign * c.threshold))
         return sign * metric > sign * (best + sign * c.threshold)
+
+
+def _checked(metric: Any) -> Number:
+    """The metric as a float, or as a tensor of shape () without a graph."""
+    if not isinstance(metric, Tensor):
+        return _as_float(metric)
+    if metric.is_complex():
+        raise TypeError(f"a metric is a real number, got a tensor of dtype {metric.dtype}.")
+    if metric.numel() != 1:
+        raise ValueError(
+            f"a metric is one number, got a tensor of shape {tuple(metric.shape)}; give its mean."
+        )
+    return metric.detach().to(torch.float64).reshape(())
+
+
+def _as_float(metric: Any) -> float:
+    try:
+        return metric.__float__()
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"a metric is a real number, got {metric!r} of type {type(metric).__qualname__}."
+        ) from None
+
+
+def _in_double(metric: Number, state: State) -> tuple[Number, State]:
+    """Both as tensors where one of them is: `torch.where` of floats alone rounds to single."""
+    tensors = [x for x in (metric, *state.values()) if isinstance(x, Tensor)]
+    if not tensors:
+        return metric, state
+    device = tensors[0].device
+    doubles = {k: torch.as_tensor(state[k], dtype=torch.float64, device=device) for k in _RATES}
+    counters = {k: torch.as_tensor(v, device=device) for k, v in state.items() if k not in _RATES}
+    return torch.as_tensor(metric, dtype=torch.float64, device=device), {**counters, **doubles}
+
+
+_RATES = ("lr", "best")
