@@ -22,6 +22,25 @@ PAIRS = {
         ),
     ),
 }
+CONSTANT, STEEP = (0.5, 0.5, 1), (1.0, 0.0, 7)
+NO_STEPS = {
+    "linear": (schedule.linear(0.3, 1.0, 0), optax.linear_schedule(0.3, 1.0, 0)),
+    "warmup_cosine": (
+        schedule.warmup_cosine(0.1, 1.0, 0, 90, 0.05),
+        optax.warmup_cosine_decay_schedule(0.1, 1.0, 0, 90, 0.05),
+    ),
+    **{
+        f"join-{boundaries}": tuple(
+            join([linear(*CONSTANT), linear(*STEEP), linear(0.0, 2.0, 9)], boundaries)
+            for join, linear in (
+                (schedule.join, schedule.linear),
+                (optax.join_schedules, optax.linear_schedule),
+            )
+        )
+        for boundaries in ([0, 5], [5, 5], [0, 0])
+    },
+}
+PAIRS |= {f"{name}-0": pair for name, pair in NO_STEPS.items()}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS.values(), ids=PAIRS.keys())

@@ -17,9 +17,12 @@ def functional_schedule(
     """Returns a learning-rate schedule as a function of the step.
 
     Where the scheduler is a formula of the step, the function evaluates it. Otherwise
-    (`MultiplicativeLR`, `ChainedScheduler`, classes of your own) it runs the scheduler as far as it
-    is asked to and remembers every value: asking for steps 0 to n takes n steps of the scheduler in
-    all, in any order and from any thread.
+    (`MultiplicativeLR`, `ChainedScheduler`, classes of your own, and arguments such as no or half
+    steps, with which torch does not keep to the formula) it runs the scheduler as far as it is asked
+    to and remembers every value: asking for steps 0 to n takes n steps of the scheduler in all, in
+    any order and from any thread. The function of `LambdaLR` is called with integers, and inside
+    `vmap` and `jit` with a tensor of steps in double precision, on which it may not use `if` or
+    `min`, but `torch.where`.
 
     Args:
         cls: a scheduler class of `torch.optim.lr_scheduler`.
@@ -36,9 +39,11 @@ def functional_schedule(
         depends on metrics, a `PlateauSchedule`, with `init` and `step`.
 
     Raises:
-        TypeError: `cls` is no scheduler class; in a call: the step is no integer, or is traced where
-            there is no formula.
-        ValueError: `cls` refuses an argument; in a call: the step is negative.
+        TypeError: `cls` is no scheduler class or computes no rates, or an optimizer is given; in a
+            call: the step is no integer, or is traced where there is no formula, or where the
+            function of `LambdaLR` needs its value.
+        ValueError: `cls` refuses an argument; in a call: the step is negative. A formula does not
+            check tensors that are traced or on another device than the CPU.
 
     Example:
         >>> import torch, pax_torch

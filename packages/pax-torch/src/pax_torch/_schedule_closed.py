@@ -1,13 +1,18 @@
 """The schedulers of torch whose learning rate is a formula of the step."""
 
 from collections.abc import Callable
+from itertools import pairwise
+from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LRScheduler
 
 from pax_torch import schedule
+from pax_torch._rules import is_traced
+from pax_torch._schedule_phases import in_phases
 from pax_torch._schedule_steps import (
     Number,
     Schedule,
@@ -18,6 +23,7 @@ from pax_torch._schedule_steps import (
     floor,
     half_cosine,
     on_steps,
+    one_by_one,
     straight,
     where,
 )
@@ -25,6 +31,9 @@ from pax_torch._schedule_steps import (
 
 def closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
     """Returns the schedule of a scheduler that stands at step 0, where it is a known formula.
+
+    Torch goes on from the last rate, and so keeps to the formulas only for usual arguments: it never
+    meets a milestone below 0, say, or between two steps.
 
     Args:
         scheduler: of the formula, and the source of its constants.
@@ -36,19 +45,31 @@ def closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
     return make(scheduler, initial_lr) if make is not None and own else None
 
 
-def _step(s: Any, lr: float) -> Schedule:
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, Real) and float(value) >= least and float(value).is_integer()
+
+
+def _step(s: Any, lr: float) -> Schedule | None:
+    if s.step_size != 0 and not _is_count(s.step_size):
+        return None
     return schedule.step_lr(lr, s.step_size, s.gamma)
 
 
-def _multi_step(s: Any, lr: float) -> Schedule:
+def _multi_step(s: Any, lr: float) -> Schedule | None:
+    if not all(_is_count(milestone, least=0) for milestone in s.milestones):
+        return None
     return schedule.multistep_lr(lr, sorted(s.milestones.elements()), s.gamma)
 
 
-def _constant(s: Any, lr: float) -> Schedule:
+def _constant(s: Any, lr: float) -> Schedule | None:
+    if not _is_count(s.total_iters):
+        return None
     return on_steps(lambda step: lr * where(step < s.total_iters, s.factor, 1.0))
 
 
-def _linear(s: Any, lr: float) -> Schedule:
+def _linear(s: Any, lr: float) -> Schedule | None:
+    if not _is_count(s.total_iters):
+        return None
     return on_steps(
         lambda step: lr * straight(s.start_factor, s.end_factor, _share(step, s.total_iters))
     )
@@ -58,15 +79,19 @@ def _exponential(s: Any, lr: float) -> Schedule:
     return schedule.exponential(lr, s.gamma)
 
 
-def _polynomial(s: Any, lr: float) -> Schedule:
+def _polynomial(s: Any, lr: float) -> Schedule | None:
+    if not _is_count(s.total_iters):
+        return None
     return on_steps(lambda step: lr * (1 - _share(step, s.total_iters)) ** s.power)
 
 
 def _share(step: Number, total: int) -> Number:
-    return clamp(step / total, 0.0, 1.0) if total else 1.0
+    return clamp(step / total, 0.0, 1.0)
 
 
-def _cosine(s: Any, lr: float) -> Schedule:
+def _cosine(s: Any, lr: float) -> Schedule | None:
+    if s.T_max == 0:
+        return None
     return on_steps(lambda step: half_cosine(lr, s.eta_min, step / s.T_max))
 
 
@@ -93,7 +118,7 @@ def _last_restart(step: Number, length: int, factor: int) -> tuple[Number, Numbe
 
 
 def _cyclic(s: Any, lr: float) -> Schedule | None:
-    if s._scale_fn_custom is not None:
+    if s._scale_fn_custom is not None or s.step_ratio == 1:
         return None
     (low,), (high,) = s.base_lrs, s.max_lrs
 
@@ -116,16 +141,10 @@ _SCALES: dict[str, Callable[[float, Number, Number], Number]] = {
 
 
 def _one_cycle(s: Any, lr: float) -> Schedule:
-    group = s.optimizer.param_groups[0]
-    return schedule.one_cycle(
-        group["max_lr"],
-        s.total_steps,
-        (s._schedule_phases[0]["end_step"] + 1) / s.total_steps,
-        s._anneal_func_type,
-        group["max_lr"] / group["initial_lr"],
-        group["initial_lr"] / group["min_lr"],
-        len(s._schedule_phases) == 3,
-    )
+    group, phases = s.optimizer.param_groups[0], s._schedule_phases
+    rates = [group[phases[0]["start_lr"]], *(group[phase["end_lr"]] for phase in phases)]
+    ends = [0.0, *(phase["end_step"] for phase in phases)]
+    return in_phases(ends, lambda: rates, s._anneal_func_type)
 
 
 def _lambda(s: Any, lr: float) -> Schedule:
@@ -133,18 +152,36 @@ def _lambda(s: Any, lr: float) -> Schedule:
 
     def lr_at_step(step: Any) -> Any:
         if isinstance(step, Tensor):
-            return as_rates(lr * factor(check_steps(step)), step)
+            check_steps(step)
+            return at_traced(step) if is_traced() else one_by_one(lr_at_step, step)
         return float(lr * factor(as_index(step)))
+
+    def at_traced(steps: Tensor) -> Tensor:
+        try:
+            rates = lr * factor(steps.to(torch.float64))
+        except Exception as error:
+            raise TypeError(_TRACED_LAMBDA) from error
+        return as_rates(rates, steps)
 
     return lr_at_step
 
 
+_TRACED_LAMBDA = (
+    "inside vmap and jit, the function of LambdaLR is given the step as a tensor of dtype "
+    "torch.float64, and this one fails with it: it may use arithmetic, comparisons and functions of "
+    "torch such as torch.where and torch.clamp, but nothing that needs the value, such as `if`, "
+    "`min` or an index; or compute the learning rate outside."
+)
+
+
 def _sequential(s: Any, lr: float) -> Schedule | None:
-    parts = [closed_form(part, lr) for part in s._schedulers]
+    in_order = all(a < b for a, b in pairwise([0, *s._milestones]))
+    if not in_order or not all(map(_is_count, s._milestones)):
+        return None
     if any(type(part).__name__ in _NOT_FROM_ZERO for part in s._schedulers):
         return None
-    found = [part for part in parts if part is not None]
-    return schedule.join(found, s._milestones) if len(found) == len(parts) else None
+    found = [part for part in (closed_form(part, lr) for part in s._schedulers) if part]
+    return schedule.join(found, s._milestones) if len(found) == len(s._schedulers) else None
 
 
 # Torch starts these in a sequence elsewhere than at their step 0, or at rates that others have set.

@@ -4,11 +4,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pax_torch._rules import is_traced
-from pax_torch._schedule_steps import as_index, as_rates, check_steps
+from pax_torch._schedule_steps import as_index, check_steps, one_by_one
 from pax_torch._standalone_scheduler import StandaloneScheduler
 
 
@@ -41,8 +40,7 @@ class Replay:
                 "this schedule runs a scheduler of torch that is no formula of the step, and "
                 "inside vmap and jit the step is not known; compute the learning rate outside."
             )
-        rates = [self(step) for step in steps.flatten().tolist()]
-        return as_rates(torch.tensor(rates).reshape(steps.shape), steps)
+        return one_by_one(self, steps)
 
     def _advance(self, index: int) -> None:
         # A step that raises may have been taken halfway: then the next call starts again.

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._rules import is_traced
+
 Number = Any  # int, float or Tensor
 Schedule = Callable[[Any], Any]
 
@@ -29,12 +31,22 @@ def as_rates(rates: Number, steps: Tensor) -> Tensor:
     return tensor.expand(steps.shape)
 
 
+def one_by_one(schedule: Schedule, steps: Tensor) -> Tensor:
+    """The rates of a schedule that takes integers only, at each step of a tensor."""
+    rates = [schedule(step) for step in steps.flatten().tolist()]
+    return as_rates(torch.tensor(rates).reshape(steps.shape), steps)
+
+
 def check_steps(steps: Tensor) -> Tensor:
-    """Raises TypeError unless a tensor holds integers."""
+    """Raises an error unless a tensor holds integers, from 0 where they are at hand."""
     if steps.is_floating_point() or steps.is_complex() or steps.dtype is torch.bool:
         raise TypeError(
             f"a schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
         )
+    # On other devices, to look at the values is to wait for them.
+    at_hand = steps.dtype.is_signed and steps.device.type == "cpu" and not is_traced()
+    if at_hand and (steps < 0).any():
+        raise ValueError(f"a schedule starts at step 0, got step {int(steps.min())}.")
     return steps
 
 
@@ -61,6 +73,22 @@ def where(condition: Any, x: Number, y: Number) -> Number:
 def clamp(x: Number, least: float, most: float) -> Number:
     """`x`, or the bound beyond which it is."""
     return where(x < least, least, where(x > most, most, x))
+
+
+def as_float(x: Number) -> Number:
+    """An integer as a float, whose powers take no longer than they should."""
+    return float(x) if isinstance(x, int) else x
+
+
+def scaled(x: Number, factor: float, times: int) -> Number:
+    """`x * factor**times`, where Python refuses the power because it is above all floats."""
+    if not isinstance(x, Tensor) and x == 0:
+        return x
+    product, power, quarter = x, torch.tensor(factor, dtype=torch.float64), times // 4
+    # In four parts: where one of them is infinite, so is the whole.
+    for part in (quarter, quarter, quarter, times - 3 * quarter):
+        product = product * power**part
+    return product if isinstance(x, Tensor) else product.item()
 
 
 def cos(x: Number) -> Number:

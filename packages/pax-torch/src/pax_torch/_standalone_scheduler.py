@@ -25,7 +25,8 @@ class StandaloneScheduler:
             `functools.partial(torch.optim.lr_scheduler.ConstantLR, factor=0.1)`.
 
     Raises:
-        TypeError: `cls` is no scheduler class, or a scheduler is given in place of a function.
+        TypeError: `cls` is no scheduler class or computes no rates, an optimizer is given, or a
+            scheduler in place of a function.
         ValueError: `cls` refuses an argument.
 
     Example:
@@ -45,6 +46,16 @@ class StandaloneScheduler:
     ) -> None:
         if not (isinstance(cls, type) and issubclass(cls, LRScheduler)):
             raise TypeError(f"expected a torch.optim.lr_scheduler class, got {cls!r}.")
+        if cls.get_lr is LRScheduler.get_lr and cls.step is LRScheduler.step:
+            raise TypeError(
+                f"expected a class that computes learning rates, got {cls.__name__}, which has no "
+                "get_lr; give a subclass such as torch.optim.lr_scheduler.StepLR."
+            )
+        if any(isinstance(x, torch.optim.Optimizer) for x in (*args, *kwargs.values())):
+            raise TypeError(
+                f"expected the arguments of {cls.__name__} after the optimizer, got an optimizer; "
+                "leave it out, and give its learning rate as initial_lr."
+            )
         optimizer = torch.optim.SGD([torch.zeros(())], lr=initial_lr)
         if issubclass(cls, SequentialLR | ChainedScheduler):
             args, kwargs = _with_parts(cls, args, kwargs, optimizer)

@@ -2,7 +2,9 @@
 
 Each function returns a schedule: a function from a step to a learning rate. The step is an integer
 from 0, and the rate a float; or a tensor of integers of any shape, also inside `vmap` and `jit`, and
-the rates a tensor of that shape and of PyTorch's default type.
+the rates a tensor of that shape and of PyTorch's default type. Negative integers are refused, as are
+tensors that hold one; except inside `vmap` and `jit` and on other devices than the CPU, where tensors
+of steps are not looked at.
 """
 
 import bisect
@@ -13,17 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._schedule_phases import CURVES, in_phases
 from pax_torch._schedule_steps import (
     Number,
     Schedule,
+    as_float,
     as_index,
     as_rates,
     check_steps,
     clamp,
     half_cosine,
     on_steps,
+    scaled,
     straight,
-    where,
 )
 
 __all__ = [
@@ -62,7 +66,16 @@ def step_lr(init_value: float | Tensor, step_size: int, gamma: float | Tensor = 
 
     """
     _check_positive("step_lr", "step_size", step_size)
-    return on_steps(lambda step: init_value * gamma ** (step // step_size))
+    factor = as_float(gamma)
+
+    def form(step: Number) -> Number:
+        times = step // step_size
+        try:
+            return init_value * factor**times
+        except OverflowError:
+            return scaled(init_value, factor, times)
+
+    return on_steps(form)
 
 
 def multistep_lr(
@@ -87,10 +100,14 @@ def multistep_lr(
     The rates are those of `torch.optim.lr_scheduler.MultiStepLR`.
 
     """
-    places = sorted(milestones)
+    places, factor = sorted(milestones), as_float(gamma)
 
     def form(step: Number) -> Number:
-        return init_value * gamma ** _passed(places, step)
+        times = _passed(places, step)
+        try:
+            return init_value * factor**times
+        except OverflowError:
+            return scaled(init_value, factor, times)
 
     return on_steps(form)
 
@@ -113,7 +130,15 @@ def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
     The rates are those of `torch.optim.lr_scheduler.ExponentialLR`.
 
     """
-    return on_steps(lambda step: init_value * gamma**step)
+    factor = as_float(gamma)
+
+    def form(step: Number) -> Number:
+        try:
+            return init_value * factor**step
+        except OverflowError:
+            return scaled(init_value, factor, step)
+
+    return on_steps(form)
 
 
 def linear(
@@ -124,13 +149,14 @@ def linear(
     Args:
         init_value: the rate in step 0.
         end_value: the rate from step `transition_steps` on.
-        transition_steps: the number of steps between.
+        transition_steps: the number of steps between; for 0 of them the rate stays `init_value`, as
+            it does in optax.
 
     Returns:
         A function from a step to the rate.
 
     Raises:
-        ValueError: `transition_steps` is not positive.
+        ValueError: `transition_steps` is negative.
 
     Example:
         >>> from pax_torch import schedule
@@ -141,7 +167,9 @@ def linear(
     The API is that of `optax.linear_schedule`.
 
     """
-    _check_positive("linear", "transition_steps", transition_steps)
+    _check_not_negative("linear", "transition_steps", transition_steps)
+    if transition_steps == 0:
+        return on_steps(lambda step: init_value)
     return on_steps(
         lambda step: straight(init_value, end_value, clamp(step / transition_steps, 0.0, 1.0))
     )
@@ -190,7 +218,7 @@ def warmup_cosine(
     Args:
         init_value: the rate in step 0.
         peak_value: the rate in step `warmup_steps`.
-        warmup_steps: the number of steps in which it rises.
+        warmup_steps: the number of steps in which it rises; for 0 of them it begins at the peak.
         decay_steps: the number of steps to the end, those of the rise included.
         end_value: the rate from then on.
 
@@ -198,7 +226,7 @@ def warmup_cosine(
         A function from a step to the rate.
 
     Raises:
-        ValueError: `warmup_steps` is not positive, or `decay_steps` not above it.
+        ValueError: `warmup_steps` is negative, or `decay_steps` not above it.
 
     Example:
         >>> from pax_torch import schedule
@@ -209,7 +237,7 @@ def warmup_cosine(
     The API is that of `optax.warmup_cosine_decay_schedule`.
 
     """
-    _check_positive("warmup_cosine", "warmup_steps", warmup_steps)
+    _check_not_negative("warmup_cosine", "warmup_steps", warmup_steps)
     if decay_steps <= warmup_steps:
         raise ValueError(
             f"warmup_cosine needs more decay_steps than warmup_steps, got {decay_steps} and "
@@ -258,29 +286,19 @@ def one_cycle(
 
     """
     _check_positive("one_cycle", "total_steps", total_steps)
-    curves = {"cos": half_cosine, "linear": straight}
-    if anneal_strategy not in curves or not 0 <= pct_start <= 1:
+    if anneal_strategy not in CURVES or not 0 <= pct_start <= 1:
         raise ValueError(
             "one_cycle needs anneal_strategy 'cos' or 'linear' and pct_start from 0 to 1, got "
             f"{anneal_strategy!r} and {pct_start}."
         )
-    first, rise = max_lr / div_factor, pct_start * total_steps
-    rates, ends = [first, max_lr, first / final_div_factor], [0.0, rise - 1, total_steps - 1]
-    if three_phase:
-        rates.insert(2, first)
-        ends.insert(2, 2 * rise - 2)
-    phases = list(zip(pairwise(ends), pairwise(rates), strict=True))
+    rise = pct_start * total_steps
+    down = [2 * rise - 2] if three_phase else []
 
-    def form(step: Number) -> Number:
-        if not isinstance(step, Tensor) and step > total_steps:
-            raise ValueError(f"one_cycle has {total_steps} steps, got step {step}.")
-        rate = None
-        for (start, end), (low, high) in reversed(phases):
-            here = curves[anneal_strategy](low, high, (step - start) / (end - start or 1.0))
-            rate = here if rate is None else where(step <= end, here, rate)
-        return rate
+    def rates() -> list[Number]:
+        first = max_lr / div_factor
+        return [first, max_lr, *[first] * len(down), first / final_div_factor]
 
-    return on_steps(form)
+    return in_phases([0.0, rise - 1, *down, total_steps - 1], rates, anneal_strategy)
 
 
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
@@ -288,13 +306,14 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
 
     Args:
         schedules: functions from a step to a rate, as the others here return them.
-        boundaries: the first step of each but the first, in order.
+        boundaries: the first step of each but the first, in order. Of schedules that would begin in
+            the same step, the last is used.
 
     Returns:
         A function from a step to the rate.
 
     Raises:
-        ValueError: there is not one boundary less than there are schedules, or they do not rise.
+        ValueError: there is not one boundary less than there are schedules, or they are below 0 or fall.
 
     Example:
         >>> from pax_torch import schedule
@@ -306,10 +325,10 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
 
     """
     starts = [0, *boundaries]
-    if len(schedules) != len(starts) or any(a >= b for a, b in pairwise(starts)):
+    if len(schedules) != len(starts) or any(a > b for a, b in pairwise(starts)):
         raise ValueError(
-            f"join needs {len(schedules) - 1} boundaries that rise from above 0, one between each "
-            f"two of the {len(schedules)} schedules, got {list(boundaries)}."
+            f"join needs {len(schedules) - 1} boundaries from 0 on that do not fall, one between "
+            f"each two of the {len(schedules)} schedules, got {list(boundaries)}."
         )
 
     def lr_at_step(step: Any) -> Any:
@@ -317,12 +336,12 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
             index = as_index(step)
             number = bisect.bisect_right(starts, index) - 1
             return schedules[number](index - starts[number])
-        check_steps(step)
-        rate = schedules[0](step)
+        steps = check_steps(step).to(torch.int64)
+        rate = schedules[0](steps)
         for start, schedule in zip(starts[1:], schedules[1:], strict=True):
-            later = schedule(torch.where(step < start, 0, step - start))
-            rate = torch.where(step < start, rate, later)
-        return as_rates(rate, step)
+            later = schedule(torch.where(steps < start, 0, steps - start))
+            rate = torch.where(steps < start, rate, later)
+        return as_rates(rate, steps)
 
     return lr_at_step
 
@@ -333,6 +352,11 @@ def _passed(places: list[int], step: Number) -> Number:
         return bisect.bisect_right(places, step)
     marks = torch.tensor(places, dtype=step.dtype, device=step.device)
     return (step.unsqueeze(-1) >= marks).sum(-1)
+
+
+def _check_not_negative(function: str, name: str, value: int) -> None:
+    if value < 0:
+        raise ValueError(f"{function} needs {name} from 0, got {value}.")
 
 
 def _check_positive(function: str, name: str, value: int) -> None:
