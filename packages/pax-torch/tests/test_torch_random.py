@@ -10,6 +10,7 @@ import torch
 
 import pax_torch as pax
 from pax_torch import random
+from pax_torch.random._rounding import INTEGERS, next_above, next_below
 
 KEY = random.key(0)
 
@@ -85,6 +86,45 @@ def test_compiled(draw):
     assert_same(compiled(KEY), draw(KEY))
 
 
+HALF_DRAWS = {
+    "categorical": lambda key, dtype: random.categorical(
+        key, torch.linspace(-1, 1, 20, dtype=dtype), shape=(500,)
+    ),
+    "normal": lambda key, dtype: random.normal(key, (500,), dtype),
+    "truncated_normal": lambda key, dtype: random.truncated_normal(
+        key, -1.3, torch.tensor(0.7), (500,), dtype
+    ),
+    "uniform": lambda key, dtype: random.uniform(key, (500,), dtype),
+    "uniform-range": lambda key, dtype: random.uniform(key, (500,), dtype, torch.tensor(-0.1), 2.3),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_compiled_by_inductor(dtype):
+    """Which computes in single precision, where rounding between two operations gets lost."""
+    draws = lambda key: {name: draw(key, dtype) for name, draw in HALF_DRAWS.items()}  # noqa: E731
+    assert_same(pax.jit(draws)(KEY), draws(KEY))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_next_numbers(dtype):
+    info = torch.finfo(dtype)
+    positive = [0.0, info.smallest_normal, 0.3, 1.0, 1.5, info.max, math.inf, math.nan]
+    x = torch.tensor([*positive, *(-number for number in positive)], dtype=dtype)
+    for ours, to in ((next_above, math.inf), (next_below, -math.inf)):
+        expected = torch.nextafter(x, torch.full_like(x, to))
+        torch.testing.assert_close(ours(x), expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_gradient_by_the_bounds_of_each_precision(dtype):
+    low, high = torch.tensor(-1.0, dtype=dtype), torch.tensor(3.0, dtype=dtype)
+    sample = lambda low, high: random.uniform(KEY, (), dtype, low, high)  # noqa: E731
+    by_low, by_high = pax.grad(sample, argnums=(0, 1))(low, high)
+    share = random.uniform(KEY, (), dtype)
+    assert_same((by_low, by_high), (1 - share, share))
+
+
 def test_tensors_in_place_of_integers():
     assert_same(random.key(torch.tensor(42)), random.key(42))
     assert_same(random.fold_in(KEY, torch.tensor(3)), random.fold_in(KEY, 3))
@@ -144,6 +184,8 @@ def test_defaults():
     assert random.uniform(KEY).shape == ()
     with torch.device("meta"):
         assert random.key(1).device.type == "meta"
+        for draw in DRAWS.values():
+            draw(random.key(1))
     assert random.uniform(random.key(1, device="meta"), (3,)).device.type == "meta"
 
 

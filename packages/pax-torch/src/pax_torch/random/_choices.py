@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pax_torch.random._floats import gumbel
 from pax_torch.random._keys import check_key, check_shape, split
+from pax_torch.random._rounding import rounded
 from pax_torch.random._threefry import blocks
 
 
@@ -112,7 +113,7 @@ def categorical(
         )
     if replace:
         noise = gumbel(key, (*draws, *logits.shape), logits.dtype)
-        return torch.argmax(noise + logits, axis)
+        return torch.argmax(rounded(noise + logits), axis)
     return _without_replacement(key, logits, axis, draws).reshape(sizes)
 
 
@@ -123,5 +124,7 @@ def _without_replacement(key: Tensor, logits: Tensor, axis: int, draws: Sequence
             f"categorical cannot draw {count} of {logits.shape[axis]} categories without "
             "replacement."
         )
-    noisy = logits + gumbel(key, logits.shape, logits.dtype)
-    return torch.topk(noisy, count, axis).indices.movedim(axis, 0)
+    noisy = rounded(logits + gumbel(key, logits.shape, logits.dtype))
+    # The first of those as likely comes first.
+    order = torch.sort(noisy, dim=axis, descending=True, stable=True).indices
+    return order.narrow(axis, 0, count).movedim(axis, 0)

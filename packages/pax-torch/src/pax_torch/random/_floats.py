@@ -8,16 +8,24 @@ import torch
 from torch import Tensor
 
 from pax_torch.random._keys import check_key, check_shape, split
+from pax_torch.random._rounding import (
+    INTEGERS,
+    SQRT2,
+    multiply_add,
+    next_above,
+    next_below,
+    rounded,
+)
 from pax_torch.random._threefry import random_bits
 
 Real = float | Tensor
 
-# For each type: random bits used, bits of the mantissa, the bits of 1.0, an integer of its size.
+# For each type: random bits used, bits of the mantissa, the bits of 1.0.
 _LAYOUT = {
-    torch.bfloat16: (8, 7, 0x3F80, torch.int16),
-    torch.float16: (16, 10, 0x3C00, torch.int16),
-    torch.float32: (32, 23, 0x3F800000, torch.int32),
-    torch.float64: (64, 52, 0x3FF0000000000000, torch.int64),
+    torch.bfloat16: (8, 7, 0x3F80),
+    torch.float16: (16, 10, 0x3C00),
+    torch.float32: (32, 23, 0x3F800000),
+    torch.float64: (64, 52, 0x3FF0000000000000),
 }
 
 _PARTS = {torch.complex64: torch.float32, torch.complex128: torch.float64}
@@ -58,10 +66,10 @@ def uniform(
     sizes = check_shape(shape, "uniform")
     dtype = _float_type(dtype, "uniform")
     low, high = _bounds(key, sizes, dtype, minval, maxval, "uniform")
-    width, mantissa, one, integer = _LAYOUT[dtype]
+    width, mantissa, one = _LAYOUT[dtype]
     bits = random_bits(key, width, sizes) >> (width - mantissa) & ((1 << mantissa) - 1) | one
-    numbers = bits.to(integer).view(dtype) - 1
-    return torch.maximum(low, _multiply_add(numbers, high - low, low))
+    numbers = bits.to(INTEGERS[dtype]).view(dtype) - 1
+    return torch.maximum(low, multiply_add(numbers, rounded(high - low), low))
 
 
 def normal(key: Tensor, shape: Sequence[int] = (), dtype: torch.dtype | None = None) -> Tensor:
@@ -92,7 +100,7 @@ def normal(key: Tensor, shape: Sequence[int] = (), dtype: torch.dtype | None = N
         parts = [normal(part, shape, _PARTS[dtype]) for part in split(key).unbind()]
         return torch.complex(*parts) / math.sqrt(2)
     dtype = _float_type(dtype, "normal")
-    least = torch.nextafter(torch.tensor(-1.0, dtype=dtype), torch.tensor(0.0, dtype=dtype))
+    least = torch.finfo(dtype).eps / 2 - 1
     return _from_normal_cdf(uniform(key, shape, dtype, least, 1.0))
 
 
@@ -134,11 +142,10 @@ def truncated_normal(
         shape = torch.broadcast_shapes(*(getattr(x, "shape", ()) for x in (lower, upper)))
     sizes = check_shape(shape, "truncated_normal")
     low, high = _bounds(key, sizes, dtype, lower, upper, "truncated_normal")
-    cdf = [torch.erf(bound / _sqrt2(bound)) for bound in (low, high)]
+    cdf = [rounded(torch.erf(rounded(bound / SQRT2[dtype]))) for bound in (low, high)]
     numbers = _from_normal_cdf(uniform(key, sizes, dtype, *cdf))
-    infinity = torch.full_like(low, math.inf)
-    least = torch.nextafter(low.detach(), infinity)
-    return torch.minimum(torch.maximum(numbers, least), torch.nextafter(high.detach(), -infinity))
+    least, largest = next_above(low.detach()), next_below(high.detach())
+    return torch.minimum(torch.maximum(numbers, least), largest)
 
 
 def bernoulli(key: Tensor, p: Real = 0.5, shape: Sequence[int] | None = None) -> Tensor:
@@ -175,40 +182,11 @@ def bernoulli(key: Tensor, p: Real = 0.5, shape: Sequence[int] | None = None) ->
 def gumbel(key: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Draws numbers from the Gumbel distribution."""
     tiny = torch.finfo(dtype).tiny
-    return -torch.log(-torch.log(uniform(key, shape, dtype, tiny, 1.0)))
+    return -rounded(torch.log(-rounded(torch.log(uniform(key, shape, dtype, tiny, 1.0)))))
 
 
 def _from_normal_cdf(x: Tensor) -> Tensor:
-    return _sqrt2(x) * torch.erfinv(x)
-
-
-def _sqrt2(like: Tensor) -> Tensor:
-    return torch.tensor(math.sqrt(2), dtype=like.dtype, device=like.device)
-
-
-def _multiply_add(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """`x * y + z` rounded once, as XLA computes it in single and double precision."""
-    if x.dtype is torch.float32:
-        return (x.double() * y.double() + z.double()).float()
-    if x.dtype is not torch.float64:
-        return x * y + z
-    product, lost = _exact_product(x, y)
-    total = product + z
-    part = total - product
-    return total + ((product - (total - part)) + (z - part) + lost)
-
-
-def _exact_product(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The product and what rounding took from it, after Dekker (1971)."""
-    product = x * y
-    (x1, x2), (y1, y2) = _halves(x), _halves(y)
-    return product, ((x1 * y1 - product) + x1 * y2 + x2 * y1) + x2 * y2
-
-
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    scaled = x * (2**27 + 1)
-    high = scaled - (scaled - x)
-    return high, x - high
+    return rounded(rounded(torch.erfinv(x)) * SQRT2[x.dtype])
 
 
 def _float_type(dtype: torch.dtype | None, name: str) -> torch.dtype:
@@ -230,7 +208,7 @@ def _bounds_like(
     key: Tensor, sizes: tuple[int, ...], dtype: torch.dtype, values: Sequence[Any], name: str
 ) -> list[Tensor]:
     """Numbers and tensors as tensors of a type, after a check that they broadcast to a shape."""
-    tensors = [torch.as_tensor(x, dtype=dtype, device=key.device) for x in values]
+    tensors = [rounded(torch.as_tensor(x, dtype=dtype, device=key.device)) for x in values]
     for tensor in tensors:
         check_broadcasts(tensor, sizes, name)
     return tensors

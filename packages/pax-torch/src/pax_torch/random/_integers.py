@@ -55,9 +55,9 @@ def randint(
     low, high = (_bound(key, bound, sizes) for bound in (minval, maxval))
     if own.bits < 32:
         low, high = low.clamp(own.min, own.max), high.clamp(own.min, own.max + 1)
-    open_end = (high > info.max) & (high > low)
+    is_open = high > info.max
     low, high = low.clamp(info.min, info.max), high.clamp(info.min, info.max)
-    span = torch.where(high <= low, 1, high - low) + open_end.to(torch.int64)
+    span = torch.where(high > low, high - low + is_open.to(torch.int64), 1)
     first, second = (random_bits(part, info.bits, sizes) for part in split(key).unbind())
     offset = (_offset_64 if info.bits == 64 else _offset_32)(first, second, span)
     return (low + offset).to(dtype)
