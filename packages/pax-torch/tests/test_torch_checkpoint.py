@@ -63,6 +63,18 @@ def test_same_random_numbers():
     torch.testing.assert_close(gradient.sum(), 2 * value)
 
 
+def test_same_random_numbers_where_a_derivative_within_keeps_all():
+    def f(x):
+        mask = torch.dropout(torch.ones_like(x), 0.5, True)
+        return (torch.func.vjp(torch.sin, x)[1](mask)[0] * torch.rand(64)).sum()
+
+    results = []
+    for function in (f, pax.checkpoint(f)):
+        torch.manual_seed(0)
+        results.append((pax.value_and_grad(function)(torch.ones(64)), torch.rand(3)))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
 def test_keeps_nothing_and_computes_again():
     calls, sizes = [], []
 

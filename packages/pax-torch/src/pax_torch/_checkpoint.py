@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch.utils.checkpoint
+from torch import Tensor
 
 from pax_torch._args import check_callable
 from pax_torch._graph import at_this_depth, transforms_active
+from pax_torch._rng import RandomState
 from pax_torch._tracing import being_traced
+from pax_tree import tree_leaves
 
 # What PyTorch says when a derivative of `torch.func` begins within a checkpoint.
 _NO_HOOKS = "don't yet support saved tensor hooks"
@@ -47,11 +50,16 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
         call = functools.partial(fun, *args, **kwargs)
         if transforms_active() or being_traced() or not torch.is_grad_enabled():
             return call()
+        # Here, since the first run may end after it has drawn some.
+        random_state = RandomState(
+            [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        )
         try:
             return torch.utils.checkpoint.checkpoint(at_this_depth(call), use_reentrant=False)
         except RuntimeError as error:
             if _NO_HOOKS not in str(error):
                 raise
+        random_state.restore()
         return call()
 
     return checkpointed

@@ -20,6 +20,10 @@ class RandomState:
         """Goes back to that state, and then on from where the generators were."""
         kind = "cuda" if not self._devices else torch._C._get_accelerator().type
         with torch.random.fork_rng(self._devices, device_type=kind):
-            torch.set_rng_state(self._cpu)
-            set_device_states(self._devices, self._states)
+            self.restore()
             yield
+
+    def restore(self) -> None:
+        """Goes back to that state."""
+        torch.set_rng_state(self._cpu)
+        set_device_states(self._devices, self._states)
