@@ -4,6 +4,7 @@
 import gc
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -162,6 +163,23 @@ def test_nondiff_argnums():
     same(pax.vmap(pax.grad(lambda x: also(torch.sin, x)))(torch.zeros(3)), torch.full((3,), 3.0))
 
 
+@pytest.mark.parametrize("numbers", [(0, 2), (2, 0), [-1, 0, 0], (2, 0, -3), np.array([2, 0])])
+def test_nondiff_arguments_come_in_their_order(numbers):
+    f = pax.custom_vjp(lambda a, x, b: x * 1, numbers)
+    f.defvjp(lambda a, x, b: (x * 1, None), lambda a, b, _, g: (g * a - b,))
+    g = pax.custom_jvp(lambda a, x, b: x * 1, numbers)
+    g.defjvp(lambda a, b, primals, tangents: (primals[0] * 1, tangents[0] * (a - b)))
+    for function in (f, g):
+        same(pax.grad(lambda x: function(5, x, 2))(1.0), torch.tensor(3.0))
+
+
+@pytest.mark.parametrize("number", [0, np.int64(0), -2])
+def test_one_nondiff_argument(number):
+    f = pax.custom_vjp(lambda n, x: x * n, number)
+    f.defvjp(lambda n, x: (x * n, None), lambda n, _, g: (g * n,))
+    same(pax.grad(lambda x: f(4, x))(1.0), torch.tensor(4.0))
+
+
 def test_integers_and_constants_among_the_arguments():
     @pax.custom_vjp
     def f(x, n, s, t):
@@ -313,6 +331,12 @@ class TestErrors:
         f.defvjp(lambda x, y: (x * y, None), lambda x, r, g: (g * x,))
         with pytest.raises(TypeError, match="has 2 for 2 arguments"):
             f(1.0, 2.0)
+
+    @pytest.mark.parametrize("numbers", ["0", 1.0, None, True, (0, "1"), {}])
+    @pytest.mark.parametrize("custom", [pax.custom_vjp, pax.custom_jvp])
+    def test_nondiff_argnums_type(self, custom, numbers):
+        with pytest.raises(TypeError, match=f"{custom.__name__}: nondiff_argnums must be an int"):
+            custom(lambda x, y: x, numbers)
 
     def test_keyword_only_arguments(self):
         f = pax.custom_vjp(lambda x, *, k: x)

@@ -27,6 +27,8 @@ def same(tree, other):
         pytest.param(-1, torch.tensor(6.0), id="last"),
         pytest.param((1,), (torch.tensor(10.0),), id="tuple of one"),
         pytest.param([2, 0], (torch.tensor(6.0), torch.tensor(15.0)), id="list"),
+        pytest.param(np.int64(1), torch.tensor(10.0), id="NumPy integer"),
+        pytest.param(np.array([1]), (torch.tensor(10.0),), id="NumPy array"),
         pytest.param((0, -1), (torch.tensor(15.0), torch.tensor(6.0)), id="mixed signs"),
     ],
 )
@@ -263,6 +265,15 @@ class TestErrors:
     def test_result_is_not_real(self, dtype):
         with pytest.raises(TypeError, match=f"real-valued outputs.*{dtype}"):
             pax.grad(lambda x: x.detach().to(dtype))(1.0)
+
+    def test_array_of_objects(self):
+        with pytest.raises(TypeError, match=r"argument 0: can't convert np.ndarray .*[^.]\.$"):
+            pax.grad(lambda x: x)(np.array([object()]))
+
+    def test_long_result(self):
+        with pytest.raises(TypeError, match=r"scalar-output .* of type list\.") as error:
+            pax.grad(lambda x: [x] * 2000)(1.0)
+        assert len(str(error.value)) < 1000
 
     def test_aux_is_no_pair(self):
         with pytest.raises(TypeError, match=r"pair .value, aux., but it returned a tensor"):

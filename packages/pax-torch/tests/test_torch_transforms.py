@@ -201,6 +201,12 @@ class TestErrors:
             ),
             (lambda: pax.jvp(lambda n: n, (3,), (1,)), TypeError, "no leaves of a floating"),
             (
+                lambda: pax.jvp(lambda: X, (), ()),
+                TypeError,
+                "but the list of arguments has no leaves",
+            ),
+            (lambda: pax.hvp(3, (X,), (X,)), TypeError, "hvp expected a callable, got 3"),
+            (
                 lambda: pax.jvp(lambda x, n: x * n, (X, 3), (X, 1)),
                 TypeError,
                 r"tangents\[1\] must be None, .* dtype torch.int64",

@@ -1,7 +1,10 @@
 """The differentiated arguments of a call: which ones they are, and their leaves as tensors."""
 
 import inspect
+import operator
+import reprlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,6 +15,8 @@ from pax_tree import keystr, tree_leaves, tree_leaves_with_path
 
 Argnums = int | Sequence[int]
 _TENSORS = {Tensor, Parameter}
+_SHORT = reprlib.Repr()
+_SHORT.maxother = _SHORT.maxstring = 100
 
 
 def check_callable(fun: object, name: str) -> None:
@@ -22,15 +27,27 @@ def check_callable(fun: object, name: str) -> None:
         raise TypeError(f"{name} expected a function, got the generator function {fun!r}.")
 
 
-def check_argnums(argnums: Argnums, name: str) -> int | tuple[int, ...]:
+def check_argnums(argnums: Argnums, name: str, what: str = "argnums") -> int | tuple[int, ...]:
     """Returns `argnums` as an int or a tuple of ints."""
-    if isinstance(argnums, int) and not isinstance(argnums, bool):
+    if type(argnums) is int:
         return argnums
-    if isinstance(argnums, Sequence) and not isinstance(argnums, str):
-        numbers = tuple(argnums)
-        if numbers and all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-            return numbers
-    raise TypeError(f"{name}: argnums must be an int or a sequence of ints, got {argnums!r}.")
+    for convert in (_index, _indices):
+        with suppress(TypeError):
+            return convert(argnums)
+    raise TypeError(f"{name}: {what} must be an int or a sequence of ints, got {argnums!r}.")
+
+
+def _index(number: Any) -> int:
+    if isinstance(number, bool):
+        raise TypeError("a bool is no index")
+    return operator.index(number)
+
+
+def _indices(numbers: Any) -> tuple[int, ...]:
+    found = tuple(map(_index, numbers))
+    if not found:
+        raise TypeError("no index")
+    return found
 
 
 def positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
@@ -78,7 +95,7 @@ def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Te
         try:
             tensors.append(to_tensor(leaf))
         except TypeError as error:
-            raise TypeError(f"{place(i)}: {error}.") from None
+            raise TypeError(f"{place(i)}: {str(error).rstrip('.')}.") from None
     return tensors
 
 
@@ -107,7 +124,7 @@ def describe(value: object) -> str:
     """Says what a value is, for errors."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
-    return f"{value!r} of type {_type_name(value)}"
+    return f"{_SHORT.repr(value)} of type {_type_name(value)}"
 
 
 def _type_name(value: object) -> str:

@@ -25,7 +25,7 @@ from torch._C._functorch import (
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.autograd import forward_ad
 
-from pax_torch._args import is_differentiable, to_tensor
+from pax_torch._args import check_argnums, is_differentiable, to_tensor
 from pax_torch._flat import spread
 from pax_torch._graph import current_depth, differentiation
 from pax_torch._reverse import pull_back_by_func
@@ -233,8 +233,16 @@ def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -
     return bound.args
 
 
+def nondiff_numbers(nondiff_argnums: Any, name: str) -> tuple[int, ...]:
+    """Returns `nondiff_argnums`, an int or a sequence of ints that may be empty, as a tuple."""
+    if isinstance(nondiff_argnums, Sequence) and not nondiff_argnums:
+        return ()
+    numbers = check_argnums(nondiff_argnums, name, "nondiff_argnums")
+    return (numbers,) if isinstance(numbers, int) else numbers
+
+
 def nondiff_places(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:
-    """Returns the places of the arguments without derivative; none of their leaves may have one.
+    """Returns the places of the arguments without derivative, in order, each once.
 
     Raises:
         TypeError: there is no such argument, or a tensor in it is being differentiated or mapped.
@@ -245,10 +253,12 @@ def nondiff_places(nondiff_argnums: Sequence[int], args: Sequence[Any], name: st
         if not -len(args) <= number < len(args):
             raise TypeError(f"{name}: nondiff_argnums has {number} for {len(args)} arguments.")
         places.append(number % len(args))
-        for leaf in tree_flatten(args[number])[0]:
+    places = sorted(set(places))
+    for place in places:
+        for leaf in tree_flatten(args[place])[0]:
             if isinstance(leaf, Tensor) and _is_followed(leaf):
                 raise TypeError(
-                    f"{name}: argument {places[-1]} is in nondiff_argnums, but has a tensor that is "
+                    f"{name}: argument {place} is in nondiff_argnums, but has a tensor that is "
                     "being differentiated or mapped; take it out of nondiff_argnums, and give it a "
                     "zero derivative."
                 )

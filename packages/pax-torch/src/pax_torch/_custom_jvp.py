@@ -16,6 +16,7 @@ from pax_torch._custom import (
     apply,
     bind,
     has_derivative,
+    nondiff_numbers,
     nondiff_places,
     transposed,
 )
@@ -60,10 +61,11 @@ class custom_jvp:
 
     """
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
         check_callable(fun, "custom_jvp")
         functools.update_wrapper(self, fun)
-        self.fun, self.nondiff_argnums = fun, tuple(nondiff_argnums)
+        self.fun = fun
+        self.nondiff_argnums = nondiff_numbers(nondiff_argnums, "custom_jvp")
         self.jvp: Callable[..., Any] | None = None
 
     def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:

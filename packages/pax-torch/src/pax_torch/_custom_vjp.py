@@ -16,6 +16,7 @@ from pax_torch._custom import (
     apply,
     bind,
     has_derivative,
+    nondiff_numbers,
     nondiff_places,
     transposed,
 )
@@ -64,10 +65,11 @@ class custom_vjp:
 
     """
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
         check_callable(fun, "custom_vjp")
         functools.update_wrapper(self, fun)
-        self.fun, self.nondiff_argnums = fun, tuple(nondiff_argnums)
+        self.fun = fun
+        self.nondiff_argnums = nondiff_numbers(nondiff_argnums, "custom_vjp")
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
 

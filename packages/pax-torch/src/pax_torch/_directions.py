@@ -43,7 +43,7 @@ def _direction(given: Any, point: Tensor, place: Callable[[], str]) -> Tensor:
     try:
         tensor = to_tensor(given)
     except TypeError as error:
-        raise TypeError(f"{place()}: {error}.") from None
+        raise TypeError(f"{place()}: {str(error).rstrip('.')}.") from None
     if isinstance(given, int | float) or (isinstance(given, complex) and point.is_complex()):
         tensor = tensor.to(point.dtype)
     if tensor.dtype != point.dtype:

@@ -32,7 +32,7 @@ def check_inputs(
             "out of argnums."
         )
     if not any(selection.chosen):
-        names = ", ".join(f"argument {i}" for i in selection.indices)
+        names = ", ".join(f"argument {i}" for i in selection.indices) or "the list of arguments"
         found = "leaves of a floating-point dtype" if selection.tensors else "leaves"
         raise TypeError(
             f"{transform} requires something to differentiate, but {names} has no {found}."

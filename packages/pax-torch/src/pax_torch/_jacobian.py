@@ -213,5 +213,6 @@ def hvp(
     It is `jvp(grad(fun), primals, tangents)`, as in the autodiff cookbook of JAX.
 
     """
+    check_callable(fun, "hvp")
     _, product = jvp(grad(fun, argnums), primals, tangents, create_graph=create_graph)
     return product
