@@ -104,3 +104,19 @@ def test_randomness():
 
 def test_chunks_give_the_same():
     same(pax.vmap(F, 1, chunk_size=2)(X), pax.vmap(F, 1)(X))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_chunks_of_nothing(shape):
+    x = torch.zeros(shape)
+    same(pax.vmap(torch.exp, chunk_size=2)(x), x.exp())
+
+
+@pytest.mark.parametrize("name", ["axis_size", "chunk_size"])
+def test_sizes(name):
+    for wrong in ("a", 1.5, True, [2]):
+        with pytest.raises(TypeError, match=f"{name} must be an integer or None, got"):
+            pax.vmap(torch.exp, **{name: wrong})
+    with pytest.raises(ValueError, match=f"{name} must be at least [01], got -1"):
+        pax.vmap(torch.exp, **{name: -1})
+    same(pax.vmap(torch.exp, **{name: np.int64(2)})(X), X.exp())

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch._C import _functorch
-from torch._functorch.vmap import lazy_load_decompositions
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch._functorch.predispatch import lazy_load_decompositions
 
 Randomness = Literal["error", "different", "same"]
 Call = Callable[[int, Sequence[Tensor]], tuple[Tensor, ...]]
@@ -31,6 +31,8 @@ def map_tensors(
         chunk_size: how many elements to compute at a time.
 
     """
+    if chunk_size is not None and size <= chunk_size:
+        chunk_size = None
     if chunk_size is None and not torch.compiler.is_compiling():
         return _at_once(call, tensors, axes, size, randomness)
 

@@ -42,10 +42,11 @@ def vmap(
         A function with the arguments of `fun`, with one axis more in what is mapped.
 
     Raises:
-        TypeError: an axis is no integer, or a mapped leaf or a result is no tensor, array or number.
-        ValueError: an axis does not exist, the lengths of mapped axes differ, there is nothing to
-            map over, the axes are no prefix of the arguments or results, or a result with axis
-            None depends on the mapped arguments.
+        TypeError: an axis or a size is no integer, or a mapped leaf or a result is no tensor, array
+            or number.
+        ValueError: a size is negative, an axis does not exist, the lengths of mapped axes differ,
+            there is nothing to map over, the axes are no prefix of the arguments or results, or a
+            result with axis None depends on the mapped arguments.
 
     Example:
         >>> import torch, pax_torch
@@ -61,6 +62,9 @@ def vmap(
         raise ValueError(
             f"vmap: randomness must be 'error', 'different' or 'same', got {randomness!r}."
         )
+
+    _check_count(axis_size, "axis_size", 0)
+    _check_count(chunk_size, "chunk_size", 1)
 
     @functools.wraps(fun, updated=())
     def mapped_fun(*args: Any, **kwargs: Any) -> Any:
@@ -175,6 +179,15 @@ class _Outputs:
                 f"{leaf.ndim - 1}."
             )
         return leaf.movedim(0, axis)
+
+
+def _check_count(count: Any, name: str, least: int) -> None:
+    if count is None:
+        return
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"vmap: {name} must be an integer or None, got {describe(count)}.")
+    if count < least:
+        raise ValueError(f"vmap: {name} must be at least {least}, got {count}.")
 
 
 def _axes_of_args(in_axes: Any, count: int) -> Any:
