@@ -1,6 +1,7 @@
 """jit: traced once, the same results, derivatives of any order, and whole training steps."""
 # ruff: noqa: E731
 
+import contextlib
 import threading
 
 import numpy as np
@@ -218,6 +219,58 @@ def test_training_step_compiled_by_inductor():
 def test_random_numbers_are_drawn_in_every_call():
     g = jit(lambda x: torch.rand_like(x))
     assert not torch.equal(g(X), g(X))
+
+
+BFLOAT16 = lambda: torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def test_autocast_is_part_of_the_program():
+    weight = nn.Parameter(torch.randn(3, 3))
+
+    def f(x):
+        with torch.autocast("cpu", enabled=False):
+            y = x @ x
+        return x @ weight, y
+
+    g, x = jit(f), torch.randn(3, 3)
+    for context in (BFLOAT16, contextlib.nullcontext, BFLOAT16):
+        with context():
+            same(g(x), tuple(y.detach() for y in f(x)))
+            same(g(x), tuple(y.detach() for y in f(x)))
+
+
+@pytest.mark.parametrize("backward", [contextlib.nullcontext, BFLOAT16], ids=["off", "on"])
+def test_derivatives_under_autocast(backward):
+    weight = torch.randn(4, 4)
+
+    def f(x):
+        return ((x @ weight).softmax(0) @ weight).square()
+
+    def run(f, x):
+        x = x.clone().requires_grad_()
+        with BFLOAT16():
+            out = f(x)
+        with backward():
+            (gradient,) = torch.autograd.grad(out.sum(), x)
+        with BFLOAT16():
+            return out.detach(), gradient, pax.grad(lambda x: f(x).sum())(x)
+
+    x = torch.randn(4, 4)
+    same(run(jit(f), x), run(f, x))
+
+
+def test_defaults_are_part_of_the_program():
+    g = jit(lambda x: torch.ones(3))
+    before = torch.get_default_dtype()
+    for dtype in (torch.float64, torch.float32):
+        torch.set_default_dtype(dtype)
+        try:
+            assert g(X).dtype == dtype
+        finally:
+            torch.set_default_dtype(before)
+    with torch.device("meta"):
+        assert g(X).device.type == "meta"
+    assert g(X).device.type == "cpu"
 
 
 def linear_and_random(x):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pax_torch._ambient import ambient, with_autocast, without_autocast
 from pax_torch._args import is_differentiable
 from pax_torch._flat import Flat, spread
 from pax_torch._graph import nested, transforms_active
@@ -35,6 +36,13 @@ class Programs:
         """Returns the result of a function of tensors; `key` tells apart functions."""
         if transforms_active() or being_traced() or forward_ad._current_level >= 0:
             return function(*tensors)
+        settings = ambient()
+        if not settings.autocast:
+            return self._call(function, (key, settings), tensors)
+        with without_autocast(settings):
+            return self._call(with_autocast(function, settings), (key, settings), tensors)
+
+    def _call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         program = self._program(function, key, tensors)
         if nested() and program.closes_over_variables:
             return function(*tensors)
