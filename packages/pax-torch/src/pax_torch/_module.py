@@ -1,16 +1,17 @@
 """`functional_module`: a PyTorch module as a pure function of its parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from pax_torch._skeleton import Skeleton, copy_without_tensors
+from pax_torch._skeleton import Skeleton
 from pax_torch._state import check_materialized, check_module, get_buffers, own_copies
 
 Shapes = dict[str, torch.Size]
+Buffers = Mapping[str, Tensor | None]
 
 
 def functional_module(
@@ -23,33 +24,43 @@ def functional_module(
 
     - `params`: the parameters by name, as `get_params` gives them;
     - `args`, `kwargs`: the arguments of the module;
-    - `buffers`: the buffers by name, as `get_buffers` gives them; by default those that the
-      module had when it was converted;
+    - `buffers`: the buffers by name, as `get_buffers` gives them, or as a call returned them; by
+      default those that the module had when it was converted;
     - `is_training`: the mode that is set by `module.train(is_training)`;
     - `out`: what the module returns for these;
-    - the second result: the buffers after the call, such as new running averages. Mapped by
-      `vmap` in training mode, each example has its own, also where one set of buffers is given.
+    - the second result: the buffers after the call, such as new running averages, whatever their
+      shapes; also those that the call registered, and None for one that it removed. Mapped by
+      `vmap` in training mode, each example has its own of floating or complex dtype, also where
+      one set of buffers is given.
 
     Each call runs on module objects of its own, so that the function can be called recursively
-    and from several threads, changes no argument, and forgets attributes that the module's
-    forward assigns. A tied parameter is given once, under the first of its names.
+    and from several threads, and forgets what the module's forward assigns to attributes or
+    writes into lists, dictionaries, sets and tensors that they hold. Functions that close over the
+    module, such as hooks, use that of the call; what else they close over is shared. A tied
+    parameter is given once, under the first of its names.
+
+    Two things are not undone: a forward that writes to a parameter in place writes to the
+    argument (other than `Embedding(max_norm=...)`, which has a copy), and a hook that it
+    registers, or a buffer that it gives to one of PyTorch's own layers, stays for later calls.
 
     Args:
         module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
             its mode and its attributes.
         preserve_original: copy the attributes of the module that are no tensors. With False they
             are shared with the calls: nothing is copied, what a forward writes *into* them (a
-            list it appends to) is seen in the module, and an attribute of another kind than list,
-            tuple or dict that holds a submodule holds the original one.
+            list it appends to) is seen in the module and in later calls, and an attribute of a
+            kind of its own that holds a submodule holds the original one.
 
     Returns:
         The function `forward`.
 
     Raises:
-        TypeError: `module` is no module, or has scripted or compiled parts; in a call: a parameter is no
-            tensor.
-        ValueError: a lazy module has not run yet; in a call: a parameter or buffer is missing,
-            unknown or of the wrong shape.
+        TypeError: `module` is no module, has scripted or compiled parts, an attribute that cannot be
+            copied, or one that holds a submodule where no call could replace it (such as a global
+            variable that a hook reads); in a call: a parameter is no tensor.
+        ValueError: a lazy module has not run yet; in a call: a parameter or buffer is missing or
+            unknown, or a parameter is of the wrong shape.
+        RuntimeError: in a call: `torch.nn.utils.parametrize.cached` would keep its weights.
 
     Example:
         >>> import torch, pax_torch
@@ -65,24 +76,23 @@ def functional_module(
     """
     check_module(module, "functional_module")
     _check_convertible(module)
-    param_shapes = _shapes(module.named_parameters(), "parameter")
-    buffer_shapes = _shapes(module.named_buffers(), "buffer")
+    param_shapes = _shapes(module)
     initial_buffers = get_buffers(module)
-    skeleton = Skeleton(copy_without_tensors(module) if preserve_original else module)
+    skeleton = Skeleton(module, preserve_original)
     owner = type(module).__name__
 
     def forward(
         params: Mapping[str, Tensor],
+        /,
         *args: Any,
-        buffers: Mapping[str, Tensor] | None = None,
+        buffers: Buffers | None = None,
         is_training: bool = True,
         **kwargs: Any,
     ) -> tuple[Any, dict[str, Tensor]]:
         buffers = initial_buffers if buffers is None else buffers
-        _check_tensors(params, param_shapes, "params", owner)
-        _check_tensors(buffers, buffer_shapes, "buffers", owner)
-        tensors = {**params, **own_copies(buffers, is_training)}
-        modules = skeleton.fill(tensors, bool(is_training))
+        _check_params(params, param_shapes, owner)
+        _check_buffers(buffers, initial_buffers, skeleton, owner)
+        modules = skeleton.fill(params, own_copies(buffers, is_training), bool(is_training))
         out = modules[0](*args, **kwargs)
         return out, skeleton.read_buffers(modules)
 
@@ -101,38 +111,58 @@ def _check_convertible(module: Module) -> None:
             )
 
 
-def _shapes(named: Any, kind: str) -> Shapes:
+def _shapes(module: Module) -> Shapes:
     shapes = {}
-    for name, tensor in named:
-        check_materialized(name, tensor, kind)
+    for name, tensor in module.named_parameters():
+        check_materialized(name, tensor, "parameter")
         shapes[name] = tensor.shape
     return shapes
 
 
-def _check_tensors(given: Any, shapes: Shapes, what: str, owner: str) -> None:
+def _check_params(params: Any, shapes: Shapes, owner: str) -> None:
+    _check_mapping(params, "params")
+    if params.keys() != shapes.keys():
+        _raise_names(params, shapes, "params", owner)
+    for name, tensor in params.items():
+        if not isinstance(tensor, Tensor):
+            _raise_no_tensor("params", name, tensor)
+        if tensor.shape != shapes[name]:
+            raise ValueError(
+                f"params[{name!r}] has shape {tuple(tensor.shape)}, "
+                f"but {owner} needs shape {tuple(shapes[name])}."
+            )
+
+
+def _check_buffers(buffers: Any, initial: Buffers, skeleton: Skeleton, owner: str) -> None:
+    _check_mapping(buffers, "buffers")
+    if buffers.keys() != initial.keys():
+        expected = [*initial, *filter(skeleton.accepts, buffers)]
+        if buffers.keys() != set(expected):
+            _raise_names(buffers, expected, "buffers", owner)
+    for name, tensor in buffers.items():
+        if not isinstance(tensor, Tensor) and tensor is not None:
+            _raise_no_tensor("buffers", name, tensor)
+
+
+def _check_mapping(given: Any, what: str) -> None:
     if not isinstance(given, Mapping):
         raise TypeError(
             f"{what} must be a dictionary of tensors by name, as get_{what} returns, "
             f"got {type(given).__qualname__}."
         )
-    if given.keys() != shapes.keys():
-        _raise_names(given, shapes, what, owner)
-    for name, tensor in given.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"{what}[{name!r}] must be a tensor, "
-                f"got {tensor!r} of type {type(tensor).__qualname__}."
-            )
-        if tensor.shape != shapes[name]:
-            raise ValueError(
-                f"{what}[{name!r}] has shape {tuple(tensor.shape)}, "
-                f"but {owner} needs shape {tuple(shapes[name])}."
-            )
 
 
-def _raise_names(given: Mapping[Any, Any], shapes: Shapes, what: str, owner: str) -> None:
-    missing = [name for name in shapes if name not in given]
+def _raise_no_tensor(what: str, name: str, value: Any) -> None:
+    raise TypeError(
+        f"{what}[{name!r}] must be a tensor, got {value!r} of type {type(value).__qualname__}."
+    )
+
+
+def _raise_names(
+    given: Mapping[Any, Any], expected: Collection[str], what: str, owner: str
+) -> None:
+    missing = [name for name in expected if name not in given]
     if missing:
         raise ValueError(f"{what} lacks {', '.join(map(repr, missing))}, which {owner} needs.")
-    extra = [name for name in given if name not in shapes]
+    extra = [name for name in given if name not in expected]
     raise ValueError(f"{what} has {', '.join(map(repr, extra))}, which {owner} does not have.")

@@ -5,191 +5,124 @@ given tensors: a call thus shares nothing that it may write with another call, w
 backward pass (as in `torch.utils.checkpoint`) runs it.
 """
 
-import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MethodType
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import Module, Parameter
+from torch.nn import Embedding, EmbeddingBag, Module
+from torch.nn.utils import parametrize
 
-from pax_tree import tree_flatten, tree_unflatten
-
-# Given the new submodules and the tensors by name, returns one leaf of an attribute.
-_Link = Callable[[list[Module], Mapping[str, Tensor]], Any]
-_MODES = (True, False)
-# Attributes that are made anew; a compiled call would be that of the module it was made for.
-_OWN = ("_parameters", "_buffers", "_modules", "_compiled_call_impl")
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One submodule: its class, its attributes in both modes, and what it refers to.
-
-    The dictionaries map local names: to full names of tensors, to places in the list of parts (or
-    None for an empty slot), and to the pieces of attributes that contain modules or tensors.
-    """
-
-    cls: type[Module]
-    attributes: dict[bool, dict[str, Any]]
-    parameters: dict[str, str | None]
-    buffers: dict[str, str | None]
-    children: dict[str, int | None]
-    links: dict[str, tuple[list[_Link], Any]]
-
-    def fill(self, module: Module, modules: list[Module], tensors: Mapping[str, Tensor]) -> None:
-        """Gives `module` the tensors and submodules of this part."""
-        own = module.__dict__
-        own["_parameters"] = {k: n and tensors[n] for k, n in self.parameters.items()}
-        own["_buffers"] = {k: n and tensors[n] for k, n in self.buffers.items()}
-        own["_modules"] = {k: None if i is None else modules[i] for k, i in self.children.items()}
-        for name, (links, treedef) in self.links.items():
-            own[name] = tree_unflatten(treedef, [link(modules, tensors) for link in links])
-
-    def never_changes(self) -> bool:
-        """Whether a call leaves a module of this part as it was, so that calls can share it.
-
-        That is so for what PyTorch itself defines without tensors and submodules, such as `ReLU`.
-        """
-        attributes = self.attributes[True].items()
-        return (
-            self.cls.__module__.startswith("torch.nn.modules.")
-            and not (self.parameters or self.buffers or self.children or self.links)
-            and not any(value for name, value in attributes if name.endswith("_hooks"))
-        )
+from pax_torch._detach import copy_without_tensors
+from pax_torch._mode import training_flags
+from pax_torch._parts import Parts, places, tensor_names
+from pax_torch._remake import Filling, Recipes
 
 
 class Skeleton:
     """A module without tensors, from which modules around given tensors are made.
 
     Args:
-        module: materialised; it is read here, and its attributes other than parameters, buffers
-            and submodules are shared by all the modules made.
+        module: materialised; it is only read.
+        preserve: copy its attributes, which are otherwise shared by all the modules made.
 
     """
 
-    def __init__(self, module: Module) -> None:
-        named_modules = list(module.named_modules())
-        names = _Names(named_modules)
-        training, evaluation = _attributes(module, True), _attributes(module, False)
+    def __init__(self, module: Module, preserve: bool) -> None:
+        model = copy_without_tensors(module) if preserve else module
+        named, originals = list(model.named_modules()), list(module.named_modules())
+        now = [submodule.training for _, submodule in named]
+        modes = [training_flags(module, mode) for mode in (False, True)]
+        self._calls_train = None in modes
+        flags = [now if self._calls_train or mode is None else mode for mode in modes]
+        lost = places(originals).keys() - places(named).keys()
+        known = {**places(originals), **places(named)}
+        parts = Parts(named, Recipes(known, lost, fresh=preserve))
         self._parts = [
-            names.part(submodule, *attributes)
-            for (_, submodule), *attributes in zip(named_modules, training, evaluation, strict=True)
+            parts.part(prefix, submodule, pair)
+            for (prefix, submodule), *pair in zip(named, *flags, strict=True)
         ]
-        self._shared = {mode: [_shared(part, mode) for part in self._parts] for mode in _MODES}
-        self._with_buffers = [i for i, part in enumerate(self._parts) if part.buffers]
+        self._prefixes = [f"{prefix}." if prefix else "" for prefix, _ in named]
+        self._buffer_names = [name for name, _ in module.named_buffers()]
+        self._copied = _renormed(named, tensor_names(named))
+        self._cached = any("parametrizations" in part.children for part in self._parts)
+        self._filled = [(i, part) for i, part in enumerate(self._parts) if part.is_filled()]
+        self._with_buffers = [i for i, p in self._filled if p.buffers or not p.is_plain()]
+        # Buffers that the module does not have yet.
+        self._gained = {
+            prefix + local
+            for prefix, part in zip(self._prefixes, self._parts, strict=True)
+            for local in part.buffers
+        }.difference(self._buffer_names)
 
-    def fill(self, tensors: Mapping[str, Tensor], is_training: bool) -> list[Module]:
-        """Returns new submodules around `tensors`, the root first."""
-        modules, unfilled = [], []
-        for part, shared in zip(self._parts, self._shared[is_training], strict=True):
-            if shared is None:
-                shared = object.__new__(part.cls)
-                shared.__dict__.update(part.attributes[is_training])
-                unfilled.append((part, shared))
-            modules.append(shared)
-        for part, module in unfilled:
-            part.fill(module, modules, tensors)
+    def accepts(self, name: str) -> bool:
+        """Whether a call may give, or has returned, a buffer that the module did not have."""
+        return name in self._gained
+
+    def fill(
+        self, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor | None], is_training: bool
+    ) -> list[Module]:
+        """Returns new submodules around tensors, the root first.
+
+        The parameters that a mode or a forward pass writes to are copied.
+        """
+        if self._cached and parametrize._cache_enabled:
+            raise RuntimeError(
+                "a function of functional_module cannot run in torch.nn.utils.parametrize.cached(), "
+                "which keeps the weights of one call for the next; call it outside of the block."
+            )
+        tensors = {**params, **buffers}
+        for name in params if self._calls_train else self._copied:
+            tensors[name] = params[name].clone()
+        modules = self._blank(is_training)
+        filling = Filling(modules, tensors)
+        for i, part in self._filled:
+            part.fill(modules[i], filling)
+        if len(buffers) > len(self._buffer_names):
+            self._add(modules, buffers)
+        if self._calls_train:
+            modules[0].train(is_training)
         return modules
 
-    def read_buffers(self, modules: list[Module]) -> dict[str, Tensor]:
-        """Returns the buffers that the modules made by `fill` hold now, by full name."""
-        buffers = {}
+    def _blank(self, is_training: bool) -> list[Module]:
+        """Returns modules without tensors and submodules."""
+        modules = []
+        for part in self._parts:
+            module = object.__new__(part.cls)
+            module.__dict__.update(part.attributes[is_training])
+            modules.append(module)
+        return modules
+
+    def _add(self, modules: list[Module], buffers: Mapping[str, Tensor | None]) -> None:
+        for name in buffers.keys() - self._buffer_names:
+            prefix, _, local = name.rpartition(".")
+            module = modules[self._prefixes.index(f"{prefix}." if prefix else "")]
+            module._buffers[local] = buffers[name]
+
+    def read_buffers(self, modules: list[Module]) -> dict[str, Any]:
+        """Returns the buffers that the modules made by `fill` hold now, by full name.
+
+        Those that the module had from the start are there, if only as None.
+        """
+        buffers: dict[str, Any] = dict.fromkeys(self._buffer_names)
         for i in self._with_buffers:
-            for local, full in self._parts[i].buffers.items():
-                if full is not None and full not in buffers:
-                    buffers[full] = modules[i]._buffers[local]
+            for local, tensor in modules[i]._buffers.items():
+                if tensor is not None:
+                    self._read(buffers, self._prefixes[i] + local, tensor)
         return buffers
 
-
-def _shared(part: _Part, mode: bool) -> Module | None:
-    if not part.never_changes():
-        return None
-    module = object.__new__(part.cls)
-    module.__dict__.update(part.attributes[mode])
-    part.fill(module, [], {})
-    return module
+    def _read(self, buffers: dict[str, Any], name: str, tensor: Tensor) -> None:
+        if name not in buffers:
+            if any(tensor is other for other in buffers.values()):
+                return
+            self._gained.add(name)
+        buffers[name] = tensor
 
 
-class _Names:
-    """The places of submodules and the full names of tensors, by identity."""
-
-    def __init__(self, named_modules: list[tuple[str, Module]]) -> None:
-        self._index = {id(module): i for i, (_, module) in enumerate(named_modules)}
-        self._tensors: dict[int, str] = {}
-        for kind in ("_parameters", "_buffers"):
-            for prefix, module in named_modules:
-                for local, tensor in getattr(module, kind).items():
-                    name = f"{prefix}.{local}" if prefix else local
-                    if tensor is not None:
-                        self._tensors.setdefault(id(tensor), name)
-
-    def part(self, module: Module, training: dict[str, Any], evaluation: dict[str, Any]) -> _Part:
-        links = {name: self._links(value) for name, value in training.items()}
-        return _Part(
-            type(module),
-            {True: training, False: evaluation},
-            {k: self._tensors.get(id(t)) for k, t in module._parameters.items()},
-            {k: self._tensors.get(id(t)) for k, t in module._buffers.items()},
-            {k: self._index.get(id(m)) for k, m in module._modules.items()},
-            {name: link for name, link in links.items() if link is not None},
-        )
-
-    def _links(self, value: Any) -> tuple[list[_Link], Any] | None:
-        """Where an attribute holds submodules, their methods or tensors, how to remake it."""
-        leaves, treedef = tree_flatten(value)
-        links = [self._link(leaf) for leaf in leaves]
-        if not any(links):
-            return None
-        return [link or _constant(leaf) for link, leaf in zip(links, leaves, strict=True)], treedef
-
-    def _link(self, leaf: Any) -> _Link | None:
-        if (name := self._tensors.get(id(leaf))) is not None:
-            return lambda _, tensors: tensors[name]
-        if (index := self._index.get(id(leaf))) is not None:
-            return lambda modules, _: modules[index]
-        if isinstance(leaf, MethodType) and (owner := self._link(leaf.__self__)):
-            return lambda *given: MethodType(leaf.__func__, owner(*given))
-        return None
-
-
-def _constant(leaf: Any) -> _Link:
-    return lambda *_: leaf
-
-
-def _attributes(module: Module, mode: bool) -> list[dict[str, Any]]:
-    """The attributes of every submodule in a mode, with the module left as it was."""
-    submodules = list(module.modules())
-    flags = [submodule.training for submodule in submodules]
-    module.train(mode)
-    attributes = [
-        {name: value for name, value in submodule.__dict__.items() if name not in _OWN}
-        for submodule in submodules
+def _renormed(named_modules: list[tuple[str, Module]], names: dict[int, str]) -> list[str]:
+    """The weights that a forward pass scales in place."""
+    return [
+        names[id(module.weight)]
+        for _, module in named_modules
+        if isinstance(module, Embedding | EmbeddingBag) and module.max_norm is not None
+        if id(module.weight) in names
     ]
-    for submodule, flag in zip(submodules, flags, strict=True):
-        submodule.training = flag
-    return attributes
-
-
-def copy_without_tensors(module: Module) -> Module:
-    """Deep-copies a module with parameters and buffers that take no memory."""
-    memo: dict[int, Any] = {}
-    for tensor in module.parameters():
-        empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-        memo[id(tensor)] = Parameter(empty, requires_grad=tensor.requires_grad)
-    for tensor in module.buffers():
-        memo[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-    for submodule in module.modules():
-        memo.update(_computed_tensors(submodule))
-    return copy.deepcopy(module, memo)
-
-
-def _computed_tensors(module: Module) -> dict[int, Tensor]:
-    """Attributes that are results of operations, which deepcopy refuses, by identity."""
-    return {
-        id(value): value.detach().clone()
-        for value in module.__dict__.values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }

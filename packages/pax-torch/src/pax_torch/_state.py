@@ -10,7 +10,7 @@ from torch._functorch.pyfunctorch import (
     retrieve_all_functorch_interpreters,
     temporarily_clear_interpreter_stack,
 )
-from torch.nn import Module
+from torch.nn import Module, ModuleList
 from torch.nn.parameter import is_lazy
 
 from pax_torch._args import describe
@@ -69,7 +69,7 @@ def get_buffers(module: Module) -> dict[str, Tensor]:
     return _copies(module.named_buffers(), "buffer")
 
 
-def stack_params(modules: Sequence[Module]) -> dict[str, Tensor]:
+def stack_params(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
     """Returns the parameters of several modules of one kind, stacked for `vmap`.
 
     Args:
@@ -97,7 +97,7 @@ def stack_params(modules: Sequence[Module]) -> dict[str, Tensor]:
     return _stacked(modules, get_params, "stack_params")
 
 
-def stack_buffers(modules: Sequence[Module]) -> dict[str, Tensor]:
+def stack_buffers(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
     """Returns the buffers of several modules of one kind, stacked for `vmap`.
 
     Args:
@@ -122,9 +122,9 @@ def stack_buffers(modules: Sequence[Module]) -> dict[str, Tensor]:
 
 
 def _stacked(
-    modules: Sequence[Module], get: Callable[[Module], dict[str, Tensor]], name: str
+    modules: Sequence[Module] | ModuleList, get: Callable[[Module], dict[str, Tensor]], name: str
 ) -> dict[str, Tensor]:
-    if not isinstance(modules, Sequence) or not modules:
+    if not isinstance(modules, Sequence | ModuleList) or not len(modules):
         raise ValueError(f"{name} takes a list of at least one module, got {describe(modules)}.")
     states = [get(module) for module in modules]
     expected = {key: (x.shape, x.dtype) for key, x in states[0].items()}
@@ -144,17 +144,20 @@ def _describe_kind(kind: tuple[torch.Size, torch.dtype] | None) -> str:
     return f"of shape {tuple(kind[0])} and dtype {kind[1]}" if kind else "missing"
 
 
-def own_copies(buffers: Mapping[str, Tensor], is_training: bool) -> dict[str, Tensor]:
+def own_copies(buffers: Mapping[str, Tensor | None], is_training: bool) -> dict[str, Tensor | None]:
     """Returns copies of buffers, which a call may write to.
 
-    In training mode they are mapped by every `vmap` that is running: what is written there differs
-    from example to example.
+    In training mode those of floating and complex dtypes are mapped by every `vmap` that is
+    running: what is written there differs from example to example.
     """
-    if is_training and buffers and transforms_active():
-        maps = _running_maps()
-        if maps:
-            return {name: sum(_mapped_zeros(maps, x), x) for name, x in buffers.items()}
-    return {name: buffer.clone() for name, buffer in buffers.items()}
+    maps = _running_maps() if is_training and buffers and transforms_active() else []
+    return {name: None if x is None else _own_copy(x, maps) for name, x in buffers.items()}
+
+
+def _own_copy(buffer: Tensor, maps: list[tuple[int, int]]) -> Tensor:
+    if maps and (buffer.is_floating_point() or buffer.is_complex()):
+        return sum(_mapped_zeros(maps, buffer), buffer)
+    return buffer.clone()
 
 
 def _running_maps() -> list[tuple[int, int]]:
