@@ -18,7 +18,7 @@ shapes = st.sampled_from([(), (0,), (1,), (7,), (2, 3), (3, 0, 2), (2, 1, 5)])
 huge = st.floats(-1, 1, width=16).map(lambda x: x * 1e308)
 FLOATS = ["bfloat16", "float16", "float32", "float64"]
 HALVES = FLOATS[:2]
-INTEGERS = ["int8", "uint8", "int16", "int32", "int64"]
+INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
 # How far a function of floating-point numbers may be off, in units of the last place.
 ULPS = 64
 
@@ -173,9 +173,8 @@ def test_truncated_normal_of_half_precision(dtype, ulps, seed, lower, width):
 @given(seeds, st.data())
 def test_randint(dtype, seed, data):
     info = np.iinfo(dtype)
-    beyond = info.max + (0 if dtype == "int64" else 1)
-    low = data.draw(st.integers(info.min, info.max))
-    high = data.draw(st.integers(info.min, beyond))
+    low = data.draw(st.integers(info.min, min(info.max, 2**63 - 1)))
+    high = data.draw(st.integers(info.min, min(info.max + 1, 2**63 - 1)))
     ours, theirs = both(seed)
     assert_same(
         random.randint(ours, (40,), low, high, torch_type(dtype)),
@@ -187,7 +186,7 @@ def test_randint(dtype, seed, data):
 def test_randint_over_the_whole_type(dtype):
     info = np.iinfo(dtype)
     ours, theirs = both(3)
-    for high in {info.max, min(info.max + 1, 2**63 - 1)}:
+    for high in {min(info.max, 2**63 - 1), min(info.max + 1, 2**63 - 1)}:
         assert_same(
             random.randint(ours, (100,), info.min, high, torch_type(dtype)),
             jax.random.randint(theirs, (100,), info.min, high, dtype),
@@ -198,7 +197,8 @@ def test_randint_over_the_whole_type(dtype):
 def test_randint_at_the_ends(dtype):
     info = np.iinfo(dtype)
     ours, theirs = both(5)
-    ends = {info.min, info.min + 1, 0, info.max - 1, info.max, min(info.max + 1, 2**63 - 1)}
+    ends = {info.min, info.min + 1, 0, info.max - 1, info.max, info.max + 1}
+    ends = {min(end, 2**63 - 1) for end in ends}
     for low, high in itertools.product(ends, ends):
         assert_same(
             random.randint(ours, (4,), low, high, torch_type(dtype)),
@@ -229,6 +229,17 @@ def test_bernoulli(seed, shape, p):
             random.bernoulli(ours, torch.tensor(probabilities), (4, 3)),
             jax.random.bernoulli(theirs, jnp.asarray(probabilities), (4, 3)),
         )
+
+
+def test_sizes_and_arrays_that_jax_takes():
+    ours, theirs = both(1)
+    assert_same(random.split(ours, np.int64(3)), jax.random.split(theirs, np.int64(3)))
+    assert_same(random.normal(ours, 3, torch.bfloat16), jax.random.normal(theirs, 3, "bfloat16"))
+    assert_same(random.uniform(ours, np.int32(3)), jax.random.uniform(theirs, 3, "float32"))
+    assert_same(random.randint(ours, 3, 0, 9), jax.random.randint(theirs, 3, 0, 9, "int32"))
+    assert_same(random.bernoulli(ours, 0.3, 9), jax.random.bernoulli(theirs, jnp.float32(0.3), 9))
+    for x in (np.arange(12.0).reshape(4, 3), np.int64(7), np.array(5)):
+        assert_same(random.permutation(ours, x), jax.random.permutation(theirs, x))
 
 
 @settings(max_examples=30)

@@ -210,7 +210,9 @@ class TestErrors:
 
     def test_shape(self):
         with pytest.raises(TypeError, match="uniform expected a shape, a sequence of integers"):
-            random.uniform(KEY, 3)
+            random.uniform(KEY, 3.0)
+        with pytest.raises(TypeError, match="normal expected a shape, a sequence of integers"):
+            random.normal(KEY, "3")
         with pytest.raises(ValueError, match="a shape has no negative sizes"):
             random.uniform(KEY, (-1,))
         with pytest.raises(ValueError, match=r"argument of shape \(3,\) does not broadcast to \(2"):

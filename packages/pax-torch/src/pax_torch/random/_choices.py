@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +13,12 @@ from pax_torch.random._rounding import rounded
 from pax_torch.random._threefry import blocks
 
 
-def permutation(key: Tensor, x: int | Tensor, axis: int = 0, independent: bool = False) -> Tensor:
+def permutation(key: Tensor, x: Any, axis: int = 0, independent: bool = False) -> Tensor:
     """Puts things into a random order.
 
     Args:
         key: of shape (2,).
-        x: a tensor, or a number n for the integers from 0 to n - 1.
+        x: a tensor or an array, or a number n for the integers from 0 to n - 1.
         axis: of `x`, along which things change places.
         independent: whether each vector along the axis has an order of its own.
 
@@ -38,15 +39,16 @@ def permutation(key: Tensor, x: int | Tensor, axis: int = 0, independent: bool =
 
     """
     check_key(key, "permutation")
-    if not isinstance(x, Tensor) or x.dim() == 0:
+    if not getattr(x, "shape", ()):
         return _shuffled(key, _arange(key, x), 0)
+    x = x if isinstance(x, Tensor) else torch.as_tensor(x, device=key.device)
     if independent or x.dim() == 1:
         return _shuffled(key, x, axis)
     order = _shuffled(key, torch.arange(x.shape[axis], device=key.device), 0)
     return torch.index_select(x, axis, order)
 
 
-def _arange(key: Tensor, size: int | Tensor) -> Tensor:
+def _arange(key: Tensor, size: Any) -> Tensor:
     (number,) = check_shape((size,), "permutation")
     return torch.arange(number, device=key.device)
 
@@ -68,7 +70,7 @@ def categorical(
     key: Tensor,
     logits: Tensor,
     axis: int = -1,
-    shape: Sequence[int] | None = None,
+    shape: int | Sequence[int] | None = None,
     replace: bool = True,
 ) -> Tensor:
     """Draws categories, with probabilities in proportion to the exponentials of the logits.

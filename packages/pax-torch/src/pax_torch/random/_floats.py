@@ -33,7 +33,7 @@ _PARTS = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 def uniform(
     key: Tensor,
-    shape: Sequence[int] = (),
+    shape: int | Sequence[int] = (),
     dtype: torch.dtype | None = None,
     minval: Real = 0.0,
     maxval: Real = 1.0,
@@ -72,7 +72,9 @@ def uniform(
     return torch.maximum(low, multiply_add(numbers, rounded(high - low), low))
 
 
-def normal(key: Tensor, shape: Sequence[int] = (), dtype: torch.dtype | None = None) -> Tensor:
+def normal(
+    key: Tensor, shape: int | Sequence[int] = (), dtype: torch.dtype | None = None
+) -> Tensor:
     """Draws numbers from the normal distribution with mean 0 and variance 1.
 
     Args:
@@ -96,19 +98,20 @@ def normal(key: Tensor, shape: Sequence[int] = (), dtype: torch.dtype | None = N
 
     """
     check_key(key, "normal")
+    sizes = check_shape(shape, "normal")
     if dtype in _PARTS:
-        parts = [normal(part, shape, _PARTS[dtype]) for part in split(key).unbind()]
+        parts = [normal(part, sizes, _PARTS[dtype]) for part in split(key).unbind()]
         return torch.complex(*parts) / math.sqrt(2)
     dtype = _float_type(dtype, "normal")
     least = torch.finfo(dtype).eps / 2 - 1
-    return _from_normal_cdf(uniform(key, shape, dtype, least, 1.0))
+    return _from_normal_cdf(uniform(key, sizes, dtype, least, 1.0))
 
 
 def truncated_normal(
     key: Tensor,
     lower: Real,
     upper: Real,
-    shape: Sequence[int] | None = None,
+    shape: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Draws numbers from the standard normal distribution between two bounds.
@@ -148,7 +151,7 @@ def truncated_normal(
     return torch.minimum(torch.maximum(numbers, least), largest)
 
 
-def bernoulli(key: Tensor, p: Real = 0.5, shape: Sequence[int] | None = None) -> Tensor:
+def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
     """Draws True with a probability.
 
     Args:

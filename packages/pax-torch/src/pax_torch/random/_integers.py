@@ -11,12 +11,15 @@ from pax_torch.random._threefry import random_bits
 
 _LAST = 2**32 - 1
 _SIGN = -(2**63)
-_TYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+_TYPES = (
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
 
 
 def randint(
     key: Tensor,
-    shape: Sequence[int],
+    shape: int | Sequence[int],
     minval: int | Tensor,
     maxval: int | Tensor,
     dtype: torch.dtype = torch.int32,
@@ -26,7 +29,7 @@ def randint(
     Args:
         key: of shape (2,).
         shape: of the result.
-        minval: the least integer; broadcast against `shape`.
+        minval: the least integer, of at most 63 bits and a sign; broadcast against `shape`.
         maxval: above all integers; broadcast against `shape`. Where it is not above `minval`,
             `minval` is drawn.
         dtype: of the result, an integer type. As in JAX, 64-bit integers are drawn from twice as
@@ -51,12 +54,14 @@ def randint(
     sizes = check_shape(shape, "randint")
     if dtype not in _TYPES:
         raise TypeError(f"randint draws {', '.join(map(str, _TYPES))}, got {dtype}.")
-    own, info = torch.iinfo(dtype), torch.iinfo(dtype if dtype is torch.int64 else torch.int32)
+    own = torch.iinfo(dtype)
+    info = own if own.bits >= 32 else torch.iinfo(torch.int32)
+    last = min(info.max, 2**63 - 1)
     low, high = (_bound(key, bound, sizes) for bound in (minval, maxval))
     if own.bits < 32:
         low, high = low.clamp(own.min, own.max), high.clamp(own.min, own.max + 1)
-    is_open = high > info.max
-    low, high = low.clamp(info.min, info.max), high.clamp(info.min, info.max)
+    is_open = high > last
+    low, high = low.clamp(info.min, last), high.clamp(info.min, last)
     span = torch.where(high > low, high - low + is_open.to(torch.int64), 1)
     first, second = (random_bits(part, info.bits, sizes) for part in split(key).unbind())
     offset = (_offset_64 if info.bits == 64 else _offset_32)(first, second, span)

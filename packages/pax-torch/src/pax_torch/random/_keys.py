@@ -65,7 +65,7 @@ def split(key: Tensor, num: int | Sequence[int] = 2) -> Tensor:
 
     """
     check_key(key, "split")
-    shape = check_shape((num,) if isinstance(num, int) else num, "split")
+    shape = check_shape(num, "split")
     return torch.stack(blocks(key, shape), -1).view(torch.uint32)
 
 
@@ -112,9 +112,9 @@ def check_key(key: object, name: str) -> None:
 
 
 def check_shape(shape: Any, name: str) -> tuple[int, ...]:
-    """Returns a shape as a tuple of integers."""
+    """Returns a shape as a tuple of integers; an integer is the size of a vector."""
     try:
-        sizes = tuple(operator.index(size) for size in shape)
+        sizes = tuple(map(operator.index, shape if hasattr(shape, "__iter__") else (shape,)))
     except TypeError:
         raise TypeError(
             f"{name} expected a shape, a sequence of integers, got {shape!r} of type "
