@@ -76,6 +76,53 @@ def test_running_average_is_the_mean(values):
     assert average["x"].item() == pytest.approx(sum(values) / len(values), abs=1e-9)
 
 
+@pytest.mark.parametrize("as_step", [int, torch.tensor], ids=["number", "tensor"])
+@pytest.mark.parametrize("before", [1e10, float("inf"), float("nan")])
+def test_first_value_is_the_mean(before, as_step):
+    value = torch.tensor([1.0, -2.0])
+    mean = pax.running_avg_step(torch.full((2,), before), value, as_step(0))
+    assert_same(mean, value)
+
+
+@pytest.mark.parametrize("as_step", [int, torch.tensor], ids=["number", "tensor"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool], ids=str)
+def test_mean_of_integers(dtype, as_step):
+    values = torch.tensor([[7, 1], [3, 0], [2, 0]]).to(dtype)
+    average = torch.zeros(2, dtype=dtype)
+    for step, value in enumerate(values):
+        average = pax.running_avg_step(average, value, as_step(step))
+    torch.testing.assert_close(average, values.float().mean(0))
+    mixed = pax.running_avg_step(torch.tensor([5], dtype=torch.uint8), torch.tensor([3]), 1)
+    assert_same(mixed, torch.tensor([4.0]))
+
+
+@pytest.mark.parametrize("shape", [(), (2,)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_averages_keep_their_type(dtype, shape):
+    value = torch.full(shape, 3.0, dtype=dtype)
+    state = pax.ema_init(value)
+    for _ in range(3):
+        state = pax.ema_step(state, value, torch.tensor(0.5))
+    read, raw = pax.ema_read(state), pax.ema_read(state, bias_correction=False)
+    mean = pax.running_avg_step(value, value, torch.tensor(3.0))
+    assert {x.dtype for x in (read, raw, mean)} == {dtype}
+    torch.testing.assert_close(read, value)
+
+
+def test_exponential_average_in_double_precision():
+    state = pax.ema_init(torch.zeros((), dtype=torch.float64))
+    for _ in range(50):
+        state = pax.ema_step(state, torch.tensor(4.0, dtype=torch.float64), 0.99)
+    torch.testing.assert_close(pax.ema_read(state).item(), 4.0, rtol=1e-13, atol=0)
+
+
+def test_averages_on_two_devices():
+    tree = {"a": torch.ones(2), "b": torch.ones(3, device="meta")}
+    state = pax.ema_step(pax.ema_init(tree), tree, 0.5)
+    assert pax.ema_read(state)["b"].device.type == "meta"
+    assert_same(pax.ema_read(state)["a"], tree["a"])
+
+
 @given(st.lists(st.tuples(st.floats(-100, 100), st.floats(0.01, 0.99)), min_size=1, max_size=20))
 def test_exponential_average_is_a_weighted_mean(steps):
     """With decays that differ, the corrected average weighs by what is left of each value."""

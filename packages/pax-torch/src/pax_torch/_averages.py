@@ -20,7 +20,7 @@ def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
         step: how many values came before, an integer from 0 or a tensor.
 
     Returns:
-        A tree like `value`.
+        A tree like `value`; of tensors of integers and of booleans, of PyTorch's default type.
 
     Raises:
         ValueError: the trees differ in structure.
@@ -34,7 +34,28 @@ def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
         {'loss': 3.0}
 
     """
-    return tree_map(lambda old, new: old + (new - old) / (step + 1), average, value)
+    return tree_map(lambda old, new: _mean(_as_real(old), _as_real(new), step), average, value)
+
+
+def _mean(old: Any, new: Any, step: int | Tensor) -> Any:
+    """The mean after a value; nothing of `old` is in that of the first, be it huge or NaN."""
+    if not isinstance(step, Tensor):
+        return old + (new - old) / (step + 1) if step else new
+    if isinstance(new, Tensor):
+        step = step.to(new.device)
+    mean = old + (new - old) / (step + 1)
+    return _as_type(torch.where(step == 0, new, mean), old, new)
+
+
+def _as_real(x: Any) -> Any:
+    return x if _is_averaged(x) else x.to(torch.get_default_dtype())
+
+
+def _as_type(result: Any, *operands: Any) -> Any:
+    """A tensor in the type of two operands, whatever the type of the number they met."""
+    if any(isinstance(x, Tensor) for x in operands):
+        return result.to(torch.result_type(*operands))
+    return result
 
 
 def ema_init(tree: Any) -> State:
@@ -55,7 +76,9 @@ def ema_init(tree: Any) -> State:
     """
     tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
     device = tensors[0].device if tensors else None
-    weight = torch.zeros((), dtype=torch.float32, device=device)
+    is_double = any(x.dtype in (torch.float64, torch.complex128) for x in tensors)
+    dtype = torch.float64 if is_double else torch.float32
+    weight = torch.zeros((), dtype=dtype, device=device)
     return {"average": tree_map(_zeros_like, tree), "weight": weight}
 
 
@@ -111,11 +134,17 @@ def ema_read(state: State, bias_correction: bool = True) -> Any:
     if not bias_correction:
         return state["average"]
     weight = torch.where(state["weight"] > 0, state["weight"], 1.0)
-    return tree_map(lambda x: x / weight if _is_averaged(x) else x, state["average"])
+    return tree_map(lambda x: _divided(x, weight) if _is_averaged(x) else x, state["average"])
+
+
+def _divided(x: Any, weight: Tensor) -> Any:
+    return (x / weight.to(x.device)).to(x.dtype) if isinstance(x, Tensor) else x / weight
 
 
 def _mix(old: Any, new: Any, decay: float | Tensor) -> Any:
-    return old * decay + new * (1 - decay) if _is_averaged(new) else new
+    if not _is_averaged(new):
+        return new
+    return _as_type(old * decay + new * (1 - decay), old, new)
 
 
 def _is_averaged(x: Any) -> bool:
