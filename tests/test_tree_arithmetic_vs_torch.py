@@ -1,5 +1,7 @@
 """Tree arithmetic on PyTorch tensors: against torch, under autograd and torch.func."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -184,6 +186,18 @@ def test_norm_of_mixed_dtypes_and_integers():
     check(pax_tree.tree_norm(mixed), torch.tensor(5.0, dtype=torch.float64))
     check(pax_tree.tree_norm([torch.tensor([3]), torch.tensor([4])]), torch.tensor(5.0))
     check(pax_tree.tree_norm([torch.tensor([3.0]), 4.0]), torch.tensor(5.0))
+
+
+@pytest.mark.parametrize("array", [torch.tensor, np.asarray, jnp.asarray])
+@pytest.mark.parametrize("numbers", [[200, 200], [2**15 - 1] * 3], ids=str)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
+def test_norm_of_integers_does_not_overflow(array, numbers, dtype):
+    factor = max(1, np.iinfo(dtype).max // 2**16)
+    leaf = np.asarray(numbers).clip(0, np.iinfo(dtype).max) * factor
+    with jax.enable_x64(True):
+        norm = pax_tree.tree_norm([array(leaf.astype(dtype)), array(leaf[:1].astype(dtype))])
+    expected = np.linalg.norm(np.append(leaf, leaf[0]).astype(float))
+    np.testing.assert_allclose(np.asarray(norm), expected, rtol=1e-6)
 
 
 def test_numpy_scalars_keep_the_dtype():

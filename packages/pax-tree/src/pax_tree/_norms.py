@@ -96,7 +96,8 @@ def tree_norm(tree: Any) -> Any:
 
     Returns:
         A real number or an array of shape `()`; 0.0 for a tree without leaves. For floating-point
-        tensors of PyTorch the derivative at zero is 0, elsewhere it is NaN, as optax's.
+        tensors of PyTorch the derivative at zero is 0, elsewhere it is NaN, as optax's. Arrays of
+        integers become floating-point first, so that their squares do not overflow.
 
     Example:
         >>> import pax_tree
@@ -104,11 +105,21 @@ def tree_norm(tree: Any) -> Any:
         5.0
 
     """
-    leaves, torch = tree_leaves(tree), sys.modules.get("torch")
+    leaves = [leaf / 1 if _is_integer(leaf) else leaf for leaf in tree_leaves(tree)]
+    torch = sys.modules.get("torch")
     if leaves and torch is not None and all(_has_torch_norm(torch, leaf) for leaf in leaves):
         norms = [torch.linalg.vector_norm(leaf) for leaf in leaves]
         return torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
-    return tree_norm_sq(tree) ** 0.5
+    return tree_norm_sq(leaves) ** 0.5
+
+
+def _is_integer(leaf: Any) -> bool:
+    """Whether a leaf is an array of integers or booleans."""
+    dtype = getattr(leaf, "dtype", None)
+    kind = getattr(dtype, "kind", None)
+    if dtype is None or kind is not None:
+        return kind is not None and kind in "biu"
+    return not (dtype.is_floating_point or dtype.is_complex)
 
 
 def _has_torch_norm(torch: Any, leaf: Any) -> bool:
