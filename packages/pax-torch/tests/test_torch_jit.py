@@ -216,6 +216,17 @@ def test_training_step_compiled_by_inductor():
     )
 
 
+def test_derivative_of_recurrent_layers():
+    net = nn.LSTM(3, 4, num_layers=2, bidirectional=True).double()
+    forward, params = pax.functional_module(net), pax.get_params(net)
+    gradient = pax.grad(lambda params, x: forward(params, x)[0][0].square().sum())
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    same(jit(gradient)(params, x), gradient(params, x))
+    single, x = pax.tree_cast(params, torch.float32), x.float()
+    same(jit(gradient)(single, x), gradient(single, x))
+    assert torch.backends.mkldnn.enabled
+
+
 def test_random_numbers_are_drawn_in_every_call():
     g = jit(lambda x: torch.rand_like(x))
     assert not torch.equal(g(X), g(X))

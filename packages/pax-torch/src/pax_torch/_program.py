@@ -1,7 +1,8 @@
 """One compiled program: a function of tensors of certain shapes and dtypes."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +25,17 @@ _ADVICE = (
 _OTHER_TRACE = "using FX to symbolically trace a dynamo-optimized function"
 # Tracing and compiling change global state of PyTorch.
 _lock = threading.RLock()
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """The derivative of its recurrent layers is one operation that compilers cannot take."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
 class Program:
@@ -60,7 +72,12 @@ class Program:
     def _traced(self, function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
         trace = make_fx(self._flattened(function), tracing_mode="fake", _allow_non_fake_inputs=True)
         examples = [example.detach() for example in examples]
-        with differentiation(0), torch.enable_grad(), without_values("jit", _ADVICE):
+        with (
+            differentiation(0),
+            torch.enable_grad(),
+            without_values("jit", _ADVICE),
+            _without_mkldnn(),
+        ):
             graph = trace(*examples)
         for node in reversed(graph.graph.nodes):
             # Marks for the profiler, which have no place in a compiled graph.
