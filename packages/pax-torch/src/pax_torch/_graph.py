@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -95,7 +96,9 @@ def run(
     """Calls `function` with `tensors` so that the result keeps a graph only where it should."""
     keep = create_graph or nested()
     grad_mode = create_graph or not keep or torch.is_grad_enabled()
-    with torch.inference_mode(False), torch.set_grad_enabled(grad_mode):
+    inference = torch.is_inference_mode_enabled()
+    outside = torch.inference_mode(False) if inference else nullcontext()
+    with outside, torch.set_grad_enabled(grad_mode):
         tensors = normal_tensors(tensors)
         if keep:
             return function(tensors)
