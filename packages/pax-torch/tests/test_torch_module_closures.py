@@ -178,6 +178,16 @@ def test_closures_in_vmap_and_jit(x):
     torch.testing.assert_close(pax.jit(pax.vmap(run), backend="eager")(params), expected)
 
 
+def test_proxy_of_a_submodule(x):
+    net = Net(lambda net: lambda x: net.proxy.forward(x))
+    object.__setattr__(net, "proxy", weakref.proxy(net.l))
+    params = pax.tree_map(lambda p: p * 3 + 1, pax.get_params(net))
+    out, _ = pax.functional_module(net, preserve_original=False)(params, x)
+    torch.testing.assert_close(out, torch.func.functional_call(net, params, (x,)))
+    with pytest.raises(RuntimeError, match="meta"):
+        pax.functional_module(net)(params, x)
+
+
 class Holder:
     """An object of no kind that can be made anew."""
 

@@ -1,5 +1,6 @@
 """The submodules of a module: what they hold, and what takes its place in a call."""
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,9 @@ def places(named_modules: list[tuple[str, Module]]) -> dict[int, Recipe]:
     found: dict[int, Recipe] = {}
     for i, (_, module) in enumerate(named_modules):
         found[id(module)] = lambda filling, i=i: filling.modules[i]
+        for reference in weakref.getweakrefs(module):
+            if type(reference) in weakref.ProxyTypes:
+                found[id(reference)] = lambda filling, i=i: weakref.proxy(filling.modules[i])
     for key, name in tensor_names(named_modules).items():
         found[key] = lambda filling, name=name: filling.tensors[name]
     return found
