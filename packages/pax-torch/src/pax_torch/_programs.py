@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pax_torch._ambient import ambient, with_autocast, without_autocast
+from pax_torch._ambient import autocast, defaults, with_autocast, without_autocast
 from pax_torch._args import is_differentiable
 from pax_torch._flat import Flat, spread
 from pax_torch._graph import nested, transforms_active
@@ -36,9 +36,9 @@ class Programs:
         """Returns the result of a function of tensors; `key` tells apart functions."""
         if transforms_active() or being_traced() or forward_ad._current_level >= 0:
             return function(*tensors)
-        settings = ambient()
-        if not settings.autocast:
-            return self._call(function, (key, settings), tensors)
+        settings = autocast()
+        if not settings:
+            return self._call(function, key, tensors)
         with without_autocast(settings):
             return self._call(with_autocast(function, settings), (key, settings), tensors)
 
@@ -52,7 +52,7 @@ class Programs:
         return program.result(program(tensors))
 
     def _program(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Program:
-        key = (key, *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
+        key = (key, defaults(), *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = Program(function, tensors, self._compile)
