@@ -4,6 +4,7 @@
 import contextlib
 import threading
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,28 @@ def test_static_arguments(static):
         assert len(calls) == 4
 
 
+FUNCTIONS = [
+    lambda x, n: x,
+    lambda x, n=1, *rest: x,
+    lambda x, n, **more: x,
+    lambda x, n, /: x,
+    lambda x, *, n: x,
+]
+
+
+@pytest.mark.parametrize("f", FUNCTIONS)
+@pytest.mark.parametrize("static", [(0,), (1,), (2,), (-2,), (-3,), "x", "n", "other"], ids=str)
+def test_static_arguments_that_there_are(f, static):
+    options = {"static_argnames" if isinstance(static, str) else "static_argnums": static}
+    try:
+        jax.jit(f, **options)
+    except ValueError:
+        with pytest.raises(ValueError, match="jit: static_arg"):
+            jit(f, **options)
+    else:
+        jit(f, **options)
+
+
 def f_with_names(f):
     return lambda x, n: f(x, n)
 
@@ -125,6 +148,16 @@ def test_derivatives_are_compiled_too():
     x = X.clone().requires_grad_()
     assert torch.autograd.gradcheck(jit(f), x)
     assert torch.autograd.gradgradcheck(jit(f), x)
+
+
+def test_derivatives_beside_numbers_and_arrays():
+    f = lambda x: ((x**3).sum(), {"n": 3, "array": np.ones(2)})
+    expected = (3 * X**2, {"n": torch.tensor(3), "array": torch.ones(2, dtype=torch.float64)})
+    same(pax.grad(jit(f), has_aux=True)(X), expected)
+    same(pax.vmap(pax.grad(jit(f), has_aux=True))(X)[0], expected[0])
+    same(pax.jvp(jit(lambda x: (x, 3.0)), (X,), (X,))[0], (X, torch.tensor(3.0)))
+    x = X.clone().requires_grad_()
+    assert torch.autograd.gradcheck(jit(lambda x: (x**3, 2.0)), x)
 
 
 def test_derivative_of_what_it_closes_over():
@@ -351,6 +384,10 @@ class TestErrors:
             (lambda: jit(lambda x, n: x, 1)(X, []), ValueError, r"argument 1 is \[\] of type list"),
             (lambda: jit(lambda x, n: x, 1)(X, n=[]), ValueError, "argument 'n' is"),
             (lambda: jit(lambda x: x, "0"), TypeError, "static_argnums must be integers"),
+            (lambda: jit(lambda x: x, 1), ValueError, "static_argnums contains 1"),
+            (lambda: jit(lambda x: x, -2), ValueError, "static_argnums contains -2"),
+            (lambda: jit(lambda x: x, None, "n"), ValueError, "contains 'n', .* it has x"),
+            (lambda: jit(lambda x, /: x, None, "x"), ValueError, "it has none"),
             (lambda: jit(lambda x: x, None, [0]), TypeError, "static_argnames must be strings"),
         ],
     )  # fmt: skip

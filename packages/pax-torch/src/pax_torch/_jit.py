@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import check_callable, place_in, to_tensors
+from pax_torch._args import check_callable, leaf_place, place_in, to_tensors
 from pax_torch._programs import Programs
 from pax_torch._signature import Call, Statics, join
 from pax_tree import tree_flatten, tree_unflatten
@@ -48,7 +48,8 @@ def jit(
     Raises:
         TypeError: `fun` is no function; in a call: a leaf is no tensor, array or number, or the
             function needs the value of a tensor.
-        ValueError: in a call: a static argument is not hashable.
+        ValueError: `fun` has no such argument as one that is to be static; in a call: a static
+            argument is not hashable.
 
     Example:
         >>> import torch, pax_torch
@@ -73,11 +74,17 @@ def jit(
 
         def function(*tensors: Tensor) -> Any:
             args, kwargs = join(tree_unflatten(treedef, tensors), static)
-            return fun(*args, **kwargs)
+            return _tensors_only(fun(*args, **kwargs))
 
         return programs.call(function, (static.key, treedef), tensors)
 
     return jitted
+
+
+def _tensors_only(result: Any) -> Any:
+    leaves, treedef = tree_flatten(result)
+    tensors = to_tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
+    return tree_unflatten(treedef, tensors)
 
 
 def _place(call: Call, leaf: int) -> str:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pax_torch._args import leaf_place, to_tensors
 from pax_torch._custom import distinct
 from pax_torch._graph import differentiation
 from pax_torch._tracing import without_values
@@ -42,7 +41,7 @@ class Program:
     """A function that was run once on tensors without values, written down and compiled.
 
     Args:
-        function: takes tensors, returns a pytree of tensors, arrays and numbers.
+        function: takes tensors, returns a pytree of tensors.
         examples: tensors of the shapes, dtypes, strides and devices of its arguments.
         compile: makes a callable of a graph module.
 
@@ -90,8 +89,7 @@ class Program:
     def _flattened(self, function: Callable[..., Any]) -> Callable[..., list[Tensor]]:
         def flat(*tensors: Tensor) -> list[Tensor]:
             leaves, self._treedef = tree_flatten(function(*tensors))
-            result = tree_unflatten(self._treedef, leaves)
-            return to_tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
+            return leaves
 
         return flat
 

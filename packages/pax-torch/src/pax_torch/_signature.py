@@ -43,7 +43,7 @@ class Statics:
             raise TypeError(f"jit: static_argnums must be integers, got {argnums!r}.")
         if not all(isinstance(name, str) for name in names):
             raise TypeError(f"jit: static_argnames must be strings, got {argnames!r}.")
-        positional = _positional(fun)
+        positional = _check(fun, numbers, names)
         # What is named can be given by position, and the other way round, as in JAX.
         self._numbers = {*numbers, *(positional.index(n) for n in names if n in positional)}
         inside = [n for n in numbers if -len(positional) <= n < len(positional)]
@@ -77,13 +77,31 @@ def join(dynamic: Call, static: Static) -> Call:
     return tuple(args), {**dynamic[1], **dict(static.kwargs)}
 
 
-def _positional(fun: Callable[..., Any]) -> list[str]:
+def _check(fun: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Returns the positional parameters, where the function has those that are to be static."""
     try:
         parameters = inspect.signature(fun).parameters.values()
     except (TypeError, ValueError):
         return []
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+    kinds = {p.kind for p in parameters}
+    positional = [
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    count = len(positional)
+    for number in numbers:
+        if not -count <= number < count and inspect.Parameter.VAR_POSITIONAL not in kinds:
+            raise ValueError(
+                f"jit: static_argnums contains {number}, but the function takes {count} "
+                "positional arguments."
+            )
+    named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    for name in names:
+        if name not in named and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise ValueError(
+                f"jit: static_argnames contains {name!r}, but the function has no argument of "
+                f"that name; it has {', '.join(named) or 'none'}."
+            )
+    return positional
 
 
 def _check_hashable(name: int | str, value: Any) -> None:
