@@ -47,6 +47,52 @@ def sums(rank, size):
     same(tree, before)
 
 
+def integers(rank, size):
+    """Types that do not travel as they are; they wrap as they do in one process."""
+    for dtype in (torch.int16, torch.uint8, torch.uint16, torch.uint32, torch.uint64):
+        largest = min(torch.iinfo(dtype).max, 2**63 - 1)
+        value = torch.tensor([rank, largest]).to(dtype)
+        total = torch.tensor([size * (size - 1) // 2, largest]) * torch.tensor([1, size])
+        same(pax.distributed.psum([value]), [total.to(dtype)])
+        mean = pax.distributed.pmean([value[:1]])
+        same(mean, [torch.tensor([(size - 1) / 2])])
+
+
+def memory(rank, size):
+    """Each result has memory of its own, which may be changed."""
+    x = torch.ones(2, requires_grad=True)
+    for tree in ([x], [x, torch.ones(1000)], [x, 2 * x]):
+        result = pax.distributed.psum(tree)[0]
+        assert result.untyped_storage().nbytes() == 8
+        result.mul_(2)
+        same(result.detach(), torch.full((2,), 2.0 * size))
+
+
+def compiled(rank, size):
+    """Sums, their gradients and a data-parallel step as parts of a compiled program."""
+    tree = {
+        "complex": torch.tensor([1j * rank]),
+        "float": torch.arange(3.0) * rank,
+        "int": torch.tensor([rank, 1], dtype=torch.int16),
+    }
+    for reduce in (pax.distributed.psum, pax.distributed.pmean):
+        same(pax.jit(reduce, backend="eager")(tree), reduce(tree))
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64) + rank
+    slope = pax.grad(lambda x: (pax.distributed.psum(x * (rank + 1)) ** 3).sum())
+    same(pax.jit(slope, backend="eager")(x), slope(x))
+    loss, params, x, y = problem()
+    own = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
+    optimizer = pax.functional_optimizer(torch.optim.SGD, lr=0.1, momentum=0.9)
+    step = lambda params, x, y: pax.distributed.pmean(pax.grad(loss)(params, x, y))  # noqa: E731
+    for backend in ("eager", "inductor"):
+        compiled_step = pax.jit(step, backend=backend)
+        together, state = params, optimizer.init(params)
+        for _ in range(STEPS):
+            grads = compiled_step(together, x[own], y[own])
+            together, state = optimizer.step(together, grads, state)
+        torch.testing.assert_close(together, trained(optimizer, loss, params, x, y))
+
+
 def gradient(rank, size):
     """The gradient of a sum over processes is the sum of their gradients, to any order."""
 
@@ -65,6 +111,9 @@ def group(rank, size):
     members = range(rank % 2, size, 2)
     value = pax.distributed.pmean({"x": torch.tensor(float(rank))}, groups[rank % 2])
     same(value, {"x": torch.tensor(sum(members) / len(members))})
+    for reduce in (pax.distributed.psum, pax.distributed.pmean):
+        call = lambda: reduce(torch.ones(1), groups[1 - rank % 2])  # noqa: E731
+        refused(call, ValueError, f"process {rank} is not in the one given")
 
 
 def problem():
@@ -146,7 +195,17 @@ def same(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=0)
 
 
-SCENARIOS = [sums, gradient, group, data_parallel, sharded, errors]
+SCENARIOS = [
+    sums,
+    integers,
+    memory,
+    gradient,
+    group,
+    data_parallel,
+    compiled,
+    sharded,
+    errors,
+]
 
 
 def main(rank, size, meeting):

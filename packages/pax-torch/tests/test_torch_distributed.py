@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import pax_torch as pax
+from pax_torch.distributed._buckets import buckets
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 SECONDS = 240
@@ -41,9 +43,16 @@ def run_workers(size, meeting):
 def test_processes(size, tmp_path):
     codes, said = run_workers(size, tmp_path / "meeting")
     assert codes == [0] * size, "\n".join(said)
-    scenarios = ["sums", "gradient", "group", "data_parallel", "sharded", "errors"]
+    scenarios = ["sums", "integers", "memory", "gradient", "group"]
+    scenarios += ["data_parallel", "compiled", "sharded", "errors"]
     for text in said:
         assert [line.split()[1] for line in text.splitlines() if "passed" in line] == scenarios
+
+
+def test_a_bucket_is_on_one_device():
+    with FakeTensorMode():
+        tensors = [torch.empty(1, device=f"cuda:{i % 2}") for i in range(4)]
+        assert sorted(buckets(tensors, 100)) == [[0, 2], [1, 3]]
 
 
 @pytest.mark.parametrize("name", ["psum", "pmean"])

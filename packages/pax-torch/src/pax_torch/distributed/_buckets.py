@@ -11,9 +11,9 @@ def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[int]]:
 
     Every process comes to the same groups, since they depend on dtypes, shapes and order alone.
     """
-    open_groups: dict[tuple[torch.dtype, str], tuple[list[int], int]] = {}
+    open_groups: dict[tuple[torch.dtype, torch.device], tuple[list[int], int]] = {}
     for i, tensor in enumerate(tensors):
-        kind = tensor.dtype, tensor.device.type
+        kind = tensor.dtype, tensor.device
         group, filled = open_groups.pop(kind, ([], 0))
         group.append(i)
         filled += tensor.numel() * tensor.element_size()
@@ -31,6 +31,8 @@ def joined(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def parted(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Takes apart what `joined` put together."""
+    """Takes apart what `joined` put together, into memory of each tensor's own."""
+    if len(like) == 1:
+        return [vector.view(like[0].shape)]
     parts = vector.split([tensor.numel() for tensor in like])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+    return [part.view(tensor.shape).clone() for part, tensor in zip(parts, like, strict=True)]

@@ -8,11 +8,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pax_torch._args import leaf_place, to_tensors
+from pax_torch._tracing import being_traced
 from pax_torch.distributed._buckets import buckets, joined, parted
 from pax_tree import tree_flatten, tree_unflatten
 
 # As of torch.nn.parallel.DistributedDataParallel.
 _BUCKET_BYTES = 25 * 2**20
+# In place of integers that do not travel between processes.
+_WIDER = {
+    torch.int16: torch.int32,
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}
 
 
 def psum(
@@ -34,6 +42,7 @@ def psum(
 
     Raises:
         RuntimeError: `torch.distributed` is not initialized.
+        ValueError: this process is not in the group.
         TypeError: a leaf is no dense tensor, array or number, or is a `DTensor`, whose sums over
             processes are its own; or it is called inside `vmap`.
 
@@ -69,7 +78,7 @@ def pmean(
         A tree of tensors like `tree`, the same in all processes.
 
     Raises:
-        RuntimeError, TypeError: as `psum` does.
+        RuntimeError, ValueError, TypeError: as `psum` does.
 
     Example:
         >>> import torch, pax_torch
@@ -91,8 +100,15 @@ def _reduced(tree: Any, group: Any, bucket_bytes: int, name: str) -> Any:
             f"{name} needs processes to reduce over; call "
             "torch.distributed.init_process_group first."
         )
+    if dist.get_rank(group) < 0:
+        raise ValueError(
+            f"{name} reduces over the processes of a group, and process {dist.get_rank()} is not in "
+            "the one given; call it in its members alone."
+        )
     leaves, treedef = tree_flatten(tree)
     tensors = _checked(leaves, tree, name)
+    dtypes = [tensor.dtype for tensor in tensors]
+    tensors = [tensor.to(_WIDER.get(tensor.dtype, tensor.dtype)) for tensor in tensors]
     parts: list[tuple[list[int], Tensor, Any]] = []
     for places in buckets(tensors, bucket_bytes):
         vector = joined([tensors[i] for i in places])
@@ -105,7 +121,7 @@ def _reduced(tree: Any, group: Any, bucket_bytes: int, name: str) -> Any:
             vector = vector / size
         like = [tensors[i] for i in places]
         for i, tensor in zip(places, parted(vector, like), strict=True):
-            tensors[i] = tensor
+            tensors[i] = tensor.to(dtypes[i])
     return tree_unflatten(treedef, tensors)
 
 
@@ -114,7 +130,20 @@ def _started(vector: Tensor, group: Any) -> tuple[Tensor, Any]:
     if vector.requires_grad and torch.is_grad_enabled():
         return _Sum.apply(vector, group), None  # pyright: ignore[reportReturnType]
     vector = vector.detach()
+    if being_traced():
+        return _traced_sum(vector, group), None
     return vector, dist.all_reduce(vector, group=group, async_op=True)
+
+
+def _traced_sum(vector: Tensor, group: Any) -> Tensor:
+    """The sum as an operation that can be written down."""
+    # Not every build of PyTorch has these.
+    from torch.distributed._functional_collectives import all_reduce, wait_tensor
+
+    if vector.is_complex():
+        return torch.view_as_complex(_traced_sum(torch.view_as_real(vector), group))
+    everyone: Any = dist.group.WORLD
+    return wait_tensor(all_reduce(vector, "sum", everyone if group is None else group))
 
 
 class _Sum(torch.autograd.Function):
@@ -122,7 +151,10 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vector: Tensor, group: Any) -> Tensor:
-        ctx.group, vector = group, vector.clone()
+        ctx.group = group
+        if being_traced():
+            return _traced_sum(vector, group)
+        vector = vector.clone()
         dist.all_reduce(vector, group=group)
         return vector
 
