@@ -138,6 +138,15 @@ def test_composes(use):
     same(jit(use(jit(body)))(X), use(body)(X))
 
 
+# What PyTorch warns of when it compiles a function that is given a tensor with a graph.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_parts_in_python_compose(use):
+    f = lambda x: use(body)(x + 1) if x.sum() > -5 else x
+    same(pax.jit(f, fullgraph=False, backend="eager")(X), f(X))
+    same(pax.jit(use(body), fullgraph=False, backend="eager")(X), use(body)(X))
+
+
 def test_derivatives_are_compiled_too():
     f, calls = counted(lambda x: (x**3).sum())
     g = pax.grad(jit(f))

@@ -1,6 +1,7 @@
 """`jit`: functions that are traced once and compiled by `torch.compile`."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def jit(
             values, compared by equality.
         static_argnames: the same by name.
         fullgraph: False hands the function to `torch.compile` as it is, which runs what it cannot
-            compile in Python, such as an `if` on the value of a tensor.
+            compile in Python, such as an `if` on the value of a tensor, and the transforms.
         **options: other arguments of `torch.compile`, such as `mode` and `backend`.
 
     Returns:
@@ -63,6 +64,7 @@ def jit(
     check_callable(fun, "jit")
     statics = Statics(fun, static_argnums, static_argnames)
     if not fullgraph:
+        _run_transforms_in_python()
         return torch.compile(fun, **options)
     programs = Programs(functools.partial(torch.compile, fullgraph=True, **options))
 
@@ -79,6 +81,15 @@ def jit(
         return programs.call(function, (static.key, treedef), tensors)
 
     return jitted
+
+
+@functools.cache
+def _run_transforms_in_python() -> None:
+    """Keeps `torch.compile` from following transforms into C++, which it leaves half way."""
+    from torch._dynamo import trace_rules  # takes seconds
+
+    for name in [name for name in sys.modules if name.startswith(("pax_torch._", "pax_tree"))]:
+        trace_rules.add(name)
 
 
 def _tensors_only(result: Any) -> Any:
