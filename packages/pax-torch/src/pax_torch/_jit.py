@@ -32,8 +32,8 @@ def jit(
 
     Inside another transform or another compiled function, `fun` runs as it is, so the outermost
     function is the one to compile. A derivative of the compiled function that `grad` takes is
-    compiled too, and computes the values again, with the same random numbers. Autocast and PyTorch's
-    defaults are those of the call.
+    compiled too, and computes the values again, with the same random numbers and under the same
+    autocast.
 
     Args:
         fun: takes pytrees of tensors, arrays and numbers, all of which it gets as tensors.
