@@ -75,7 +75,8 @@ def ema_init(tree: Any) -> State:
 
     """
     tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-    device = tensors[0].device if tensors else None
+    # Where it has a value, if any leaf has one.
+    device = min(tensors, key=lambda x: x.is_meta).device if tensors else None
     is_double = any(x.dtype in (torch.float64, torch.complex128) for x in tensors)
     dtype = torch.float64 if is_double else torch.float32
     weight = torch.zeros((), dtype=dtype, device=device)
