@@ -41,6 +41,15 @@ def test_compiled_with_more_than_the_graph(function):
     torch.testing.assert_close(pax.jit(g, backend="aot_eager")(X), g(X))
 
 
+@pytest.mark.parametrize("transform", [pax.jacfwd, pax.jacrev, pax.hessian])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_jacobians_compiled_with_more_than_the_graph(function, transform):
+    f = FUNCTIONS[function]
+    g = transform(lambda tree: f(tree["x"]) * tree["y"].sum())
+    tree = {"x": X[0], "y": X[1], "empty": X[:0]}
+    torch.testing.assert_close(pax.jit(g, backend="aot_eager")(tree), g(tree))
+
+
 @pytest.mark.parametrize("power", [0.5, 1.5, 2.5, 3.5])
 def test_zero_tangents_times_infinity(power):
     f = pax.jacfwd(pax.jacfwd(pax.grad(lambda x: (x**power).sum())))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
 
 import pax_torch as pax
 from pax_torch import functional_optimizer
@@ -124,12 +123,13 @@ def stepped(optimizer, params):
 
 @pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.ASGD, torch.optim.Rprop])
 @pytest.mark.parametrize("transform", [pax.vmap, lambda f: pax.jit(f, backend="eager")])
-def test_states_made_by_transforms_can_be_saved(cls, transform):
-    """Their tensors have memory of their own, which safetensors insists on."""
+def test_states_made_by_transforms_have_memory_of_their_own(cls, transform):
+    """As formats for saving tensors insist on."""
     optimizer, params = functional_optimizer(cls), {"a": torch.ones(4, 3), "b": torch.ones(4, 2)}
     state = transform(lambda params: stepped(optimizer, params))(params)
-    flat = {f"{name}.{key}": x for name, tree in state.items() for key, x in tree.items()}
-    assert_same(load(save(flat)), flat)
+    leaves = pax.tree_leaves(state)
+    assert all(x.is_contiguous() for x in leaves)
+    assert len({x.untyped_storage().data_ptr() for x in leaves}) == len(leaves)
 
 
 @pytest.mark.parametrize("differentiable", [False, True])

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pax_torch._forward import forward_derivative
 from pax_torch._reverse import pull_back_by_func
@@ -67,8 +68,8 @@ def _basis(tensors: Tensors) -> list[Tensor]:
     sizes = [tensor.numel() for tensor in tensors]
     basis, start = [], 0
     for tensor, size in zip(tensors, sizes, strict=True):
-        part = torch.zeros(sum(sizes), size, dtype=tensor.dtype, device=tensor.device)
-        part[start : start + size].fill_diagonal_(1)
+        ones = torch.eye(size, dtype=tensor.dtype, device=tensor.device)
+        part = pad(ones, (0, 0, start, sum(sizes) - start - size))
         basis.append(part.reshape(sum(sizes), *tensor.shape))
         start += size
     return basis
