@@ -74,10 +74,15 @@ def _detach(leaf: Any) -> Any:
     return detached(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
 
 
+def forward_mode_runs() -> bool:
+    """Whether there may be dual tensors, of this thread or another one."""
+    return forward_ad._current_level >= 0
+
+
 def detached(tensor: Tensor) -> Tensor:
     """Returns the tensor out of any graph, but with its tangent where it is a dual tensor."""
     plain = tensor.detach()
-    if forward_ad._current_level < 0:
+    if not forward_mode_runs():
         return plain
     tangent = forward_ad.unpack_dual(tensor).tangent
     return plain if tangent is None else forward_ad.make_dual(plain, tangent.detach())

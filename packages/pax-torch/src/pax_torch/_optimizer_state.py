@@ -47,7 +47,7 @@ def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
 def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:
     """Raises ValueError if a tensor of the state has neither its parameter's shape nor ()."""
     for name, column in columns.items():
-        if name in _OTHER_SHAPES:
+        if name in _OTHER_SHAPES or _all_fit(column, tensors):
             continue
         for i, value in enumerate(column):
             if isinstance(value, Tensor) and value.dim() and value.shape != tensors[i].shape:
@@ -56,6 +56,13 @@ def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> No
                     f"but its parameter has shape {tuple(tensors[i].shape)}; is it the state of "
                     "other parameters?"
                 )
+
+
+def _all_fit(column: list[Any], tensors: Sequence[Tensor]) -> bool:
+    """Whether all are tensors of their parameters' shapes, or all of shape ()."""
+    if set(map(type, column)) != {Tensor}:
+        return False
+    return all(map(Tensor.is_same_size, column, tensors)) or not any(map(Tensor.dim, column))
 
 
 def check_state(state: object) -> None:

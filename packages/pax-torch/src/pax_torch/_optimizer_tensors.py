@@ -44,6 +44,8 @@ def given_gradients(
 
 def check_dtypes(tensors: Sequence[Tensor], params: Any) -> None:
     """Raises TypeError unless the parameters are floating-point or complex."""
+    if all(map(Tensor.is_floating_point, tensors)):
+        return
     for i, tensor in enumerate(tensors):
         if not is_differentiable(tensor):
             raise TypeError(
@@ -94,9 +96,9 @@ def check_donated(tensors: Sequence[Tensor], params: Any) -> None:
                     f"{leaf_place(params, i, 'params')} has elements that share memory (it is "
                     "expanded), which cannot be donated; copy it, or leave donate=True out."
                 )
-    addresses = list(map(_address, tensors))
-    if len(set(addresses)) < len(addresses):
-        _check_addresses(addresses, params)
+    plain = set(map(type, tensors)) <= _PLAIN
+    if not plain or len(set(map(Tensor.data_ptr, tensors))) < len(tensors):
+        _check_addresses(tensors, params)
     if any(map(Tensor.is_inference, tensors)) and not torch.is_inference_mode_enabled():
         i = [tensor.is_inference() for tensor in tensors].index(True)
         raise ValueError(
@@ -115,10 +117,10 @@ def _address(tensor: Tensor) -> int:
     return (tensor.data_ptr() if type(tensor) in _PLAIN else 0) or id(tensor)
 
 
-def _check_addresses(addresses: Sequence[int], params: Any) -> None:
+def _check_addresses(tensors: Sequence[Tensor], params: Any) -> None:
     seen: dict[int, int] = {}
-    for i, address in enumerate(addresses):
-        first = seen.setdefault(address, i)
+    for i, tensor in enumerate(tensors):
+        first = seen.setdefault(_address(tensor), i)
         if first != i:
             raise ValueError(
                 f"{leaf_place(params, first, 'params')} and {leaf_place(params, i, 'params')} are "
@@ -130,12 +132,12 @@ def _check_addresses(addresses: Sequence[int], params: Any) -> None:
 def copies(rows: Rows) -> Rows:
     """The states of parameters, in memory of their own."""
     with torch.no_grad():
-        return [{name: _copy(value) for name, value in row.items()} for row in rows]
+        return [
+            {name: x.clone() if isinstance(x, Tensor) else _copy(x) for name, x in row.items()}
+            for row in rows
+        ]
 
 
 def _copy(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, int | float):
-        return value
+    """A number, or a container of tensors as somebody else's class may keep it."""
     return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, value)

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pax_torch._ambient import autocast, defaults, with_autocast, without_autocast
 from pax_torch._args import is_differentiable
 from pax_torch._flat import Flat, spread
-from pax_torch._graph import nested, transforms_active
+from pax_torch._graph import forward_mode_runs, nested, transforms_active
 from pax_torch._program import Compile, Program
 from pax_torch._rng import RandomState
 from pax_torch._tracing import being_traced
@@ -34,7 +33,7 @@ class Programs:
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         """Returns the result of a function of tensors; `key` tells apart functions."""
-        if transforms_active() or being_traced() or forward_ad._current_level >= 0:
+        if transforms_active() or being_traced() or forward_mode_runs():
             return function(*tensors)
         settings = autocast()
         if not settings:

@@ -16,6 +16,7 @@ from pax_torch._graph import (
     detach_tree,
     detached,
     differentiation,
+    forward_mode_runs,
     nested,
     normal_tensors,
     transforms_active,
@@ -65,7 +66,8 @@ def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
     """New differentiable tensors with the memory of the leaves, in their graph when that is kept."""
     leaves = normal_tensors(leaves)
     if not keep:
-        return [detached(leaf).requires_grad_() for leaf in leaves]
+        detach = detached if forward_mode_runs() else Tensor.detach
+        return [detach(leaf).requires_grad_() for leaf in leaves]
     return [
         _view(leaf) if leaf.requires_grad else detached(leaf).requires_grad_() for leaf in leaves
     ]
