@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
-from torch._functorch.predispatch import lazy_load_decompositions
+from torch._functorch import vmap as _torch_vmap
 
 Randomness = Literal["error", "different", "same"]
 Call = Callable[[int, Sequence[Tensor]], tuple[Tensor, ...]]
@@ -48,7 +48,7 @@ def _at_once(
     call: Call, tensors: Sequence[Tensor], axes: Sequence[int], size: int, randomness: Randomness
 ) -> tuple[Tensor, ...]:
     """What `torch.func.vmap` does once it has flattened and checked its arguments."""
-    lazy_load_decompositions()
+    _torch_vmap.lazy_load_decompositions()  # pyright: ignore[reportPrivateImportUsage]
     level = _functorch._vmap_increment_nesting(size, randomness)
     try:
         elements = [
