@@ -2,6 +2,7 @@
 # ruff: noqa: E731
 
 import functools
+import warnings
 import weakref
 
 import pytest
@@ -184,8 +185,8 @@ def test_proxy_of_a_submodule(x):
     params = pax.tree_map(lambda p: p * 3 + 1, pax.get_params(net))
     out, _ = pax.functional_module(net, preserve_original=False)(params, x)
     torch.testing.assert_close(out, torch.func.functional_call(net, params, (x,)))
-    with pytest.raises(RuntimeError, match="meta"):
-        pax.functional_module(net)(params, x)
+    with pytest.raises(TypeError, match=r"'proxy' of the Net: it holds a Linear that is no submod"):
+        pax.functional_module(net)
 
 
 class Holder:
@@ -196,12 +197,77 @@ class Holder:
 
 
 def test_what_cannot_be_replaced_is_an_error():
-    message = r"attribute 'call' of the Net: .* type Holder .* keep it in an attribute"
-    with pytest.raises(TypeError, match=message):
-        pax.functional_module(Net(lambda net: Holder(lambda: net.l)))
+    message = r"attribute 'call' of the Net: .* type Holder .* or pass preserve_original=False"
     holder = lambda net, held: lambda x: held.held(x)
-    with pytest.raises(TypeError, match=r"attribute 'call' of the Net: .* type function"):
-        pax.functional_module(Net(lambda net: holder(net, Holder(net.l))))
+    for make in (
+        lambda net: Holder(lambda: net.l),
+        lambda net: holder(net, Holder(net.l)),
+        lambda net: holder(net, Holder([{"a": net.scale}])),
+    ):
+        with pytest.raises(TypeError, match=message):
+            pax.functional_module(Net(make))
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+def test_module_beside_the_submodules_with_one_of_their_tensors_is_an_error(preserve):
+    class Tied(Net):
+        def __init__(self):
+            super().__init__(lambda net: net.l.forward)
+            self.beside = [nn.Linear(3, 3, bias=False)]
+            self.beside[0].weight = self.l.weight
+
+    with pytest.raises(TypeError, match=r"'beside' of .*Tied: it holds a Linear that is no"):
+        pax.functional_module(Tied(), preserve)
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+def test_objects_that_refer_to_modules_far_away_are_shared(preserve, x):
+    """Such as a logger that keeps what was logged."""
+    records = Holder(Holder([]))
+    net = Net(lambda net: net.l.forward)
+    net.records = lambda: records
+    records.held.held.append(net)
+    params = pax.tree_map(lambda p: p + 1, pax.get_params(net))
+    out, _ = pax.functional_module(net, preserve)(params, x)
+    torch.testing.assert_close(out, torch.func.functional_call(net, params, (x,)))
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+def test_attributes_behind_properties_and_of_partials(preserve, x):
+    class Behind(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l = nn.Linear(3, 3)
+            self.__dict__["layers"] = [self.l]
+            self.call = functools.update_wrapper(functools.partial(nn.Linear.forward, self.l), len)
+
+        @property
+        def layers(self):
+            return self.__dict__["layers"]
+
+        def forward(self, x):
+            assert self.call.__name__ == "len"
+            return self.call(x) + self.layers[0](x)
+
+    net = Behind()
+    params = pax.tree_map(lambda p: p + 1, pax.get_params(net))
+    out, _ = pax.functional_module(net, preserve)(params, x)
+    torch.testing.assert_close(out, torch.func.functional_call(net, params, (x,)))
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+def test_module_prepared_for_quantization(preserve, x):
+    quantization = torch.ao.quantization
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = nn.Sequential(quantization.QuantStub(), nn.Linear(3, 3), quantization.DeQuantStub())
+        net.qconfig = quantization.default_qconfig
+        net = quantization.prepare(net.eval())
+        forward, params = pax.functional_module(net, preserve), pax.get_params(net)
+        out, buffers = forward(params, x, is_training=False)
+        expected = net(x)
+    torch.testing.assert_close(out, expected.detach())
+    torch.testing.assert_close(buffers, dict(net.named_buffers()))
 
 
 @pytest.mark.parametrize("preserve", [True, False])

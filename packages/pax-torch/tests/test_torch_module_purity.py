@@ -1,7 +1,6 @@
-"""What a forward writes to changes no later call, no argument and no original."""
+"""What a forward assigns changes no later call, no argument and no original."""
 # ruff: noqa: E731
 
-import collections
 import copy
 import threading
 
@@ -27,9 +26,7 @@ class Writes(nn.Module):
     def __init__(self, write):
         super().__init__()
         self.l, self.drop, self.act = nn.Linear(3, 3), nn.Dropout(0.5), nn.ReLU()
-        self.acts, self.seen, self.queue = [], set(), collections.deque(maxlen=2)
-        self.cache, self.nested = {}, {"a": ([1], {"b": [2]})}
-        self.count = torch.zeros(())
+        self.acts, self.count = [], 0
         self.write = write
 
     def forward(self, x):
@@ -52,43 +49,17 @@ def remember_in_activation(net, x):
     return x * found
 
 
-def append(net, x):
-    net.acts.append(x)
-    return sum(net.acts)
-
-
-def cached(net, x):
-    if x.shape not in net.cache:
-        net.cache[x.shape] = net.l.weight.sum()
-    return x * net.cache[x.shape]
-
-
-def count_in_place(net, x):
+def count(net, x):
     net.count += 1
     return x * net.count
 
 
-def nested(net, x):
-    net.nested["a"][1]["b"].append(3)
-    return x * len(net.nested["a"][1]["b"])
+def collect(net, x):
+    net.acts = [*net.acts, x]
+    return sum(net.acts)
 
 
-def in_a_queue(net, x):
-    net.queue.append(1)
-    net.seen.add(len(net.seen))
-    return x * (len(net.queue) + 10 * len(net.seen))
-
-
-WRITES = [
-    switch_dropout_on,
-    change_rate,
-    remember_in_activation,
-    append,
-    cached,
-    count_in_place,
-    nested,
-    in_a_queue,
-]
+WRITES = [switch_dropout_on, change_rate, remember_in_activation, count, collect]
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -104,49 +75,42 @@ def test_second_call_is_as_the_first(write, x):
     assert_same(net.eval()(x).detach(), expected)
 
 
-def test_dictionary_that_holds_itself(x):
-    def count(net, x):
-        net.loop["self"]["n"] = net.loop.get("n", 0) + 1
-        return x * net.loop["n"]
-
-    net = Writes(count)
-    net.loop = {}
-    net.loop["self"] = net.loop
-    forward, params = pax.functional_module(net), pax.get_params(net)
-    assert_same([forward(params, x)[0] for _ in range(2)], [x, x])
-    assert list(net.loop) == ["self"]
-
-
 @pytest.mark.parametrize("transform", [pax.vmap, lambda f: pax.jit(f, backend="eager")])
 def test_writes_in_transforms(transform, x):
-    forward = pax.functional_module(Writes(append))
-    params = pax.get_params(Writes(append))
+    forward = pax.functional_module(Writes(collect))
+    params = pax.get_params(Writes(collect))
     run = transform(lambda x: forward(params, x, is_training=False)[0])
     assert_same([run(x), run(x + 1)], [x, x + 1])
 
 
-def test_list_that_submodules_share_is_one_in_a_call(x):
-    class Parent(nn.Module):
+@pytest.mark.parametrize("preserve", [True, False])
+def test_what_is_written_into_containers_is_one_for_all_that_hold_it(preserve, x):
+    """As in the module itself, from call to call too, but not from the calls to the module."""
+
+    class Holder:
+        pass
+
+    class Counts(nn.Module):
         def __init__(self):
             super().__init__()
-            self.children_ = nn.ModuleList([Writes(append), Writes(append)])
-            self.acts = []
-            for child in self.children_:
-                child.acts = self.acts
+            self.state, self.holder, self.sums = {"n": 0}, Holder(), torch.zeros(2, 3)
+            self.holder.state, self.row = self.state, self.sums[0]
 
         def forward(self, x):
-            for child in self.children_:
-                child(x)
-            return torch.stack(self.acts)
+            self.holder.state["n"] += 1
+            self.row += 1
+            return x * self.state["n"] + self.sums.sum()
 
-    net = Parent()
-    forward, params = pax.functional_module(net), pax.get_params(net)
-    expected = copy.deepcopy(net)(x)
-    assert_same([forward(params, x)[0] for _ in range(2)], [expected, expected])
+    net = Counts()
+    reference = copy.deepcopy(net)
+    forward = pax.functional_module(net, preserve)
+    for _ in range(3):
+        assert_same(forward({}, x)[0], reference(x))
+    assert net.state == {"n": 0 if preserve else 3}
 
 
 def test_threads_do_not_see_each_others_writes(x):
-    forward, params = pax.functional_module(Writes(append)), pax.get_params(Writes(append))
+    forward, params = pax.functional_module(Writes(collect)), pax.get_params(Writes(collect))
     wrong = []
 
     def work(i):
@@ -211,6 +175,63 @@ def test_train_that_merges_weights(x, preserve, was_training):
     assert_same(dict(net.named_parameters()), given)
     assert net[0].merged is not was_training
     assert net.training is net[0].training is was_training
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+@pytest.mark.parametrize("where", ["list", "dictionary", "object"])
+def test_train_that_sets_what_is_no_submodule(x, where, preserve):
+    """Where the mode is seen only deep in what the module holds."""
+
+    class Holder:
+        pass
+
+    class Hides(nn.Linear):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.hidden, self.options, self.holder = [nn.Dropout(0.9)], {"a": {}}, Holder()
+            self.train()
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.hidden[0].train(mode)
+            self.options["a"]["factor"] = self.holder.factor = 2 if mode else 1
+            return self
+
+        def forward(self, x):
+            if where == "list":
+                return self.hidden[0](super().forward(x))
+            factor = self.options["a"]["factor"] if where == "dictionary" else self.holder.factor
+            return super().forward(x) * factor
+
+    net = Hides()
+    forward, params = pax.functional_module(net, preserve), pax.get_params(net)
+    for is_training in (True, False, True, False):
+        reference = copy.deepcopy(net).train(is_training)
+        found, expected = (
+            (torch.manual_seed(0), call())[1]
+            for call in (
+                lambda: forward(params, x, is_training=is_training)[0],
+                lambda: reference(x),
+            )
+        )
+        assert_same(found, expected.detach())
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+def test_train_of_a_module_that_cannot_be_copied(x, preserve):
+    class Locked(nn.Linear):
+        def train(self, mode=True):
+            self.lock = threading.Lock()
+            return super().train(mode)
+
+    net = Locked(3, 3)
+    net.train()
+    if preserve:
+        with pytest.raises(TypeError, match=r"cannot copy attribute 'lock' of .*Locked"):
+            pax.functional_module(net)
+    else:
+        out, _ = pax.functional_module(net, False)(pax.get_params(net), x)
+        assert_same(out, net(x).detach())
 
 
 def test_train_that_freezes_leaves_tensors_shared(x):

@@ -56,7 +56,8 @@ def one_level(value: Any) -> tuple[list[Any], PyTreeDef]:
 def walk(value: Any, attributes: bool = False) -> Iterator[Any]:
     """Yields a value and all that it is made of, each object once.
 
-    With `attributes`, what the attributes of other objects hold is part of them.
+    Numbers and strings in it are left out. With `attributes`, what the attributes of other objects
+    hold is part of them.
     """
     seen: dict[int, Any] = {}  # with the objects, since some live no longer than their ids
     left = [value]
@@ -65,9 +66,16 @@ def walk(value: Any, attributes: bool = False) -> Iterator[Any]:
         if id(value) not in seen:
             seen[id(value)] = value
             yield value
-            left += contents(value)
+            parts = contents(value)
             if attributes and not isinstance(value, _CLOSED):
-                left += getattr(value, "__dict__", {}).values()
+                parts += attributes_of(value)
+            left += [part for part in parts if not isinstance(part, ATOMS)]
+
+
+def attributes_of(value: Any) -> list[Any]:
+    """Returns what the attributes of an object hold; nothing for a class or a Python module."""
+    own = None if isinstance(value, ModuleType) else getattr(value, "__dict__", None)
+    return list(own.values()) if isinstance(own, dict) else []
 
 
 _CLOSED = (Module, Tensor, type, ModuleType, FunctionType)

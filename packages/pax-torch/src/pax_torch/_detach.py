@@ -22,9 +22,9 @@ def copy_without_tensors(module: Module) -> Module:
     memo: dict[int, Any] = _empty_tensors(module)
     try:
         copied = copy.deepcopy(module, memo)
-        for original, own in zip(module.modules(), copied.modules(), strict=True):
-            for name, value in slots(original).items():  # which modules do not copy
-                object.__setattr__(own, name, copy.deepcopy(value, memo))
+        for original in filter(slots, list(module.modules())):  # which modules do not copy
+            for name, value in slots(original).items():
+                object.__setattr__(memo[id(original)], name, copy.deepcopy(value, memo))
     except Exception as error:
         where = _what_fails(module, _empty_tensors(module))
         raise TypeError(
@@ -59,11 +59,9 @@ def _empty_tensors(module: Module) -> dict[int, Tensor]:
 
 def _computed_tensors(module: Module) -> Iterator[Tensor]:
     """Yields what attributes hold of the results of operations, which deepcopy refuses."""
-    for submodule in module.modules():
-        for value in submodule.__dict__.values():
-            for part in walk(value, attributes=True):
-                if isinstance(part, Tensor) and not part.is_leaf:
-                    yield part
+    for part in walk([vars(submodule) for submodule in module.modules()], attributes=True):
+        if isinstance(part, Tensor) and not part.is_leaf:
+            yield part
 
 
 def _what_fails(module: Module, memo: dict[int, Tensor]) -> str:

@@ -1,9 +1,11 @@
 """What `module.train` does to a module."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch.nn import Module
 
+from pax_torch._contents import ATOMS, attributes_of, contents
 from pax_torch._detach import copy_without_tensors
 
 
@@ -12,30 +14,37 @@ def training_flags(module: Module, mode: bool) -> list[bool] | None:
 
     It is more in a module with a `train` of its own that, for example, merges weights.
     """
-    if not any(_has_own_train(submodule) for submodule in module.modules()):
+    if not any(map(_has_own_train, module.modules())):
         return [mode for _ in module.modules()]
-    trial = copy_without_tensors(module)
-    before = _state(trial)
     try:
+        trial = copy_without_tensors(module)
+        before = list(_state(trial))
         trial.train(mode)
-    except RuntimeError:  # it reads the values of tensors
+    except Exception:  # such as one that reads the values of tensors
         return None
-    return (
-        [submodule.training for submodule in trial.modules()] if _state(trial) == before else None
-    )
+    after = list(_state(trial))
+    same = len(before) == len(after) and all(map(lambda x, y: x is y, before, after))
+    return [submodule.training for submodule in trial.modules()] if same else None
 
 
 def _has_own_train(module: Module) -> bool:
     return type(module).train is not Module.train or "train" in vars(module)
 
 
-def _state(module: Module) -> list[dict[str, Any]]:
-    """What can be seen of a module's state other than `training`, by identity."""
-    return [
-        {name: _identity(value) for name, value in vars(submodule).items() if name != "training"}
-        for submodule in module.modules()
+def _state(module: Module) -> Iterator[Any]:
+    """Yields all that a module refers to other than by `training`, in order, down to the numbers."""
+    submodules, seen = list(module.modules()), set()
+    left = [
+        value
+        for submodule in submodules
+        for name, value in vars(submodule).items()
+        if name != "training"
     ]
-
-
-def _identity(value: Any) -> Any:
-    return {key: id(item) for key, item in value.items()} if isinstance(value, dict) else id(value)
+    seen.update(map(id, submodules))
+    while left:
+        value = left.pop()
+        yield value
+        if not isinstance(value, ATOMS) and id(value) not in seen:
+            seen.add(id(value))
+            left += contents(value)
+            left += attributes_of(value)

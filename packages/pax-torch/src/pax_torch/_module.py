@@ -34,30 +34,30 @@ def functional_module(
       one set of buffers is given.
 
     Each call runs on module objects of its own, so that the function can be called recursively
-    and from several threads, and forgets what the module's forward assigns to attributes or
-    writes into lists, dictionaries, sets and tensors that they hold. Functions that close over the
-    module, such as hooks, use that of the call; what else they close over is shared. A tied
-    parameter is given once, under the first of its names.
+    and from several threads, and forgets what the module's forward assigns to attributes.
+    Functions that close over the module, such as hooks, use that of the call. A tied parameter is
+    given once, under the first of its names.
 
-    Two things are not undone: a forward that writes to a parameter in place writes to the
-    argument (other than `Embedding(max_norm=...)`, which has a copy), and a hook that it
-    registers, or a buffer that it gives to one of PyTorch's own layers, stays for later calls.
+    What is written in place is not undone. A forward that writes to a parameter writes to the
+    argument (other than `Embedding(max_norm=...)`, which has a copy). What it writes into a list, a
+    dictionary or a tensor that is an attribute, or that a hook closes over, stays for later calls,
+    as do hooks that it registers, and buffers that it gives to one of PyTorch's own layers; let it
+    keep such things in buffers of its own.
 
     Args:
         module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
             its mode and its attributes.
-        preserve_original: copy the attributes of the module that are no tensors. With False they
-            are shared with the calls: nothing is copied, what a forward writes *into* them (a
-            list it appends to) is seen in the module and in later calls, and an attribute of a
-            kind of its own that holds a submodule holds the original one.
+        preserve_original: copy the attributes of the module, so that it does not see what a
+            forward writes into them. With False they are shared with the calls, and an attribute
+            of a kind of its own that holds a submodule holds the original one.
 
     Returns:
         The function `forward`.
 
     Raises:
         TypeError: `module` is no module, has scripted or compiled parts, an attribute that cannot be
-            copied, or one that holds a submodule where no call could replace it (such as a global
-            variable that a hook reads); in a call: a parameter is no tensor.
+            copied, or one that holds a submodule or a tensor where no call could replace it (such
+            as a global variable that a hook reads); in a call: a parameter is no tensor.
         ValueError: a lazy module has not run yet; in a call: a parameter or buffer is missing or
             unknown, or a parameter is of the wrong shape.
         RuntimeError: in a call: `torch.nn.utils.parametrize.cached` would keep its weights.

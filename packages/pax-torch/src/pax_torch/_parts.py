@@ -12,6 +12,8 @@ from pax_torch._remake import Filling, Recipe, Recipes
 # Attributes that are made anew; a compiled call would be that of the module it was made for.
 _OWN = ("_parameters", "_buffers", "_modules", "_compiled_call_impl")
 _BASE = frozenset(vars(Module()))
+# What no forward reads: how to quantize, which closes over the module in ways of its own.
+_UNREAD = ("qconfig",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Part:
     """One submodule: its class, its attributes in evaluation and in training, and what it refers to.
 
     The dictionaries map local names: to full names of tensors, to places in the list of parts (or
-    None for an empty slot), and to how to make attributes anew.
+    None for an empty slot), and to how to make attributes anew; `slots` are those of `__slots__`.
     """
 
     cls: type[Module]
@@ -28,6 +30,7 @@ class Part:
     buffers: dict[str, str | None]
     children: dict[str, int | None]
     recipes: dict[str, Recipe]
+    slots: dict[str, Recipe]
 
     def fill(self, module: Module, filling: Filling) -> None:
         """Gives `module` the tensors and submodules of this part."""
@@ -42,6 +45,8 @@ class Part:
             else {}
         )
         for name, make in self.recipes.items():
+            own[name] = make(filling)
+        for name, make in self.slots.items():
             object.__setattr__(module, name, make(filling))
 
     def is_plain(self) -> bool:
@@ -50,7 +55,7 @@ class Part:
 
     def is_filled(self) -> bool:
         """Whether there is something to fill in."""
-        held = self.parameters or self.buffers or self.children or self.recipes
+        held = self.parameters or self.buffers or self.children or self.recipes or self.slots
         return bool(held) or not self.is_plain()
 
 
@@ -89,14 +94,17 @@ class Parts:
     def part(self, prefix: str, module: Module, flags: list[bool]) -> Part:
         own = {name: value for name, value in vars(module).items() if name not in _OWN}
         empty = {name: {} for name in ("_parameters", "_buffers", "_modules")}
-        in_slots = slots(module)
         place = describe_place(prefix, module)
+
+        def find(name: str, value: Any) -> Recipe | None:
+            return self._recipes.find(value, f"attribute {name!r} of {place}")
+
         recipes = {
-            name: self._recipes.find(value, f"attribute {name!r} of {place}")
-            for name, value in {**own, **in_slots}.items()
-            if name not in _BASE or (value and "state_dict" not in name)
+            name: find(name, value)
+            for name, value in own.items()
+            if name not in _UNREAD and (name not in _BASE or (value and "state_dict" not in name))
         }
-        recipes |= {k: recipes[k] or (lambda _, v=v: v) for k, v in in_slots.items()}
+        in_slots = {k: find(k, v) or (lambda _, v=v: v) for k, v in slots(module).items()}
         return Part(
             type(module),
             [{**empty, **own, "training": flag} for flag in flags],
@@ -104,4 +112,5 @@ class Parts:
             {k: self._tensors.get(id(t)) for k, t in module._buffers.items()},
             {k: self._index.get(id(m)) for k, m in module._modules.items()},
             {name: make for name, make in recipes.items() if make is not None},
+            in_slots,
         )

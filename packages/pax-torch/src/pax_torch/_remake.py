@@ -1,7 +1,7 @@
 """Making the values of a module's attributes anew around other submodules and tensors.
 
 It is `copy.deepcopy` with two differences: what takes the place of a submodule or of a tensor is
-given, and functions and weak references are remade where they refer to one.
+given, and functions and weak references are remade; but only what refers to one is.
 """
 
 import copy
@@ -15,7 +15,15 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 
-from pax_torch._contents import ATOMS, MUTABLE, cells, contents, one_level, read_globals, walk
+from pax_torch._contents import (
+    ATOMS,
+    MUTABLE,
+    attributes_of,
+    cells,
+    one_level,
+    read_globals,
+    walk,
+)
 from pax_tree import tree_unflatten
 
 
@@ -37,70 +45,71 @@ class Recipes:
 
     Args:
         places: what takes the place of submodules and tensors of the module, by identity.
-        lost: those that no call uses, since the module was copied.
-        fresh: make anew also what a call may write into, such as lists and other tensors.
+        lost: those of the original where calls run on a copy.
 
     """
 
-    def __init__(self, places: dict[int, Recipe], lost: set[int], fresh: bool) -> None:
-        self._places, self._lost, self._fresh = places, lost, fresh
+    def __init__(self, places: dict[int, Recipe], lost: set[int]) -> None:
+        self._places, self._lost = places, lost
         self._recipes: dict[int, Any] = {}
+        self._shared: set[int] = set()
         self._kept: list[Any] = []  # so that no other object gets an identity that is known
 
-    def find(self, value: Any, where: str, closed_over: bool = False) -> Recipe | None:
+    def find(self, value: Any, where: str) -> Recipe | None:
         """Returns how to make `value`, or None where calls share it.
 
-        What a function closes over is shared unless it refers to a submodule or tensor.
-
         Raises:
-            TypeError: it holds a submodule in a way that cannot be made anew.
+            TypeError: it holds a submodule or tensor in a way that cannot be made anew.
 
         """
         if isinstance(value, ATOMS):
             return None
         if (place := self._places.get(id(value))) is not None:
             return place
-        if not self._is_remade(value, self._fresh and not closed_over):
-            self._check_shared(value, where)
-            return None
         key = id(value)
+        if key not in self._recipes and not self._is_remade(value, where):
+            return None
         if key not in self._recipes:
             self._recipes[key] = None
-            self._kept.append(value)
             self._recipes[key] = _once(value, self._build(value, where))
         return self._recipes[key] or (lambda filling: self._recipes[key](filling))  # in a cycle
 
-    def _is_remade(self, value: Any, fresh: bool) -> bool:
-        if any(id(part) in self._places for part in walk(value)):
-            return True
-        return fresh and self._is_written(value, set())
-
-    def _is_written(self, value: Any, seen: set[int]) -> bool:
-        if id(value) in seen or isinstance(value, FunctionType | weakref.ref):
+    def _is_remade(self, value: Any, where: str) -> bool:
+        if id(value) in self._shared:
             return False
-        seen.add(id(value))
-        if isinstance(value, (*MUTABLE, Tensor)):
+        self._kept.append(value)
+        parts = list(walk(value))
+        if any(id(part) in self._places for part in parts):
             return True
-        return any(self._is_written(part, seen) for part in contents(value))
+        for part in parts:
+            self._check_shared(part, where)
+        self._shared.add(id(value))
+        return False
 
-    def _check_shared(self, value: Any, where: str) -> None:
-        for part in walk(value, attributes=bool(self._lost)):
-            if isinstance(part, FunctionType):
-                self._check_globals(part, where)
-            if id(part) in self._lost:
-                raise TypeError(
-                    f"functional_module cannot convert {where}: an object of type "
-                    f"{type(value).__qualname__} refers to the module's own submodules or tensors, "
-                    "which calls replace; keep it in an attribute of the module."
-                )
+    def _check_shared(self, part: Any, where: str) -> None:
+        if isinstance(part, FunctionType):
+            self._check_globals(part, where)
+        elif isinstance(part, Module):
+            for tensor in (*part.parameters(), *part.buffers()):
+                if id(tensor) in self._places:
+                    raise TypeError(
+                        f"functional_module cannot convert {where}: it holds a "
+                        f"{type(part).__qualname__} that is no submodule but has one of the module's "
+                        "own tensors, which calls replace; make it a submodule."
+                    )
+        elif self._lost and any(id(held) in self._lost for held in walk(attributes_of(part))):
+            raise TypeError(
+                f"functional_module cannot convert {where}: an object of type "
+                f"{type(part).__qualname__} refers to the module's own submodules or tensors, which "
+                "calls replace; let the module hold them, or pass preserve_original=False, with "
+                "which the object has those of the module itself."
+            )
 
     def _build(self, value: Any, where: str) -> Recipe:
         find = functools.partial(self._or_shared, where=where)
-        if isinstance(value, Tensor):
-            return lambda _: value.clone()
         if isinstance(value, FunctionType):
             self._check_globals(value, where)
-            return _function(value, functools.partial(self.find, where=where, closed_over=True))
+            return _function(value, functools.partial(self.find, where=where))
         if isinstance(value, MethodType):
             owner, function = find(value.__self__), find(value.__func__)
             return lambda filling: MethodType(function(filling), owner(filling))
@@ -110,8 +119,7 @@ class Recipes:
             target, kind = find(value()), type(value)
             return lambda filling: kind(target(filling))
         if isinstance(value, MUTABLE):
-            shared = not any(self.find(part, where) for part in contents(value))
-            return (lambda _: copy.copy(value)) if shared else _mutable(value, find)
+            return _mutable(value, find)
         if isinstance(value, frozenset):
             items = [find(item) for item in value]
             return lambda filling: frozenset(item(filling) for item in items)
@@ -179,7 +187,9 @@ def _partial(value: functools.partial[Any], find: _Find) -> Recipe:
 
     def make(filling: Filling) -> Any:
         given = {name: arg(filling) for name, arg in keywords.items()}
-        return type(value)(function(filling), *(arg(filling) for arg in args), **given)
+        made = type(value)(function(filling), *(arg(filling) for arg in args), **given)
+        made.__dict__.update(vars(value))
+        return made
 
     return make
 

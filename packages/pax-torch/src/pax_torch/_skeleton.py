@@ -31,12 +31,11 @@ class Skeleton:
         model = copy_without_tensors(module) if preserve else module
         named, originals = list(model.named_modules()), list(module.named_modules())
         now = [submodule.training for _, submodule in named]
-        modes = [training_flags(module, mode) for mode in (False, True)]
+        modes = [training_flags(model, mode) for mode in (False, True)]
         self._calls_train = None in modes
         flags = [now if self._calls_train or mode is None else mode for mode in modes]
-        lost = places(originals).keys() - places(named).keys()
-        known = {**places(originals), **places(named)}
-        parts = Parts(named, Recipes(known, lost, fresh=preserve))
+        own, others = places(named), places(originals)
+        parts = Parts(named, Recipes({**others, **own}, others.keys() - own.keys()))
         self._parts = [
             parts.part(prefix, submodule, pair)
             for (prefix, submodule), *pair in zip(named, *flags, strict=True)
