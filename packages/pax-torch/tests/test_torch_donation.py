@@ -1,4 +1,5 @@
 """Donated memory: what is refused, and that an error leaves all that was donated as it was."""
+# ruff: noqa: E731
 
 import pytest
 import torch
@@ -155,6 +156,24 @@ class TestLabels:
         )
         updates, _ = optimizer.compute_update(params, grads, state)
         assert updates["a"].shape == (2, 2)
+
+    @pytest.mark.parametrize("transform", [pax.vmap, lambda f: pax.jit(f, backend="eager")])
+    def test_nothing_is_donated_in_transforms(self, transform):
+        optimizer, w = self.make(), torch.ones(3, 2)
+        step = lambda w: optimizer.step(
+            {"a": w, "b": w}, {"a": w, "b": w}, optimizer.init({"a": w, "b": w})
+        )
+        plain = multi_transform(
+            {
+                "x": functional_optimizer(torch.optim.Adam),
+                "y": functional_optimizer(torch.optim.SGD, momentum=0.9),
+            },
+            {"a": "x", "b": "y"},
+        )
+        params = {"a": w, "b": w}
+        expected, _ = plain.step(params, params, plain.init(params))
+        torch.testing.assert_close(transform(step)(w)[0], expected)
+        assert torch.equal(w, torch.ones(3, 2))
 
     def test_nested(self):
         inner, params = self.make(), matrices()

@@ -147,6 +147,15 @@ def test_parts_in_python_compose(use):
     same(pax.jit(use(body), fullgraph=False, backend="eager")(X), use(body)(X))
 
 
+def test_schedules_can_be_compiled_after_parts_in_python():
+    """Only transforms are kept from the compiler."""
+    pax.jit(lambda x: x, fullgraph=False)
+    rate = pax.schedule.warmup_cosine(0.0, 1.0, 10, 100)
+    steps = torch.arange(20)
+    compiled = torch.compile(lambda step: rate(step) * 2, backend="eager", fullgraph=True)
+    same(compiled(steps), rate(steps) * 2)
+
+
 def test_derivatives_are_compiled_too():
     f, calls = counted(lambda x: (x**3).sum())
     g = pax.grad(jit(f))

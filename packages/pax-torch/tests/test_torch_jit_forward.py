@@ -41,6 +41,34 @@ def test_compiled_with_more_than_the_graph(function):
     torch.testing.assert_close(pax.jit(g, backend="aot_eager")(X), g(X))
 
 
+def written(start, write):
+    """A function that writes to an intermediate result."""
+
+    def f(x):
+        y = start(x)
+        write(y, x)
+        return (y * 3).sin().sum()
+
+    return f
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        written(lambda x: x / 3, lambda y, x: y.addcmul_(x, x)),
+        written(lambda x: x * 2, lambda y, x: y.add_(x.sin())),
+        written(lambda x: x * 2, lambda y, x: y.sub_(x * x)),
+        written(lambda x: x * 2, lambda y, x: y[0].mul_(x[1])),
+        written(lambda x: x * 2, lambda y, x: y.view(-1)[1:].add_(x.flatten()[1:] ** 3)),
+    ],
+    ids=["addcmul", "add", "sub", "part", "view"],
+)
+def test_writing_to_what_had_a_zero_tangent(f):
+    push = lambda g: lambda x: pax.jvp(g, (x,), (X + 1,))[1]
+    for g in (push(push(f)), push(push(push(f)))):
+        torch.testing.assert_close(pax.jit(g, backend="eager")(X), g(X))
+
+
 @pytest.mark.parametrize("transform", [pax.jacfwd, pax.jacrev, pax.hessian])
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_jacobians_compiled_with_more_than_the_graph(function, transform):

@@ -170,3 +170,13 @@ def test_within_forward_mode_of_pytorch(name, requires_grad):
         results = [forward_ad.unpack_dual(f(dual)) for f in (found, expected)]
     assert not results[0].primal.requires_grad or "vmap" in name
     torch.testing.assert_close(*[tuple(r) for r in results])
+
+
+def test_argument_handed_out_of_a_nested_derivative_may_be_written_to():
+    def outer(w):
+        h = w * 2
+        (_, aux), _ = pax.value_and_grad(lambda h: ((h**2).sum(), h), has_aux=True)(h)
+        h.add_(1)
+        return (aux * w).sum()
+
+    torch.testing.assert_close(pax.grad(outer)(torch.ones(2)), torch.full((2,), 5.0))

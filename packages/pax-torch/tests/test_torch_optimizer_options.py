@@ -85,6 +85,17 @@ def test_one_number_only(differentiable):
     torch.testing.assert_close(found, optimizer.step(PARAMS, GRADS, state, lr=0.5))
 
 
+@pytest.mark.parametrize("number", [np.float32(0.0), np.array(0.0), np.float64(0.0)], ids=repr)
+def test_numbers_of_numpy_are_numbers(number):
+    """Whether a hyperparameter is zero decides what state there is."""
+    optimizer = functional_optimizer(torch.optim.RMSprop)
+    state = optimizer.init(PARAMS)
+    step = pax.jit(
+        lambda params: optimizer.step(params, GRADS, state, momentum=number)[0], backend="eager"
+    )
+    torch.testing.assert_close(step(PARAMS), optimizer.step(PARAMS, GRADS, state)[0])
+
+
 @pytest.mark.parametrize("cls", [torch.optim.Adafactor, torch.optim.Muon])
 def test_options_that_may_be_none(cls):
     """Such as `eps` of Adafactor and `adjust_lr_fn` of Muon: given back as they are."""
@@ -192,6 +203,34 @@ class TestSomebodyElsesClass:
         again = optimizer.step(params, params, state)
         assert_same(state["sums"][0], torch.ones(2))
         assert_same(again, optimizer.step(params, params, state))
+
+    def test_what_torch_notes_for_itself_is_no_state(self):
+        class Own(torch.optim.SGD):
+            def step(self):
+                self.param_groups[0]["lr"] = float(self.param_groups[0]["lr"])
+                self.last_norm = self.param_groups[0]["params"][0].grad.norm()
+                super().step()
+
+        for fused in (False, True):
+            optimizer = functional_optimizer(Own, lr=0.5, fused=fused)
+            expected = functional_optimizer(torch.optim.SGD, lr=0.5, fused=fused)
+            found = optimizer.step(PARAMS, GRADS, optimizer.init(PARAMS))
+            assert_same(found, expected.step(PARAMS, GRADS, {}))
+
+    def test_hyperparameters_may_be_anything(self):
+        class Calling(torch.optim.Optimizer):
+            def __init__(self, params, rate=0.1):
+                super().__init__(params, {"rate": rate})
+
+            @torch.no_grad()
+            def step(self):
+                group = self.param_groups[0]
+                for p in group["params"]:
+                    p -= group["rate"](p) if callable(group["rate"]) else group["rate"]
+
+        optimizer = functional_optimizer(Calling)
+        found, _ = optimizer.step(PARAMS, GRADS, {}, rate=lambda p: p / 2)
+        assert_same(found, pax.tree_map(lambda p: p / 2, PARAMS))
 
     @pytest.mark.parametrize("where", ["parameter group", "own attributes"])
     def test_state_elsewhere_is_refused(self, where):

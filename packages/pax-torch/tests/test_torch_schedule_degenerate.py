@@ -33,8 +33,14 @@ PARTS = [
 
 
 def numbered(cases):
-    """With the arguments as the id: `StepLR(step_size=0)`."""
-    return [pytest.param(cls, kwargs, id=f"{cls.__name__}({kwargs})") for cls, kwargs in cases]
+    """With the class and the numbers among the arguments as the id."""
+    return [
+        pytest.param(cls, kwargs, id=f"{cls.__name__}({_numbers(kwargs)})") for cls, kwargs in cases
+    ]
+
+
+def _numbers(kwargs):
+    return {name: x for name, x in kwargs.items() if isinstance(x, int | float)}
 
 
 def reference(cls, kwargs, steps, initial_lr=0.3):
@@ -139,7 +145,7 @@ def test_one_cycle(kwargs):
 
 
 @pytest.mark.parametrize("milestones", [[0], [-1], [2.5], [3]], ids=str)
-@pytest.mark.parametrize("first", PARTS, ids=str)
+@pytest.mark.parametrize("first", PARTS, ids=lambda part: f"{part.func.__name__}")
 def test_sequences_of_two(first, milestones):
     for second in PARTS:
         check(lrs.SequentialLR, {"schedulers": [first, second], "milestones": milestones}, 12)
@@ -175,6 +181,8 @@ def test_functions_of_integers(lr_lambda):
         lambda step: 2 ** -(step % 7),
         lambda step: (step + 1) ** -1,
         lambda step: 1.0,
+        lambda step: 0.5 ** (torch.as_tensor(step) & 1).double(),
+        lambda step: torch.linspace(1, 0.1, 400, dtype=torch.float64)[torch.as_tensor(step)],
     ],
 )
 @pytest.mark.parametrize("trace", [pax.vmap, partial(pax.jit, backend="eager")])
@@ -199,6 +207,13 @@ def test_the_error_of_the_function_is_kept():
     with pytest.raises(TypeError, match="or compute the learning rate outside") as caught:
         pax.vmap(lr_at_step)(torch.arange(2))
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("cls", [lrs.ConstantLR, lrs.LinearLR, lrs.PolynomialLR])
+def test_phases_without_end_are_formulas(cls):
+    lr_at_step = pax.functional_schedule(cls, total_iters=math.inf, initial_lr=0.3)
+    expected = torch.tensor(reference(cls, {"total_iters": math.inf}, 20))
+    torch.testing.assert_close(pax.vmap(lr_at_step)(torch.arange(20)), expected)
 
 
 @pytest.mark.parametrize("step", [torch.tensor(-2), torch.tensor([[3, -2]])], ids=str)

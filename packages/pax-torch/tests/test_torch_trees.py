@@ -1,5 +1,6 @@
 """Trees of tensors, and averages of them."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -82,6 +83,19 @@ def test_first_value_is_the_mean(before, as_step):
     value = torch.tensor([1.0, -2.0])
     mean = pax.running_avg_step(torch.full((2,), before), value, as_step(0))
     assert_same(mean, value)
+
+
+@pytest.mark.parametrize("as_step", [int, torch.tensor], ids=["number", "tensor"])
+def test_first_mean_has_memory_and_type_of_its_own(as_step):
+    value = torch.ones(3)
+    mean = pax.running_avg_step(torch.zeros(2, 3, dtype=torch.float64), value, as_step(0))
+    value += 1
+    assert_same(mean, torch.ones(2, 3, dtype=torch.float64))
+    array = np.ones(2, dtype=np.uint8)
+    mean = pax.running_avg_step(np.zeros(2), array, 0)
+    array += 1
+    assert mean.tolist() == [1.0, 1.0]
+    assert mean.dtype == np.float64
 
 
 @pytest.mark.parametrize("as_step", [int, torch.tensor], ids=["number", "tensor"])

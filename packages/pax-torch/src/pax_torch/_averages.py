@@ -39,12 +39,15 @@ def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
 
 def _mean(old: Any, new: Any, step: int | Tensor) -> Any:
     """The mean after a value; nothing of `old` is in that of the first, be it huge or NaN."""
-    if not isinstance(step, Tensor):
-        return old + (new - old) / (step + 1) if step else new
-    if isinstance(new, Tensor):
-        step = step.to(new.device)
-    mean = old + (new - old) / (step + 1)
-    return _as_type(torch.where(step == 0, new, mean), old, new)
+    is_first: Any = step == 0
+    if not isinstance(step, Tensor) and not is_first:
+        return old + (new - old) / (step + 1)
+    tensors = [x for x in (new, old, step) if isinstance(x, Tensor)]
+    if not tensors:
+        return new / 1
+    is_first = torch.as_tensor(is_first, device=tensors[0].device)
+    count = step.to(tensors[0].device) + 1 if isinstance(step, Tensor) else 1
+    return _as_type(torch.where(is_first, new, old + (new - old) / count), old, new)
 
 
 def _as_real(x: Any) -> Any:

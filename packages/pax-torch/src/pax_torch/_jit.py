@@ -89,8 +89,13 @@ def _run_transforms_in_python() -> None:
     """Keeps `torch.compile` from following transforms into C++, which it leaves half way."""
     from torch._dynamo import trace_rules  # takes seconds
 
-    for name in [name for name in sys.modules if name.startswith(("pax_torch._", "pax_tree"))]:
-        trace_rules.add(name)
+    for name in list(sys.modules):
+        if name.startswith(("pax_torch._", "pax_tree")) and not name.startswith(_ON_TENSORS):
+            trace_rules.add(name)
+
+
+# What computes with tensors alone, which can be followed.
+_ON_TENSORS = ("pax_torch._schedule", "pax_torch._averages", "pax_torch._rules")
 
 
 def _tensors_only(result: Any) -> Any:

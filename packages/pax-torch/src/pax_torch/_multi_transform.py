@@ -7,6 +7,7 @@ from pax_torch._args import leaf_place
 from pax_torch._optimizer import FunctionalOptimizer
 from pax_torch._optimizer_state import check_state, leaves_like
 from pax_torch._optimizer_tensors import as_tensors, check_donated
+from pax_torch._rules import is_traced
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
@@ -223,7 +224,7 @@ class MultiTransform:
         self._check_labels(state)
         given, treedef = tree_flatten(params)
         gradients = tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
-        if self.donates:
+        if self.donates and not is_traced():
             _check_parts(parts, params, gradients, state)
             if method == "step":
                 check_donated(as_tensors(given, params), params)

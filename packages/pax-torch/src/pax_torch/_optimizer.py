@@ -322,7 +322,7 @@ class FunctionalOptimizer:
         self._checked(overrides)
         leaves, treedef = tree_flatten(params)
         tensors, columns = as_tensors(leaves, params), columns_of(state, treedef)
-        if self.donates:
+        if self.donates and not self._by_rule():
             check_donated(tensors, params)
         self._check(tensors, leaves_like(treedef, grads, "grads"), columns, params)
 
@@ -375,7 +375,7 @@ class FunctionalOptimizer:
 
     def _checked(self, overrides: dict[str, Any]) -> dict[str, Any]:
         step = self._class_step
-        return check_options(overrides, step.options, step.cls.__name__) if overrides else overrides
+        return check_options(overrides, step.options, step.cls) if overrides else overrides
 
     def _check_value_fn(self, value_fn: object) -> None:
         name = self._class_step.cls.__name__

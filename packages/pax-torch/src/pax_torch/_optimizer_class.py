@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._optimizer_options import hold_tensors, readable
+from pax_torch._optimizer_options import hold_tensors, is_of_torch, readable
 from pax_torch._optimizer_tensors import Rows, is_dense
 
 # Below this mean number of elements, a step on CPU is overhead, which torch's foreach
@@ -25,7 +25,9 @@ _SAME_BITS_FOREACH = {
     "SGD",
 }
 _SAME_BITS_DTYPES = {torch.float32, torch.float64}
-_NOTHING = object()
+_COMPARED = int | float | complex | str | tuple
+# What the classes that others derive from note for themselves.
+_OF_TORCH = ("_need_device_dtype_check_for_fused", "_warned_capturable_if_run_uncaptured")
 
 
 class ClassStep:
@@ -46,7 +48,7 @@ class ClassStep:
         self._prototype = self.make([torch.zeros(1, 1)])
         group = self._prototype.param_groups[0]
         self.options = {name: value for name, value in group.items() if name != "params"}
-        self.is_of_torch = getattr(torch.optim, cls.__name__, None) is cls
+        self.is_of_torch = is_of_torch(cls)
         self._foreach_is_exact = self.is_of_torch and cls.__name__ in _SAME_BITS_FOREACH
 
     def make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
@@ -158,7 +160,7 @@ def _check_state_is_per_parameter(
         kept = "state that belongs to no parameter"
     elif changed := _changed(group, optimizer.param_groups[0]):
         kept = f"state in its parameter group ({changed})"
-    elif changed := _changed(before, optimizer.__dict__):
+    elif changed := _changed(_with_class(before, type(optimizer)), optimizer.__dict__, new=False):
         kept = f"state in its own attributes ({changed})"
     if kept is not None:
         raise TypeError(
@@ -167,7 +169,20 @@ def _check_state_is_per_parameter(
         )
 
 
-def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """The names whose values are other objects than before."""
-    names = [name for name, value in after.items() if before.get(name, _NOTHING) is not value]
+def _with_class(own: dict[str, Any], cls: type) -> dict[str, Any]:
+    """The attributes of an object, with those of its class that it may change for itself."""
+    return {**{name: value for name, value in vars(cls).items() if not callable(value)}, **own}
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any], new: bool = True) -> str:
+    """The names that have other values than before; `new` ones, too, if they count."""
+    names = [
+        name
+        for name, value in after.items()
+        if name not in _OF_TORCH and (name in before or new) and not _same(before.get(name), value)
+    ]
     return ", ".join(map(repr, names))
+
+
+def _same(x: Any, y: Any) -> bool:
+    return x is y or (isinstance(x, _COMPARED) and isinstance(y, _COMPARED) and x == y)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pax_torch._args import describe, to_tensor
@@ -11,24 +12,33 @@ _NUMBERS = bool | int | float | complex
 
 
 def check_options(
-    given: Mapping[str, Any], options: Mapping[str, Any], owner: str
+    given: Mapping[str, Any], options: Mapping[str, Any], cls: type[torch.optim.Optimizer]
 ) -> dict[str, Any]:
     """Returns the hyperparameters given for a step, as numbers, tensors of shape () and tuples.
 
     Args:
         given: the values by name.
-        options: all hyperparameters, whose values say what may stand in their place.
-        owner: the class they belong to.
+        options: all hyperparameters, whose values say what may stand in their place, other than in
+            somebody else's class.
+        cls: the class they belong to.
 
     Raises:
         TypeError: there is no such hyperparameter, or it takes another kind of value.
         ValueError: it takes one number, or so many of them, and got another number of them.
 
     """
+    owner = cls.__name__
+    defaults = {name: _default(name, options, owner) for name in given}
+    if not is_of_torch(cls):
+        return dict(given)
     return {
-        name: _checked(value, _default(name, options, owner), f"{owner}'s {name}")
-        for name, value in given.items()
+        name: _checked(value, defaults[name], f"{owner}'s {name}") for name, value in given.items()
     }
+
+
+def is_of_torch(cls: type[torch.optim.Optimizer]) -> bool:
+    """Whether a class is one of `torch.optim`, and no subclass of one."""
+    return getattr(torch.optim, cls.__name__, None) is cls
 
 
 def _default(name: str, options: Mapping[str, Any], owner: str) -> Any:
@@ -62,6 +72,8 @@ def _checked_tuple(value: Any, default: tuple[Any, ...] | list[Any], name: str) 
 def _number(value: Any, name: str) -> Any:
     if isinstance(value, _NUMBERS):
         return value
+    if not isinstance(value, Tensor) and getattr(value, "shape", None) == ():
+        return value.item()  # of an array or a scalar of NumPy
     if not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be a number or a tensor of shape (), got {describe(value)}.")
     return as_scalar(value, name)

@@ -45,12 +45,12 @@ def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
 
 
 def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:
-    """Raises ValueError if a tensor of the state has neither its parameter's shape nor ()."""
+    """Raises ValueError if a tensor of the state has neither its parameter's shape nor one element."""
     for name, column in columns.items():
         if name in _OTHER_SHAPES or _all_fit(column, tensors):
             continue
         for i, value in enumerate(column):
-            if isinstance(value, Tensor) and value.dim() and value.shape != tensors[i].shape:
+            if isinstance(value, Tensor) and value.numel() != 1 and value.shape != tensors[i].shape:
                 raise ValueError(
                     f"{leaf_place(params, i, f'state[{name!r}]')} has shape {tuple(value.shape)}, "
                     f"but its parameter has shape {tuple(tensors[i].shape)}; is it the state of "

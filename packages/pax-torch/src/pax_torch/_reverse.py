@@ -56,6 +56,7 @@ def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Re
     with differentiation(), torch.enable_grad():
         variables = _variables(leaves, keep)
         value, aux = call(variables)
+        _let_write(variables, keep)
         grads = _pull_back(value, variables, create_graph=keep)
     if keep:
         return value, aux, grads
@@ -78,6 +79,13 @@ def _view(leaf: Tensor) -> Tensor:
     view = leaf.view_as(leaf)
     _set_creation_meta(view, CreationMeta.MULTI_OUTPUT_NODE)
     return view
+
+
+def _let_write(variables: Sequence[Tensor], keep: bool) -> None:
+    """Undoes what `_view` does, for views that outlive the function that may not write to them."""
+    for variable in variables if keep else ():
+        if variable._is_view():
+            _set_creation_meta(variable, CreationMeta.DEFAULT)
 
 
 def _pull_back(

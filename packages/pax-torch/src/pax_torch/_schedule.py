@@ -21,8 +21,8 @@ def functional_schedule(
     steps, with which torch does not keep to the formula) it runs the scheduler as far as it is asked
     to and remembers every value: asking for steps 0 to n takes n steps of the scheduler in all, in
     any order and from any thread. The function of `LambdaLR` is called with integers, and inside
-    `vmap` and `jit` with a tensor of steps in double precision, on which it may not use `if` or
-    `min`, but `torch.where`.
+    `vmap` and `jit` with a tensor of steps in double precision, or of integers if it fails with
+    that; on these it may not use `if` or `min`, but `torch.where`.
 
     Args:
         cls: a scheduler class of `torch.optim.lr_scheduler`.

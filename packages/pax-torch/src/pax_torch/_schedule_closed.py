@@ -1,5 +1,6 @@
 """The schedulers of torch whose learning rate is a formula of the step."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from numbers import Real
@@ -49,6 +50,10 @@ def _is_count(value: Any, least: int = 1) -> bool:
     return isinstance(value, Real) and float(value) >= least and float(value).is_integer()
 
 
+def _is_duration(value: Any) -> bool:
+    return _is_count(value) or value == math.inf
+
+
 def _step(s: Any, lr: float) -> Schedule | None:
     if s.step_size != 0 and not _is_count(s.step_size):
         return None
@@ -62,13 +67,13 @@ def _multi_step(s: Any, lr: float) -> Schedule | None:
 
 
 def _constant(s: Any, lr: float) -> Schedule | None:
-    if not _is_count(s.total_iters):
+    if not _is_duration(s.total_iters):
         return None
     return on_steps(lambda step: lr * where(step < s.total_iters, s.factor, 1.0))
 
 
 def _linear(s: Any, lr: float) -> Schedule | None:
-    if not _is_count(s.total_iters):
+    if not _is_duration(s.total_iters):
         return None
     return on_steps(
         lambda step: lr * straight(s.start_factor, s.end_factor, _share(step, s.total_iters))
@@ -80,7 +85,7 @@ def _exponential(s: Any, lr: float) -> Schedule:
 
 
 def _polynomial(s: Any, lr: float) -> Schedule | None:
-    if not _is_count(s.total_iters):
+    if not _is_duration(s.total_iters):
         return None
     return on_steps(lambda step: lr * (1 - _share(step, s.total_iters)) ** s.power)
 
@@ -156,21 +161,31 @@ def _lambda(s: Any, lr: float) -> Schedule:
             return at_traced(step) if is_traced() else one_by_one(lr_at_step, step)
         return float(lr * factor(as_index(step)))
 
+    dtype = _dtype_for(factor)
+
     def at_traced(steps: Tensor) -> Tensor:
         try:
-            rates = lr * factor(steps.to(torch.float64))
+            return as_rates(lr * factor(steps.to(dtype)), steps)
         except Exception as error:
             raise TypeError(_TRACED_LAMBDA) from error
-        return as_rates(rates, steps)
 
     return lr_at_step
 
 
+def _dtype_for(factor: Callable[[Any], Any]) -> torch.dtype:
+    """That of the steps: powers need floats, and looking up in a table integers."""
+    try:
+        factor(torch.zeros((), dtype=torch.float64))
+    except Exception:
+        return torch.int64
+    return torch.float64
+
+
 _TRACED_LAMBDA = (
-    "inside vmap and jit, the function of LambdaLR is given the step as a tensor of dtype "
-    "torch.float64, and this one fails with it: it may use arithmetic, comparisons and functions of "
-    "torch such as torch.where and torch.clamp, but nothing that needs the value, such as `if`, "
-    "`min` or an index; or compute the learning rate outside."
+    "inside vmap and jit, the function of LambdaLR is given the step as a tensor, of dtype "
+    "torch.float64 or else torch.int64, and this one fails with both: it may use arithmetic, "
+    "comparisons and functions of torch such as torch.where and torch.clamp, but nothing that needs "
+    "the value, such as `if` or `min`; or compute the learning rate outside."
 )
 
 

@@ -14,7 +14,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pax_tree import tree_map
+from pax_tree import tree_leaves, tree_map
 
 _aten = torch.ops.aten
 _PRODUCTS = {_aten.mul.Tensor, _aten.mul.Scalar}
@@ -47,9 +47,28 @@ class _OrdinaryZeros(TorchDispatchMode):
         out = func(*args, **kwargs)
         if not self._zeros or not isinstance(func, OpOverload):
             return out
+        if func._schema.is_mutable:
+            self._forget_written(func, args, kwargs)
+            return out
         if func.is_view and self._is_zero(args[0]):
             return tree_map(self._known, out)
         return self._known(torch.zeros_like(out)) if self._is_product(func, args) else out
+
+    def _forget_written(self, func: OpOverload, args: Sequence[Any], kwargs: Any) -> None:
+        """Takes what shares memory with a tensor that was written to for an ordinary one."""
+        given = {
+            **dict(zip((a.name for a in func._schema.arguments), args, strict=False)),
+            **kwargs,
+        }
+        written = [
+            given[argument.name]
+            for argument in func._schema.arguments
+            if argument.is_write and argument.name in given
+        ]
+        memory = {x.untyped_storage()._cdata for x in tree_leaves(written) if isinstance(x, Tensor)}
+        for zeros in list(self._zeros):
+            if zeros.untyped_storage()._cdata in memory:
+                del self._zeros[zeros]
 
     def _is_product(self, func: Any, args: Sequence[Any]) -> bool:
         if func in _PRODUCTS:

@@ -65,12 +65,19 @@ def scalar_state(value: Scalar, param: Tensor) -> Tensor:
     dtype = torch.float64 if wide else torch.float32
     if isinstance(value, Tensor):
         return value.to(dtype)
-    return param.new_full((), value, dtype=dtype, device="cpu")
+    return _scalar(value, dtype, param)
 
 
 def zero_steps(param: Tensor) -> Tensor:
-    """The number of steps of a parameter; made of it, so that each of a population has its own."""
-    return param.new_zeros((), dtype=torch.float32, device="cpu")
+    """The number of steps of a parameter before the first."""
+    return _scalar(0.0, torch.float32, param)
+
+
+def _scalar(value: float, dtype: torch.dtype, param: Tensor) -> Tensor:
+    """A number as a tensor; made of the parameter if that may be one of a population's."""
+    if torch._C._are_functorch_transforms_active():
+        return param.new_full((), value, dtype=dtype, device="cpu")
+    return torch.tensor(value, dtype=dtype)
 
 
 def _plain(weight: Scalar) -> bool:

@@ -127,6 +127,15 @@ def _without_replacement(key: Tensor, logits: Tensor, axis: int, draws: Sequence
             "replacement."
         )
     noisy = rounded(logits + gumbel(key, logits.shape, logits.dtype))
-    # The first of those as likely comes first.
-    order = torch.sort(noisy, dim=axis, descending=True, stable=True).indices
-    return order.narrow(axis, 0, count).movedim(axis, 0)
+    return _largest(noisy.movedim(axis, -1), count).movedim(-1, 0)
+
+
+def _largest(x: Tensor, count: int) -> Tensor:
+    """The places of the largest numbers along the last axis, in order; of equal ones the first."""
+    if x.dtype is torch.float64:
+        return torch.sort(x, descending=True, stable=True).indices[..., :count]
+    # The bits of floats above zero are in order, and there is room for the places below them.
+    bits = x.float().view(torch.int32).to(torch.int64)
+    order = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    places = torch.arange(x.shape[-1], device=x.device)
+    return torch.topk((order << 31) - places, count).indices
