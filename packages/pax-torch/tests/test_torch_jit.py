@@ -1,7 +1,6 @@
 """jit: traced once, the same results, derivatives of any order, and whole training steps."""
 # ruff: noqa: E731
 
-import contextlib
 import threading
 
 import numpy as np
@@ -275,91 +274,6 @@ def test_derivative_of_recurrent_layers():
     single, x = pax.tree_cast(params, torch.float32), x.float()
     same(jit(gradient)(single, x), gradient(single, x))
     assert torch.backends.mkldnn.enabled
-
-
-def test_random_numbers_are_drawn_in_every_call():
-    g = jit(lambda x: torch.rand_like(x))
-    assert not torch.equal(g(X), g(X))
-
-
-BFLOAT16 = lambda: torch.autocast("cpu", dtype=torch.bfloat16)
-
-
-def test_autocast_is_part_of_the_program():
-    weight = nn.Parameter(torch.randn(3, 3))
-
-    def f(x):
-        with torch.autocast("cpu", enabled=False):
-            y = x @ x
-        return x @ weight, y
-
-    g, x = jit(f), torch.randn(3, 3)
-    for context in (BFLOAT16, contextlib.nullcontext, BFLOAT16):
-        with context():
-            same(g(x), tuple(y.detach() for y in f(x)))
-            same(g(x), tuple(y.detach() for y in f(x)))
-
-
-@pytest.mark.parametrize("backward", [contextlib.nullcontext, BFLOAT16], ids=["off", "on"])
-def test_derivatives_under_autocast(backward):
-    weight = torch.randn(4, 4)
-
-    def f(x):
-        return ((x @ weight).softmax(0) @ weight).square()
-
-    def run(f, x):
-        x = x.clone().requires_grad_()
-        with BFLOAT16():
-            out = f(x)
-        with backward():
-            (gradient,) = torch.autograd.grad(out.sum(), x)
-        with BFLOAT16():
-            return out.detach(), gradient, pax.grad(lambda x: f(x).sum())(x)
-
-    x = torch.randn(4, 4)
-    same(run(jit(f), x), run(f, x))
-
-
-def test_defaults_are_part_of_the_program():
-    g = jit(lambda x: torch.ones(3))
-    before = torch.get_default_dtype()
-    for dtype in (torch.float64, torch.float32):
-        torch.set_default_dtype(dtype)
-        try:
-            assert g(X).dtype == dtype
-        finally:
-            torch.set_default_dtype(before)
-    with torch.device("meta"):
-        assert g(X).device.type == "meta"
-    assert g(X).device.type == "cpu"
-
-
-def linear_and_random(x):
-    first, second = torch.rand_like(x), torch.rand_like(x)
-    third = torch.multinomial(torch.ones(x.numel()), x.numel(), True).view_as(x)
-    return (torch.dropout(x, 0.5, True) * second * third).sum(), first
-
-
-@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
-def test_derivatives_have_the_random_numbers_of_the_values(backend):
-    f = pax.jit(linear_and_random, backend=backend)
-    x = torch.ones(8, 8)
-    torch.manual_seed(0)
-    (value, _), gradient = pax.value_and_grad(f, has_aux=True)(x)
-    after = torch.rand(1)
-    same(gradient.sum(), value)
-    if backend != "inductor":
-        torch.manual_seed(0)
-        same(pax.grad(linear_and_random, has_aux=True)(x)[0], gradient)
-        same(torch.rand(1), after)
-
-
-def test_second_derivatives_have_the_random_numbers_of_the_values():
-    x = torch.ones(64, requires_grad=True)
-    value = jit(lambda x: torch.dropout(x, 0.5, True).square().sum())(x)
-    (first,) = torch.autograd.grad(value, x, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), x)
-    same((first.sum(), second.sum()), (2 * value, 2 * value))
 
 
 def test_threads():
