@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._autograd import CreationMeta, _set_creation_meta
+from torch.autograd.graph import _engine_run_backward
 
 from pax_torch._flat import Filled, Flat
 from pax_torch._graph import (
@@ -93,9 +94,15 @@ def _pull_back(
 ) -> list[Tensor | None]:
     if not value.requires_grad:
         return [None] * len(variables)
-    ones = torch.ones_like(value) if value.is_complex() else None
-    grads = torch.autograd.grad(
-        value, variables, ones, create_graph=create_graph, allow_unused=True
+    # What `torch.autograd.grad` does once it has checked its arguments, which takes it longer.
+    grads = _engine_run_backward(
+        (value,),
+        (torch.ones_like(value),),
+        create_graph,
+        create_graph,
+        tuple(variables),
+        allow_unreachable=True,
+        accumulate_grad=False,
     )
     return list(grads)
 
