@@ -154,6 +154,8 @@ class TestLabels:
             ValueError,
             r"params\['a'\] and params\['b'\] are one tensor, or views of one",
         )
+        with pytest.raises(ValueError, match=r"params\['a'\] and params\['b'\] are one tensor"):
+            optimizer.check(params, grads, state)
         updates, _ = optimizer.compute_update(params, grads, state)
         assert updates["a"].shape == (2, 2)
 

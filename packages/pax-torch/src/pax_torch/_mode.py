@@ -1,5 +1,6 @@
 """What `module.train` does to a module."""
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ def training_flags(module: Module, mode: bool) -> list[bool] | None:
     except Exception:  # such as one that reads the values of tensors
         return None
     after = list(_state(trial))
-    same = len(before) == len(after) and all(map(lambda x, y: x is y, before, after))
+    same = len(before) == len(after) and all(map(operator.is_, before, after))
     return [submodule.training for submodule in trial.modules()] if same else None
 
 

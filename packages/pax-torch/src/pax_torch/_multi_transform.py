@@ -206,11 +206,32 @@ class MultiTransform:
             ValueError: grads has shape (3,), but its parameter has shape (2,).
 
         """
+        parts, gradients = self._read(params, grads, state, overrides)
+        self._check(parts, params, gradients, state, donate_params=True)
+
+    def _read(
+        self, params: Any, grads: Any, state: Mapping[Hashable, Any], overrides: dict[str, Any]
+    ) -> "tuple[list[tuple[Hashable, Optimizer, _Part]], Any]":
+        """The parts of a step, and the gradients as a tree like the parameters."""
         parts = self._parts(params, overrides)
         self._check_labels(state)
         treedef = tree_flatten(params)[1]
-        gradients = tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
-        _check_parts(parts, params, gradients, state)
+        return parts, tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
+
+    def _check(
+        self,
+        parts: "list[tuple[Hashable, Optimizer, _Part]]",
+        params: Any,
+        grads: Any,
+        state: Mapping[Hashable, Any],
+        donate_params: bool,
+    ) -> None:
+        """Raises what a part's step would raise, before another part has written to its arguments."""
+        for label, optimizer, part in parts:
+            if isinstance(optimizer, FunctionalOptimizer | MultiTransform):
+                optimizer.check(part.of(params), part.of(grads), state[label], **part.overrides)
+        if donate_params and self.donates and not is_traced():
+            check_donated(as_tensors(tree_leaves(params), params), params)
 
     def _each(
         self,
@@ -220,14 +241,10 @@ class MultiTransform:
         state: Mapping[Hashable, Any],
         overrides: dict[str, Any],
     ) -> tuple[Any, dict[Hashable, Any]]:
-        parts = self._parts(params, overrides)
-        self._check_labels(state)
-        given, treedef = tree_flatten(params)
-        gradients = tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
+        parts, gradients = self._read(params, grads, state, overrides)
         if self.donates and not is_traced():
-            _check_parts(parts, params, gradients, state)
-            if method == "step":
-                check_donated(as_tensors(given, params), params)
+            self._check(parts, params, gradients, state, donate_params=method == "step")
+        treedef = tree_flatten(params)[1]
         leaves: list[Any] = [None] * treedef.num_leaves
         new_state = dict(state)
         for label, optimizer, part in parts:
@@ -313,15 +330,6 @@ class MultiTransform:
                 f"the state has no part for label {missing[0]!r}, only for "
                 f"{', '.join(map(repr, state)) or 'none'}; give the one that init returns."
             )
-
-
-def _check_parts(
-    parts: "list[tuple[Hashable, Optimizer, _Part]]", params: Any, grads: Any, state: Any
-) -> None:
-    """Raises what a part's step would raise, before another part has written to its arguments."""
-    for label, optimizer, part in parts:
-        if isinstance(optimizer, FunctionalOptimizer | MultiTransform):
-            optimizer.check(part.of(params), part.of(grads), state[label], **part.overrides)
 
 
 class _Part:

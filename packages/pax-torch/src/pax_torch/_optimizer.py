@@ -280,7 +280,7 @@ class FunctionalOptimizer:
         if self._is_sgd and not by_rule:
             options = {**self._class_step.options, **overrides}
             donate = donate_params, self.donates
-            new = sgd_columns(tensors, gradients, columns, options, params, treedef, donate)
+            new = sgd_columns(tensors, gradients, columns, options, treedef, donate)
             if new is not None:
                 return new
         given, gradients = self._check(tensors, gradients, columns, params)
@@ -290,7 +290,7 @@ class FunctionalOptimizer:
             if by_rule:
                 new = self._rule_steps(chosen, gradients, chosen_rows, overrides)
             else:
-                variables = writable(chosen, params, donate_params)
+                variables = writable(chosen, donate_params)
                 new_rows = chosen_rows if self.donates else copies(chosen_rows)
                 if given:
                     new_rows = self._class_step.step(variables, gradients, new_rows, overrides)

@@ -99,9 +99,9 @@ class ClassStep:
             group["foreach"] = True
         optimizer = object.__new__(self.cls)
         optimizer.__dict__.update(self._prototype.__dict__)
-        optimizer.param_groups = [dict(group)]
+        optimizer.param_groups = [group if self.is_of_torch else dict(group)]
         optimizer.state = defaultdict(dict, zip(variables, rows, strict=True))
-        before = dict(optimizer.__dict__)
+        before = {} if self.is_of_torch else dict(optimizer.__dict__)
         try:
             for variable, gradient in zip(variables, gradients, strict=True):
                 variable.grad = gradient

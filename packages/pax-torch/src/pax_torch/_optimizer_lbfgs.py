@@ -57,7 +57,7 @@ def closure_step(
     check_dtypes(tensors, params)
     if donated:
         check_donated(tensors, params)
-    variables = writable(tensors, params, False)
+    variables = writable(tensors, False)
     optimizer = class_step.make(variables, **readable(options))
     size = optimizer.param_groups[0]["history_size"]
     optimizer.state[variables[0]] = {name: _copy(value, size) for name, value in state.items()}
@@ -84,7 +84,7 @@ def closure_step(
     kept = {name: value for name, value in new_state.items() if name != _SCRATCH}
     if donated:
         new = variables
-        variables = writable(tensors, params, True)
+        variables = writable(tensors, True)
         for variable, value in zip(variables, new, strict=True):
             variable.copy_(value)
     return tree_unflatten(treedef, variables), kept

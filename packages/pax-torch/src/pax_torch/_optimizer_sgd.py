@@ -31,19 +31,17 @@ def sgd_columns(
     gradients: list[Any],
     columns: Columns,
     options: dict[str, Any],
-    params: Any,
     treedef: PyTreeDef,
     donate: tuple[bool, bool],
 ) -> tuple[Any, State] | None:
     """Returns parameters and state after a step where `sgd_step` may take it, None elsewhere.
 
     Args:
-        tensors: the leaves of `params`.
+        tensors: the parameters.
         gradients: what stands in their places in the tree of gradients.
         columns: the state, as SGD keeps it.
         options: the hyperparameters.
-        params: for messages.
-        treedef: the structure of `params`.
+        treedef: the structure of the parameters.
         donate: whether the memory of parameters and state may be written.
 
     """
@@ -52,7 +50,7 @@ def sgd_columns(
         options, tensors, gradients, buffers, donate[0]
     ):
         return None
-    variables = writable(tensors, params, True) if donate[0] else tensors
+    variables = writable(tensors, True) if donate[0] else tensors
     new, new_buffers = sgd_step(variables, gradients, buffers, options, donate)
     new_state = {} if new_buffers is None else {_NAME: tree_unflatten(treedef, new_buffers)}
     return tree_unflatten(treedef, new), new_state

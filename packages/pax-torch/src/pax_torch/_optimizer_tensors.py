@@ -68,7 +68,7 @@ def _check_gradient(tensor: Tensor, gradient: Tensor, params: Any, i: int) -> No
         )
 
 
-def writable(tensors: Sequence[Tensor], params: Any, donated: bool) -> list[Tensor]:
+def writable(tensors: Sequence[Tensor], donated: bool) -> list[Tensor]:
     """What a step writes to: the memory of the parameters where it is donated, else a copy."""
     if not donated:
         with torch.no_grad():
