@@ -9,15 +9,15 @@ from __future__ import annotations
 import optax
 from optax import skip_large_updates, skip_not_finite
 
-from . import _flattened, _params_ema, contrib, schedule
-from ._check import check
-from ._clip import clip_by_global_norm
-from ._functions import apply_gradients, transform_gradients
-from ._generate import counterpart, counterparts
-from ._optimizer import Optimizer
-from ._recipe import IMPLEMENTATIONS
-from ._transformation import Transformation, from_optax
-from ._updates import apply_updates
+from opax import _flattened, _params_ema, contrib, schedule
+from opax._check import check
+from opax._clip import clip_by_global_norm
+from opax._functions import apply_gradients, transform_gradients
+from opax._generate import counterpart, counterparts
+from opax._optimizer import Optimizer
+from opax._recipe import IMPLEMENTATIONS
+from opax._transformation import Transformation, from_optax
+from opax._updates import apply_updates
 
 IMPLEMENTATIONS[optax.clip_by_global_norm] = clip_by_global_norm
 _generated = counterparts(optax)

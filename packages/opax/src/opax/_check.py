@@ -10,13 +10,10 @@ from jax.core import Tracer
 from jax.experimental import io_callback
 
 import pax_tree
-
-from ._fingerprint import fingerprints, per_leaf
-from ._lookup import weight_decays
-from ._optimizer import Optimizer
-from ._structure import aligned, trainable
-
-__all__ = ["check"]
+from opax._fingerprint import fingerprints, per_leaf
+from opax._lookup import weight_decays
+from opax._optimizer import Optimizer
+from opax._structure import aligned, trainable
 
 
 def check(optimizer: Optimizer, model: Any) -> Optimizer:
@@ -30,28 +27,27 @@ def check(optimizer: Optimizer, model: Any) -> Optimizer:
     them.
 
     Args:
-      optimizer: an optimizer made for the parameters of `model`.
-      model: a module or any pytree.
+        optimizer: an optimizer made for the parameters of `model`.
+        model: a module or any pytree.
 
     Returns:
-      A copy of the optimizer, with guards.
+        A copy of the optimizer, with guards.
 
     Raises:
-      TypeError: `optimizer` is not an optimizer.
-      ValueError: one of the mistakes, with the path of the parameter; from a compiled step it is the
-        cause of JAX's own error.
+        TypeError: `optimizer` is not an optimizer.
+        ValueError: one of the mistakes, with the path of the parameter; from a compiled step it is the
+            cause of JAX's own error.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> params, grads = {"w": jnp.ones(2)}, {"w": jnp.ones(2)}
-      >>> optimizer = opax.check(opax.sgd(0.1)(params), params)
-      >>> params = optimizer.step(grads, params)
-      >>> optimizer.step(grads, params)
-      Traceback (most recent call last):
-      ...
-      ValueError: The gradients, at ['w'] for one, are those of the last step: they were applied already...
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params, grads = {"w": jnp.ones(2)}, {"w": jnp.ones(2)}
+        >>> optimizer = opax.check(opax.sgd(0.1)(params), params)
+        >>> params = optimizer.step(grads, params)
+        >>> optimizer.step(grads, params)
+        Traceback (most recent call last):
+        ...
+        ValueError: The gradients, at ['w'] for one, are those of the last step: they were applied already...
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
@@ -80,9 +76,8 @@ class CheckedOptimizer(Optimizer):
     """An optimizer that looks out for mistakes; made by `opax.check`.
 
     Attributes:
-      watch: checksums of the last gradients and parameters, and for how many steps since the
-        beginning each parameter has had no gradient (-1 when it has had one).
-
+        watch: checksums of the last gradients and parameters, and for how many steps since the
+            beginning each parameter has had no gradient (-1 when it has had one).
     """
 
     _own = Optimizer._own | {"watch"}

@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-__all__ = ["ClipByGlobalNormState", "clip_by_global_norm"]
-
 
 class ClipByGlobalNormState(NamedTuple):
     """The norm of all gradients together in the last step, before they were clipped; at first 0."""

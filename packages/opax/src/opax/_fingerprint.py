@@ -10,8 +10,6 @@ import jax.numpy as jnp
 
 import pax_tree
 
-__all__ = ["fingerprints", "per_leaf"]
-
 
 def fingerprints(tree: Any) -> jax.Array:
     """Return a checksum of the bits of every leaf, of shape `(leaves,)` and dtype uint32."""

@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-__all__ = ["flattened"]
-
 
 def flattened(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """Run a transformation on one vector per dtype rather than on every leaf.
@@ -23,18 +21,17 @@ def flattened(inner: optax.GradientTransformation) -> optax.GradientTransformati
     `muon`, masks). `optax.flatten` makes one vector of all, of one dtype.
 
     Args:
-      inner: the transformation.
+        inner: the transformation.
 
     Returns:
-      A transformation of the same updates.
+        A transformation of the same updates.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> params = {"b": jnp.ones(2), "h": jnp.ones(3, jnp.bfloat16), "w": jnp.ones((2, 2))}
-      >>> opax.flattened(opax.trace(0.9))(params).trace
-      {'bfloat16': Array([0, 0, 0], dtype=bfloat16), 'float32': Array([0., 0., 0., 0., 0., 0.], dtype=float32)}
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = {"b": jnp.ones(2), "h": jnp.ones(3, jnp.bfloat16), "w": jnp.ones((2, 2))}
+        >>> opax.flattened(opax.trace(0.9))(params).trace
+        {'bfloat16': Array([0, 0, 0], dtype=bfloat16), 'float32': Array([0., 0., 0., 0., 0., 0.], dtype=float32)}
     """
     inner = optax.with_extra_args_support(inner)
 

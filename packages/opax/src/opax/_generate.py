@@ -8,10 +8,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ._recipe import COUNTERPARTS, Recipe
-from ._transformation import Transformation, remake
-
-__all__ = ["counterpart", "counterparts"]
+from opax._recipe import COUNTERPARTS, Recipe
+from opax._transformation import Transformation, remake
 
 _UNANNOTATED = {
     "dog",

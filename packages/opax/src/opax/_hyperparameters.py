@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src.lax.lax import _convert_element_type  # weak types have no public name
 
-__all__ = ["as_array", "default_hyperparameters", "is_number", "is_state", "weak"]
-
 # optax uses these as factors only, so that tracing them changes no bit of its results.
 STATE = {"learning_rate", "weight_decay", "momentum", "step_size"}
 

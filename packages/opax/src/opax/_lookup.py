@@ -9,11 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._hyperparameters import STATE
-from ._promotion import usual_promotion
-from ._recipe import SLOT, join, signature_names
-
-__all__ = ["find", "inject", "place", "weight_decays"]
+from opax._hyperparameters import STATE
+from opax._promotion import usual_promotion
+from opax._recipe import SLOT, join, signature_names
 
 _INJECTED = optax.InjectStatefulHyperparamsState
 
@@ -22,8 +20,7 @@ def find(optimizer: Any, name: str) -> Any:
     """Return a hyperparameter or a field of the state by name or by path.
 
     Raises:
-      AttributeError: there is none, or more than one.
-
+        AttributeError: there is none, or more than one.
     """
     injected = [state.hyperparams[name] for state in _injected(optimizer.state, name)]
     if len(injected) == 1:
@@ -46,8 +43,7 @@ def place(optimizer: Any, name: str) -> tuple[str, bool]:
     """Return the path of a hyperparameter that can be replaced, and whether optax's state has it.
 
     Raises:
-      AttributeError: there is none, or more than one, or it is fixed.
-
+        AttributeError: there is none, or more than one, or it is fixed.
     """
     if len(_injected(optimizer.state, name)) == 1:
         return name, True

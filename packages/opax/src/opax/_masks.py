@@ -10,8 +10,6 @@ from typing import Any
 
 import pax_tree
 
-__all__ = ["for_optax", "mask_of"]
-
 MASKS = {"mask", "freeze_mask", "weight_decay_mask", "trust_ratio_mask"}
 LABELS = "param_labels"
 
@@ -63,13 +61,12 @@ def mask_of(params: Any, pattern: Any) -> Any:
     """Return a tree of bools that are true for the leaves of `params` that a pattern matches.
 
     Args:
-      params: a pytree.
-      pattern: a glob for the end of the path (`"*.bias"`, `"layers.*.weight"`, `"bias"`), a compiled
-        regular expression, a function of path and leaf, or a list of these, of which one must match.
+        params: a pytree.
+        pattern: a glob for the end of the path (`"*.bias"`, `"layers.*.weight"`, `"bias"`), a compiled
+            regular expression, a function of path and leaf, or a list of these, of which one must match.
 
     Returns:
-      The tree of bools, in the structure of `params`.
-
+        The tree of bools, in the structure of `params`.
     """
     if isinstance(pattern, list):
         masks = [mask_of(params, each) for each in pattern]

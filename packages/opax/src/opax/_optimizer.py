@@ -9,21 +9,19 @@ import jax.numpy as jnp
 import optax
 
 import pax_tree
+from opax._hyperparameters import as_array
+from opax._lookup import find, inject, place
+from opax._parts import part, parts
+from opax._promotion import usual_promotion
+from opax._structure import aligned, check_like, check_state, like, trainable
+from opax._summary import summary_lines
+from opax._updates import apply_updates, where_finite
 from pax_jax import Optimizer as BaseOptimizer
 from pax_jax import update_parameters
 
-from ._hyperparameters import as_array
-from ._lookup import find, inject, place
-from ._parts import part, parts
-from ._promotion import usual_promotion
-from ._structure import aligned, check_like, check_state, like, trainable
-from ._summary import summary_lines
-from ._updates import apply_updates, where_finite
-
 if TYPE_CHECKING:
-    from ._transformation import Template
+    from opax._transformation import Template
 
-__all__ = ["Optimizer"]
 
 T = TypeVar("T")
 
@@ -37,29 +35,28 @@ class Optimizer(BaseOptimizer):
     the optimizer of the i-th transformation; of groups, `optimizer[label]`.
 
     Args:
-      template: what makes updates from gradients, without its hyperparameters.
-      hyperparams: the hyperparameters by path.
-      params: a module or any pytree of arrays; of modules only the parameters count.
+        template: what makes updates from gradients, without its hyperparameters.
+        hyperparams: the hyperparameters by path.
+        params: a module or any pytree of arrays; of modules only the parameters count.
 
     Attributes:
-      template: static.
-      structure: of the parameters; static.
-      hyperparams: arrays by path, such as `learning_rate`, or `1.learning_rate` in a chain. The
-        learning rate, weight decay, momentum and step size are among them from the beginning, others
-        when they were given as arrays, or from when they are first replaced.
-      state: optax's state; its arrays are never those of `params`, so both can be donated.
+        template: static.
+        structure: of the parameters; static.
+        hyperparams: arrays by path, such as `learning_rate`, or `1.learning_rate` in a chain. The
+            learning rate, weight decay, momentum and step size are among them from the beginning, others
+            when they were given as arrays, or from when they are first replaced.
+        state: optax's state; its arrays are never those of `params`, so both can be donated.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> params = {"w": jnp.array([1.0, 2.0])}
-      >>> optimizer = opax.adam(0.5)(params)
-      >>> params = optimizer.step({"w": jnp.zeros(2)}, params)
-      >>> params["w"], optimizer.count
-      (Array([1., 2.], dtype=float32), Array(1, dtype=int32))
-      >>> optimizer.replace(learning_rate=0.1).learning_rate
-      Array(0.1, dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = {"w": jnp.array([1.0, 2.0])}
+        >>> optimizer = opax.adam(0.5)(params)
+        >>> params = optimizer.step({"w": jnp.zeros(2)}, params)
+        >>> params["w"], optimizer.count
+        (Array([1., 2.], dtype=float32), Array(1, dtype=int32))
+        >>> optimizer.replace(learning_rate=0.1).learning_rate
+        Array(0.1, dtype=float32)
     """
 
     _checks_sharing = False
@@ -86,17 +83,16 @@ class Optimizer(BaseOptimizer):
         """Return the updated model, and change the state of this optimizer.
 
         Args:
-          grads: gradients of the parameters of `model`.
-          model: a module or any pytree.
-          all_finite: a bool, which may be traced; where false, nothing changes.
-          **extra_args: what the transformation needs beyond these, such as `value=`.
+            grads: gradients of the parameters of `model`.
+            model: a module or any pytree.
+            all_finite: a bool, which may be traced; where false, nothing changes.
+            **extra_args: what the transformation needs beyond these, such as `value=`.
 
         Returns:
-          A copy of `model` with new parameters.
+            A copy of `model` with new parameters.
 
         Raises:
-          ValueError: `grads` or `model` are not of the structure the optimizer was made for.
-
+            ValueError: `grads` or `model` are not of the structure the optimizer was made for.
         """
         params, self.state = self._step(grads, trainable(model), extra_args, all_finite)
         return update_parameters(model, params)
@@ -150,21 +146,20 @@ class Optimizer(BaseOptimizer):
         which compiles a step once more.
 
         Args:
-          **attributes: new values; of hyperparameters inside of a chain by name where there is one
-            of that name, else by path: `optimizer.replace(**{"1.learning_rate": 0.1})`.
+            **attributes: new values; of hyperparameters inside of a chain by name where there is one
+                of that name, else by path: `optimizer.replace(**{"1.learning_rate": 0.1})`.
 
         Raises:
-          AttributeError: there is no such attribute, or more than one.
-          ValueError: `state` is not that of an optimizer of the same kind for the same parameters.
+            AttributeError: there is no such attribute, or more than one.
+            ValueError: `state` is not that of an optimizer of the same kind for the same parameters.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> import opax
-          >>> tx = opax.chain(opax.clip(1.0), opax.adam(1e-3))
-          >>> optimizer = tx({"w": jnp.ones(2)}).replace(learning_rate=0.5, b1=0.8)
-          >>> optimizer
-          chain(clip(max_delta=1.0), adam(learning_rate=0.5, b1=0.8))
-
+            >>> import jax.numpy as jnp
+            >>> import opax
+            >>> tx = opax.chain(opax.clip(1.0), opax.adam(1e-3))
+            >>> optimizer = tx({"w": jnp.ones(2)}).replace(learning_rate=0.5, b1=0.8)
+            >>> optimizer
+            chain(clip(max_delta=1.0), adam(learning_rate=0.5, b1=0.8))
         """
         own = {name: value for name, value in attributes.items() if name in self._own}
         if "state" in own:
@@ -223,21 +218,20 @@ class Optimizer(BaseOptimizer):
         """Draw the transformations, and the modules in their states, as a tree.
 
         Args:
-          return_list: return the lines rather than one string.
-          table: draw a table of all arrays instead, as of any module.
+            return_list: return the lines rather than one string.
+            table: draw a table of all arrays instead, as of any module.
 
         Example:
-          >>> import opax, pax_jax
-          >>> net = pax_jax.Linear(3, 3)
-          >>> print(opax.chain(opax.clip(1.0), opax.adam(1e-3))(net.parameters()).summary())
-          chain
-          ├── clip(max_delta=1.0)
-          └── adam(learning_rate=0.001)
-              ├── scale_by_adam
-              │   ├── Linear(in_dim=3, out_dim=3, with_bias=True)
-              │   └── Linear(in_dim=3, out_dim=3, with_bias=True)
-              └── scale
-
+            >>> import opax, pax_jax
+            >>> net = pax_jax.Linear(3, 3)
+            >>> print(opax.chain(opax.clip(1.0), opax.adam(1e-3))(net.parameters()).summary())
+            chain
+            ├── clip(max_delta=1.0)
+            └── adam(learning_rate=0.001)
+                ├── scale_by_adam
+                │   ├── Linear(in_dim=3, out_dim=3, with_bias=True)
+                │   └── Linear(in_dim=3, out_dim=3, with_bias=True)
+                └── scale
         """
         if table:
             return super().summary(return_list, table=True)

@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-__all__ = ["ParamsEmaState", "params_ema"]
-
 
 class ParamsEmaState(NamedTuple):
     """The average of the parameters after every step, and before the first."""
@@ -27,21 +25,20 @@ def params_ema(decay: float, accumulator_dtype: Any = None) -> optax.GradientTra
     (Polyak and Juditsky, 1992).
 
     Args:
-      decay: how much of the average each step keeps, between 0 and 1.
-      accumulator_dtype: the dtype of the average; that of the parameters where it is None.
+        decay: how much of the average each step keeps, between 0 and 1.
+        accumulator_dtype: the dtype of the average; that of the parameters where it is None.
 
     Returns:
-      A transformation.
+        A transformation.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> params = {"w": jnp.ones(2)}
-      >>> optimizer = opax.chain(opax.sgd(1.0), opax.params_ema(0.5))(params)
-      >>> params = optimizer.step({"w": jnp.ones(2)}, params)
-      >>> params["w"], optimizer[-1].params_ema["w"]
-      (Array([0., 0.], dtype=float32), Array([0.5, 0.5], dtype=float32))
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = {"w": jnp.ones(2)}
+        >>> optimizer = opax.chain(opax.sgd(1.0), opax.params_ema(0.5))(params)
+        >>> params = optimizer.step({"w": jnp.ones(2)}, params)
+        >>> params["w"], optimizer[-1].params_ema["w"]
+        (Array([0., 0.], dtype=float32), Array([0.5, 0.5], dtype=float32))
     """
 
     def init(params: Any) -> ParamsEmaState:

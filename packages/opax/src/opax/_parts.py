@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from opax._lookup import find
+from opax._recipe import Recipe
 from pax_jax import StateModule
-
-from ._lookup import find
-from ._recipe import Recipe
-
-__all__ = ["Part", "part", "parts"]
 
 
 class Part(StateModule):
     """One transformation of an alias such as `adam`, which optax makes out of several.
 
     Attributes:
-      label: what the transformation is called; static.
-      template: that of the whole; static.
-      hyperparams: those of the whole.
-      state: optax's state of this transformation, whose fields are attributes of this module too.
+        label: what the transformation is called; static.
+        template: that of the whole; static.
+        hyperparams: those of the whole.
+        state: optax's state of this transformation, whose fields are attributes of this module too.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> optimizer = opax.adam(1e-3)({"w": jnp.ones(2)})
-      >>> optimizer[0], optimizer[0].mu, optimizer[-1].learning_rate
-      (scale_by_adam, {'w': Array([0., 0.], dtype=float32)}, Array(0.001, dtype=float32))
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> optimizer = opax.adam(1e-3)({"w": jnp.ones(2)})
+        >>> optimizer[0], optimizer[0].mu, optimizer[-1].learning_rate
+        (scale_by_adam, {'w': Array([0., 0.], dtype=float32)}, Array(0.001, dtype=float32))
     """
 
     _checks_sharing = False
@@ -56,10 +52,9 @@ def part(optimizer: Any, index: Any) -> Any:
     """Return the transformation at an index or of a label, or a slice of a chain.
 
     Raises:
-      TypeError: the optimizer is no chain.
-      IndexError: it has fewer transformations.
-      KeyError: it has none of this label.
-
+        TypeError: the optimizer is no chain.
+        IndexError: it has fewer transformations.
+        KeyError: it has none of this label.
     """
     found = parts(optimizer)
     if not found:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import jax
 
-__all__ = ["usual_promotion"]
-
 
 @contextmanager
 def usual_promotion() -> Iterator[None]:

@@ -14,19 +14,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from ._masks import for_optax
-
-__all__ = [
-    "COUNTERPARTS",
-    "IMPLEMENTATIONS",
-    "SLOT",
-    "Recipe",
-    "frozen",
-    "join",
-    "map_paths",
-    "show",
-    "signature_names",
-]
+from opax._masks import for_optax
 
 COUNTERPARTS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """From each of optax's functions to that of opax."""
@@ -85,8 +73,7 @@ class Recipe(NamedTuple):
         """Return an argument or its default.
 
         Raises:
-          KeyError: the function has no such argument.
-
+            KeyError: the function has no such argument.
         """
         if name in self.arguments:
             return self.arguments[name]

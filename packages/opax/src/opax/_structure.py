@@ -13,8 +13,6 @@ import jax.numpy as jnp
 import pax_tree
 from pax_jax import select_parameters
 
-__all__ = ["aligned", "check_like", "check_state", "like", "trainable"]
-
 
 def trainable(tree: Any) -> Any:
     """Return `tree` with `None` for every leaf that is no parameter, or has no derivative."""
@@ -33,8 +31,7 @@ def aligned(what: str, tree: Any, structure: Any) -> Any:
     """Return `tree` in `structure`, which the optimizer was made for.
 
     Raises:
-      ValueError: the leaves do not stand at the same paths; the message names the first that differs.
-
+        ValueError: the leaves do not stand at the same paths; the message names the first that differs.
     """
     leaves, own = pax_tree.tree_flatten(tree)
     if own == structure:
@@ -61,9 +58,8 @@ def check_like(grads: Any, params: Any) -> None:
     Gradients of each example, for differential privacy, have one axis more in front.
 
     Raises:
-      ValueError: one has another shape.
-      TypeError: one has another dtype.
-
+        ValueError: one has another shape.
+        TypeError: one has another dtype.
     """
     pairs = zip(pax_tree.tree_leaves(grads), pax_tree.tree_leaves(params), strict=True)
     for i, (grad, param) in enumerate(pairs):
@@ -85,8 +81,7 @@ def check_state(old: Any, new: Any) -> Any:
     """Return a state that is to take the place of another, in the structure of that.
 
     Raises:
-      ValueError: they differ in structure, or an array in shape or dtype; the message names the path.
-
+        ValueError: they differ in structure, or an array in shape or dtype; the message names the path.
     """
     difference = _first_difference(_nodes(old), _nodes(new)) or _first_difference(
         _arrays(old), _arrays(new)

@@ -19,8 +19,6 @@ import optax
 import opax
 from opax import contrib, schedule
 
-__all__ = ["stubs"]
-
 HEADER = """# Written by `python -m opax._stubs` for optax {version}.
 
 {imports}

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pax_tree
+from opax._parts import Part, parts
 from pax_jax import Module
-
-from ._parts import Part, parts
-
-__all__ = ["summary_lines"]
 
 
 def summary_lines(optimizer: Any) -> list[str]:

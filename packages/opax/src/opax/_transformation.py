@@ -7,20 +7,17 @@ from typing import Any
 
 import optax
 
-from ._hyperparameters import as_array, default_hyperparameters, is_state, weak
-from ._optimizer import Optimizer
-from ._recipe import COUNTERPARTS, SLOT, Recipe, frozen, join, signature_names
-
-__all__ = ["Template", "Transformation", "from_optax", "remake"]
+from opax._hyperparameters import as_array, default_hyperparameters, is_state, weak
+from opax._optimizer import Optimizer
+from opax._recipe import COUNTERPARTS, SLOT, Recipe, frozen, join, signature_names
 
 
 class Template:
     """A transformation without its hyperparameters: the static part of an optimizer.
 
     Args:
-      recipe: how it is made, with slots for hyperparameters and templates for transformations.
-      tx: the transformation of optax, where there is no recipe.
-
+        recipe: how it is made, with slots for hyperparameters and templates for transformations.
+        tx: the transformation of optax, where there is no recipe.
     """
 
     def __init__(self, recipe: Recipe | None, tx: Any = None) -> None:
@@ -79,21 +76,20 @@ class Transformation:
     `jax.jit` compiles for them once.
 
     Args:
-      tx: an object with optax's `init` and `update`.
-      recipe: how it was made, where that is known; printing, pickling and hyperparameters use it.
+        tx: an object with optax's `init` and `update`.
+        recipe: how it was made, where that is known; printing, pickling and hyperparameters use it.
 
     Attributes:
-      tx: the optax transformation.
+        tx: the optax transformation.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> opax.sgd(0.1) == opax.sgd(0.1), opax.sgd(0.1) == opax.sgd(0.2)
-      (True, False)
-      >>> optimizer = opax.sgd(0.1)({"w": jnp.ones(2)})
-      >>> optimizer
-      sgd(learning_rate=0.1)
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> opax.sgd(0.1) == opax.sgd(0.1), opax.sgd(0.1) == opax.sgd(0.2)
+        (True, False)
+        >>> optimizer = opax.sgd(0.1)({"w": jnp.ones(2)})
+        >>> optimizer
+        sgd(learning_rate=0.1)
     """
 
     def __init__(self, tx: Any, recipe: Recipe | None = None) -> None:
@@ -106,11 +102,10 @@ class Transformation:
         """Make an optimizer for `params`.
 
         Args:
-          params: a module or any pytree of arrays; of modules only the parameters count.
+            params: a module or any pytree of arrays; of modules only the parameters count.
 
         Returns:
-          An optimizer that holds optax's state for these parameters.
-
+            An optimizer that holds optax's state for these parameters.
         """
         values = {path: as_array(value) for path, value in self.values.items()}
         return Optimizer(self.template, values, params)
@@ -144,22 +139,21 @@ def from_optax(tx: Any) -> Transformation:
     The hyperparameters of `tx` are constants of the compiled program, as in optax.
 
     Args:
-      tx: a `GradientTransformation`, with extra arguments or without, or any object with such an
-        `init` and `update`.
+        tx: a `GradientTransformation`, with extra arguments or without, or any object with such an
+            `init` and `update`.
 
     Returns:
-      A function of parameters that makes an optimizer.
+        A function of parameters that makes an optimizer.
 
     Raises:
-      TypeError: `tx` has no `init` and `update`.
+        TypeError: `tx` has no `init` and `update`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax, optax
-      >>> optimizer = opax.from_optax(optax.sgd(0.5, momentum=0.9))({"w": jnp.ones(2)})
-      >>> optimizer[0].trace
-      {'w': Array([0., 0.], dtype=float32)}
-
+        >>> import jax.numpy as jnp
+        >>> import opax, optax
+        >>> optimizer = opax.from_optax(optax.sgd(0.5, momentum=0.9))({"w": jnp.ones(2)})
+        >>> optimizer[0].trace
+        {'w': Array([0., 0.], dtype=float32)}
     """
     if isinstance(tx, Transformation):
         return tx

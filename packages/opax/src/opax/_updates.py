@@ -9,12 +9,9 @@ import jax.numpy as jnp
 import optax
 
 import pax_tree
+from opax._promotion import usual_promotion
+from opax._structure import like, trainable
 from pax_jax import update_parameters
-
-from ._promotion import usual_promotion
-from ._structure import like, trainable
-
-__all__ = ["apply_updates", "where_finite"]
 
 T = TypeVar("T")
 
@@ -23,18 +20,17 @@ def apply_updates(params: T, updates: Any) -> T:
     """Add updates to parameters, keeping the parameters' dtypes; as `optax.apply_updates`.
 
     Args:
-      params: parameters, a pytree of arrays; what is no parameter in it is kept.
-      updates: a pytree with a leaf of the same shape for each parameter.
+        params: parameters, a pytree of arrays; what is no parameter in it is kept.
+        updates: a pytree with a leaf of the same shape for each parameter.
 
     Returns:
-      The new parameters, in the structure of `params`.
+        The new parameters, in the structure of `params`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import opax
-      >>> opax.apply_updates({"w": jnp.zeros(2)}, {"w": jnp.ones(2)})
-      {'w': Array([1., 1.], dtype=float32)}
-
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> opax.apply_updates({"w": jnp.zeros(2)}, {"w": jnp.ones(2)})
+        {'w': Array([1., 1.], dtype=float32)}
     """
     kept = params
     if len(pax_tree.tree_leaves(params)) != len(pax_tree.tree_leaves(updates)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optax.contrib
 
-from ._generate import counterparts
+from opax._generate import counterparts
 
 _generated = counterparts(optax.contrib)
 globals().update(_generated)

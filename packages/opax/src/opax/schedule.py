@@ -15,9 +15,9 @@ from typing import Any
 import optax
 import optax.schedules
 
-from ._promotion import usual_promotion
-from ._recipe import COUNTERPARTS, IMPLEMENTATIONS, Recipe, frozen
-from ._transformation import remake
+from opax._promotion import usual_promotion
+from opax._recipe import COUNTERPARTS, IMPLEMENTATIONS, Recipe, frozen
+from opax._transformation import remake
 
 _ELSEWHERE = {"inject_hyperparams", "inject_stateful_hyperparams"}
 
@@ -26,16 +26,15 @@ class Schedule:
     """A function from the step count to a value, made by one of the functions of this module.
 
     Args:
-      recipe: how it is made.
+        recipe: how it is made.
 
     Example:
-      >>> import opax
-      >>> schedule = opax.schedule.linear_schedule(1.0, 0.0, transition_steps=4)
-      >>> float(schedule(0)), float(schedule(1))
-      (1.0, 0.75)
-      >>> schedule
-      linear_schedule(init_value=1.0, end_value=0.0, transition_steps=4)
-
+        >>> import opax
+        >>> schedule = opax.schedule.linear_schedule(1.0, 0.0, transition_steps=4)
+        >>> float(schedule(0)), float(schedule(1))
+        (1.0, 0.75)
+        >>> schedule
+        linear_schedule(init_value=1.0, end_value=0.0, transition_steps=4)
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -76,20 +75,19 @@ def exponential_decay(
     `optax.exponential_decay` with `decay_rate=1 / reduce_factor`.
 
     Args:
-      initial_value: the value at step 0.
-      step_size: the number of steps in which the value is divided by `reduce_factor`.
-      reduce_factor: the factor.
-      min_value: the value does not go below this.
+        initial_value: the value at step 0.
+        step_size: the number of steps in which the value is divided by `reduce_factor`.
+        reduce_factor: the factor.
+        min_value: the value does not go below this.
 
     Returns:
-      A schedule.
+        A schedule.
 
     Example:
-      >>> import opax
-      >>> schedule = opax.schedule.exponential_decay(1.0, step_size=10, min_value=0.3)
-      >>> [round(float(schedule(step)), 3) for step in (0, 10, 20)]
-      [1.0, 0.5, 0.3]
-
+        >>> import opax
+        >>> schedule = opax.schedule.exponential_decay(1.0, step_size=10, min_value=0.3)
+        >>> [round(float(schedule(step)), 3) for step in (0, 10, 20)]
+        [1.0, 0.5, 0.3]
     """
     arguments = (initial_value, step_size, reduce_factor)
     return Schedule(

@@ -1,32 +1,34 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from . import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
-from ._from_equinox import from_equinox
-from ._from_flax import from_flax
-from ._from_haiku import from_haiku
-from ._from_torch import from_torch
-from ._grad import grad, value_and_grad
-from ._jit import jit
-from ._lazy import LazyModule
-from ._mixed_precision import apply_mp_policy, unwrap_mp_policy
-from ._modes import (
+from __future__ import annotations
+
+from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
+from pax_jax._from_equinox import from_equinox
+from pax_jax._from_flax import from_flax
+from pax_jax._from_haiku import from_haiku
+from pax_jax._from_torch import from_torch
+from pax_jax._grad import grad, value_and_grad
+from pax_jax._jit import jit
+from pax_jax._lazy import LazyModule
+from pax_jax._mixed_precision import apply_mp_policy, unwrap_mp_policy
+from pax_jax._modes import (
     enable_eval_mode,
     enable_train_mode,
     freeze_parameters,
     unfreeze_parameters,
 )
-from ._module import Module, ParameterModule, StateModule
-from ._mutable import mutable
-from ._optimizer import Optimizer
-from ._pure import module_and_value, pure, purecall
-from ._rng import next_rng_key, seed_rng_key
-from ._rng_seq import RngSeq
-from ._scan import scan
-from ._shared import Shared
-from ._structure import assert_structure_equal
-from ._trees import parameters_method, select_parameters, update_parameters
-from ._update_fn import build_update_fn
-from .nn import (
+from pax_jax._module import Module, ParameterModule, StateModule
+from pax_jax._mutable import mutable
+from pax_jax._optimizer import Optimizer
+from pax_jax._pure import module_and_value, pure, purecall
+from pax_jax._rng import next_rng_key, seed_rng_key
+from pax_jax._rng_seq import RngSeq
+from pax_jax._scan import scan
+from pax_jax._shared import Shared
+from pax_jax._structure import assert_structure_equal
+from pax_jax._trees import parameters_method, select_parameters, update_parameters
+from pax_jax._update_fn import build_update_fn
+from pax_jax.nn import (
     EMA,
     GRU,
     LSTM,

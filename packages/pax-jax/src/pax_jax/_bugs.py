@@ -8,13 +8,10 @@ import jax
 import jax.numpy as jnp
 
 import pax_tree
+from pax_jax._kinds import MODULE, PARAMETER, check_modules, classify, is_array
+from pax_jax._sharing import check_unshared
+from pax_jax._trees import submodules
 from pax_tree import record_flatten
-
-from ._kinds import MODULE, PARAMETER, check_modules, classify, is_array
-from ._sharing import check_unshared
-from ._trees import submodules
-
-__all__ = ["scan_bugs"]
 
 
 def scan_bugs(module: Any) -> None:

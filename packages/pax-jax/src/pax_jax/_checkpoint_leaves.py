@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["abstract_leaf", "is_key", "loaded_leaf", "stored_leaf"]
-
 
 def is_key(leaf: Any) -> bool:
     """Say whether a leaf is an array of typed random keys, or stands for one."""

@@ -6,12 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pax_tree
+from pax_jax._kinds import is_module
+from pax_jax._state_dict import dotted
 from pax_tree import GetAttrKey, record_flatten
-
-from ._kinds import is_module
-from ._state_dict import dotted
-
-__all__ = ["by_path", "differences", "structure_of"]
 
 Structure = Mapping[str, Mapping[str, str]]
 
@@ -29,8 +26,7 @@ def by_path(tree: Any) -> dict[str, Any]:
     """Return the leaves of a tree by their dotted paths.
 
     Raises:
-      ValueError: two leaves have the same path.
-
+        ValueError: two leaves have the same path.
     """
     leaves: dict[str, Any] = {}
     for path, leaf in pax_tree.tree_leaves_with_path(tree):

@@ -6,9 +6,7 @@ from typing import Any
 
 import jax
 
-from ._kinds import is_array
-
-__all__ = ["same_leaf"]
+from pax_jax._kinds import is_array
 
 
 def same_leaf(a: Any, b: Any) -> bool:

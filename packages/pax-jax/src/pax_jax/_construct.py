@@ -6,13 +6,9 @@ import threading
 from collections import deque
 from typing import Any
 
+from pax_jax._kinds import MODULE, check_class_attribute, classify
+from pax_jax._sharing import check_unshared
 from pax_tree import Record, record_set, record_spec
-
-from ._kinds import MODULE, check_class_attribute, classify
-from ._sharing import check_unshared
-
-__all__ = ["ModuleType"]
-
 
 _CONTAINERS = (list, dict, deque)
 

@@ -7,14 +7,10 @@ from typing import Any
 import jax
 
 import pax_tree
-
-from ._compare import same_leaf
-from ._hk_init import phase
-from ._module import Module
-from ._rng import next_rng_key
-
-__all__ = ["Converted", "Fixed"]
-
+from pax_jax._compare import same_leaf
+from pax_jax._hk_init import phase
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
 
 _INITIAL = 0x696E6974
 

@@ -8,13 +8,10 @@ from typing import Any, TypeVar
 import jax
 
 import pax_tree
+from pax_jax._kinds import is_module
+from pax_jax._register import RegisterMethods
+from pax_jax._trees import copy_tree, submodules
 from pax_tree import record_flatten, record_spec, record_unflatten
-
-from ._kinds import is_module
-from ._register import RegisterMethods
-from ._trees import copy_tree, submodules
-
-__all__ = ["EditMethods"]
 
 T = TypeVar("T", bound="EditMethods")
 
@@ -30,16 +27,15 @@ class EditMethods(RegisterMethods):
         """Return a copy with some attributes replaced.
 
         Args:
-          **attributes: new values of attributes that the module has.
+            **attributes: new values of attributes that the module has.
 
         Raises:
-          AttributeError: the module has no such attribute.
+            AttributeError: the module has no such attribute.
 
         Example:
-          >>> import pax_jax as pax
-          >>> pax.Linear(2, 3).replace(bias=None).bias is None
-          True
-
+            >>> import pax_jax as pax
+            >>> pax.Linear(2, 3).replace(bias=None).bias is None
+            True
         """
         module = self.copy()
         spec = record_spec(module)
@@ -56,10 +52,9 @@ class EditMethods(RegisterMethods):
         """Return a copy in which the attribute `name`, old or new, has this value.
 
         Example:
-          >>> import pax_jax as pax
-          >>> pax.Linear(2, 3).set_attribute("label", "head").label
-          'head'
-
+            >>> import pax_jax as pax
+            >>> pax.Linear(2, 3).set_attribute("label", "head").label
+            'head'
         """
         module = self.copy()
         setattr(module, name, value)
@@ -71,20 +66,19 @@ class EditMethods(RegisterMethods):
         The same methods give the same subclass, so that nothing is compiled anew.
 
         Args:
-          **methods: functions that take the module first.
+            **methods: functions that take the module first.
 
         Raises:
-          TypeError: a value is not a function.
+            TypeError: a value is not a function.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> negative = pax.Linear(1, 1).replace_method(__call__=lambda self, x: -x)
-          >>> negative(jnp.array(2.0))
-          Array(-2., dtype=float32, weak_type=True)
-
+            >>> import jax.numpy as jnp
+            >>> import pax_jax as pax
+            >>> negative = pax.Linear(1, 1).replace_method(__call__=lambda self, x: -x)
+            >>> negative(jnp.array(2.0))
+            Array(-2., dtype=float32, weak_type=True)
         """
-        from ._variants import with_class, with_methods
+        from pax_jax._variants import with_class, with_methods
 
         for name, method in methods.items():
             if not callable(method):
@@ -98,20 +92,19 @@ class EditMethods(RegisterMethods):
         """Return a copy with one array or submodule replaced, wherever it stands.
 
         Args:
-          node: the object itself, found by identity; `net.modules[0].weight`, say.
-          value: what takes its place.
+            node: the object itself, found by identity; `net.modules[0].weight`, say.
+            value: what takes its place.
 
         Raises:
-          ValueError: the object is not held exactly once.
+            ValueError: the object is not held exactly once.
 
         Example:
-          >>> import jax, jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> net = pax.Sequential(pax.Linear(2, 2), jax.nn.relu)
-          >>> net = net.replace_node(net.modules[0].weight, jnp.zeros((2, 3)))
-          >>> net.modules[0].weight.shape
-          (2, 3)
-
+            >>> import jax, jax.numpy as jnp
+            >>> import pax_jax as pax
+            >>> net = pax.Sequential(pax.Linear(2, 2), jax.nn.relu)
+            >>> net = net.replace_node(net.modules[0].weight, jnp.zeros((2, 3)))
+            >>> net.modules[0].weight.shape
+            (2, 3)
         """
         leaves, structure = pax_tree.tree_flatten(self, is_leaf=lambda leaf: leaf is node)
         count = sum(leaf is node for leaf in leaves)
@@ -127,12 +120,11 @@ class EditMethods(RegisterMethods):
         """Return a copy with `func` of each leaf (and of those of `modules`); as `jax.tree.map`.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> layer = pax.Linear(2, 1)
-          >>> layer.map(jnp.add, layer).weight.shape
-          (2, 1)
-
+            >>> import jax.numpy as jnp
+            >>> import pax_jax as pax
+            >>> layer = pax.Linear(2, 1)
+            >>> layer.map(jnp.add, layer).weight.shape
+            (2, 1)
         """
         return jax.tree.map(func, self, *modules)
 
@@ -140,11 +132,10 @@ class EditMethods(RegisterMethods):
         """Return the modules directly inside this one, through lists, tuples and dicts.
 
         Example:
-          >>> import jax
-          >>> import pax_jax as pax
-          >>> pax.Sequential(pax.Linear(1, 2), jax.nn.relu).submodules()
-          [Linear(in_dim=1, out_dim=2, with_bias=True), Lambda(relu)]
-
+            >>> import jax
+            >>> import pax_jax as pax
+            >>> pax.Sequential(pax.Linear(1, 2), jax.nn.relu).submodules()
+            [Linear(in_dim=1, out_dim=2, with_bias=True), Lambda(relu)]
         """
         return list(submodules(self))
 
@@ -152,21 +143,20 @@ class EditMethods(RegisterMethods):
         """Apply a function to every module, the inner ones first and this one last.
 
         Args:
-          func: takes a copy of a module, which it may change, and returns a module.
+            func: takes a copy of a module, which it may change, and returns a module.
 
         Returns:
-          What `func` made of this module.
+            What `func` made of this module.
 
         Raises:
-          TypeError: `func` returns something else.
+            TypeError: `func` returns something else.
 
         Example:
-          >>> import pax_jax as pax
-          >>> net = pax.Sequential(pax.Linear(1, 2), pax.Linear(2, 3))
-          >>> net = net.apply(lambda m: m.freeze() if isinstance(m, pax.Linear) else m)
-          >>> net.parameters().modules[0].weight is None
-          True
-
+            >>> import pax_jax as pax
+            >>> net = pax.Sequential(pax.Linear(1, 2), pax.Linear(2, 3))
+            >>> net = net.apply(lambda m: m.freeze() if isinstance(m, pax.Linear) else m)
+            >>> net.parameters().modules[0].weight is None
+            True
         """
         return _applied(self.apply_submodules(func), func)
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["extra"]
-
 
 def extra(module: str, needed_by: str, name: str | None = None) -> Any:
     """Import a module that an extra of this package brings.
 
     Args:
-      module: what to import.
-      needed_by: the function that needs it, for the message.
-      name: the extra; that of the module by default.
+        module: what to import.
+        needed_by: the function that needs it, for the message.
+        name: the extra; that of the module by default.
 
     Raises:
-      ImportError: it is not installed; the message says what to install.
-
+        ImportError: it is not installed; the message says what to install.
     """
     try:
         return importlib.import_module(module)

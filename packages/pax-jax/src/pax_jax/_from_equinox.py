@@ -6,11 +6,9 @@ from typing import Any
 
 import jax
 
-from ._converted import Converted, Fixed
-from ._extras import extra
-from ._state_dict import dotted
-
-__all__ = ["EquinoxModule", "from_equinox"]
+from pax_jax._converted import Converted, Fixed
+from pax_jax._extras import extra
+from pax_jax._state_dict import dotted
 
 
 class EquinoxModule(Converted):
@@ -95,28 +93,27 @@ def from_equinox(
     `train()` and `eval()` of the result decide what `equinox.nn.inference_mode` decides there.
 
     Args:
-      module: an `equinox.Module` that can be called.
-      state: its `equinox.nn.State`, if it has one; calls pass it after the positional arguments.
-      use_rng: whether calls need `key=`, as dropout does.
-      batch_axis_name: calls have a batch as the first axis of their arguments, and the module is
-        called for each row under `jax.vmap` with this axis name; `None` calls it as it is.
-      rng_key: from which the keys of calls are drawn; `next_rng_key()` by default.
+        module: an `equinox.Module` that can be called.
+        state: its `equinox.nn.State`, if it has one; calls pass it after the positional arguments.
+        use_rng: whether calls need `key=`, as dropout does.
+        batch_axis_name: calls have a batch as the first axis of their arguments, and the module is
+            called for each row under `jax.vmap` with this axis name; `None` calls it as it is.
+        rng_key: from which the keys of calls are drawn; `next_rng_key()` by default.
 
     Returns:
-      The module.
+        The module.
 
     Raises:
-      ImportError: Equinox is not installed.
-      TypeError: `module` is not one of Equinox.
+        ImportError: Equinox is not installed.
+        TypeError: `module` is not one of Equinox.
 
     Example:
-      >>> import equinox as eqx, jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> mlp = eqx.nn.MLP(2, 3, 8, 1, key=jax.random.key(0))
-      >>> net = pax.from_equinox(mlp, batch_axis_name="batch")
-      >>> net(jnp.ones((4, 2))).shape, list(net.params)[:2]
-      ((4, 3), ['layers.0.weight', 'layers.0.bias'])
-
+        >>> import equinox as eqx, jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> mlp = eqx.nn.MLP(2, 3, 8, 1, key=jax.random.key(0))
+        >>> net = pax.from_equinox(mlp, batch_axis_name="batch")
+        >>> net(jnp.ones((4, 2))).shape, list(net.params)[:2]
+        ((4, 3), ['layers.0.weight', 'layers.0.bias'])
     """
     eqx = extra("equinox", "from_equinox")
     if not (isinstance(module, eqx.Module) and callable(module)):

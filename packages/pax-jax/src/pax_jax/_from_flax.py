@@ -8,11 +8,8 @@ from typing import Any
 import jax
 
 import pax_tree
-
-from ._converted import Converted, Fixed
-from ._extras import extra
-
-__all__ = ["LinenModule", "NnxModule", "from_flax"]
+from pax_jax._converted import Converted, Fixed
+from pax_jax._extras import extra
 
 _OPPOSITES = ("deterministic", "use_running_average")
 
@@ -123,34 +120,33 @@ def from_flax(
     calls of the result. For one of linen they are made from an example of its inputs.
 
     Args:
-      module: a `flax.linen.Module` or a `flax.nnx.Module`.
-      *example: linen only: inputs for which its variables are made. Without them, and without
-        `variables`, the first call makes them, or `hk_init`.
-      variables: linen only: the variables, as its `init` returns them.
-      rngs: linen only: names of the random streams that calls need, such as "dropout".
-      mode_argument: linen only: the keyword argument by which calls are told the mode, such as
-        "train"; "deterministic" and "use_running_average" are true in evaluation mode.
-      rng_key: linen only: key of the first variables and of all streams; `next_rng_key()` by
-        default.
+        module: a `flax.linen.Module` or a `flax.nnx.Module`.
+        *example: linen only: inputs for which its variables are made. Without them, and without
+            `variables`, the first call makes them, or `hk_init`.
+        variables: linen only: the variables, as its `init` returns them.
+        rngs: linen only: names of the random streams that calls need, such as "dropout".
+        mode_argument: linen only: the keyword argument by which calls are told the mode, such as
+            "train"; "deterministic" and "use_running_average" are true in evaluation mode.
+        rng_key: linen only: key of the first variables and of all streams; `next_rng_key()` by
+            default.
 
     Returns:
-      The module.
+        The module.
 
     Raises:
-      ImportError: Flax is not installed.
-      TypeError: `module` is of neither API, or is given what is for linen only.
+        ImportError: Flax is not installed.
+        TypeError: `module` is of neither API, or is given what is for linen only.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> from flax import linen, nnx
-      >>> dense = pax.from_flax(linen.Dense(3), jnp.ones((1, 2)))
-      >>> dense(jnp.ones((4, 2))).shape, dense.params["kernel"].shape
-      ((4, 3), (2, 3))
-      >>> linear = pax.from_flax(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
-      >>> linear(jnp.ones((4, 2))).shape, linear.params["kernel"].shape
-      ((4, 3), (2, 3))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> from flax import linen, nnx
+        >>> dense = pax.from_flax(linen.Dense(3), jnp.ones((1, 2)))
+        >>> dense(jnp.ones((4, 2))).shape, dense.params["kernel"].shape
+        ((4, 3), (2, 3))
+        >>> linear = pax.from_flax(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
+        >>> linear(jnp.ones((4, 2))).shape, linear.params["kernel"].shape
+        ((4, 3), (2, 3))
     """
     flax = extra("flax", "from_flax")
     if isinstance(module, flax.nnx.Module):

@@ -7,10 +7,8 @@ from typing import Any
 
 import jax
 
-from ._converted import Converted, Fixed
-from ._extras import extra
-
-__all__ = ["HaikuModule", "from_haiku"]
+from pax_jax._converted import Converted, Fixed
+from pax_jax._extras import extra
 
 
 class HaikuModule(Converted):
@@ -84,29 +82,28 @@ def from_haiku(
     """Make a module of a class of dm-haiku, such as `haiku.LSTM`.
 
     Args:
-      cls: a class of haiku modules, or any function that makes something to call from them.
-      use_rng: whether each call needs a random key, as dropout does.
-      delay: whether the module is made without an input, and its parameters at its first call or
-        by `hk_init`.
-      pass_is_training: whether each call is told the mode by `is_training=`, as `haiku.BatchNorm`
-        needs it.
-      rng_key: key of the initial parameters and of all calls; `next_rng_key()` by default.
+        cls: a class of haiku modules, or any function that makes something to call from them.
+        use_rng: whether each call needs a random key, as dropout does.
+        delay: whether the module is made without an input, and its parameters at its first call or
+            by `hk_init`.
+        pass_is_training: whether each call is told the mode by `is_training=`, as `haiku.BatchNorm`
+            needs it.
+        rng_key: key of the initial parameters and of all calls; `next_rng_key()` by default.
 
     Returns:
-      A function of the arguments of `cls`, which returns the module; with `delay=False` it returns
-      a function of an example of the module's inputs that returns the module.
+        A function of the arguments of `cls`, which returns the module; with `delay=False` it returns
+        a function of an example of the module's inputs that returns the module.
 
     Raises:
-      ImportError: dm-haiku is not installed.
+        ImportError: dm-haiku is not installed.
 
     Example:
-      >>> import jax.numpy as jnp, haiku as hk
-      >>> import pax_jax as pax
-      >>> layer = pax.from_haiku(hk.Linear)(3)
-      >>> layer = layer.hk_init(jnp.ones((1, 2)))
-      >>> layer.params["linear"]["w"].shape
-      (2, 3)
-
+        >>> import jax.numpy as jnp, haiku as hk
+        >>> import pax_jax as pax
+        >>> layer = pax.from_haiku(hk.Linear)(3)
+        >>> layer = layer.hk_init(jnp.ones((1, 2)))
+        >>> layer.params["linear"]["w"].shape
+        (2, 3)
     """
     extra("haiku", "from_haiku")
 

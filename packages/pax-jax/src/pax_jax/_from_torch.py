@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from pax_jax._converted import Converted
+from pax_jax._extras import extra
+from pax_jax._kinds import FROZEN
 from pax_tree import record_set
-
-from ._converted import Converted
-from ._extras import extra
-from ._kinds import FROZEN
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["TorchModule", "from_torch"]
 
 
 def _without_memory(module: Any, device: str) -> Any:
@@ -94,26 +91,25 @@ def from_torch(
     weights are JAX arrays, copies of those of `module`, which never changes.
 
     Args:
-      module: any `torch.nn.Module`.
-      use_rng: whether dropout and the like draw from a key of JAX's, else from PyTorch's generator.
-      rng_key: from which the keys of calls are drawn; `next_rng_key()` by default.
+        module: any `torch.nn.Module`.
+        use_rng: whether dropout and the like draw from a key of JAX's, else from PyTorch's generator.
+        rng_key: from which the keys of calls are drawn; `next_rng_key()` by default.
 
     Returns:
-      The module; `train()` and `eval()` decide the mode of all of it.
+        The module; `train()` and `eval()` decide the mode of all of it.
 
     Raises:
-      ImportError: torch2jax-bridge is not installed.
-      TypeError: `module` is not one of PyTorch.
+        ImportError: torch2jax-bridge is not installed.
+        TypeError: `module` is not one of PyTorch.
 
     Example:
-      >>> import jax, jax.numpy as jnp, torch
-      >>> import pax_jax as pax
-      >>> net = pax.from_torch(torch.nn.Linear(2, 3))
-      >>> jax.jit(lambda net, x: net(x))(net, jnp.ones((4, 2))).shape
-      (4, 3)
-      >>> pax.grad(lambda net, x: jnp.sum(net(x)))(net, jnp.ones((4, 2))).params["bias"]
-      Array([4., 4., 4.], dtype=float32)
-
+        >>> import jax, jax.numpy as jnp, torch
+        >>> import pax_jax as pax
+        >>> net = pax.from_torch(torch.nn.Linear(2, 3))
+        >>> jax.jit(lambda net, x: net(x))(net, jnp.ones((4, 2))).shape
+        (4, 3)
+        >>> pax.grad(lambda net, x: jnp.sum(net(x)))(net, jnp.ones((4, 2))).params["bias"]
+        Array([4., 4., 4.], dtype=float32)
     """
     torch = extra("torch", "from_torch")
     if not isinstance(module, torch.nn.Module):

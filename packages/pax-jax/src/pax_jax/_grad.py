@@ -8,9 +8,7 @@ from typing import Any
 
 import jax
 
-from ._trees import select_parameters, update_parameters
-
-__all__ = ["grad", "value_and_grad"]
+from pax_jax._trees import select_parameters, update_parameters
 
 
 def value_and_grad(
@@ -22,23 +20,22 @@ def value_and_grad(
     differentiated. `fun` is given copies of these arguments, which it may change and return.
 
     Args:
-      fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree.
-      argnums: which arguments to differentiate: modules, or any pytrees.
-      has_aux: whether `fun` returns such a pair.
+        fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree.
+        argnums: which arguments to differentiate: modules, or any pytrees.
+        has_aux: whether `fun` returns such a pair.
 
     Returns:
-      A function that returns the value of `fun` and the gradient: for each argument the shape of
-      its `parameters()`.
+        A function that returns the value of `fun` and the gradient: for each argument the shape of
+        its `parameters()`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def loss_fn(net, x):
-      ...     return jnp.sum(net(x))
-      >>> loss, grads = pax.value_and_grad(loss_fn)(pax.Linear(2, 1), jnp.ones((4, 2)))
-      >>> grads.bias
-      Array([4.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def loss_fn(net, x):
+        ...     return jnp.sum(net(x))
+        >>> loss, grads = pax.value_and_grad(loss_fn)(pax.Linear(2, 1), jnp.ones((4, 2)))
+        >>> grads.bias
+        Array([4.], dtype=float32)
     """
     positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
@@ -66,15 +63,14 @@ def grad(
     Arguments as in `value_and_grad`.
 
     Returns:
-      A function that returns the gradient, or with `has_aux` the gradient and the second result.
+        A function that returns the gradient, or with `has_aux` the gradient and the second result.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> grads = pax.grad(lambda net, x: jnp.sum(net(x)))(pax.Linear(2, 1), jnp.ones((4, 2)))
-      >>> grads.bias
-      Array([4.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> grads = pax.grad(lambda net, x: jnp.sum(net(x)))(pax.Linear(2, 1), jnp.ones((4, 2)))
+        >>> grads.bias
+        Array([4.], dtype=float32)
     """
     evaluate = value_and_grad(fun, argnums, has_aux)
 

@@ -8,10 +8,7 @@ from typing import Any, TypeVar
 import jax
 
 import pax_tree
-
-from ._trees import copy_tree
-
-__all__ = ["hk_init", "phase"]
+from pax_jax._trees import copy_tree
 
 T = TypeVar("T")
 
@@ -33,21 +30,20 @@ def hk_init(module: T, *args: Any, enable_jit: bool = False, **kwargs: Any) -> T
     counters and averages of the module nor this module itself.
 
     Args:
-      module: this module.
-      *args: an example of the module's inputs; its shapes and dtypes decide.
-      enable_jit: whether to run the call under `jax.jit`.
-      **kwargs: keyword arguments that go with it.
+        module: this module.
+        *args: an example of the module's inputs; its shapes and dtypes decide.
+        enable_jit: whether to run the call under `jax.jit`.
+        **kwargs: keyword arguments that go with it.
 
     Returns:
-      The copy.
+        The copy.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> net = pax.Sequential(pax.Linear(2, 3))
-      >>> net.hk_init(jnp.ones((1, 2))) == net  # nothing was to be made
-      True
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> net = pax.Sequential(pax.Linear(2, 3))
+        >>> net.hk_init(jnp.ones((1, 2))) == net  # nothing was to be made
+        True
     """
 
     def run(module: Any, args: Any, kwargs: Any) -> Any:

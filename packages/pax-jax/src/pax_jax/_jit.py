@@ -10,10 +10,7 @@ from typing import Any
 import jax
 
 import pax_tree
-
-from ._kinds import is_array, is_module
-
-__all__ = ["jit"]
+from pax_jax._kinds import is_array, is_module
 
 
 def jit(
@@ -29,30 +26,29 @@ def jit(
     the old one can be read no more. What is only read (the model in an evaluation) is not donated.
 
     Args:
-      fun: a function of pytrees of modules and arrays. It may change and return its modules.
-      donate: whether to donate modules that come back.
-      static_argnums: positions of arguments that are constants, hashable.
-      static_argnames: the same for keyword arguments.
+        fun: a function of pytrees of modules and arrays. It may change and return its modules.
+        donate: whether to donate modules that come back.
+        static_argnums: positions of arguments that are constants, hashable.
+        static_argnames: the same for keyword arguments.
 
     Returns:
-      The compiled function; its `lower(*args)` is that of `jax.jit`, on the flat list of leaves.
+        The compiled function; its `lower(*args)` is that of `jax.jit`, on the flat list of leaves.
 
     Raises:
-      TypeError: at a call, an argument holds something that is no array, number or module.
-      ValueError: at a call, an array that is to be donated is passed twice.
+        TypeError: at a call, an argument holds something that is no array, number or module.
+        ValueError: at a call, an array that is to be donated is passed twice.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> @pax.jit
-      ... def call(norm, x):
-      ...     return norm(x), norm
-      >>> norm = pax.BatchNorm1D(1)
-      >>> for _ in range(3):
-      ...     y, norm = call(norm, jnp.ones((4, 1)))
-      >>> norm.ema_mean
-      Array([1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> @pax.jit
+        ... def call(norm, x):
+        ...     return norm(x), norm
+        >>> norm = pax.BatchNorm1D(1)
+        >>> for _ in range(3):
+        ...     y, norm = call(norm, jnp.ones((4, 1)))
+        >>> norm.ema_mean
+        Array([1.], dtype=float32)
     """
     if fun is None:
         return functools.partial(

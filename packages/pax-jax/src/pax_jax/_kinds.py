@@ -12,21 +12,8 @@ import jax
 import numpy as np
 
 import pax_tree
+from pax_jax._shared import Shared
 from pax_tree import Record
-
-from ._shared import Shared
-
-__all__ = [
-    "FROZEN",
-    "MODULE",
-    "PARAMETER",
-    "STATE",
-    "check_class_attribute",
-    "check_modules",
-    "classify",
-    "is_array",
-    "is_module",
-]
 
 PARAMETER = 0  # trained: `parameters()` keeps it
 STATE = 1  # not trained
@@ -50,8 +37,7 @@ def classify(module: Any, name: str, value: Any) -> int | None:
     """Return the kind that `module.name = value` gives the attribute; `None` makes it static.
 
     Raises:
-      TypeError: `value` hides arrays or modules where JAX would not see them.
-
+        TypeError: `value` hides arrays or modules where JAX would not see them.
     """
     if is_module(value):
         return MODULE
@@ -93,8 +79,7 @@ def check_modules(module: Any, name: str, value: Any) -> None:
     """Raise if a container of modules holds something else.
 
     Raises:
-      TypeError: it does; the message says where.
-
+        TypeError: it does; the message says where.
     """
     for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_module):
         if not is_module(leaf):
@@ -146,8 +131,7 @@ def check_class_attribute(cls: str, name: str, value: Any) -> None:
     """Raise if a class attribute is, or holds, an array or a module.
 
     Raises:
-      TypeError: it does; all modules of the class would share it, and JAX would not see it.
-
+        TypeError: it does; all modules of the class would share it, and JAX would not see it.
     """
     if name == "__setattr__":
         raise TypeError(

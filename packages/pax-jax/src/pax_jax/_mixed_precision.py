@@ -10,13 +10,10 @@ from typing import Any, TypeVar
 import jax
 
 import pax_tree
+from pax_jax._extras import extra
+from pax_jax._module import Module
+from pax_jax._variants import derive, with_class
 from pax_tree import record_flatten, record_spec
-
-from ._extras import extra
-from ._module import Module
-from ._variants import derive, with_class
-
-__all__ = ["apply_mp_policy", "unwrap_mp_policy"]
 
 M = TypeVar("M", bound=Module)
 
@@ -31,26 +28,25 @@ def apply_mp_policy(module: M, mp_policy: Any) -> M:
     that dtype too; what they return is in the output dtype, and states that they change are kept.
 
     Args:
-      module: any module; the modules inside it compute in the same dtype.
-      mp_policy: a `jmp.Policy` (extra `jmp`).
+        module: any module; the modules inside it compute in the same dtype.
+        mp_policy: a `jmp.Policy` (extra `jmp`).
 
     Returns:
-      A module of a subclass of the same name.
+        A module of a subclass of the same name.
 
     Raises:
-      ValueError: `module` has a policy already.
-      TypeError: `mp_policy` is no policy.
-      ImportError: jmp is not installed.
+        ValueError: `module` has a policy already.
+        TypeError: `mp_policy` is no policy.
+        ImportError: jmp is not installed.
 
     Example:
-      >>> import jmp
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> policy = jmp.get_policy("params=float32,compute=bfloat16,output=float32")
-      >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), policy)
-      >>> layer, layer(jnp.ones((1, 3))).dtype
-      (Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF), dtype('float32'))
-
+        >>> import jmp
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> policy = jmp.get_policy("params=float32,compute=bfloat16,output=float32")
+        >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), policy)
+        >>> layer, layer(jnp.ones((1, 3))).dtype
+        (Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF), dtype('float32'))
     """
     jmp = extra("jmp", "apply_mp_policy")
     if not isinstance(mp_policy, jmp.Policy):
@@ -71,12 +67,11 @@ def unwrap_mp_policy(module: M) -> M:
     """Return a copy of a module without its mixed-precision policy; its arrays keep their dtypes.
 
     Example:
-      >>> import jmp
-      >>> import pax_jax as pax
-      >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), jmp.get_policy("float32"))
-      >>> pax.unwrap_mp_policy(layer)
-      Linear(in_dim=3, out_dim=3, with_bias=True)
-
+        >>> import jmp
+        >>> import pax_jax as pax
+        >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), jmp.get_policy("float32"))
+        >>> pax.unwrap_mp_policy(layer)
+        Linear(in_dim=3, out_dim=3, with_bias=True)
     """
     base = _plain(type(module))
     return module.copy() if base is None else with_class(module.copy(), base, mp_policy=None)

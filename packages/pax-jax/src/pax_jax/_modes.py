@@ -7,18 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pax_tree
+from pax_jax._edit import EditMethods
+from pax_jax._kinds import FROZEN, MODULE, PARAMETER, is_module
 from pax_tree import RecordSpec, record_flatten, record_unflatten
-
-from ._edit import EditMethods
-from ._kinds import FROZEN, MODULE, PARAMETER, is_module
-
-__all__ = [
-    "ModeMethods",
-    "enable_eval_mode",
-    "enable_train_mode",
-    "freeze_parameters",
-    "unfreeze_parameters",
-]
 
 T = TypeVar("T")
 M = TypeVar("M", bound="ModeMethods")
@@ -29,10 +20,9 @@ def enable_train_mode(tree: T) -> T:
     """Return a copy of a module, or of any pytree, with its modules in training mode.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pax.enable_train_mode([pax.Dropout(0.5).eval()])[0].training
-      True
-
+        >>> import pax_jax as pax
+        >>> pax.enable_train_mode([pax.Dropout(0.5).eval()])[0].training
+        True
     """
     return _changed(tree, _train)
 
@@ -41,10 +31,9 @@ def enable_eval_mode(tree: T) -> T:
     """Return a copy of a module, or of any pytree, with its modules in evaluation mode.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pax.enable_eval_mode([pax.Dropout(0.5)])[0].training
-      False
-
+        >>> import pax_jax as pax
+        >>> pax.enable_eval_mode([pax.Dropout(0.5)])[0].training
+        False
     """
     return _changed(tree, _eval)
 
@@ -53,10 +42,9 @@ def freeze_parameters(tree: T) -> T:
     """Return a copy of a module, or of any pytree, whose modules' parameters are not trained.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pax.freeze_parameters([pax.Linear(1, 1)])[0].parameters().weight is None
-      True
-
+        >>> import pax_jax as pax
+        >>> pax.freeze_parameters([pax.Linear(1, 1)])[0].parameters().weight is None
+        True
     """
     return _changed(tree, _freeze)
 
@@ -65,23 +53,22 @@ def unfreeze_parameters(tree: T, origin: T | None = None) -> T:
     """Return a copy in which frozen parameters are trained again.
 
     Args:
-      tree: a module, or any pytree of modules.
-      origin: the same before parts of it were frozen; what it trains is trained. Without it
-        everything that was ever frozen is.
+        tree: a module, or any pytree of modules.
+        origin: the same before parts of it were frozen; what it trains is trained. Without it
+            everything that was ever frozen is.
 
     Returns:
-      The copy, with the leaves of `tree`.
+        The copy, with the leaves of `tree`.
 
     Raises:
-      ValueError: `tree` and `origin` differ in more than what is frozen.
+        ValueError: `tree` and `origin` differ in more than what is frozen.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pair = [pax.Linear(1, 1), pax.Linear(1, 1).freeze()]
-      >>> again = pax.unfreeze_parameters(pax.freeze_parameters(pair), origin=pair)
-      >>> [layer.parameters().weight is None for layer in again]
-      [False, True]
-
+        >>> import pax_jax as pax
+        >>> pair = [pax.Linear(1, 1), pax.Linear(1, 1).freeze()]
+        >>> again = pax.unfreeze_parameters(pax.freeze_parameters(pair), origin=pair)
+        >>> [layer.parameters().weight is None for layer in again]
+        [False, True]
     """
     return _changed(tree, _unfreeze) if origin is None else _like(tree, origin)
 
@@ -93,11 +80,10 @@ class ModeMethods(EditMethods):
         """Return a copy in training mode, or with `mode=False` in evaluation mode.
 
         Example:
-          >>> import pax_jax as pax
-          >>> net = pax.Sequential(pax.Dropout(0.5)).eval()
-          >>> net.training, net.modules[0].training
-          (False, False)
-
+            >>> import pax_jax as pax
+            >>> net = pax.Sequential(pax.Dropout(0.5)).eval()
+            >>> net.training, net.modules[0].training
+            (False, False)
         """
         return enable_train_mode(self) if mode else enable_eval_mode(self)
 

@@ -6,22 +6,19 @@ import dataclasses
 from typing import Any, ClassVar, TypeVar
 
 import pax_tree
+from pax_jax._bugs import scan_bugs
+from pax_jax._compare import same_leaf
+from pax_jax._construct import ModuleType
+from pax_jax._edit import EditMethods
+from pax_jax._hk_init import hk_init
+from pax_jax._kinds import PARAMETER, STATE, classify
+from pax_jax._modes import ModeMethods
+from pax_jax._register import RegisterMethods, checked_name
+from pax_jax._scope import scope_error
+from pax_jax._state_dict import StateDictMethods
+from pax_jax._summary import summary_lines
+from pax_jax._trees import own_parameters, own_states, update_parameters
 from pax_tree import record_set, record_spec
-
-from ._bugs import scan_bugs
-from ._compare import same_leaf
-from ._construct import ModuleType
-from ._edit import EditMethods
-from ._hk_init import hk_init
-from ._kinds import PARAMETER, STATE, classify
-from ._modes import ModeMethods
-from ._register import RegisterMethods, checked_name
-from ._scope import scope_error
-from ._state_dict import StateDictMethods
-from ._summary import summary_lines
-from ._trees import own_parameters, own_states, update_parameters
-
-__all__ = ["Module", "ParameterModule", "StateModule"]
 
 T = TypeVar("T", bound="Module")
 
@@ -36,26 +33,25 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
     transformation that made or copied it.
 
     Args:
-      name: shown in front of the class name when the module is printed.
+        name: shown in front of the class name when the module is printed.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> class Counter(pax.Module):
-      ...     def __init__(self):
-      ...         super().__init__()
-      ...         self.register_parameter("bias", jnp.zeros(()))
-      ...         self.count = jnp.zeros((), jnp.int32)
-      ...
-      ...     def __call__(self, x):
-      ...         self.count += 1
-      ...         return x + self.bias
-      >>> counter = Counter()
-      >>> counter(2.0)
-      Array(2., dtype=float32)
-      >>> counter.count, counter.parameters().count
-      (Array(1, dtype=int32), None)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Counter(pax.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.register_parameter("bias", jnp.zeros(()))
+        ...         self.count = jnp.zeros((), jnp.int32)
+        ...
+        ...     def __call__(self, x):
+        ...         self.count += 1
+        ...         return x + self.bias
+        >>> counter = Counter()
+        >>> counter(2.0)
+        Array(2., dtype=float32)
+        >>> counter.count, counter.parameters().count
+        (Array(1, dtype=int32), None)
     """
 
     _parameter_names: ClassVar[frozenset[str]] = frozenset()
@@ -98,23 +94,22 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
         """Return a copy of this module with the leaves of `params` that are not `None`.
 
         Args:
-          params: a module of the same class, such as `self.parameters()`.
+            params: a module of the same class, such as `self.parameters()`.
 
         Returns:
-          A new module, free to be changed in the current scope.
+            A new module, free to be changed in the current scope.
 
         Raises:
-          TypeError: `params` is, or holds, a module of another class.
-          ValueError: the two differ in structure.
+            TypeError: `params` is, or holds, a module of another class.
+            ValueError: the two differ in structure.
 
         Example:
-          >>> import jax
-          >>> import pax_jax as pax
-          >>> layer = pax.Linear(1, 1)
-          >>> doubled = layer.update(jax.tree.map(lambda p: 2 * p, layer.parameters()))
-          >>> bool(doubled.weight == 2 * layer.weight)
-          True
-
+            >>> import jax
+            >>> import pax_jax as pax
+            >>> layer = pax.Linear(1, 1)
+            >>> doubled = layer.update(jax.tree.map(lambda p: 2 * p, layer.parameters()))
+            >>> bool(doubled.weight == 2 * layer.weight)
+            True
         """
         return update_parameters(self, params)
 
@@ -126,19 +121,18 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
         """Return this module with every leaf of another kind replaced by `None`.
 
         Args:
-          keep: "parameter" for what is trained, "state" for the rest.
+            keep: "parameter" for what is trained, "state" for the rest.
 
         Raises:
-          ValueError: `keep` is neither.
+            ValueError: `keep` is neither.
 
         Example:
-          >>> import pax_jax as pax
-          >>> norm = pax.BatchNorm1D(2)
-          >>> norm.filter("state").scale is None, norm.filter("parameter").ema_mean is None
-          (True, True)
-          >>> norm.filter("state") | norm.filter("parameter") == norm
-          True
-
+            >>> import pax_jax as pax
+            >>> norm = pax.BatchNorm1D(2)
+            >>> norm.filter("state").scale is None, norm.filter("parameter").ema_mean is None
+            (True, True)
+            >>> norm.filter("state") | norm.filter("parameter") == norm
+            True
         """
         if keep not in ("parameter", "state"):
             raise ValueError(f'filter keeps "parameter" or "state", got {keep!r}.')
@@ -148,18 +142,17 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
         """Look for what would go wrong later, in this module and in those below, and return it.
 
         Raises:
-          ValueError: an array or a module is held twice, or a parameter is not of a dtype that has
-            gradients.
-          TypeError: an attribute hides arrays from JAX, or a container of modules holds others.
+            ValueError: an array or a module is held twice, or a parameter is not of a dtype that has
+                gradients.
+            TypeError: an attribute hides arrays from JAX, or a container of modules holds others.
 
         Example:
-          >>> import pax_jax as pax
-          >>> pair = pax.Sequential(pax.Linear(1, 1), pax.Linear(1, 1))
-          >>> pair.modules[1] = pair.modules[0]
-          >>> pair.scan_bugs()
-          Traceback (most recent call last):
-          ValueError: Sequential.modules[0] and Sequential.modules[1] are the same Linear...
-
+            >>> import pax_jax as pax
+            >>> pair = pax.Sequential(pax.Linear(1, 1), pax.Linear(1, 1))
+            >>> pair.modules[1] = pair.modules[0]
+            >>> pair.scan_bugs()
+            Traceback (most recent call last):
+            ValueError: Sequential.modules[0] and Sequential.modules[1] are the same Linear...
         """
         scan_bugs(self)
         return self
@@ -170,23 +163,22 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
         """Draw the module and its submodules as a tree.
 
         Args:
-          return_list: return the lines rather than one string.
-          table: draw a table that has, for every array, its path, shape, dtype, number of elements
-            and bytes, and their sums (extra `rich`).
+            return_list: return the lines rather than one string.
+            table: draw a table that has, for every array, its path, shape, dtype, number of elements
+                and bytes, and their sums (extra `rich`).
 
         Raises:
-          ImportError: `table` without rich.
+            ImportError: `table` without rich.
 
         Example:
-          >>> import pax_jax as pax
-          >>> print(pax.Sequential(pax.Linear(2, 3), pax.BatchNorm1D(3)).summary())
-          Sequential
-          ├── Linear(in_dim=2, out_dim=3, with_bias=True)
-          └── BatchNorm1D(num_channels=3...)
-
+            >>> import pax_jax as pax
+            >>> print(pax.Sequential(pax.Linear(2, 3), pax.BatchNorm1D(3)).summary())
+            Sequential
+            ├── Linear(in_dim=2, out_dim=3, with_bias=True)
+            └── BatchNorm1D(num_channels=3...)
         """
         if table:
-            from ._table import table_lines
+            from pax_jax._table import table_lines
 
             lines = table_lines(self)
         else:
@@ -195,7 +187,7 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
 
     def __mod__(self: T, args: Any) -> tuple[T, Any]:
         """`module % x` and `module % (x, y)` call a copy: the updated copy and its output."""
-        from ._pure import purecall
+        from pax_jax._pure import purecall
 
         return purecall(self, *args) if isinstance(args, tuple) else purecall(self, args)
 
@@ -246,15 +238,14 @@ class ParameterModule(Module):
     """A module whose arrays, and pytrees of arrays, are parameters unless registered as state.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> class Scale(pax.ParameterModule):
-      ...     def __init__(self):
-      ...         super().__init__()
-      ...         self.scale = jnp.ones(2)
-      >>> Scale().parameters().scale
-      Array([1., 1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Scale(pax.ParameterModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = jnp.ones(2)
+        >>> Scale().parameters().scale
+        Array([1., 1.], dtype=float32)
     """
 
     _array_kind = PARAMETER
@@ -264,15 +255,14 @@ class StateModule(Module):
     """A module whose arrays, and pytrees of arrays, are state unless registered as parameters.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> class Statistics(pax.StateModule):
-      ...     def __init__(self):
-      ...         super().__init__()
-      ...         self.moments = {"mean": jnp.zeros(()), "var": jnp.ones(())}
-      >>> Statistics().parameters().moments
-      {'mean': None, 'var': None}
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Statistics(pax.StateModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.moments = {"mean": jnp.zeros(()), "var": jnp.ones(())}
+        >>> Statistics().parameters().moments
+        {'mean': None, 'var': None}
     """
 
     _array_kind = STATE

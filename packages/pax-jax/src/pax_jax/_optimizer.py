@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ._module import StateModule
-
-__all__ = ["Optimizer"]
+from pax_jax._module import StateModule
 
 
 class Optimizer(StateModule):
@@ -14,21 +12,20 @@ class Optimizer(StateModule):
     optimizer and returns the updated model.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> class SGD(pax.Optimizer):
-      ...     def __init__(self, params, learning_rate):
-      ...         super().__init__()
-      ...         self.learning_rate = learning_rate
-      ...         self.register_state_subtree("sum", jax.tree.map(jnp.zeros_like, params))
-      ...
-      ...     def step(self, grads, model):
-      ...         self.sum = jax.tree.map(jnp.add, self.sum, grads)
-      ...         update = lambda p, s: p - self.learning_rate * s
-      ...         return model.update(jax.tree.map(update, model.parameters(), self.sum))
-      >>> net = pax.Linear(1, 1)
-      >>> grads = jax.tree.map(jnp.ones_like, net.parameters())
-      >>> SGD(net.parameters(), 0.5).step(grads, net).bias
-      Array([-0.5], dtype=float32)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class SGD(pax.Optimizer):
+        ...     def __init__(self, params, learning_rate):
+        ...         super().__init__()
+        ...         self.learning_rate = learning_rate
+        ...         self.register_state_subtree("sum", jax.tree.map(jnp.zeros_like, params))
+        ...
+        ...     def step(self, grads, model):
+        ...         self.sum = jax.tree.map(jnp.add, self.sum, grads)
+        ...         update = lambda p, s: p - self.learning_rate * s
+        ...         return model.update(jax.tree.map(update, model.parameters(), self.sum))
+        >>> net = pax.Linear(1, 1)
+        >>> grads = jax.tree.map(jnp.ones_like, net.parameters())
+        >>> SGD(net.parameters(), 0.5).step(grads, net).bias
+        Array([-0.5], dtype=float32)
     """

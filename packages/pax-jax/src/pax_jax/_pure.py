@@ -6,10 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ._kinds import is_module
-from ._trees import copy_tree
-
-__all__ = ["module_and_value", "pure", "purecall"]
+from pax_jax._kinds import is_module
+from pax_jax._trees import copy_tree
 
 T = TypeVar("T")
 
@@ -18,24 +16,23 @@ def pure(fun: Callable[..., T]) -> Callable[..., T]:
     """Make a function without side effects on modules: it is called with copies of its arguments.
 
     Args:
-      fun: a function that may change the modules it is given.
+        fun: a function that may change the modules it is given.
 
     Returns:
-      A function of the same arguments; return from `fun` the modules whose changes are to be kept.
+        A function of the same arguments; return from `fun` the modules whose changes are to be kept.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> @jax.jit
-      ... @pax.pure
-      ... def normalise(norm, x):
-      ...     y = norm(x)
-      ...     return y, norm
-      >>> norm = pax.BatchNorm1D(1)
-      >>> y, norm = normalise(norm, jnp.ones((4, 1)))
-      >>> norm.ema_mean
-      Array([1.], dtype=float32)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> @jax.jit
+        ... @pax.pure
+        ... def normalise(norm, x):
+        ...     y = norm(x)
+        ...     return y, norm
+        >>> norm = pax.BatchNorm1D(1)
+        >>> y, norm = normalise(norm, jnp.ones((4, 1)))
+        >>> norm.ema_mean
+        Array([1.], dtype=float32)
     """
 
     @functools.wraps(fun, updated=())
@@ -50,20 +47,19 @@ def purecall(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Call a copy of `module`.
 
     Args:
-      module: a module that can be called.
-      *args: what to call it with.
-      **kwargs: the same.
+        module: a module that can be called.
+        *args: what to call it with.
+        **kwargs: the same.
 
     Returns:
-      The changed copy, and its output.
+        The changed copy, and its output.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> norm, y = pax.purecall(pax.BatchNorm1D(1), jnp.ones((4, 1)))
-      >>> norm.ema_mean
-      Array([1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> norm, y = pax.purecall(pax.BatchNorm1D(1), jnp.ones((4, 1)))
+        >>> norm.ema_mean
+        Array([1.], dtype=float32)
     """
     return module_and_value(module)(*args, **kwargs)
 
@@ -72,22 +68,21 @@ def module_and_value(module_or_method: Any) -> Callable[..., tuple[Any, Any]]:
     """Make a function that calls a copy of a module, or of a method's module, and returns both.
 
     Args:
-      module_or_method: a module that can be called, or a bound method of a module.
+        module_or_method: a module that can be called, or a bound method of a module.
 
     Returns:
-      A function of the same arguments that returns the changed copy and the output.
+        A function of the same arguments that returns the changed copy and the output.
 
     Raises:
-      TypeError: `module_or_method` is neither.
+        TypeError: `module_or_method` is neither.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> norm = pax.BatchNorm1D(1)
-      >>> norm, y = pax.module_and_value(norm.__call__)(jnp.ones((4, 1)))
-      >>> norm.ema_mean
-      Array([1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> norm = pax.BatchNorm1D(1)
+        >>> norm, y = pax.module_and_value(norm.__call__)(jnp.ones((4, 1)))
+        >>> norm.ema_mean
+        Array([1.], dtype=float32)
     """
     module, function = _module_and_function(module_or_method)
 

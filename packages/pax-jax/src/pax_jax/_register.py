@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 
 import pax_tree
+from pax_jax._kinds import MODULE, PARAMETER, STATE, is_array, is_module
 from pax_tree import Record, record_set
-
-from ._kinds import MODULE, PARAMETER, STATE, is_array, is_module
-
-__all__ = ["RegisterMethods", "checked_name"]
 
 
 class RegisterMethods(Record):
@@ -22,20 +19,19 @@ class RegisterMethods(Record):
         """Assign an array that is trained.
 
         Args:
-          name: the attribute.
-          value: an array of any shape and dtype, or `None` for a parameter that is left out.
+            name: the attribute.
+            value: an array of any shape and dtype, or `None` for a parameter that is left out.
 
         Raises:
-          TypeError: `value` is something else.
+            TypeError: `value` is something else.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> module = pax.Module()
-          >>> module.register_parameter("bias", jnp.zeros(3))
-          >>> module.parameters().bias
-          Array([0., 0., 0.], dtype=float32)
-
+            >>> import jax.numpy as jnp
+            >>> import pax_jax as pax
+            >>> module = pax.Module()
+            >>> module.register_parameter("bias", jnp.zeros(3))
+            >>> module.parameters().bias
+            Array([0., 0., 0.], dtype=float32)
         """
         self._register("register_parameter", name, value, PARAMETER, _is_array_or_none, _AN_ARRAY)
 
@@ -51,20 +47,19 @@ class RegisterMethods(Record):
         """Assign a pytree whose arrays are trained.
 
         Args:
-          name: the attribute.
-          value: a pytree of arrays and numbers.
+            name: the attribute.
+            value: a pytree of arrays and numbers.
 
         Raises:
-          TypeError: a leaf is neither.
+            TypeError: a leaf is neither.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> module = pax.Module()
-          >>> module.register_parameter_subtree("layers", [jnp.zeros(1), jnp.ones(1)])
-          >>> module.parameters().layers
-          [Array([0.], dtype=float32), Array([1.], dtype=float32)]
-
+            >>> import jax.numpy as jnp
+            >>> import pax_jax as pax
+            >>> module = pax.Module()
+            >>> module.register_parameter_subtree("layers", [jnp.zeros(1), jnp.ones(1)])
+            >>> module.parameters().layers
+            [Array([0.], dtype=float32), Array([1.], dtype=float32)]
         """
         method = "register_parameter_subtree"
         self._register(method, name, value, PARAMETER, _has_numeric_leaves, _NUMERIC)
@@ -117,8 +112,7 @@ def checked_name(module: Any, name: str) -> str:
     """Return `name` unless it is that of a method of every module.
 
     Raises:
-      AttributeError: it is.
-
+        AttributeError: it is.
     """
     if name in module._method_names:
         raise AttributeError(

@@ -8,9 +8,7 @@ from typing import Any
 
 import jax
 
-from ._scope import current_trace
-
-__all__ = ["next_rng_key", "seed_rng_key"]
+from pax_jax._scope import current_trace
 
 _DEFAULT_SEED = 0
 
@@ -45,19 +43,18 @@ def seed_rng_key(seed: int) -> None:
     Inside a JAX transformation this seeds a stream for that transformation only.
 
     Args:
-      seed: an integer. A thread that never seeds starts from 0.
+        seed: an integer. A thread that never seeds starts from 0.
 
     Raises:
-      TypeError: `seed` is not an integer.
+        TypeError: `seed` is not an integer.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pax.seed_rng_key(42)
-      >>> first = pax.Linear(2, 3)
-      >>> pax.seed_rng_key(42)
-      >>> first == pax.Linear(2, 3)
-      True
-
+        >>> import pax_jax as pax
+        >>> pax.seed_rng_key(42)
+        >>> first = pax.Linear(2, 3)
+        >>> pax.seed_rng_key(42)
+        >>> first == pax.Linear(2, 3)
+        True
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(
@@ -75,19 +72,18 @@ def next_rng_key() -> jax.Array:
     """Return the next random key of this thread's stream.
 
     Returns:
-      A typed key of shape `()`, as of `jax.random.key`.
+        A typed key of shape `()`, as of `jax.random.key`.
 
     Raises:
-      RuntimeError: called inside a JAX transformation that has not called `seed_rng_key`; a compiled
-        function would use the same key at every call.
+        RuntimeError: called inside a JAX transformation that has not called `seed_rng_key`; a compiled
+            function would use the same key at every call.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> pax.seed_rng_key(0)
-      >>> bool(pax.next_rng_key() == pax.next_rng_key())
-      False
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> pax.seed_rng_key(0)
+        >>> bool(pax.next_rng_key() == pax.next_rng_key())
+        False
     """
     trace = current_trace()
     stream = _streams.top if trace is None else _streams.traced.get(trace)

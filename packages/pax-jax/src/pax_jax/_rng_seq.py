@@ -6,30 +6,27 @@ from typing import Any
 
 import jax
 
-from ._module import StateModule
-from ._rng import next_rng_key
-
-__all__ = ["RngSeq"]
+from pax_jax._module import StateModule
+from pax_jax._rng import next_rng_key
 
 
 class RngSeq(StateModule):
     """An endless sequence of random keys, whose state passes through JAX like any module.
 
     Args:
-      seed: an integer.
-      rng_key: the first key, before which `seed` is ignored; `next_rng_key()` without either.
-      name: shown when the module is printed.
+        seed: an integer.
+        rng_key: the first key, before which `seed` is ignored; `next_rng_key()` without either.
+        name: shown when the module is printed.
 
     Raises:
-      TypeError: `seed` is not an integer.
+        TypeError: `seed` is not an integer.
 
     Example:
-      >>> import pax_jax as pax
-      >>> keys = pax.RngSeq(seed=42)
-      >>> first, second = keys.next_rng_key(), keys.next_rng_key(2)
-      >>> first.shape, len(second)
-      ((), 2)
-
+        >>> import pax_jax as pax
+        >>> keys = pax.RngSeq(seed=42)
+        >>> first, second = keys.next_rng_key(), keys.next_rng_key(2)
+        >>> first.shape, len(second)
+        ((), 2)
     """
 
     rng_key: jax.Array
@@ -56,8 +53,7 @@ class RngSeq(StateModule):
         In evaluation mode the sequence stands still: the same keys come again.
 
         Raises:
-          ValueError: `num_keys` is not positive.
-
+            ValueError: `num_keys` is not positive.
         """
         if num_keys < 1:
             raise ValueError(f"next_rng_key makes at least one key, got num_keys={num_keys}.")

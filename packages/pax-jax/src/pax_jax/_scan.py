@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-__all__ = ["scan"]
-
 C = TypeVar("C")
 
 
@@ -24,27 +22,26 @@ def scan(
     """Run `func` over the slices of `xs`, carrying a state; as `jax.lax.scan`.
 
     Args:
-      func: from the carry and a slice of `xs` to the new carry and an output.
-      init: the first carry, such as a module, which `func` may change.
-      xs: a pytree of arrays `(time, ...)`, or `None`.
-      length: the number of steps, where `xs` does not say it.
-      unroll: how many steps to unroll into one iteration of the loop.
-      time_major: with `False` the arrays of `xs` and of the outputs are `(batch, time, ...)`.
+        func: from the carry and a slice of `xs` to the new carry and an output.
+        init: the first carry, such as a module, which `func` may change.
+        xs: a pytree of arrays `(time, ...)`, or `None`.
+        length: the number of steps, where `xs` does not say it.
+        unroll: how many steps to unroll into one iteration of the loop.
+        time_major: with `False` the arrays of `xs` and of the outputs are `(batch, time, ...)`.
 
     Returns:
-      The last carry, and the outputs, stacked along the time axis.
+        The last carry, and the outputs, stacked along the time axis.
 
     Raises:
-      ValueError: with `time_major=False` an array has no second axis.
+        ValueError: with `time_major=False` an array has no second axis.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> add = lambda total, x: (total + x, total + x)
-      >>> total, sums = pax.scan(add, jnp.zeros(1), jnp.array([[1.0, 2.0, 3.0]]), time_major=False)
-      >>> sums
-      Array([[1., 3., 6.]], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> add = lambda total, x: (total + x, total + x)
+        >>> total, sums = pax.scan(add, jnp.zeros(1), jnp.array([[1.0, 2.0, 3.0]]), time_major=False)
+        >>> sums
+        Array([[1., 3., 6.]], dtype=float32)
     """
     if time_major:
         return jax.lax.scan(func, init, xs, length=length, unroll=unroll)

@@ -9,8 +9,6 @@ from jax._src import core  # the current trace has no public name
 
 import pax_tree
 
-__all__ = ["current_trace", "scope_error"]
-
 
 def current_trace() -> Any:
     """Return JAX's current trace, or `None` at the top level."""

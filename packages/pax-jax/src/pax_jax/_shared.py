@@ -6,8 +6,6 @@ from typing import Any
 
 from pax_tree import Record
 
-__all__ = ["Shared"]
-
 
 class Shared:
     """Declare, in a class of modules, an attribute that is the array or module at another place.
@@ -16,31 +14,30 @@ class Shared:
     once and can be donated.
 
     Args:
-      path: where it is held, from the module: names of attributes, indices of lists and keys of dicts
-        with dots between them, such as "embed.weight" or "layers.0".
+        path: where it is held, from the module: names of attributes, indices of lists and keys of dicts
+            with dots between them, such as "embed.weight" or "layers.0".
 
     Raises:
-      TypeError: `path` is not a string.
+        TypeError: `path` is not a string.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> class Tied(pax.Module):
-      ...     decode = pax.Shared("encode.weight")
-      ...
-      ...     def __init__(self):
-      ...         super().__init__()
-      ...         self.encode = pax.Linear(3, 2, with_bias=False)
-      ...
-      ...     def __call__(self, x):
-      ...         return self.encode(x) @ self.decode.T
-      >>> net = Tied()
-      >>> net.decode is net.encode.weight, len(net.state_dict())
-      (True, 1)
-      >>> grads = pax.grad(lambda net, x: jnp.sum(net(x)))(net, jnp.ones((1, 3)))
-      >>> grads.decode is grads.encode.weight
-      True
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Tied(pax.Module):
+        ...     decode = pax.Shared("encode.weight")
+        ...
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.encode = pax.Linear(3, 2, with_bias=False)
+        ...
+        ...     def __call__(self, x):
+        ...         return self.encode(x) @ self.decode.T
+        >>> net = Tied()
+        >>> net.decode is net.encode.weight, len(net.state_dict())
+        (True, 1)
+        >>> grads = pax.grad(lambda net, x: jnp.sum(net(x)))(net, jnp.ones((1, 3)))
+        >>> grads.decode is grads.encode.weight
+        True
     """
 
     def __init__(self, path: str) -> None:

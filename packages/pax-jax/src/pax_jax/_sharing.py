@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pax_tree
-
-from ._kinds import is_array
-
-__all__ = ["check_unshared"]
+from pax_jax._kinds import is_array
 
 
 def check_unshared(module: Any) -> None:
     """Raise if an array, or a module with arrays, is held twice by `module`.
 
     Raises:
-      ValueError: it is; the message names both places.
-
+        ValueError: it is; the message names both places.
     """
     leaves = pax_tree.tree_leaves(module)
     if len(set(map(id, leaves))) != len(leaves):

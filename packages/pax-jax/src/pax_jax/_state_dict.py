@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import pax_tree
 from pax_tree import Record
 
-__all__ = ["StateDictMethods", "dotted"]
-
 T = TypeVar("T", bound="StateDictMethods")
 
 
@@ -23,16 +21,15 @@ class StateDictMethods(Record):
         """Return every array, parameters and states, by its path.
 
         Returns:
-          A flat dict from paths such as "modules.0.weight" to the arrays, in the order of the leaves.
+            A flat dict from paths such as "modules.0.weight" to the arrays, in the order of the leaves.
 
         Raises:
-          ValueError: two arrays have the same path, because a key of a dict has a dot in it.
+            ValueError: two arrays have the same path, because a key of a dict has a dot in it.
 
         Example:
-          >>> import pax_jax as pax
-          >>> list(pax.Sequential(pax.Linear(1, 2)).state_dict())
-          ['modules.0.weight', 'modules.0.bias']
-
+            >>> import pax_jax as pax
+            >>> list(pax.Sequential(pax.Linear(1, 2)).state_dict())
+            ['modules.0.weight', 'modules.0.bias']
         """
         pairs = [(dotted(path), leaf) for path, leaf in pax_tree.tree_leaves_with_path(self)]
         arrays = dict(pairs)
@@ -49,22 +46,21 @@ class StateDictMethods(Record):
         """Return a copy of this module with the arrays of a `state_dict`.
 
         Args:
-          state_dict: an array (of JAX or of NumPy) for every path, of the shape and dtype of that in
-            this module.
+            state_dict: an array (of JAX or of NumPy) for every path, of the shape and dtype of that in
+                this module.
 
         Returns:
-          A new module; this one stays as it is.
+            A new module; this one stays as it is.
 
         Raises:
-          ValueError: a path is missing or unknown, or an array has another shape or dtype; the message
-            names every one.
+            ValueError: a path is missing or unknown, or an array has another shape or dtype; the message
+                names every one.
 
         Example:
-          >>> import pax_jax as pax
-          >>> a, b = pax.Linear(1, 2), pax.Linear(1, 2)
-          >>> b.load_state_dict(a.state_dict()) == a
-          True
-
+            >>> import pax_jax as pax
+            >>> a, b = pax.Linear(1, 2), pax.Linear(1, 2)
+            >>> b.load_state_dict(a.state_dict()) == a
+            True
         """
         mine = self.state_dict()
         problems = _problems(mine, state_dict)

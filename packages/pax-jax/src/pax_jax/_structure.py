@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pax_tree
+from pax_jax._kinds import is_module
 from pax_tree import record_flatten
-
-from ._kinds import is_module
-
-__all__ = ["assert_structure_equal"]
 
 _KINDS = ("parameter", "state", "module", "frozen parameter")
 _ABSENT = object()
@@ -19,21 +16,20 @@ def assert_structure_equal(tree_a: Any, tree_b: Any) -> None:
     """Raise where the structures of two pytrees differ; the leaves are not compared.
 
     Args:
-      tree_a: a module, or any pytree.
-      tree_b: what should have its structure.
+        tree_a: a module, or any pytree.
+        tree_b: what should have its structure.
 
     Raises:
-      AssertionError: they differ; the message names every module and attribute that does.
+        AssertionError: they differ; the message names every module and attribute that does.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pax.assert_structure_equal(pax.Linear(1, 2), pax.Linear(1, 2))
-      >>> pax.assert_structure_equal(pax.Linear(1, 2), pax.Linear(1, 3).eval())
-      Traceback (most recent call last):
-      AssertionError: The structures differ:
-        Linear.out_dim: 2 and 3
-        Linear.training: True and False
-
+        >>> import pax_jax as pax
+        >>> pax.assert_structure_equal(pax.Linear(1, 2), pax.Linear(1, 2))
+        >>> pax.assert_structure_equal(pax.Linear(1, 2), pax.Linear(1, 3).eval())
+        Traceback (most recent call last):
+        AssertionError: The structures differ:
+          Linear.out_dim: 2 and 3
+          Linear.training: True and False
     """
     if pax_tree.tree_structure(tree_a) == pax_tree.tree_structure(tree_b):
         return

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._trees import submodules
-
-__all__ = ["summary_lines"]
+from pax_jax._trees import submodules
 
 
 def summary_lines(module: Any) -> list[str]:

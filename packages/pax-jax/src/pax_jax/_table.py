@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pax_tree
-
-from ._extras import extra
-
-__all__ = ["table_lines"]
+from pax_jax._extras import extra
 
 
 def table_lines(module: Any) -> list[str]:

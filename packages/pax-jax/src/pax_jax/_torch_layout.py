@@ -8,9 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import nn
-
-__all__ = ["LAYOUTS", "Arrays", "Get", "Layout"]
+from pax_jax import nn
 
 Arrays = dict[str, jax.Array]
 Get = Callable[[str], Any]

@@ -6,19 +6,8 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import pax_tree
+from pax_jax._kinds import MODULE, PARAMETER, is_module
 from pax_tree import Record, record_flatten, record_unflatten
-
-from ._kinds import MODULE, PARAMETER, is_module
-
-__all__ = [
-    "copy_tree",
-    "own_parameters",
-    "own_states",
-    "parameters_method",
-    "select_parameters",
-    "submodules",
-    "update_parameters",
-]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -41,18 +30,17 @@ def select_parameters(tree: T) -> T:
     """Return `tree` with the leaves of its modules that are not parameters replaced by `None`.
 
     Args:
-      tree: a module, or any pytree; leaves that are in no module count as parameters.
+        tree: a module, or any pytree; leaves that are in no module count as parameters.
 
     Returns:
-      A pytree of the same structure, ready to be differentiated.
+        A pytree of the same structure, ready to be differentiated.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> params = pax.select_parameters({"norm": pax.BatchNorm1D(2), "bias": 0.5})
-      >>> params["norm"].ema_mean, params["bias"]
-      (None, 0.5)
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> params = pax.select_parameters({"norm": pax.BatchNorm1D(2), "bias": 0.5})
+        >>> params["norm"].ema_mean, params["bias"]
+        (None, 0.5)
     """
     return pax_tree.tree_map(
         lambda leaf: leaf.parameters() if is_module(leaf) else leaf, tree, is_leaf=is_module
@@ -90,29 +78,28 @@ def parameters_method(*names: str) -> Any:
     """Declare which attributes of a class are parameters.
 
     Args:
-      *names: attributes; an array, or a list, tuple or dict of arrays, assigned to one of them is a
-        parameter.
+        *names: attributes; an array, or a list, tuple or dict of arrays, assigned to one of them is a
+            parameter.
 
     Returns:
-      The method `parameters`, to be assigned to that name in the class body.
+        The method `parameters`, to be assigned to that name in the class body.
 
     Raises:
-      TypeError: a name is not a string.
+        TypeError: a name is not a string.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> class Scale(pax.Module):
-      ...     parameters = pax.parameters_method("scale")
-      ...
-      ...     def __init__(self):
-      ...         super().__init__()
-      ...         self.scale = jnp.ones(())
-      ...         self.calls = jnp.zeros((), jnp.int32)
-      >>> params = Scale().parameters()
-      >>> params.scale, params.calls
-      (Array(1., dtype=float32), None)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Scale(pax.Module):
+        ...     parameters = pax.parameters_method("scale")
+        ...
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = jnp.ones(())
+        ...         self.calls = jnp.zeros((), jnp.int32)
+        >>> params = Scale().parameters()
+        >>> params.scale, params.calls
+        (Array(1., dtype=float32), None)
     """
     for name in names:
         if not isinstance(name, str):
@@ -130,22 +117,21 @@ def update_parameters(tree: T, params: T) -> T:
     """Return a copy of `tree` with the leaves of `params` that are not `None`.
 
     Args:
-      tree: a module, or any pytree.
-      params: a pytree of the same structure in which `None` may stand for any leaf, such as
-        `select_parameters(tree)` or its gradients.
+        tree: a module, or any pytree.
+        params: a pytree of the same structure in which `None` may stand for any leaf, such as
+            `select_parameters(tree)` or its gradients.
 
     Returns:
-      A new pytree with the static attributes of `tree`.
+        A new pytree with the static attributes of `tree`.
 
     Raises:
-      TypeError: a module of `tree` meets a module of another class in `params`.
-      ValueError: the two differ in structure.
+        TypeError: a module of `tree` meets a module of another class in `params`.
+        ValueError: the two differ in structure.
 
     Example:
-      >>> import pax_jax as pax
-      >>> pax.update_parameters({"a": 1.0, "b": 2.0}, {"a": None, "b": 3.0})
-      {'a': 1.0, 'b': 3.0}
-
+        >>> import pax_jax as pax
+        >>> pax.update_parameters({"a": 1.0, "b": 2.0}, {"a": None, "b": 3.0})
+        {'a': 1.0, 'b': 3.0}
     """
     return _merge("", tree, params)
 

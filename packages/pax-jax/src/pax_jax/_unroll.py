@@ -8,11 +8,8 @@ import jax
 import jax.numpy as jnp
 
 import pax_tree
+from pax_jax._kinds import MODULE, is_module
 from pax_tree import record_flatten
-
-from ._kinds import MODULE, is_module
-
-__all__ = ["dynamic_unroll"]
 
 
 def dynamic_unroll(
@@ -29,29 +26,28 @@ def dynamic_unroll(
     As `haiku.dynamic_unroll`. What the core changes in itself (a random key, say) is kept.
 
     Args:
-      core: a module, called as `core(inputs, state)`, that returns an output and the next state.
-      input_sequence: pytree of arrays `(time, batch, ...)`.
-      initial_state: the state before the first step.
-      time_major: whether time is the first axis of inputs and outputs; else it is the second.
-      reverse: whether to go from the last step to the first.
-      return_all_states: whether to return the states of all steps rather than the last one.
-      unroll: how many steps one turn of the compiled loop makes.
+        core: a module, called as `core(inputs, state)`, that returns an output and the next state.
+        input_sequence: pytree of arrays `(time, batch, ...)`.
+        initial_state: the state before the first step.
+        time_major: whether time is the first axis of inputs and outputs; else it is the second.
+        reverse: whether to go from the last step to the first.
+        return_all_states: whether to return the states of all steps rather than the last one.
+        unroll: how many steps one turn of the compiled loop makes.
 
     Returns:
-      The outputs of all steps, and the last state or all states.
+        The outputs of all steps, and the last state or all states.
 
     Raises:
-      ValueError: the core has no parameters yet.
+        ValueError: the core has no parameters yet.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> from pax_jax.haiku import dynamic_unroll
-      >>> core = pax.haiku.gru(3)
-      >>> outputs, state = dynamic_unroll(core, jnp.ones((7, 4, 3)), core.initial_state(4))
-      >>> outputs.shape, state.shape
-      ((7, 4, 3), (4, 3))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> from pax_jax.haiku import dynamic_unroll
+        >>> core = pax.haiku.gru(3)
+        >>> outputs, state = dynamic_unroll(core, jnp.ones((7, 4, 3)), core.initial_state(4))
+        >>> outputs.shape, state.shape
+        ((7, 4, 3), (4, 3))
     """
     leaves, treedef = pax_tree.tree_flatten(core, none_is_leaf=True)
     trained = pax_tree.tree_leaves(core.parameters(), none_is_leaf=True)

@@ -7,11 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
+from pax_jax._construct import ModuleType
 from pax_tree import record_flatten, record_unflatten
-
-from ._construct import ModuleType
-
-__all__ = ["derive", "with_class", "with_methods"]
 
 Methods = dict[str, Any]
 
@@ -22,10 +19,9 @@ def derive(make: Callable[..., type], *args: Any, methods: Callable[[], Methods]
     """Return the subclass of a class of modules that `make(*args)` stands for.
 
     Args:
-      make: the function that asks for it, by which it is pickled.
-      *args: the class, and what else `make` takes, hashable; equal arguments give one class.
-      methods: returns what the class defines.
-
+        make: the function that asks for it, by which it is pickled.
+        *args: the class, and what else `make` takes, hashable; equal arguments give one class.
+        methods: returns what the class defines.
     """
     cls = _made.get((make, args))
     if cls is None:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pax_tree
-
-from ._checkpoint_leaves import abstract_leaf, loaded_leaf, stored_leaf
-from ._checkpoint_structure import by_path, differences, structure_of
-from ._extras import extra
+from pax_jax._checkpoint_leaves import abstract_leaf, loaded_leaf, stored_leaf
+from pax_jax._checkpoint_structure import by_path, differences, structure_of
+from pax_jax._extras import extra
 
 __all__ = ["Checkpoints", "load", "save"]
 
@@ -24,23 +23,22 @@ class Checkpoints:
     is killed while it saves leaves those before it as they were.
 
     Args:
-      directory: where they are, or will be; a path, or an address that orbax knows ("gs://...").
-      keep: how many of the latest to keep; `None` keeps all.
+        directory: where they are, or will be; a path, or an address that orbax knows ("gs://...").
+        keep: how many of the latest to keep; `None` keeps all.
 
     Raises:
-      ImportError: orbax is not installed.
+        ImportError: orbax is not installed.
 
     Example:
-      >>> import tempfile
-      >>> import pax_jax as pax
-      >>> net = pax.Linear(2, 3)
-      >>> with pax.checkpoint.Checkpoints(tempfile.mkdtemp(), keep=2) as checkpoints:
-      ...     for step in range(3):
-      ...         checkpoints.save(step, net)
-      ...     checkpoints.wait()
-      ...     checkpoints.steps, checkpoints.load(pax.Linear(2, 3)) == net
-      ([1, 2], True)
-
+        >>> import tempfile
+        >>> import pax_jax as pax
+        >>> net = pax.Linear(2, 3)
+        >>> with pax.checkpoint.Checkpoints(tempfile.mkdtemp(), keep=2) as checkpoints:
+        ...     for step in range(3):
+        ...         checkpoints.save(step, net)
+        ...     checkpoints.wait()
+        ...     checkpoints.steps, checkpoints.load(pax.Linear(2, 3)) == net
+        ([1, 2], True)
     """
 
     def __init__(self, directory: str | os.PathLike[str], keep: int | None = 3) -> None:
@@ -53,12 +51,11 @@ class Checkpoints:
         """Save a module, or any pytree; the arrays are copied at once and written later.
 
         Args:
-          step: its number, more than those before it.
-          tree: what to save. `load` returns the latest complete step.
+            step: its number, more than those before it.
+            tree: what to save. `load` returns the latest complete step.
 
         Raises:
-          ValueError: the step is not a number more than the latest.
-
+            ValueError: the step is not a number more than the latest.
         """
         latest = max(self.steps, default=-1)
         if step <= latest:
@@ -79,14 +76,13 @@ class Checkpoints:
         """Return what was saved.
 
         Args:
-          like: a tree of the same structure, whose leaves say shape, dtype and sharding: a module
-            that was just made, or `jax.eval_shape` of the function that makes it.
-          step: which one; the latest by default.
+            like: a tree of the same structure, whose leaves say shape, dtype and sharding: a module
+                that was just made, or `jax.eval_shape` of the function that makes it.
+            step: which one; the latest by default.
 
         Raises:
-          FileNotFoundError: there is no such checkpoint.
-          ValueError: it has another structure than `like`; the message names every path.
-
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: it has another structure than `like`; the message names every path.
         """
         self.wait()
         manager, args = self._manager(reading=True), self._orbax.args
@@ -171,27 +167,26 @@ def save(
     """Save a module, or any pytree, and wait until it is written.
 
     Args:
-      directory: as in `Checkpoints`.
-      tree: what to save.
-      step: its number; one more than the latest by default.
-      keep: how many of the latest to keep; `None` keeps all.
+        directory: as in `Checkpoints`.
+        tree: what to save.
+        step: its number; one more than the latest by default.
+        keep: how many of the latest to keep; `None` keeps all.
 
     Returns:
-      The number of the step.
+        The number of the step.
 
     Raises:
-      ImportError: orbax is not installed.
-      ValueError: the step is not a number more than the latest.
+        ImportError: orbax is not installed.
+        ValueError: the step is not a number more than the latest.
 
     Example:
-      >>> import tempfile
-      >>> import pax_jax as pax
-      >>> directory, net = tempfile.mkdtemp(), pax.Linear(2, 3)
-      >>> pax.checkpoint.save(directory, net)
-      0
-      >>> pax.checkpoint.load(directory, pax.Linear(2, 3)) == net
-      True
-
+        >>> import tempfile
+        >>> import pax_jax as pax
+        >>> directory, net = tempfile.mkdtemp(), pax.Linear(2, 3)
+        >>> pax.checkpoint.save(directory, net)
+        0
+        >>> pax.checkpoint.load(directory, pax.Linear(2, 3)) == net
+        True
     """
     with Checkpoints(directory, keep) as checkpoints:
         step = max(checkpoints.steps, default=-1) + 1 if step is None else step
@@ -203,14 +198,13 @@ def load(directory: str | os.PathLike[str], like: T, step: int | None = None) ->
     """Return what `save` saved; arguments and errors as in `Checkpoints.load`.
 
     Example:
-      >>> import jax, tempfile
-      >>> import pax_jax as pax
-      >>> directory, net = tempfile.mkdtemp(), pax.Linear(2, 3)
-      >>> step = pax.checkpoint.save(directory, net)
-      >>> like = jax.eval_shape(lambda: pax.Linear(2, 3, rng_key=jax.random.key(0)))
-      >>> pax.checkpoint.load(directory, like) == net
-      True
-
+        >>> import jax, tempfile
+        >>> import pax_jax as pax
+        >>> directory, net = tempfile.mkdtemp(), pax.Linear(2, 3)
+        >>> step = pax.checkpoint.save(directory, net)
+        >>> like = jax.eval_shape(lambda: pax.Linear(2, 3, rng_key=jax.random.key(0)))
+        >>> pax.checkpoint.load(directory, like) == net
+        True
     """
     with Checkpoints(directory) as checkpoints:
         return checkpoints.load(like, step)

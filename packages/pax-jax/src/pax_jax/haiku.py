@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import nn
-from ._extras import extra
-from ._from_haiku import HaikuModule, from_haiku
-from ._unroll import dynamic_unroll
-from .nn import Lambda
+from pax_jax import nn
+from pax_jax._extras import extra
+from pax_jax._from_haiku import HaikuModule, from_haiku
+from pax_jax._unroll import dynamic_unroll
+from pax_jax.nn import Lambda
 
 __all__ = [
     "avg_pool",
@@ -58,11 +58,10 @@ def linear(
     """Make a `haiku.Linear` for inputs `(..., in_dim)`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.linear(2, 3)(jnp.ones((4, 2))).shape
-      (4, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.linear(2, 3)(jnp.ones((4, 2))).shape
+        (4, 3)
     """
     options = {"output_size": out_dim, "with_bias": with_bias, "w_init": w_init, "b_init": b_init}
     return _make(_haiku("linear").Linear, (jnp.zeros((1, in_dim)),), options, rng_key=rng_key)
@@ -72,11 +71,10 @@ def layer_norm(num_channels: int, axis: int = -1) -> HaikuModule:
     """Make a `haiku.LayerNorm` with scale and offset, over an axis of `num_channels`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.layer_norm(2)(jnp.array([[1.0, 3.0]])).round(2)
-      Array([[-1.,  1.]], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.layer_norm(2)(jnp.array([[1.0, 3.0]])).round(2)
+        Array([[-1.,  1.]], dtype=float32)
     """
     options = {"axis": axis, "create_scale": True, "create_offset": True, "param_axis": axis}
     inputs = _with_channels(4, num_channels, axis)
@@ -92,14 +90,13 @@ def batch_norm_2d(
     """Make a `haiku.BatchNorm` for images with the channels on `axis`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> norm = pax.haiku.batch_norm_2d(3)
-      >>> norm(jnp.ones((2, 4, 4, 3))).shape
-      (2, 4, 4, 3)
-      >>> norm.state["batch_norm/~/mean_ema"]["average"].ravel()
-      Array([1., 1., 1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> norm = pax.haiku.batch_norm_2d(3)
+        >>> norm(jnp.ones((2, 4, 4, 3))).shape
+        (2, 4, 4, 3)
+        >>> norm.state["batch_norm/~/mean_ema"]["average"].ravel()
+        Array([1., 1., 1.], dtype=float32)
     """
     options = {
         "create_scale": True,
@@ -117,13 +114,12 @@ def lstm(hidden_dim: int) -> HaikuModule:
     """Make a `haiku.LSTM` for inputs `(batch, hidden_dim)`; it has `initial_state(batch_size)`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> core = pax.haiku.lstm(3)
-      >>> y, state = core(jnp.ones((4, 3)), core.initial_state(4))
-      >>> y.shape, state.cell.shape
-      ((4, 3), (4, 3))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> core = pax.haiku.lstm(3)
+        >>> y, state = core(jnp.ones((4, 3)), core.initial_state(4))
+        >>> y.shape, state.cell.shape
+        ((4, 3), (4, 3))
     """
     return _core(_haiku("lstm").LSTM, hidden_dim)
 
@@ -132,13 +128,12 @@ def gru(hidden_dim: int) -> HaikuModule:
     """Make a `haiku.GRU` for inputs `(batch, hidden_dim)`; it has `initial_state(batch_size)`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> core = pax.haiku.gru(3)
-      >>> y, state = core(jnp.ones((4, 3)), core.initial_state(4))
-      >>> y.shape
-      (4, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> core = pax.haiku.gru(3)
+        >>> y, state = core(jnp.ones((4, 3)), core.initial_state(4))
+        >>> y.shape
+        (4, 3)
     """
     return _core(_haiku("gru").GRU, hidden_dim)
 
@@ -152,11 +147,10 @@ def embed(vocab_size: int, embed_dim: int, w_init: Initializer | None = None) ->
     """Make a `haiku.Embed` for integers less than `vocab_size`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.embed(10, 3)(jnp.array([[1, 2]])).shape
-      (1, 2, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.embed(10, 3)(jnp.array([[1, 2]])).shape
+        (1, 2, 3)
     """
     options = {"vocab_size": vocab_size, "embed_dim": embed_dim, "w_init": w_init}
     return _make(_haiku("embed").Embed, (jnp.zeros((1, 1), jnp.int32),), options)
@@ -178,11 +172,10 @@ def conv_1d(
     """Make a `haiku.Conv1D` for inputs of `data_format` "NWC" or "NCW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.conv_1d(3, 8, 3, stride=2)(jnp.ones((1, 16, 3))).shape
-      (1, 8, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_1d(3, 8, 3, stride=2)(jnp.ones((1, 16, 3))).shape
+        (1, 8, 8)
     """
     options = {k: v for k, v in locals().items() if k != "input_channels"}
     return _conv(_haiku("conv_1d").Conv1D, input_channels, options)
@@ -204,11 +197,10 @@ def conv_2d(
     """Make a `haiku.Conv2D` for images of `data_format` "NHWC" or "NCHW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.conv_2d(3, 8, 3, stride=2)(jnp.ones((1, 16, 16, 3))).shape
-      (1, 8, 8, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_2d(3, 8, 3, stride=2)(jnp.ones((1, 16, 16, 3))).shape
+        (1, 8, 8, 8)
     """
     options = {k: v for k, v in locals().items() if k != "input_channels"}
     return _conv(_haiku("conv_2d").Conv2D, input_channels, options)
@@ -230,11 +222,10 @@ def conv_1d_transpose(
     """Make a `haiku.Conv1DTranspose` for inputs of `data_format` "NWC" or "NCW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.conv_1d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 3))).shape
-      (1, 16, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_1d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 3))).shape
+        (1, 16, 8)
     """
     options = {k: v for k, v in locals().items() if k != "input_channels"}
     return _conv(_haiku("conv_1d_transpose").Conv1DTranspose, input_channels, options)
@@ -256,11 +247,10 @@ def conv_2d_transpose(
     """Make a `haiku.Conv2DTranspose` for images of `data_format` "NHWC" or "NCHW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.conv_2d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 8, 3))).shape
-      (1, 16, 16, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_2d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 8, 3))).shape
+        (1, 16, 16, 8)
     """
     options = {k: v for k, v in locals().items() if k != "input_channels"}
     return _conv(_haiku("conv_2d_transpose").Conv2DTranspose, input_channels, options)
@@ -284,11 +274,10 @@ def avg_pool(
     """Make a module that pools as `haiku.avg_pool` does with these arguments.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.avg_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
-      (1, 2, 2, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.avg_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
+        (1, 2, 2, 3)
     """
     return _pool(nn.avg_pool, window_shape, strides, padding, channel_axis)
 
@@ -299,11 +288,10 @@ def max_pool(
     """Make a module that pools as `haiku.max_pool` does with these arguments.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.haiku.max_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
-      (1, 2, 2, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.max_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
+        (1, 2, 2, 3)
     """
     return _pool(nn.max_pool, window_shape, strides, padding, channel_axis)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._extras import extra
-from ._module import Module
-from ._optimizer import Optimizer
+from pax_jax._extras import extra
+from pax_jax._module import Module
+from pax_jax._optimizer import Optimizer
 
 __all__ = ["from_optax"]
 
@@ -26,10 +26,9 @@ class OptaxOptimizer(Optimizer):
         """Return `model` after one step, and keep the new state of the optimizer.
 
         Args:
-          grads: as `model.parameters()`.
-          model: a module.
-          **extra_args: what the optimizer takes beyond these, such as `value=` the loss.
-
+            grads: as `model.parameters()`.
+            model: a module.
+            **extra_args: what the optimizer takes beyond these, such as `value=` the loss.
         """
         optax = extra("optax", "pax_jax.optim.from_optax")
         params = model.parameters()
@@ -42,24 +41,23 @@ def from_optax(transformation: Any) -> Callable[[Module], OptaxOptimizer]:
     """Make a stateful optimizer of one of optax.
 
     Args:
-      transformation: an `optax.GradientTransformation`, such as `optax.adam(1e-3)`.
+        transformation: an `optax.GradientTransformation`, such as `optax.adam(1e-3)`.
 
     Returns:
-      A function of the parameters that makes the optimizer, which has `step(grads, model)`.
+        A function of the parameters that makes the optimizer, which has `step(grads, model)`.
 
     Raises:
-      ImportError: optax is not installed.
-      TypeError: `transformation` is not one of optax.
+        ImportError: optax is not installed.
+        TypeError: `transformation` is not one of optax.
 
     Example:
-      >>> import jax, jax.numpy as jnp, optax
-      >>> import pax_jax as pax
-      >>> net = pax.Linear(1, 1)
-      >>> optimizer = pax.optim.from_optax(optax.sgd(0.5))(net.parameters())
-      >>> grads = jax.tree.map(jnp.ones_like, net.parameters())
-      >>> optimizer.step(grads, net).bias
-      Array([-0.5], dtype=float32)
-
+        >>> import jax, jax.numpy as jnp, optax
+        >>> import pax_jax as pax
+        >>> net = pax.Linear(1, 1)
+        >>> optimizer = pax.optim.from_optax(optax.sgd(0.5))(net.parameters())
+        >>> grads = jax.tree.map(jnp.ones_like, net.parameters())
+        >>> optimizer.step(grads, net).bias
+        Array([-0.5], dtype=float32)
     """
     extra("optax", "pax_jax.optim.from_optax")
     if not (callable(getattr(transformation, "init", None)) and hasattr(transformation, "update")):

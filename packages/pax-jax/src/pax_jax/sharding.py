@@ -19,9 +19,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import pax_tree
-
-from ._checkpoint_leaves import is_key
-from ._state_dict import dotted
+from pax_jax._checkpoint_leaves import is_key
+from pax_jax._state_dict import dotted
 
 __all__ = ["Rules", "fsdp", "shard", "shard_batch", "shardings", "transformer_rules"]
 
@@ -35,29 +34,28 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
     """Return the sharding of every leaf.
 
     Args:
-      tree: a module, or any pytree; of arrays or of `jax.ShapeDtypeStruct`.
-      mesh: the devices.
-      rules: the first one that is found in a leaf's path decides; without one, every device has
-        the whole array. The state of an optimizer has the paths of its parameters in its own.
+        tree: a module, or any pytree; of arrays or of `jax.ShapeDtypeStruct`.
+        mesh: the devices.
+        rules: the first one that is found in a leaf's path decides; without one, every device has
+            the whole array. The state of an optimizer has the paths of its parameters in its own.
 
     Returns:
-      The tree with a `NamedSharding` for every leaf, as `jax.jit` takes it for `in_shardings` and
-      `out_shardings`.
+        The tree with a `NamedSharding` for every leaf, as `jax.jit` takes it for `in_shardings` and
+        `out_shardings`.
 
     Raises:
-      ValueError: the mesh has no axis of a rule's name, or an array's axis cannot be divided by it.
+        ValueError: the mesh has no axis of a rule's name, or an array's axis cannot be divided by it.
 
     Example:
-      >>> import jax
-      >>> from jax.sharding import PartitionSpec as P
-      >>> import pax_jax as pax
-      >>> mesh = jax.make_mesh((1,), ("model",))
-      >>> net = pax.Sequential(pax.Linear(2, 4), pax.Linear(4, 2))
-      >>> rules = [(r"modules.0.weight", P(None, "model"))]
-      >>> found = pax.sharding.shardings(net, mesh, rules)
-      >>> found.modules[0].weight.spec, found.modules[1].weight.spec
-      (P(None, 'model'), P())
-
+        >>> import jax
+        >>> from jax.sharding import PartitionSpec as P
+        >>> import pax_jax as pax
+        >>> mesh = jax.make_mesh((1,), ("model",))
+        >>> net = pax.Sequential(pax.Linear(2, 4), pax.Linear(4, 2))
+        >>> rules = [(r"modules.0.weight", P(None, "model"))]
+        >>> found = pax.sharding.shardings(net, mesh, rules)
+        >>> found.modules[0].weight.spec, found.modules[1].weight.spec
+        (P(None, 'model'), P())
     """
     mesh = _automatic(mesh)
     return pax_tree.tree_map_with_path(
@@ -73,26 +71,25 @@ def fsdp(tree: Any, mesh: Mesh, axis: str = "data", rules: Rules = (), min_size:
     rule divides already (ZeRO, https://arxiv.org/abs/1910.02054).
 
     Args:
-      tree: a module, an optimizer, or any pytree.
-      mesh: the devices.
-      axis: the mesh axis that is also that of the batch.
-      rules: as in `shardings`; for tensor parallelism over another axis.
-      min_size: arrays with fewer elements are left whole.
+        tree: a module, an optimizer, or any pytree.
+        mesh: the devices.
+        axis: the mesh axis that is also that of the batch.
+        rules: as in `shardings`; for tensor parallelism over another axis.
+        min_size: arrays with fewer elements are left whole.
 
     Returns:
-      The tree with a `NamedSharding` for every leaf.
+        The tree with a `NamedSharding` for every leaf.
 
     Raises:
-      ValueError: as in `shardings`.
+        ValueError: as in `shardings`.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> mesh = jax.make_mesh((1,), ("data",))
-      >>> found = pax.sharding.fsdp(pax.Linear(64, 32), mesh)
-      >>> found.weight.spec, found.bias.spec
-      (P('data', None), P())
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> mesh = jax.make_mesh((1,), ("data",))
+        >>> found = pax.sharding.fsdp(pax.Linear(64, 32), mesh)
+        >>> found.weight.spec, found.bias.spec
+        (P('data', None), P())
     """
     _check_axes("axis", PartitionSpec(axis), mesh)
     mesh = _automatic(mesh)
@@ -111,17 +108,16 @@ def shard(tree: T, target: Any, rules: Rules = ()) -> T:
     """Return a tree with its arrays moved to where they belong, or, while tracing, held there.
 
     Args:
-      tree: a module, or any pytree.
-      target: a mesh, or what `shardings` or `fsdp` returns.
-      rules: as in `shardings`, with a mesh.
+        tree: a module, or any pytree.
+        target: a mesh, or what `shardings` or `fsdp` returns.
+        rules: as in `shardings`, with a mesh.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> net = pax.sharding.shard(pax.Linear(2, 3), jax.make_mesh((1,), ("data",)))
-      >>> net.weight.sharding.spec
-      P()
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> net = pax.sharding.shard(pax.Linear(2, 3), jax.make_mesh((1,), ("data",)))
+        >>> net.weight.sharding.spec
+        P()
     """
     places = shardings(tree, target, rules) if isinstance(target, Mesh) else target
     if any(isinstance(leaf, jax.core.Tracer) for leaf in pax_tree.tree_leaves(tree)):
@@ -133,20 +129,19 @@ def shard_batch(batch: T, mesh: Mesh, axis: str | tuple[str, ...] = "data") -> T
     """Return a batch with its first axis spread over a mesh axis, or over several.
 
     Args:
-      batch: a pytree of arrays; with several processes, the part that this process has loaded.
-      mesh: the devices, of all processes.
-      axis: the mesh axis.
+        batch: a pytree of arrays; with several processes, the part that this process has loaded.
+        mesh: the devices, of all processes.
+        axis: the mesh axis.
 
     Raises:
-      ValueError: the mesh has no such axis.
+        ValueError: the mesh has no such axis.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> mesh = jax.make_mesh((1,), ("data",))
-      >>> pax.sharding.shard_batch(jnp.ones((4, 2)), mesh).sharding.spec
-      P('data',)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> mesh = jax.make_mesh((1,), ("data",))
+        >>> pax.sharding.shard_batch(jnp.ones((4, 2)), mesh).sharding.spec
+        P('data',)
     """
     _check_axes("axis", PartitionSpec(axis), mesh)
     sharding = NamedSharding(_automatic(mesh), PartitionSpec(axis))
@@ -162,14 +157,13 @@ def transformer_rules(axis: str = "model") -> Rules:
     attention and one after its dense part (Megatron, https://arxiv.org/abs/1909.08053).
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> net = pax.nets.Transformer(8, 2, 1)
-      >>> mesh = jax.make_mesh((1,), ("model",))
-      >>> found = pax.sharding.shardings(net, mesh, pax.sharding.transformer_rules())
-      >>> found.layers[0].dense_in.weight.spec, found.layers[0].dense_out.weight.spec
-      (P(None, 'model'), P('model', None))
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> net = pax.nets.Transformer(8, 2, 1)
+        >>> mesh = jax.make_mesh((1,), ("model",))
+        >>> found = pax.sharding.shardings(net, mesh, pax.sharding.transformer_rules())
+        >>> found.layers[0].dense_in.weight.spec, found.layers[0].dense_out.weight.spec
+        (P(None, 'model'), P('model', None))
     """
     return [
         (r"(attention\.(query|key|value)|dense_in)\.weight$", PartitionSpec(None, axis)),

@@ -12,16 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import pax_tree
+from pax_jax import nn
+from pax_jax._checkpoint_leaves import is_key, loaded_leaf, stored_leaf
+from pax_jax._extras import extra
+from pax_jax._from_torch import TorchModule
+from pax_jax._kinds import MODULE, is_array, is_module
+from pax_jax._module import Module
+from pax_jax._state_dict import dotted
+from pax_jax._torch_layout import LAYOUTS, Layout
 from pax_tree import record_flatten, record_unflatten
-
-from . import nn
-from ._checkpoint_leaves import is_key, loaded_leaf, stored_leaf
-from ._extras import extra
-from ._from_torch import TorchModule
-from ._kinds import MODULE, is_array, is_module
-from ._module import Module
-from ._state_dict import dotted
-from ._torch_layout import LAYOUTS, Layout
 
 __all__ = ["load_safetensors", "load_torch", "save_safetensors", "to_torch"]
 
@@ -37,26 +36,25 @@ def to_torch(module: Module, rename: Rename = str) -> dict[str, Any]:
     Random keys, and numbers that are no arrays, are left out.
 
     Args:
-      module: any module.
-      rename: changes the names.
+        module: any module.
+        rename: changes the names.
 
     Returns:
-      Tensors, copies, by name: what `load_state_dict` of the same net in PyTorch takes.
+        Tensors, copies, by name: what `load_state_dict` of the same net in PyTorch takes.
 
     Raises:
-      ImportError: torch2jax-bridge, the extra `torch`, is not installed.
+        ImportError: torch2jax-bridge, the extra `torch`, is not installed.
 
     Example:
-      >>> import jax, torch
-      >>> import pax_jax as pax
-      >>> net = pax.Sequential(pax.Linear(2, 8), jax.nn.relu, pax.Linear(8, 1))
-      >>> tensors = pax.weights.to_torch(net)
-      >>> {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-      {'0.weight': (8, 2), '0.bias': (8,), '2.weight': (1, 8), '2.bias': (1,)}
-      >>> there = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
-      >>> there.load_state_dict(tensors)
-      <All keys matched successfully>
-
+        >>> import jax, torch
+        >>> import pax_jax as pax
+        >>> net = pax.Sequential(pax.Linear(2, 8), jax.nn.relu, pax.Linear(8, 1))
+        >>> tensors = pax.weights.to_torch(net)
+        >>> {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        {'0.weight': (8, 2), '0.bias': (8,), '2.weight': (1, 8), '2.bias': (1,)}
+        >>> there = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+        >>> there.load_state_dict(tensors)
+        <All keys matched successfully>
     """
     bridge = extra("torch2jax_bridge", "pax_jax.weights.to_torch", "torch")
     arrays = _tensors_of(module, "")
@@ -73,26 +71,25 @@ def load_torch(module: M, state_dict: Mapping[str, Any], rename: Rename = str) -
     """Return a copy of a module with the weights of a state dict of PyTorch.
 
     Args:
-      module: any module.
-      state_dict: tensors, or arrays of JAX or NumPy, by the names that `to_torch` gives them.
-      rename: changes these names to those of `state_dict`, as in `to_torch`.
+        module: any module.
+        state_dict: tensors, or arrays of JAX or NumPy, by the names that `to_torch` gives them.
+        rename: changes these names to those of `state_dict`, as in `to_torch`.
 
     Returns:
-      A new module. What `to_torch` leaves out is as in `module`.
+        A new module. What `to_torch` leaves out is as in `module`.
 
     Raises:
-      ValueError: a name is missing or unknown, or an array has another shape or dtype; the message
-        names every one.
-      ImportError: it has tensors, and torch2jax-bridge, the extra `torch`, is not installed.
+        ValueError: a name is missing or unknown, or an array has another shape or dtype; the message
+            names every one.
+        ImportError: it has tensors, and torch2jax-bridge, the extra `torch`, is not installed.
 
     Example:
-      >>> import jax.numpy as jnp, torch
-      >>> import pax_jax as pax
-      >>> there = torch.nn.Sequential(torch.nn.Linear(2, 3))
-      >>> net = pax.weights.load_torch(pax.Sequential(pax.Linear(2, 3)), there.state_dict())
-      >>> bool(jnp.allclose(net(jnp.ones((1, 2))), there(torch.ones(1, 2)).detach().numpy()))
-      True
-
+        >>> import jax.numpy as jnp, torch
+        >>> import pax_jax as pax
+        >>> there = torch.nn.Sequential(torch.nn.Linear(2, 3))
+        >>> net = pax.weights.load_torch(pax.Sequential(pax.Linear(2, 3)), there.state_dict())
+        >>> bool(jnp.allclose(net(jnp.ones((1, 2))), there(torch.ones(1, 2)).detach().numpy()))
+        True
     """
     source = _Source(state_dict, rename)
     loaded = _loaded(module, "", source)
@@ -212,22 +209,21 @@ def save_safetensors(module: Module, path: str | os.PathLike[str]) -> None:
     """Write the arrays of a module to a safetensors file.
 
     Args:
-      module: any module; its arrays get the names of `state_dict()`. Random keys are written as
-        their numbers.
-      path: the file; it is replaced, when the new one is complete.
+        module: any module; its arrays get the names of `state_dict()`. Random keys are written as
+            their numbers.
+        path: the file; it is replaced, when the new one is complete.
 
     Raises:
-      ImportError: safetensors is not installed.
+        ImportError: safetensors is not installed.
 
     Example:
-      >>> import os, tempfile
-      >>> import pax_jax as pax
-      >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
-      >>> net = pax.Linear(2, 3)
-      >>> pax.weights.save_safetensors(net, path)
-      >>> pax.weights.load_safetensors(pax.Linear(2, 3), path) == net
-      True
-
+        >>> import os, tempfile
+        >>> import pax_jax as pax
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> net = pax.Linear(2, 3)
+        >>> pax.weights.save_safetensors(net, path)
+        >>> pax.weights.load_safetensors(pax.Linear(2, 3), path) == net
+        True
     """
     library = extra("safetensors.numpy", "pax_jax.weights.save_safetensors", "safetensors")
     arrays = {
@@ -248,24 +244,23 @@ def load_safetensors(module: M, path: str | os.PathLike[str]) -> M:
     """Return a copy of a module with the arrays that `save_safetensors` wrote.
 
     Args:
-      module: any module.
-      path: the file.
+        module: any module.
+        path: the file.
 
     Raises:
-      ValueError: an array is missing or unknown, or has another shape or dtype; the message names
-        every one.
-      ImportError: safetensors is not installed.
+        ValueError: an array is missing or unknown, or has another shape or dtype; the message names
+            every one.
+        ImportError: safetensors is not installed.
 
     Example:
-      >>> import os, tempfile
-      >>> import pax_jax as pax
-      >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
-      >>> net = pax.Sequential(pax.Linear(2, 3))
-      >>> pax.weights.save_safetensors(net, path)
-      >>> fresh = pax.Sequential(pax.Linear(2, 3))
-      >>> pax.weights.load_safetensors(fresh, path) == net
-      True
-
+        >>> import os, tempfile
+        >>> import pax_jax as pax
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> net = pax.Sequential(pax.Linear(2, 3))
+        >>> pax.weights.save_safetensors(net, path)
+        >>> fresh = pax.Sequential(pax.Linear(2, 3))
+        >>> pax.weights.load_safetensors(fresh, path) == net
+        True
     """
     library = extra("safetensors.numpy", "pax_jax.weights.load_safetensors", "safetensors")
     arrays = library.load_file(path)

@@ -1,5 +1,7 @@
 """JAX's API on PyTorch: grad, functional modules, optimizers and schedules."""
 
+from __future__ import annotations
+
 from pax_torch import distributed, random, schedule
 from pax_torch._averages import ema_init, ema_read, ema_step, running_avg_step
 from pax_torch._checkpoint import checkpoint

@@ -1,5 +1,7 @@
 """Settings of PyTorch that a program depends on as it does on its arguments."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,14 +13,14 @@ Autocast = tuple[tuple[str, torch.dtype], ...]
 
 
 def defaults() -> tuple[torch.dtype, torch.device | None]:
-    """Returns the dtype and, if it was set, the device of tensors made without being told."""
+    """Return the dtype and, if it was set, the device of tensors made without being told."""
     # A device is set by a function mode; where there is none, that is known at once.
     device = torch.get_default_device() if torch._C._len_torch_function_stack() else None
     return torch.get_default_dtype(), device
 
 
 def autocast() -> Autocast:
-    """Returns where autocast is on."""
+    """Return where autocast is on."""
     return _autocast() if torch._C._is_any_autocast_enabled() else ()
 
 
@@ -37,7 +39,7 @@ def without_autocast(settings: Autocast) -> Iterator[None]:
 
 
 def with_autocast(function: Callable[..., Any], settings: Autocast) -> Callable[..., Any]:
-    """Returns the function under autocast as it is in the settings.
+    """Return the function under autocast as it is in the settings.
 
     Autocast keeps no copies of parameters then, which could be tensors without values.
     """

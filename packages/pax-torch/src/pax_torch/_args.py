@@ -1,5 +1,7 @@
 """The differentiated arguments of a call: which ones they are, and their leaves as tensors."""
 
+from __future__ import annotations
+
 import inspect
 import operator
 import reprlib
@@ -20,7 +22,7 @@ _SHORT.maxother = _SHORT.maxstring = 100
 
 
 def check_callable(fun: object, name: str) -> None:
-    """Raises TypeError, as JAX does, unless `fun` is a function that returns its result."""
+    """Raise TypeError, as JAX does, unless `fun` is a function that returns its result."""
     if not callable(fun):
         raise TypeError(f"{name} expected a callable, got {describe(fun)}.")
     if inspect.isgeneratorfunction(fun):
@@ -28,7 +30,7 @@ def check_callable(fun: object, name: str) -> None:
 
 
 def check_argnums(argnums: Argnums, name: str, what: str = "argnums") -> int | tuple[int, ...]:
-    """Returns `argnums` as an int or a tuple of ints."""
+    """Return `argnums` as an int or a tuple of ints."""
     if type(argnums) is int:
         return argnums
     for convert in (_index, _indices):
@@ -51,7 +53,7 @@ def _indices(numbers: Any) -> tuple[int, ...]:
 
 
 def positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
-    """Returns `argnums` as indices from 0 into `num_args` positional arguments."""
+    """Return `argnums` as indices from 0 into `num_args` positional arguments."""
     numbers = (argnums,) if isinstance(argnums, int) else argnums
     for number in numbers:
         if not -num_args <= number < num_args:
@@ -71,11 +73,10 @@ def positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
 
 
 def to_tensor(leaf: object) -> Tensor:
-    """Returns a tensor as it is, and a Python number or an array as a new tensor.
+    """Return a tensor as it is, and a Python number or an array as a new tensor.
 
     Raises:
         TypeError: `leaf` is none of these.
-
     """
     if isinstance(leaf, Tensor):
         return leaf
@@ -87,7 +88,7 @@ def to_tensor(leaf: object) -> Tensor:
 
 
 def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
-    """Returns the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
+    """Return the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
     if set(map(type, leaves)) <= _TENSORS:
         return list(leaves)  # pyright: ignore[reportReturnType]
     tensors = []
@@ -100,13 +101,13 @@ def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Te
 
 
 def leaf_place(tree: Any, index: int, name: str) -> str:
-    """Returns where the `index`-th leaf of `tree` is, as in `params['linear']['weight']`."""
+    """Return where the `index`-th leaf of `tree` is, as in `params['linear']['weight']`."""
     path, _ = tree_leaves_with_path(tree)[index]
     return name + keystr(path)
 
 
 def place_in(trees: Sequence[Any], names: Sequence[str], leaf: int) -> str:
-    """Returns where a leaf is, counted over all of several named trees."""
+    """Return where a leaf is, counted over all of several named trees."""
     for tree, name in zip(trees, names, strict=True):
         size = len(tree_leaves(tree))
         if leaf < size:

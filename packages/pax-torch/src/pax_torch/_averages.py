@@ -1,5 +1,7 @@
 """Averages of trees over steps: plain ones, and those that forget."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ State = dict[str, Any]
 
 
 def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
-    """Returns the mean of all values so far, from that of the values before.
+    """Return the mean of all values so far, from that of the values before.
 
     Args:
         average: a tree of tensors or numbers, the mean of the values before; of the first value,
@@ -32,13 +34,12 @@ def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
         ...     average = pax_torch.running_avg_step(average, {"loss": loss}, step)
         >>> average
         {'loss': 3.0}
-
     """
     return tree_map(lambda old, new: _mean(_as_real(old), _as_real(new), step), average, value)
 
 
 def _mean(old: Any, new: Any, step: int | Tensor) -> Any:
-    """The mean after a value; nothing of `old` is in that of the first, be it huge or NaN."""
+    """Return the mean after a value; nothing of `old` is in that of the first, be it huge or NaN."""
     is_first: Any = step == 0
     if not isinstance(step, Tensor) and not is_first:
         return old + (new - old) / (step + 1)
@@ -55,14 +56,14 @@ def _as_real(x: Any) -> Any:
 
 
 def _as_type(result: Any, *operands: Any) -> Any:
-    """A tensor in the type of two operands, whatever the type of the number they met."""
+    """Return a tensor in the type of two operands, whatever the type of the number they met."""
     if any(isinstance(x, Tensor) for x in operands):
         return result.to(torch.result_type(*operands))
     return result
 
 
 def ema_init(tree: Any) -> State:
-    """Returns the state of an exponential moving average before its first value.
+    """Return the state of an exponential moving average before its first value.
 
     Args:
         tree: a pytree of tensors and numbers, such as the parameters to average.
@@ -75,7 +76,6 @@ def ema_init(tree: Any) -> State:
         >>> import torch, pax_torch
         >>> pax_torch.ema_init({"w": torch.ones(2)})
         {'average': {'w': tensor([0., 0.])}, 'weight': tensor(0.)}
-
     """
     tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
     # Where it has a value, if any leaf has one.
@@ -87,7 +87,7 @@ def ema_init(tree: Any) -> State:
 
 
 def ema_step(state: State, value: Any, decay: float | Tensor) -> State:
-    """Returns the state of an exponential moving average after a value.
+    """Return the state of an exponential moving average after a value.
 
     Args:
         state: as `ema_init` or the last step returned it; it is not changed.
@@ -108,7 +108,6 @@ def ema_step(state: State, value: Any, decay: float | Tensor) -> State:
         {'average': tensor(1.), 'weight': tensor(0.2500)}
 
     The average is that of Adam, after Kingma and Ba, "Adam" (2014).
-
     """
     return {
         "average": tree_map(lambda old, new: _mix(old, new, decay), state["average"], value),
@@ -117,7 +116,7 @@ def ema_step(state: State, value: Any, decay: float | Tensor) -> State:
 
 
 def ema_read(state: State, bias_correction: bool = True) -> Any:
-    """Returns the exponential moving average.
+    """Return the exponential moving average.
 
     Args:
         state: as `ema_init` or `ema_step` returned it.
@@ -133,7 +132,6 @@ def ema_read(state: State, bias_correction: bool = True) -> Any:
         >>> state = pax_torch.ema_step(state, torch.tensor(4.0), decay=0.75)
         >>> pax_torch.ema_read(state)
         tensor(4.)
-
     """
     if not bias_correction:
         return state["average"]

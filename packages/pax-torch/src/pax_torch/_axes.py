@@ -1,5 +1,7 @@
 """Axes of `vmap`: trees of integers and None that are prefixes of the trees they belong to."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from pax_torch._args import describe
@@ -14,12 +16,11 @@ _UNMAPPED = _Unmapped()
 
 
 def axes_of_leaves(axes: Any, tree: Any, name: str, what: str) -> list[int | None]:
-    """Returns the axis of each leaf of a tree, from a prefix of the tree with axes as leaves.
+    """Return the axis of each leaf of a tree, from a prefix of the tree with axes as leaves.
 
     Raises:
         TypeError: an axis is no integer and not None.
         ValueError: the axes are no prefix of the tree.
-
     """
     marked = tree_map(lambda axis: _UNMAPPED if axis is None else axis, axes, none_is_leaf=True)
     flat, prefix = tree_flatten(marked)

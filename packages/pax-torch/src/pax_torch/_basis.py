@@ -1,5 +1,7 @@
 """All rows or all columns of a Jacobian at once, by mapping over a basis."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ Tensors = Sequence[Tensor]
 
 
 def columns(function: Callable[..., Any], variables: Tensors) -> tuple[list[list[Tensor]], Any]:
-    """Returns the Jacobian of a function by forward mode, and what else it returned.
+    """Return the Jacobian of a function by forward mode, and what else it returned.
 
     Args:
         function: takes the variables and returns a tuple of tensors and a tuple of other ones.
@@ -23,7 +25,6 @@ def columns(function: Callable[..., Any], variables: Tensors) -> tuple[list[list
     Returns:
         For each result and each variable a tensor of their shapes joined; and the second part of
         what the function returned.
-
     """
     if not sum(variable.numel() for variable in variables):
         out, rest = function(*variables)
@@ -47,7 +48,7 @@ def columns(function: Callable[..., Any], variables: Tensors) -> tuple[list[list
 
 
 def rows(function: Callable[..., Any], variables: Tensors) -> tuple[list[list[Tensor]], Any]:
-    """Returns the Jacobian of a function by reverse mode, and what else it returned."""
+    """Return the Jacobian of a function by reverse mode, and what else it returned."""
     out, pull, rest = pull_back_by_func(function, variables)
     if not sum(tensor.numel() for tensor in out):
         return [[_empty(tensor, v) for v in variables] for tensor in out], rest
@@ -64,7 +65,7 @@ def rows(function: Callable[..., Any], variables: Tensors) -> tuple[list[list[Te
 
 
 def _basis(tensors: Tensors) -> list[Tensor]:
-    """Returns the unit vectors of the space of all `tensors`, along a new first axis."""
+    """Return the unit vectors of the space of all `tensors`, along a new first axis."""
     sizes = [tensor.numel() for tensor in tensors]
     basis, start = [], 0
     for tensor, size in zip(tensors, sizes, strict=True):
@@ -76,7 +77,7 @@ def _basis(tensors: Tensors) -> list[Tensor]:
 
 
 def _blocks(derivative: Tensor, tensors: Tensors) -> Sequence[Tensor]:
-    """Splits the first axis into the parts of the basis that belong to each tensor."""
+    """Split the first axis into the parts of the basis that belong to each tensor."""
     return derivative.split([tensor.numel() for tensor in tensors])
 
 

@@ -1,5 +1,7 @@
 """`torch.func.vmap` for a list of tensors: without its trees, a call takes half the time."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ def map_tensors(
     randomness: Randomness,
     chunk_size: int | None,
 ) -> tuple[Tensor, ...]:
-    """Returns what a function returns for every element, along axis 0.
+    """Return what a function returns for every element, along axis 0.
 
     Args:
         call: takes the level of `torch.func` that it runs at, and the elements.
@@ -29,7 +31,6 @@ def map_tensors(
         size: the length of these axes.
         randomness: as in `torch.func.vmap`.
         chunk_size: how many elements to compute at a time.
-
     """
     if chunk_size is not None and size <= chunk_size:
         chunk_size = None
@@ -47,7 +48,7 @@ def map_tensors(
 def _at_once(
     call: Call, tensors: Sequence[Tensor], axes: Sequence[int], size: int, randomness: Randomness
 ) -> tuple[Tensor, ...]:
-    """What `torch.func.vmap` does once it has flattened and checked its arguments."""
+    """Return what `torch.func.vmap` does once it has flattened and checked its arguments."""
     _torch_vmap.lazy_load_decompositions()  # pyright: ignore[reportPrivateImportUsage]
     level = _functorch._vmap_increment_nesting(size, randomness)
     try:

@@ -1,5 +1,7 @@
 """`checkpoint`: a function whose intermediate results are computed again for its derivative."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +20,7 @@ _NO_HOOKS = "don't yet support saved tensor hooks"
 
 
 def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `fun` with less memory for its derivative, and the same values.
+    """Return `fun` with less memory for its derivative, and the same values.
 
     Between the forward and the backward pass nothing is kept of a call but its arguments; the
     backward pass runs `fun` again, with the same random numbers. Intermediate results are kept, as
@@ -41,7 +43,6 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
         tensor(4.)
 
     The API is that of `jax.checkpoint`; the work is done by `torch.utils.checkpoint`.
-
     """
     check_callable(fun, "checkpoint")
 

@@ -1,5 +1,7 @@
 """What a value of a module's attribute is made of: containers, closures, methods."""
 
+from __future__ import annotations
+
 import dis
 import functools
 import weakref
@@ -18,7 +20,7 @@ MUTABLE = (list, dict, set, deque)
 
 
 def contents(value: Any) -> list[Any]:
-    """Returns what a container, a function or a method refers to; nothing for other objects."""
+    """Return what a container, a function or a method refers to; nothing for other objects."""
     if isinstance(value, (*ATOMS, Module, Tensor)):
         return []
     if isinstance(value, FunctionType):
@@ -39,7 +41,7 @@ def contents(value: Any) -> list[Any]:
 
 
 def cells(function: FunctionType) -> tuple[CellType, ...]:
-    """Returns the variables that a function closes over and that have a value."""
+    """Return the variables that a function closes over and that have a value."""
     return tuple(cell for cell in function.__closure__ or () if cell != CellType())
 
 
@@ -48,13 +50,13 @@ def _closed_over(function: FunctionType) -> list[Any]:
 
 
 def one_level(value: Any) -> tuple[list[Any], PyTreeDef]:
-    """Returns the children of a node of a tree, none for a leaf, and how to make it of them."""
+    """Return the children of a node of a tree, none for a leaf, and how to make it of them."""
     children, treedef = tree_flatten(value, is_leaf=lambda node: node is not value)
     return [] if len(children) == 1 and children[0] is value else children, treedef
 
 
 def walk(value: Any, attributes: bool = False) -> Iterator[Any]:
-    """Yields a value and all that it is made of, each object once.
+    """Yield a value and all that it is made of, each object once.
 
     Numbers and strings in it are left out. With `attributes`, what the attributes of other objects
     hold is part of them.
@@ -73,7 +75,7 @@ def walk(value: Any, attributes: bool = False) -> Iterator[Any]:
 
 
 def attributes_of(value: Any) -> list[Any]:
-    """Returns what the attributes of an object hold; nothing for a class or a Python module."""
+    """Return what the attributes of an object hold; nothing for a class or a Python module."""
     own = None if isinstance(value, ModuleType) else getattr(value, "__dict__", None)
     return list(own.values()) if isinstance(own, dict) else []
 
@@ -82,7 +84,7 @@ _CLOSED = (Module, Tensor, type, ModuleType, FunctionType)
 
 
 def read_globals(function: FunctionType) -> dict[str, Any]:
-    """Returns the global variables that a function, or a function within it, reads."""
+    """Return the global variables that a function, or a function within it, reads."""
     found, left = {}, [function.__code__]
     while left:
         code = left.pop()

@@ -4,6 +4,8 @@ A `Rule` says how one call computes its result and its derivatives from the tens
 arguments; `apply` makes that known to autograd and to the transforms of `torch.func`.
 """
 
+from __future__ import annotations
+
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -41,7 +43,6 @@ class Rule(ABC):
     Args:
         args: the positional arguments of the call.
         nondiff: the places of those that the derivatives do not know.
-
     """
 
     def __init__(self, args: Sequence[Any], nondiff: Sequence[int] = ()) -> None:
@@ -59,35 +60,35 @@ class Rule(ABC):
 
     @abstractmethod
     def primal(self, tensors: Tensors) -> Any:
-        """Returns the result of the call, and may set `residuals`."""
+        """Return the result of the call, and may set `residuals`."""
 
     @abstractmethod
     def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
-        """Returns for each tensor its cotangent; None stands for zeros."""
+        """Return for each tensor its cotangent; None stands for zeros."""
 
     @abstractmethod
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
-        """Returns for each tensor of the result its tangent; None stands for zeros."""
+        """Return for each tensor of the result its tangent; None stands for zeros."""
 
     def trees(self, values: Sequence[Any], others: Sequence[Any] | None = None) -> tuple[Any, ...]:
-        """Returns the arguments that have derivatives with one value for each tensor."""
+        """Return the arguments that have derivatives with one value for each tensor."""
         others = self.constants if others is None else others
         return tree_unflatten(self.treedef, spread(values, self.is_tensor, others))
 
     def zeros(self, out: int) -> Tensor:
-        """Returns zeros like one of the tensors of the result."""
+        """Return zeros like one of the tensors of the result."""
         shape, dtype, device = self.out_like[out]
         return torch.zeros(shape, dtype=dtype, device=device)
 
     def arguments(self, tensors: Tensors) -> list[Any]:
-        """Returns all the arguments of the call, with other tensors."""
+        """Return all the arguments of the call, with other tensors."""
         arguments = list(self._args)
         for place, tree in zip(self._places, self.trees(tensors), strict=True):
             arguments[place] = tree
         return arguments
 
     def flat_primal(self, tensors: Tensors) -> tuple[Tensor, ...]:
-        """Returns the tensors of the result; the rest of it is remembered for `result`."""
+        """Return the tensors of the result; the rest of it is remembered for `result`."""
         leaves, self.out_treedef = tree_flatten(self.primal(tensors))
         self.out_is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
         self._out_constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -96,20 +97,20 @@ class Rule(ABC):
         return distinct(out, tensors)
 
     def result(self, tensors: Tensors) -> Any:
-        """Returns the result of the call with the given tensors."""
+        """Return the result of the call with the given tensors."""
         leaves = spread(tensors, self.out_is_tensor, self._out_constants)
         return tree_unflatten(self.out_treedef, leaves)
 
 
 def _with_derivative(leaf: Any) -> Any:
-    """Returns numbers and arrays with a derivative as tensors, all else as it is."""
+    """Return numbers and arrays with a derivative as tensors, all else as it is."""
     if isinstance(leaf, float | complex) or hasattr(leaf, "__array__"):
         return to_tensor(leaf)
     return leaf
 
 
 def distinct(out: Tensors, tensors: Tensors) -> tuple[Tensor, ...]:
-    """Returns the tensors with a new one in place of each that is an argument or comes twice."""
+    """Return the tensors with a new one in place of each that is an argument or comes twice."""
     seen = {id(tensor) for tensor in tensors}
     result = []
     for tensor in out:
@@ -119,7 +120,7 @@ def distinct(out: Tensors, tensors: Tensors) -> tuple[Tensor, ...]:
 
 
 def apply(rule: Rule) -> Any:
-    """Returns the result of a call such that its derivatives are those of the rule."""
+    """Return the result of a call such that its derivatives are those of the rule."""
     tensors, rule.tensors = rule.tensors, []
     return rule.result(_Function.apply(rule, *tensors))  # pyright: ignore[reportArgumentType]
 
@@ -176,7 +177,7 @@ class _Function(torch.autograd.Function):
 
 
 def _without_tangent(tensor: Tensor) -> Tensor:
-    """Returns a tensor without its tangent of this derivative, but with those of outer ones."""
+    """Return a tensor without its tangent of this derivative, but with those of outer ones."""
     if is_batchedtensor(tensor):  # the operation below cannot be mapped
         inner = _without_tangent(get_unwrapped(tensor))
         return _add_batch_dim(inner, maybe_get_bdim(tensor), maybe_get_level(tensor))
@@ -186,7 +187,7 @@ def _without_tangent(tensor: Tensor) -> Tensor:
 def transposed(
     linear: Callable[[list[Tensor]], Optionals], points: Tensors, cotangents: Optionals
 ) -> list[Tensor | None]:
-    """Applies the transpose of a linear map.
+    """Apply the transpose of a linear map.
 
     Args:
         linear: takes a tensor for each differentiable one of `points`, and returns tensors or
@@ -196,7 +197,6 @@ def transposed(
 
     Returns:
         For each of the points its cotangent, or None if it has no derivative.
-
     """
     chosen = [is_differentiable(point) for point in points]
     zeros = [torch.zeros_like(point, requires_grad=False) for point in compress(points, chosen)]
@@ -216,7 +216,7 @@ def transposed(
 
 
 def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Returns all the arguments of a call by position, defaults included."""
+    """Return all the arguments of a call by position, defaults included."""
     try:
         signature = inspect.signature(fun)
     except ValueError:  # a function written in C
@@ -234,7 +234,7 @@ def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -
 
 
 def nondiff_numbers(nondiff_argnums: Any, name: str) -> tuple[int, ...]:
-    """Returns `nondiff_argnums`, an int or a sequence of ints that may be empty, as a tuple."""
+    """Return `nondiff_argnums`, an int or a sequence of ints that may be empty, as a tuple."""
     if isinstance(nondiff_argnums, Sequence) and not nondiff_argnums:
         return ()
     numbers = check_argnums(nondiff_argnums, name, "nondiff_argnums")
@@ -242,11 +242,10 @@ def nondiff_numbers(nondiff_argnums: Any, name: str) -> tuple[int, ...]:
 
 
 def nondiff_places(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:
-    """Returns the places of the arguments without derivative, in order, each once.
+    """Return the places of the arguments without derivative, in order, each once.
 
     Raises:
         TypeError: there is no such argument, or a tensor in it is being differentiated or mapped.
-
     """
     places = []
     for number in nondiff_argnums:

@@ -1,5 +1,7 @@
 """`custom_jvp`: a function with a rule for its forward-mode derivative."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
@@ -58,7 +60,6 @@ class custom_jvp:
         tensor(1.)
 
     The API is that of `jax.custom_jvp`.
-
     """
 
     def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
@@ -69,7 +70,7 @@ class custom_jvp:
         self.jvp: Callable[..., Any] | None = None
 
     def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
-        """Sets the rule, `jvp(*nondiff, primals, tangents) -> (out, tangent_out)`.
+        """Set the rule, `jvp(*nondiff, primals, tangents) -> (out, tangent_out)`.
 
         Args:
             jvp: the rule; the tangents of integer leaves are None.
@@ -83,14 +84,13 @@ class custom_jvp:
             >>> rule = f.defjvp(lambda primals, tangents: (f(*primals), 10 * tangents[0]))
             >>> pax_torch.grad(f)(3.0)
             tensor(10.)
-
         """
         check_callable(jvp, "defjvp")
         self.jvp = jvp
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
-        """Sets the rule as one function for each argument with a derivative.
+        """Set the rule as one function for each argument with a derivative.
 
         Args:
             *jvps: `jvp(tangent, out, *primals)` returns what the tangent of this argument adds to
@@ -105,7 +105,6 @@ class custom_jvp:
             >>> f.defjvps(lambda t, out, x, y: t * y, None)
             >>> pax_torch.grad(f, (0, 1))(2.0, 3.0)
             (tensor(3.), tensor(0.))
-
         """
         if self.nondiff_argnums:
             raise TypeError("custom_jvp: defjvps cannot be used with nondiff_argnums; use defjvp.")
@@ -123,7 +122,7 @@ class custom_jvp:
         self.jvp = rule
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function."""
+        """Call the function."""
         if self.jvp is None:
             raise AttributeError(f"No JVP defined for custom_jvp function {self} using defjvp.")
         bound = bind(self.fun, args, kwargs)
@@ -154,7 +153,7 @@ class _JvpRule(Rule):
         return self._checked(*result)
 
     def _checked(self, out: Any, tangent: Any) -> Optionals:
-        """Returns the tangent of each tensor of the result among those that the rule returned."""
+        """Return the tangent of each tensor of the result among those that the rule returned."""
         name = "the tangent of the custom_jvp rule"
         parts = parts_like(self.out_treedef, tangent, name, "the result")
         points = list(compress(tree_flatten(out)[0], self.out_is_tensor))
@@ -168,7 +167,7 @@ class _JvpRule(Rule):
         return spread(given, chosen)
 
     def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
-        """The transpose of `push`."""
+        """Return the transpose of `push`."""
         chosen = [is_differentiable(tensor) for tensor in tensors]
 
         def linear(tangents: list[Tensor]) -> Optionals:

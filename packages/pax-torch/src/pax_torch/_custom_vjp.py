@@ -1,5 +1,7 @@
 """`custom_vjp`: a function with a rule for its reverse-mode derivative."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
@@ -62,7 +64,6 @@ class custom_vjp:
         tensor(1.)
 
     The API is that of `jax.custom_vjp`.
-
     """
 
     def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
@@ -74,7 +75,7 @@ class custom_vjp:
         self.bwd: Callable[..., Any] | None = None
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
-        """Sets the rule.
+        """Set the rule.
 
         Args:
             fwd: `fwd(*args) -> (out, residuals)`.
@@ -86,14 +87,13 @@ class custom_vjp:
             >>> f.defvjp(lambda x, y: (x * y, (x, y)), lambda xy, g: (g * xy[1], g * xy[0]))
             >>> pax_torch.grad(f, (0, 1))(2.0, 3.0)
             (tensor(3.), tensor(2.))
-
         """
         check_callable(fwd, "defvjp")
         check_callable(bwd, "defvjp")
         self.fwd, self.bwd = fwd, bwd
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function."""
+        """Call the function."""
         if self.fwd is None or self.bwd is None:
             raise AttributeError(f"No VJP defined for custom_vjp function {self} using defvjp.")
         bound = bind(self.fun, args, kwargs)
@@ -137,7 +137,7 @@ class _VjpRule(Rule):
             return (self._forward(tensors)[1],)
 
     def _checked(self, found: Any, tensors: Tensors) -> Optionals:
-        """Returns the cotangent of each tensor among those that `bwd` returned."""
+        """Return the cotangent of each tensor among those that `bwd` returned."""
         count = len(self.treedef.children())
         if not isinstance(found, tuple | list) or len(found) != count:
             raise TypeError(
@@ -158,7 +158,7 @@ class _VjpRule(Rule):
         return directions([part], [tensor], place)[0]
 
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
-        """The transpose of `pull`, which is taken as linear in the cotangents."""
+        """Return the transpose of `pull`, which is taken as linear in the cotangents."""
         points = [self.zeros(i) for i in range(len(self.out_like))]
         chosen = [is_differentiable(point) for point in points]
 
@@ -169,7 +169,7 @@ class _VjpRule(Rule):
 
 
 def _parts(found: Any, primals: Any) -> list[Any]:
-    """Returns what belongs to each leaf of `primals`; None in the place of a tree is for them all."""
+    """Return what belongs to each leaf of `primals`; None in the place of a tree is for them all."""
     leaves, prefix = tree_flatten(found, none_is_leaf=True)
     try:
         subtrees = prefix.flatten_up_to(primals)

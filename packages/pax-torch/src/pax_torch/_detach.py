@@ -1,5 +1,7 @@
 """Copies of modules without the memory of their tensors."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 from types import MemberDescriptorType
@@ -17,7 +19,6 @@ def copy_without_tensors(module: Module) -> Module:
 
     Raises:
         TypeError: an attribute cannot be copied.
-
     """
     memo: dict[int, Any] = _empty_tensors(module)
     try:
@@ -35,13 +36,13 @@ def copy_without_tensors(module: Module) -> Module:
 
 
 def slots(module: Module) -> dict[str, Any]:
-    """Returns the attributes that are in `__slots__` rather than in `__dict__`."""
+    """Return the attributes that are in `__slots__` rather than in `__dict__`."""
     names = [name for cls in type(module).__mro__ for name in _slot_names(cls)]
     return {name: getattr(module, name) for name in names if hasattr(module, name)}
 
 
 def _slot_names(cls: type) -> list[str]:
-    """The names of the slots that a class adds, as its instances know them."""
+    """Return the names of the slots that a class adds, as its instances know them."""
     return [name for name, value in vars(cls).items() if isinstance(value, MemberDescriptorType)]
 
 
@@ -58,7 +59,7 @@ def _empty_tensors(module: Module) -> dict[int, Tensor]:
 
 
 def _computed_tensors(module: Module) -> Iterator[Tensor]:
-    """Yields what attributes hold of the results of operations, which deepcopy refuses."""
+    """Yield what attributes hold of the results of operations, which deepcopy refuses."""
     for part in walk([vars(submodule) for submodule in module.modules()], attributes=True):
         if isinstance(part, Tensor) and not part.is_leaf:
             yield part
@@ -76,5 +77,5 @@ def _what_fails(module: Module, memo: dict[int, Tensor]) -> str:
 
 
 def describe_place(prefix: str, module: Module) -> str:
-    """Returns how an error names a submodule."""
+    """Return how an error names a submodule."""
     return f"submodule {prefix!r}" if prefix else f"the {type(module).__qualname__}"

@@ -1,5 +1,7 @@
 """Tangents and cotangents: one tensor for each tensor that has a derivative."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ Place = Callable[[int], str]
 
 
 def directions(given: Sequence[Any], points: Sequence[Tensor], place: Place) -> list[Tensor]:
-    """Returns the given directions of the differentiable ones among `points`, as tensors.
+    """Return the given directions of the differentiable ones among `points`, as tensors.
 
     Args:
         given: for each point a tensor, array or number like it, or None for zeros; None for a
@@ -23,7 +25,6 @@ def directions(given: Sequence[Any], points: Sequence[Tensor], place: Place) -> 
     Raises:
         TypeError: a direction has another dtype than its point, or its point has no derivative.
         ValueError: a direction has another shape than its point.
-
     """
     found = []
     for i, (direction, point) in enumerate(zip(given, points, strict=True)):

@@ -1,5 +1,7 @@
 """Which dtypes a derivative takes and gives; the rules and the errors are JAX's."""
 
+from __future__ import annotations
+
 from torch import Tensor
 
 from pax_torch._args import describe
@@ -14,7 +16,7 @@ def check_inputs(
     holomorphic: bool = False,
     real: bool = False,
 ) -> None:
-    """Raises TypeError for a leaf that cannot be differentiated, and for no leaf at all.
+    """Raise TypeError for a leaf that cannot be differentiated, and for no leaf at all.
 
     Args:
         selection: the arguments to differentiate.
@@ -22,7 +24,6 @@ def check_inputs(
         allow_int: leaves of other dtypes are no error.
         holomorphic: every leaf must be complex.
         real: no leaf may be complex, unless `holomorphic`.
-
     """
     if not allow_int and not all(selection.chosen):
         leaf = selection.chosen.index(False)
@@ -56,7 +57,7 @@ def _leaf(selection: Selection, leaf: int) -> str:
 
 
 def check_output(value: Tensor, transform: str, holomorphic: bool) -> None:
-    """Raises TypeError unless a result is real, or complex if `holomorphic`."""
+    """Raise TypeError unless a result is real, or complex if `holomorphic`."""
     if holomorphic and not value.is_complex():
         raise TypeError(
             f"{transform} with holomorphic=True requires complex outputs, "

@@ -1,5 +1,7 @@
 """`eval_shape`: the shapes and dtypes of a result, with nothing computed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +34,6 @@ class ShapeDtypeStruct:
         (2, 6)
 
     The API is that of `jax.ShapeDtypeStruct`.
-
     """
 
     shape: tuple[int, ...]
@@ -47,7 +48,6 @@ class ShapeDtypeStruct:
             >>> import torch, pax_torch
             >>> pax_torch.ShapeDtypeStruct((3, 2), torch.float32).ndim
             2
-
         """
         return len(self.shape)
 
@@ -59,13 +59,12 @@ class ShapeDtypeStruct:
             >>> import torch, pax_torch
             >>> pax_torch.ShapeDtypeStruct((3, 2), torch.float32).size
             6
-
         """
         return torch.Size(self.shape).numel()
 
 
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Returns the shapes and dtypes of what `fun` would return, without computing it.
+    """Return the shapes and dtypes of what `fun` would return, without computing it.
 
     Args:
         fun: any function of pytrees; it may close over tensors. What it does may not depend on
@@ -88,7 +87,6 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         {'out': ShapeDtypeStruct(shape=(1000000,), dtype=torch.float32, device=device(type='cpu'))}
 
     The API is that of `jax.eval_shape`.
-
     """
     check_callable(fun, "eval_shape")
     mode = FakeTensorMode(allow_non_fake_inputs=True)

@@ -1,5 +1,7 @@
 """Functions of trees as functions of tensors, which is what `torch.func` differentiates."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any
@@ -25,7 +27,6 @@ class Selection:
     Args:
         args: the positional arguments of the call.
         argnums: which of them.
-
     """
 
     def __init__(self, args: Sequence[Any], argnums: int | tuple[int, ...]) -> None:
@@ -46,7 +47,7 @@ class Selection:
         return list(compress(self.tensors, self.chosen))
 
     def arguments(self, variables: Sequence[Tensor]) -> list[Any]:
-        """Returns the arguments of the call with other tensors in place of the variables."""
+        """Return the arguments of the call with other tensors in place of the variables."""
         arguments = list(self._args)
         trees = tree_unflatten(self._treedef, spread(variables, self.chosen, self.tensors))
         for index, tree in zip(self.indices, trees, strict=True):
@@ -54,12 +55,12 @@ class Selection:
         return arguments
 
     def directions(self, trees: Sequence[Any], name: str) -> list[Tensor]:
-        """Returns the tangents of the variables; `trees` are those of the arguments."""
+        """Return the tangents of the variables; `trees` are those of the arguments."""
         parts = parts_like(self._treedef, tuple(trees), name, "the primals")
         return directions(parts, self.tensors, lambda i: leaf_place(self._trees, i, name))
 
     def gradients(self, values: Sequence[Any]) -> Any:
-        """Returns one value per variable in the structure of the selected arguments.
+        """Return one value per variable in the structure of the selected arguments.
 
         A leaf without derivative gives None.
         """
@@ -78,7 +79,6 @@ class Flat:
             and any pytree with `has_aux`.
         has_aux: whether it does.
         name: what the result is called in errors.
-
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Flat:
                 )
 
     def result(self, tensors: Sequence[Tensor], rest: Sequence[Any] | None = None) -> Any:
-        """Returns a tree like the result, with None for what has no derivative unless given."""
+        """Return a tree like the result, with None for what has no derivative unless given."""
         return tree_unflatten(self._treedef, spread(tensors, self.chosen, self._others(rest)))
 
     def _others(self, rest: Sequence[Any] | None) -> list[Any] | None:
@@ -121,13 +121,13 @@ class Flat:
         return [None if chosen else next(others) for chosen in self.chosen]
 
     def aux(self, rest: Sequence[Tensor]) -> Any:
-        """Returns aux with the tensors that the call returned for it."""
+        """Return aux with the tensors that the call returned for it."""
         tensors = rest[self.chosen.count(False) :]
         leaves = spread(tensors, self._aux_chosen, self._aux_others)
         return tree_unflatten(self._aux_treedef, leaves)
 
     def up_to(self, tree: Any, what: str) -> list[Any]:
-        """Returns the parts of a tree in the places of the result's leaves, None included."""
+        """Return the parts of a tree in the places of the result's leaves, None included."""
         return parts_like(self._treedef, tree, what, "the result")
 
 
@@ -136,7 +136,6 @@ class Filled:
 
     Args:
         function: returns a tuple of tensors, and aux tensors.
-
     """
 
     def __init__(self, function: Callable[..., tuple[tuple[Tensor, ...], Any]]) -> None:
@@ -149,7 +148,7 @@ class Filled:
 
 
 def parts_like(treedef: PyTreeDef, tree: Any, what: str, like: str) -> list[Any]:
-    """Returns the parts of a tree in the places of a treedef's leaves, None included."""
+    """Return the parts of a tree in the places of a treedef's leaves, None included."""
     try:
         return treedef.flatten_up_to(tree)
     except ValueError as error:
@@ -159,7 +158,7 @@ def parts_like(treedef: PyTreeDef, tree: Any, what: str, like: str) -> list[Any]
 def spread(
     values: Sequence[Any], chosen: Sequence[bool], others: Sequence[Any] | None = None
 ) -> Sequence[Any]:
-    """Returns the values in the chosen places, and `others` or None in the other ones."""
+    """Return the values in the chosen places, and `others` or None in the other ones."""
     if len(values) == len(chosen):
         return values
     others = [None] * len(chosen) if others is None else others
@@ -170,7 +169,7 @@ def spread(
 
 
 def split_aux(result: Any) -> tuple[Any, Any]:
-    """Returns the two parts of what a function with `has_aux` returned."""
+    """Return the two parts of what a function with `has_aux` returned."""
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise TypeError(
             "with has_aux=True the function must return a pair (value, aux), "

@@ -6,6 +6,8 @@ derivatives of the threads that came later. Here the last one out closes it; a l
 derivative would wait for ever where a function waits for another thread's.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ _left_open = False
 def forward_derivative(
     function: Callable[..., Any], points: Sequence[Tensor], tangents: Sequence[Tensor]
 ) -> Any:
-    """Returns `(out, tangents_out, aux)` of a function that returns a tuple of tensors and aux tensors.
+    """Return `(out, tangents_out, aux)` of a function that returns a tuple of tensors and aux tensors.
 
     It is `torch.func.jvp`, also for a function that returns the empty tuple.
     """

@@ -1,5 +1,7 @@
 """`grad` and `value_and_grad`: derivatives as functions, with the API of JAX."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
@@ -24,7 +26,7 @@ def value_and_grad(
     allow_unused: bool = True,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """Returns a function that evaluates both `fun` and its gradient.
+    """Return a function that evaluates both `fun` and its gradient.
 
     The function may be nested for higher derivatives, and used inside and around the transforms
     of `torch.func`. It changes none of its arguments and accumulates into no `.grad`. Its results
@@ -65,7 +67,6 @@ def value_and_grad(
         (tensor(-3.), {'a': tensor(-1.5000), 'b': tensor(2.)})
 
     The API is that of `jax.value_and_grad`.
-
     """
     check_callable(fun, "value_and_grad")
     numbers = check_argnums(argnums, "value_and_grad")
@@ -105,7 +106,7 @@ def grad(
     allow_unused: bool = True,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """Returns a function that evaluates the gradient of `fun`.
+    """Return a function that evaluates the gradient of `fun`.
 
     Args:
         fun: as in `value_and_grad`, as are all the other arguments.
@@ -131,7 +132,6 @@ def grad(
         tensor(3.)
 
     The API is that of `jax.grad`.
-
     """
     check_callable(fun, "grad")
     check_argnums(argnums, "grad")

@@ -1,5 +1,7 @@
 """Whether a derivative keeps its graph: inside another differentiation, or on request."""
 
+from __future__ import annotations
+
 import functools
 import threading
 from collections.abc import Callable, Sequence
@@ -54,7 +56,7 @@ class differentiation:
 
 
 def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `fun` for a later call, by the backward pass for example, at the depth of now."""
+    """Return `fun` for a later call, by the backward pass for example, at the depth of now."""
     depth = _depth.value
 
     @functools.wraps(fun, updated=())
@@ -66,7 +68,7 @@ def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def detach_tree(tree: Any) -> Any:
-    """Returns the tree with its tensors out of any graph; all else stays as it is."""
+    """Return the tree with its tensors out of any graph; all else stays as it is."""
     return tree_map(_detach, tree)
 
 
@@ -80,7 +82,7 @@ def forward_mode_runs() -> bool:
 
 
 def detached(tensor: Tensor) -> Tensor:
-    """Returns the tensor out of any graph, but with its tangent where it is a dual tensor."""
+    """Return the tensor out of any graph, but with its tangent where it is a dual tensor."""
     plain = tensor.detach()
     if not forward_mode_runs():
         return plain
@@ -89,7 +91,7 @@ def detached(tensor: Tensor) -> Tensor:
 
 
 def normal_tensors(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the tensors with a copy of each that inference mode made, which has no derivative."""
+    """Return the tensors with a copy of each that inference mode made, which has no derivative."""
     if not any(map(Tensor.is_inference, tensors)):
         return list(tensors)
     return [tensor.clone() if tensor.is_inference() else tensor for tensor in tensors]
@@ -98,7 +100,7 @@ def normal_tensors(tensors: Sequence[Tensor]) -> list[Tensor]:
 def run(
     function: Callable[[list[Tensor]], Any], tensors: Sequence[Tensor], create_graph: bool
 ) -> Any:
-    """Calls `function` with `tensors` so that the result keeps a graph only where it should."""
+    """Call `function` with `tensors` so that the result keeps a graph only where it should."""
     keep = create_graph or nested()
     grad_mode = create_graph or not keep or torch.is_grad_enabled()
     inference = torch.is_inference_mode_enabled()
@@ -111,7 +113,7 @@ def run(
 
 
 def stop_gradient(tree: Any) -> Any:
-    """Returns the same values, which no derivative flows through.
+    """Return the same values, which no derivative flows through.
 
     Args:
         tree: any pytree; its leaves that are no tensors stay as they are.
@@ -125,6 +127,5 @@ def stop_gradient(tree: Any) -> Any:
         tensor(3.)
 
     The API is that of `jax.lax.stop_gradient`.
-
     """
     return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)

@@ -1,5 +1,7 @@
 """`jacfwd`, `jacrev`, `hessian` and `hvp`: all first or second derivatives, or a product."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +25,7 @@ def jacfwd(
     *,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """Returns a function that evaluates the Jacobian of `fun` by forward mode, column by column.
+    """Return a function that evaluates the Jacobian of `fun` by forward mode, column by column.
 
     All columns are computed at once, mapped over. Forward mode costs less than `jacrev` where the
     arguments have fewer elements than the results.
@@ -53,7 +55,6 @@ def jacfwd(
                 [0., 4.]])
 
     The API is that of `jax.jacfwd`.
-
     """
     return _jacobian("jacfwd", columns, fun, argnums, has_aux, holomorphic, False, create_graph)
 
@@ -67,7 +68,7 @@ def jacrev(
     *,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """Returns a function that evaluates the Jacobian of `fun` by reverse mode, row by row.
+    """Return a function that evaluates the Jacobian of `fun` by reverse mode, row by row.
 
     All rows are computed at once, mapped over. Reverse mode costs less than `jacfwd` where the
     results have fewer elements than the arguments.
@@ -93,7 +94,6 @@ def jacrev(
                 [0., 3.]])}}
 
     The API is that of `jax.jacrev`.
-
     """
     return _jacobian("jacrev", rows, fun, argnums, has_aux, holomorphic, allow_int, create_graph)
 
@@ -150,7 +150,7 @@ def hessian(
     *,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """Returns a function that evaluates the Hessian of `fun`, forward over reverse.
+    """Return a function that evaluates the Hessian of `fun`, forward over reverse.
 
     Args:
         fun: as for `jacrev`; twice differentiable.
@@ -174,7 +174,6 @@ def hessian(
                 [ 0., 12.]])
 
     The API is that of `jax.hessian`.
-
     """
     first = jacrev(fun, argnums, has_aux, holomorphic, create_graph=create_graph)
     return jacfwd(first, argnums, has_aux, holomorphic, create_graph=create_graph)
@@ -188,7 +187,7 @@ def hvp(
     *,
     create_graph: bool = False,
 ) -> Any:
-    """Returns the product of the Hessian of a scalar function with a vector, without the Hessian.
+    """Return the product of the Hessian of a scalar function with a vector, without the Hessian.
 
     Args:
         fun: takes as many positional arguments as there are primals and returns a real scalar
@@ -211,7 +210,6 @@ def hvp(
         tensor([ 6., 12.])
 
     It is `jvp(grad(fun), primals, tangents)`, as in the autodiff cookbook of JAX.
-
     """
     check_callable(fun, "hvp")
     _, product = jvp(grad(fun, argnums), primals, tangents, create_graph=create_graph)

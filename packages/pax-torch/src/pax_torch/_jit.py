@@ -1,5 +1,7 @@
 """`jit`: functions that are traced once and compiled by `torch.compile`."""
 
+from __future__ import annotations
+
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +24,7 @@ def jit(
     fullgraph: bool = True,
     **options: Any,
 ) -> Callable[..., Any]:
-    """Returns a compiled version of a function of pytrees.
+    """Return a compiled version of a function of pytrees.
 
     As in JAX, the function runs in Python once for each combination of tree structure, shapes,
     dtypes and static arguments, on tensors without values; what it does to them is compiled as one
@@ -60,7 +62,6 @@ def jit(
         tensor([3., 6.])
 
     The API is that of `jax.jit`.
-
     """
     check_callable(fun, "jit")
     statics = Statics(fun, static_argnums, static_argnames)
@@ -86,7 +87,7 @@ def jit(
 
 @functools.cache
 def _run_transforms_in_python() -> None:
-    """Keeps `torch.compile` from following transforms into C++, which it leaves half way."""
+    """Keep `torch.compile` from following transforms into C++, which it leaves half way."""
     from torch._dynamo import trace_rules  # takes seconds
 
     for name in list(sys.modules):

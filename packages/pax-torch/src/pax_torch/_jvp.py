@@ -1,5 +1,7 @@
 """`jvp` and `linearize`: the derivative of a function along a direction."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ def jvp(
     *,
     create_graph: bool = False,
 ) -> tuple[Any, ...]:
-    """Returns the value of `fun` and its derivative along `tangents`, by forward mode.
+    """Return the value of `fun` and its derivative along `tangents`, by forward mode.
 
     Args:
         fun: takes as many positional arguments as there are primals, and returns a pytree of
@@ -48,7 +50,6 @@ def jvp(
         (tensor(6.), tensor(4.))
 
     The API is that of `jax.jvp`.
-
     """
     check_callable(fun, "jvp")
     _check_sequences(primals, tangents)
@@ -69,7 +70,7 @@ def jvp(
 def linearize(
     fun: Callable[..., Any], *primals: Any, has_aux: bool = False, create_graph: bool = False
 ) -> tuple[Any, ...]:
-    """Returns the value of `fun` and its linear approximation, without evaluating `fun` again.
+    """Return the value of `fun` and its linear approximation, without evaluating `fun` again.
 
     Args:
         fun: as for `jvp`.
@@ -92,7 +93,6 @@ def linearize(
 
     The API is that of `jax.linearize`. The linear map is the transpose of the transposed one, so
     that what `fun` computes must be twice differentiable by reverse mode.
-
     """
     check_callable(fun, "linearize")
     selection = Selection(primals, tuple(range(len(primals))))

@@ -1,5 +1,7 @@
 """What `module.train` does to a module."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +13,7 @@ from pax_torch._detach import copy_without_tensors
 
 
 def training_flags(module: Module, mode: bool) -> list[bool] | None:
-    """Returns `training` of each submodule in a mode, or None where the mode is more than that.
+    """Return `training` of each submodule in a mode, or None where the mode is more than that.
 
     It is more in a module with a `train` of its own that, for example, merges weights.
     """
@@ -33,7 +35,7 @@ def _has_own_train(module: Module) -> bool:
 
 
 def _state(module: Module) -> Iterator[Any]:
-    """Yields all that a module refers to other than by `training`, in order, down to the numbers."""
+    """Yield all that a module refers to other than by `training`, in order, down to the numbers."""
     submodules, seen = list(module.modules()), set()
     left = [
         value

@@ -1,5 +1,7 @@
 """`functional_module`: a PyTorch module as a pure function of its parameters."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -17,7 +19,7 @@ Buffers = Mapping[str, Tensor | None]
 def functional_module(
     module: Module, preserve_original: bool = True
 ) -> Callable[..., tuple[Any, dict[str, Tensor]]]:
-    """Returns a module's computation as a pure function of parameters and buffers.
+    """Return a module's computation as a pure function of parameters and buffers.
 
     The function is `forward(params, *args, buffers=None, is_training=True, **kwargs)` and returns
     `(out, buffers)`:
@@ -72,7 +74,6 @@ def functional_module(
         torch.Size([2, 1])
 
     The calling convention is that of a Haiku transform with state.
-
     """
     check_module(module, "functional_module")
     _check_convertible(module)

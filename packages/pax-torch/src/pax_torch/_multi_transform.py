@@ -1,5 +1,7 @@
 """`multi_transform`: different optimizers for different parameters."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
@@ -23,10 +25,8 @@ class Optimizer(Protocol):
     ) -> tuple[Any, Any]: ...
 
 
-def multi_transform(
-    optimizers: Mapping[Hashable, Optimizer], param_labels: Any
-) -> "MultiTransform":
-    """Returns an optimizer that steps each parameter with the optimizer of its label.
+def multi_transform(optimizers: Mapping[Hashable, Optimizer], param_labels: Any) -> MultiTransform:
+    """Return an optimizer that steps each parameter with the optimizer of its label.
 
     Args:
         optimizers: an optimizer for each label.
@@ -60,7 +60,6 @@ def multi_transform(
         tensor([1., 1.])
 
     The API is that of `optax.multi_transform`.
-
     """
     if not isinstance(optimizers, Mapping):
         raise TypeError(
@@ -108,7 +107,7 @@ class MultiTransform:
         return together
 
     def init(self, params: Any, **overrides: Any) -> dict[Hashable, Any]:
-        """Returns the state before the first step: that of each optimizer, under its label.
+        """Return the state before the first step: that of each optimizer, under its label.
 
         Args:
             params: a pytree of floating-point tensors.
@@ -124,7 +123,6 @@ class MultiTransform:
             >>> optimizer = pax_torch.multi_transform({"a": rprop, "b": sgd}, {"x": "a", "y": "b"})
             >>> optimizer.init({"x": torch.zeros(2), "y": torch.zeros(2)})["a"]["step_size"]
             {'x': tensor([0.1000, 0.1000]), 'y': None}
-
         """
         parts = self._parts(params, overrides)
         return {
@@ -135,7 +133,7 @@ class MultiTransform:
     def step(
         self, params: Any, grads: Any, state: Mapping[Hashable, Any], **overrides: Any
     ) -> tuple[Any, dict[Hashable, Any]]:
-        """Returns the parameters and the state after one step.
+        """Return the parameters and the state after one step.
 
         Args:
             params: a pytree of floating-point tensors, as given to `init`.
@@ -154,14 +152,13 @@ class MultiTransform:
             >>> state = optimizer.init(params)
             >>> optimizer.step(params, params, state, lr={"a": 0.5})[0]
             {'x': tensor(0.5000), 'y': tensor(0.)}
-
         """
         return self._each("step", params, grads, state, overrides)
 
     def compute_update(
         self, params: Any, grads: Any, state: Mapping[Hashable, Any], **overrides: Any
     ) -> tuple[Any, dict[Hashable, Any]]:
-        """Returns what a step adds to the parameters, and the state after it.
+        """Return what a step adds to the parameters, and the state after it.
 
         Args:
             params: as for `step`, as are all other arguments.
@@ -179,14 +176,13 @@ class MultiTransform:
             >>> params = {"x": torch.ones(())}
             >>> optimizer.compute_update(params, params, optimizer.init(params))[0]
             {'x': tensor(-0.5000)}
-
         """
         return self._each("compute_update", params, grads, state, overrides)
 
     def check(
         self, params: Any, grads: Any, state: Mapping[Hashable, Any], **overrides: Any
     ) -> None:
-        """Raises what `step` would raise before it writes to donated memory; changes nothing.
+        """Raise what `step` would raise before it writes to donated memory; changes nothing.
 
         Args:
             params: as for `step`, as are all other arguments.
@@ -204,15 +200,14 @@ class MultiTransform:
             >>> optimizer.check(torch.ones(2), torch.ones(3), {"a": {}})
             Traceback (most recent call last):
             ValueError: grads has shape (3,), but its parameter has shape (2,).
-
         """
         parts, gradients = self._read(params, grads, state, overrides)
         self._check(parts, params, gradients, state, donate_params=True)
 
     def _read(
         self, params: Any, grads: Any, state: Mapping[Hashable, Any], overrides: dict[str, Any]
-    ) -> "tuple[list[tuple[Hashable, Optimizer, _Part]], Any]":
-        """The parts of a step, and the gradients as a tree like the parameters."""
+    ) -> tuple[list[tuple[Hashable, Optimizer, _Part]], Any]:
+        """Return the parts of a step, and the gradients as a tree like the parameters."""
         parts = self._parts(params, overrides)
         self._check_labels(state)
         treedef = tree_flatten(params)[1]
@@ -220,13 +215,13 @@ class MultiTransform:
 
     def _check(
         self,
-        parts: "list[tuple[Hashable, Optimizer, _Part]]",
+        parts: list[tuple[Hashable, Optimizer, _Part]],
         params: Any,
         grads: Any,
         state: Mapping[Hashable, Any],
         donate_params: bool,
     ) -> None:
-        """Raises what a part's step would raise, before another part has written to its arguments."""
+        """Raise what a part's step would raise, before another part has written to its arguments."""
         for label, optimizer, part in parts:
             if isinstance(optimizer, FunctionalOptimizer | MultiTransform):
                 optimizer.check(part.of(params), part.of(grads), state[label], **part.overrides)
@@ -258,7 +253,7 @@ class MultiTransform:
 
     def _parts(
         self, params: Any, overrides: dict[str, Any]
-    ) -> "list[tuple[Hashable, Optimizer, _Part]]":
+    ) -> list[tuple[Hashable, Optimizer, _Part]]:
         self._check_overrides(overrides)
         treedef = tree_flatten(params)[1]
         labels = self._labels_of(params)
@@ -280,7 +275,7 @@ class MultiTransform:
         labels: list[Any],
         treedef: PyTreeDef,
         overrides: dict[str, Any],
-    ) -> "_Part":
+    ) -> _Part:
         own = {
             name: value[label] if isinstance(value, Mapping) else value
             for name, value in overrides.items()
@@ -339,7 +334,7 @@ class _Part:
         self._treedef, self.places, self.overrides = treedef, places, overrides
 
     def of(self, tree: Any) -> Any:
-        """The tree with None in place of all other leaves."""
+        """Return the tree with None in place of all other leaves."""
         leaves = self._treedef.flatten_up_to(tree)
         kept: list[Any] = [None] * len(leaves)
         for i in self.places:

@@ -1,5 +1,7 @@
 """`functional_optimizer`: the optimizers of `torch.optim` as pure functions."""
 
+from __future__ import annotations
+
 import contextlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -32,8 +34,8 @@ def functional_optimizer(
     donate: bool = False,
     differentiable: bool = False,
     **kwargs: Any,
-) -> "FunctionalOptimizer":
-    """Returns an optimizer of `torch.optim` as pure functions, `init`, `step` and `compute_update`.
+) -> FunctionalOptimizer:
+    """Return an optimizer of `torch.optim` as pure functions, `init`, `step` and `compute_update`.
 
     A step computes what the class itself does, to the last bit, by running it on copies. Where the
     class cannot run, inside `vmap` and `jit` and with `differentiable=True`, the same formulas are
@@ -70,7 +72,6 @@ def functional_optimizer(
         {'w': tensor(2.)}
 
     The API is that of a gradient transformation in optax that applies its own updates.
-
     """
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
         raise TypeError(f"functional_optimizer expected a torch.optim class, got {cls!r}.")
@@ -128,7 +129,7 @@ class FunctionalOptimizer:
         return {name: value for name, value in options.items() if name != "differentiable"}
 
     def init(self, params: Any, **overrides: Any) -> State:
-        """Returns the state before the first step.
+        """Return the state before the first step.
 
         Args:
             params: a pytree of floating-point tensors; NumPy arrays and Python floats will do.
@@ -151,7 +152,6 @@ class FunctionalOptimizer:
             >>> adagrad = pax_torch.functional_optimizer(torch.optim.Adagrad)
             >>> adagrad.init(torch.tensor([1.0, 2.0]))
             {'step': tensor(0.), 'sum': tensor([0., 0.])}
-
         """
         overrides = self._checked(overrides)
         leaves, treedef = tree_flatten(params)
@@ -176,7 +176,7 @@ class FunctionalOptimizer:
         value_fn: Callable[[Any], Tensor] | None = None,
         **overrides: Any,
     ) -> tuple[Any, State]:
-        """Returns the parameters and the state after one step; changes none of the arguments.
+        """Return the parameters and the state after one step; changes none of the arguments.
 
         Args:
             params: a pytree of floating-point tensors, as given to `init`.
@@ -204,7 +204,6 @@ class FunctionalOptimizer:
             >>> params = torch.tensor(3.0)
             >>> optimizer.step(params, torch.tensor(1.0), optimizer.init(params), lr=0.5)
             (tensor(2.5000), {})
-
         """
         return self._step(params, grads, state, value_fn, overrides, self.donates)
 
@@ -217,7 +216,7 @@ class FunctionalOptimizer:
         value_fn: Callable[[Any], Tensor] | None = None,
         **overrides: Any,
     ) -> tuple[Any, State]:
-        """Returns what a step adds to the parameters, and the state after it.
+        """Return what a step adds to the parameters, and the state after it.
 
         Args:
             params: as for `step`, as are all other arguments. With `donate=True` the memory of
@@ -241,7 +240,6 @@ class FunctionalOptimizer:
             (tensor(-0.5000), {})
 
         The API is that of the `update` of a gradient transformation in optax.
-
         """
         new, new_state = self._step(params, grads, state, value_fn, overrides, False)
         leaves, treedef = tree_flatten(params)
@@ -300,7 +298,7 @@ class FunctionalOptimizer:
         return tree_unflatten(treedef, tensors), pack(rows, treedef)
 
     def check(self, params: Any, grads: Any, state: State, **overrides: Any) -> None:
-        """Raises what `step` would raise before it writes to donated memory; changes nothing.
+        """Raise what `step` would raise before it writes to donated memory; changes nothing.
 
         Args:
             params: as for `step`, as are all other arguments.
@@ -317,7 +315,6 @@ class FunctionalOptimizer:
             >>> sgd.check({"x": torch.ones(2)}, {"x": torch.ones(3)}, {})
             Traceback (most recent call last):
             ValueError: grads['x'] has shape (3,), but its parameter has shape (2,).
-
         """
         self._checked(overrides)
         leaves, treedef = tree_flatten(params)
@@ -329,7 +326,7 @@ class FunctionalOptimizer:
     def _check(
         self, tensors: list[Tensor], gradients: list[Any], columns: Columns, params: Any
     ) -> tuple[list[int], list[Tensor]]:
-        """The places of the gradients that are not None, and these as tensors."""
+        """Return the places of the gradients that are not None, and these as tensors."""
         given = given_gradients(tensors, gradients, params)
         check_dtypes(tensors, params)
         if self._class_step.is_of_torch:

@@ -1,5 +1,7 @@
 """Steps taken by an optimizer class of torch itself, in place."""
 
+from __future__ import annotations
+
 import inspect
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,7 +39,6 @@ class ClassStep:
         cls: a subclass of `torch.optim.Optimizer`.
         args: hyperparameters, as `cls` takes them after the parameters.
         kwargs: hyperparameters by name.
-
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class ClassStep:
         self._foreach_is_exact = self.is_of_torch and cls.__name__ in _SAME_BITS_FOREACH
 
     def make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
-        """Returns an optimizer of `variables`; it checks the hyperparameters."""
+        """Return an optimizer of `variables`; it checks the hyperparameters."""
         groups = [{"params": variables, **options}]
         return self.cls(groups, *self._args, **self._kwargs)  # pyright: ignore[reportCallIssue]
 
     def init(self, tensors: Sequence[Tensor], options: dict[str, Any]) -> Rows:
-        """Returns the state that the class makes before its first step, if it does so then."""
+        """Return the state that the class makes before its first step, if it does so then."""
         variables = [tensor.detach() for tensor in tensors]
         optimizer = self.make(variables, **readable(options))
         init_group = getattr(optimizer, "_init_group", None)
@@ -75,7 +76,7 @@ class ClassStep:
         rows: Rows,
         options: dict[str, Any],
     ) -> Rows:
-        """Steps `variables` and the tensors in `rows` in place, and returns the new rows.
+        """Step `variables` and the tensors in `rows` in place, and returns the new rows.
 
         Args:
             variables: floating-point or complex, and not tracked by autograd.
@@ -85,7 +86,6 @@ class ClassStep:
 
         Raises:
             ValueError: Adagrad is given weight decay and a sparse gradient.
-
         """
         given = variables
         group = {**self.options, **readable(options)}
@@ -140,7 +140,7 @@ def _refuse_sparse(gradients: Sequence[Tensor]) -> None:
 
 
 def _protect_gradients(group: dict[str, Any], variables: Sequence[Tensor]) -> None:
-    """Copies gradients where torch's kernels would write to them or misread their strides."""
+    """Copy gradients where torch's kernels would write to them or misread their strides."""
     if group.get("nesterov") and group.get("foreach") is not False:
         for variable in variables:
             variable.grad = None if variable.grad is None else variable.grad.clone()
@@ -154,7 +154,7 @@ def _protect_gradients(group: dict[str, Any], variables: Sequence[Tensor]) -> No
 def _check_state_is_per_parameter(
     optimizer: torch.optim.Optimizer, before: dict[str, Any], group: dict[str, Any]
 ) -> None:
-    """Raises TypeError if a step has written elsewhere than to the state of its parameters."""
+    """Raise TypeError if a step has written elsewhere than to the state of its parameters."""
     kept = None
     if len(optimizer.state) > len(group["params"]):
         kept = "state that belongs to no parameter"
@@ -170,12 +170,12 @@ def _check_state_is_per_parameter(
 
 
 def _with_class(own: dict[str, Any], cls: type) -> dict[str, Any]:
-    """The attributes of an object, with those of its class that it may change for itself."""
+    """Return the attributes of an object, with those of its class that it may change for itself."""
     return {**{name: value for name, value in vars(cls).items() if not callable(value)}, **own}
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any], new: bool = True) -> str:
-    """The names that have other values than before; `new` ones, too, if they count."""
+    """Return the names that have other values than before; `new` ones, too, if they count."""
     names = [
         name
         for name, value in after.items()

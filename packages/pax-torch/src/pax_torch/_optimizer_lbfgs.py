@@ -1,5 +1,7 @@
 """Steps of `torch.optim.LBFGS`, which evaluates the loss itself."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +25,7 @@ _SCRATCH = "al"  # room that the class takes for one loop
 
 
 def init_closure_state() -> State:
-    """Returns the state before the first step."""
+    """Return the state before the first step."""
     return {"func_evals": 0, "n_iter": 0}
 
 
@@ -38,7 +40,7 @@ def closure_step(
     treedef: PyTreeDef,
     donated: bool,
 ) -> tuple[Any, State]:
-    """Returns the parameters as a tree and the state after a step.
+    """Return the parameters as a tree and the state after a step.
 
     Args:
         class_step: of LBFGS.
@@ -51,7 +53,6 @@ def closure_step(
         treedef: the structure of that tree.
         donated: whether the new parameters are written to the memory of the old ones. The step
             tries points that `value_fn` may fail at, so that it does so last.
-
     """
     check_state(state)
     check_dtypes(tensors, params)
@@ -100,7 +101,7 @@ def _all_gradients(
 
 
 def _copy(value: Any, history_size: int) -> Any:
-    """A part of the state, of whose lists only the last entries are in the history."""
+    """Return a part of the state, of whose lists only the last entries are in the history."""
     if isinstance(value, Tensor):
         return value.clone()
     return value[-history_size:] if isinstance(value, list) else value

@@ -1,5 +1,7 @@
 """The hyperparameters of a step: which values may be given, and how they are read."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +16,7 @@ _NUMBERS = bool | int | float | complex
 def check_options(
     given: Mapping[str, Any], options: Mapping[str, Any], cls: type[torch.optim.Optimizer]
 ) -> dict[str, Any]:
-    """Returns the hyperparameters given for a step, as numbers, tensors of shape () and tuples.
+    """Return the hyperparameters given for a step, as numbers, tensors of shape () and tuples.
 
     Args:
         given: the values by name.
@@ -25,7 +27,6 @@ def check_options(
     Raises:
         TypeError: there is no such hyperparameter, or it takes another kind of value.
         ValueError: it takes one number, or so many of them, and got another number of them.
-
     """
     owner = cls.__name__
     defaults = {name: _default(name, options, owner) for name in given}
@@ -80,7 +81,7 @@ def _number(value: Any, name: str) -> Any:
 
 
 def as_scalar(value: Any, name: str) -> Tensor:
-    """Returns the only element of a tensor or array as a tensor of shape ()."""
+    """Return the only element of a tensor or array as a tensor of shape ()."""
     tensor = to_tensor(value)
     if tensor.numel() != 1:
         raise ValueError(f"{name} must be one number, got {describe(tensor)}.")
@@ -88,7 +89,7 @@ def as_scalar(value: Any, name: str) -> Tensor:
 
 
 def scalars(options: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters with tensors of one element as tensors of shape ()."""
+    """Return the hyperparameters with tensors of one element as tensors of shape ()."""
     return {name: _scalar(value) for name, value in options.items()}
 
 
@@ -100,7 +101,7 @@ def _scalar(value: Any) -> Any:
 
 
 def readable(options: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters with tensors read as numbers, but where a kernel reads them itself."""
+    """Return the hyperparameters with tensors read as numbers, but where a kernel reads them itself."""
     if options.get("capturable") or options.get("fused"):
         return options
     return {name: _read(value) for name, value in options.items()}

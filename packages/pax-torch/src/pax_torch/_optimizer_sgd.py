@@ -4,6 +4,8 @@ It computes the bits of `torch.optim.SGD`, with a call per operation instead of 
 without copying what it does not write. Other devices and classes have torch's own kernels for that.
 """
 
+from __future__ import annotations
+
 from operator import attrgetter
 from typing import Any
 
@@ -34,7 +36,7 @@ def sgd_columns(
     treedef: PyTreeDef,
     donate: tuple[bool, bool],
 ) -> tuple[Any, State] | None:
-    """Returns parameters and state after a step where `sgd_step` may take it, None elsewhere.
+    """Return parameters and state after a step where `sgd_step` may take it, None elsewhere.
 
     Args:
         tensors: the parameters.
@@ -43,7 +45,6 @@ def sgd_columns(
         options: the hyperparameters.
         treedef: the structure of the parameters.
         donate: whether the memory of parameters and state may be written.
-
     """
     buffers = columns.get(_NAME)
     if not columns.keys() <= {_NAME} or not _serves(
@@ -90,7 +91,7 @@ def sgd_step(
     options: dict[str, Any],
     donate: tuple[bool, bool],
 ) -> _Pair:
-    """Returns the parameters and the momentum buffers after a step.
+    """Return the parameters and the momentum buffers after a step.
 
     Args:
         params: tensors of one dtype.
@@ -98,7 +99,6 @@ def sgd_step(
         buffers: tensors like them, the momentum, or None before the first step.
         options: the hyperparameters.
         donate: whether the memory of the parameters and that of the buffers may be written.
-
     """
     decay, momentum, own = options["weight_decay"], options["momentum"], False
     if options["maximize"]:
@@ -122,7 +122,7 @@ def _foreach(name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _written(name: str, in_place: bool, tensors: list[Tensor], *args: Any, **kwargs: Any) -> Any:
-    """The result of an operation, in the memory of `tensors` or in its own."""
+    """Return the result of an operation, in the memory of `tensors` or in its own."""
     if not in_place:
         return _foreach(name, tensors, *args, **kwargs)
     _foreach(f"{name}_", tensors, *args, **kwargs)

@@ -1,5 +1,7 @@
 """The state of an optimizer: one tree like the parameters for each name."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -16,25 +18,24 @@ _OTHER_SHAPES = ("row_var", "col_var")  # of Adafactor
 
 
 def pack(rows: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
-    """Turns one dictionary per parameter into one tree like the parameters per name."""
+    """Turn one dictionary per parameter into one tree like the parameters per name."""
     names = dict.fromkeys(chain.from_iterable(rows))
     return {name: tree_unflatten(treedef, [row.get(name) for row in rows]) for name in names}
 
 
 def columns_of(state: State, treedef: PyTreeDef) -> Columns:
-    """The parts of each tree of a state in the places of the parameters' leaves, None included.
+    """Return the parts of each tree of a state in the places of the parameters' leaves, None included.
 
     Raises:
         TypeError: `state` is no dictionary.
         ValueError: a tree does not have the structure of the parameters.
-
     """
     check_state(state)
     return {name: leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()}
 
 
 def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
-    """The inverse of `pack`, for so many parameters."""
+    """Return the inverse of `pack`, for so many parameters."""
     if not columns:
         return [{} for _ in range(size)]
     names = tuple(columns)
@@ -45,7 +46,7 @@ def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
 
 
 def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:
-    """Raises ValueError if a tensor of the state has neither its parameter's shape nor one element."""
+    """Raise ValueError if a tensor of the state has neither its parameter's shape nor one element."""
     for name, column in columns.items():
         if name in _OTHER_SHAPES or _all_fit(column, tensors):
             continue
@@ -66,7 +67,7 @@ def _all_fit(column: list[Any], tensors: Sequence[Tensor]) -> bool:
 
 
 def check_state(state: object) -> None:
-    """Raises TypeError unless `state` is a dictionary."""
+    """Raise TypeError unless `state` is a dictionary."""
     if not isinstance(state, Mapping):
         raise TypeError(
             "state must be a dictionary, as init and step return it, "
@@ -75,7 +76,7 @@ def check_state(state: object) -> None:
 
 
 def leaves_like(treedef: PyTreeDef, tree: Any, name: str) -> list[Any]:
-    """The parts of `tree` in the places of the parameters' leaves, None included."""
+    """Return the parts of `tree` in the places of the parameters' leaves, None included."""
     try:
         return treedef.flatten_up_to(tree)
     except ValueError as error:

@@ -1,5 +1,7 @@
 """The tensors of a step: parameters to write to, and gradients that fit them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +20,7 @@ _internal_overlap: Any = torch._debug_has_internal_overlap  # pyright: ignore[re
 
 
 def as_tensors(leaves: list[Any], params: Any) -> list[Tensor]:
-    """The leaves of the parameters, with numbers and arrays turned into tensors."""
+    """Return the leaves of the parameters, with numbers and arrays turned into tensors."""
     if all(isinstance(leaf, Tensor) for leaf in leaves):
         return leaves
     return to_tensors(leaves, lambda i: leaf_place(params, i, "params"))
@@ -27,11 +29,10 @@ def as_tensors(leaves: list[Any], params: Any) -> list[Tensor]:
 def given_gradients(
     tensors: Sequence[Tensor], gradients: list[Any], params: Any
 ) -> tuple[list[int], list[Tensor]]:
-    """The places of the gradients that are not None, and these as tensors.
+    """Return the places of the gradients that are not None, and these as tensors.
 
     Raises:
         ValueError: one differs from its parameter in shape, dtype or device.
-
     """
     given = [i for i, gradient in enumerate(gradients) if gradient is not None]
     found = [gradients[i] for i in given]
@@ -43,7 +44,7 @@ def given_gradients(
 
 
 def check_dtypes(tensors: Sequence[Tensor], params: Any) -> None:
-    """Raises TypeError unless the parameters are floating-point or complex."""
+    """Raise TypeError unless the parameters are floating-point or complex."""
     if all(map(Tensor.is_floating_point, tensors)):
         return
     for i, tensor in enumerate(tensors):
@@ -69,7 +70,7 @@ def _check_gradient(tensor: Tensor, gradient: Tensor, params: Any, i: int) -> No
 
 
 def writable(tensors: Sequence[Tensor], donated: bool) -> list[Tensor]:
-    """What a step writes to: the memory of the parameters where it is donated, else a copy."""
+    """Return what a step writes to: the memory of the parameters where it is donated, else a copy."""
     if not donated:
         with torch.no_grad():
             return [tensor.clone() for tensor in tensors]
@@ -82,12 +83,11 @@ def writable(tensors: Sequence[Tensor], donated: bool) -> list[Tensor]:
 
 
 def check_donated(tensors: Sequence[Tensor], params: Any) -> None:
-    """Raises ValueError unless each parameter has memory of its own that can be written.
+    """Raise ValueError unless each parameter has memory of its own that can be written.
 
     Args:
         tensors: the leaves.
         params: the tree they are the leaves of.
-
     """
     if not all(map(Tensor.is_contiguous, tensors)):
         for i, tensor in enumerate(tensors):
@@ -130,7 +130,7 @@ def _check_addresses(tensors: Sequence[Tensor], params: Any) -> None:
 
 
 def copies(rows: Rows) -> Rows:
-    """The states of parameters, in memory of their own."""
+    """Return the states of parameters, in memory of their own."""
     with torch.no_grad():
         return [
             {name: x.clone() if isinstance(x, Tensor) else _copy(x) for name, x in row.items()}
@@ -139,5 +139,5 @@ def copies(rows: Rows) -> Rows:
 
 
 def _copy(value: Any) -> Any:
-    """A number, or a container of tensors as somebody else's class may keep it."""
+    """Return a number, or a container of tensors as somebody else's class may keep it."""
     return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, value)

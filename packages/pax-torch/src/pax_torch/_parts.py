@@ -1,5 +1,7 @@
 """The submodules of a module: what they hold, and what takes its place in a call."""
 
+from __future__ import annotations
+
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +35,7 @@ class Part:
     slots: dict[str, Recipe]
 
     def fill(self, module: Module, filling: Filling) -> None:
-        """Gives `module` the tensors and submodules of this part."""
+        """Give `module` the tensors and submodules of this part."""
         own, tensors, modules = module.__dict__, filling.tensors, filling.modules
         own["_parameters"] = {k: n and tensors[n] for k, n in self.parameters.items()}
         own["_buffers"] = (
@@ -60,7 +62,7 @@ class Part:
 
 
 def tensor_names(named_modules: list[tuple[str, Module]]) -> dict[int, str]:
-    """The full name of each parameter and buffer, by identity."""
+    """Return the full name of each parameter and buffer, by identity."""
     names: dict[int, str] = {}
     for kind in ("_parameters", "_buffers"):
         for prefix, module in named_modules:
@@ -71,7 +73,7 @@ def tensor_names(named_modules: list[tuple[str, Module]]) -> dict[int, str]:
 
 
 def places(named_modules: list[tuple[str, Module]]) -> dict[int, Recipe]:
-    """What takes the place of submodules and tensors."""
+    """Return what takes the place of submodules and tensors."""
     found: dict[int, Recipe] = {}
     for i, (_, module) in enumerate(named_modules):
         found[id(module)] = lambda filling, i=i: filling.modules[i]

@@ -1,5 +1,7 @@
 """One compiled program: a function of tensors of certain shapes and dtypes."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ _lock = threading.RLock()
 
 @contextmanager
 def _without_mkldnn() -> Iterator[None]:
-    """The derivative of its recurrent layers is one operation that compilers cannot take."""
+    """Return the derivative of its recurrent layers is one operation that compilers cannot take."""
     enabled = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
@@ -44,7 +46,6 @@ class Program:
         function: takes tensors, returns a pytree of tensors.
         examples: tensors of the shapes, dtypes, strides and devices of its arguments.
         compile: makes a callable of a graph module.
-
     """
 
     _treedef: PyTreeDef
@@ -94,7 +95,7 @@ class Program:
         return flat
 
     def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Returns the leaves of the result; they carry no graph, and none of them comes twice."""
+        """Return the leaves of the result; they carry no graph, and none of them comes twice."""
         tensors = [tensor.detach() for tensor in tensors]
         with torch.no_grad():
             return distinct(self._out(tensors), tensors)
@@ -112,7 +113,7 @@ class Program:
         return out
 
     def result(self, leaves: Sequence[Tensor]) -> Any:
-        """Returns the tree of the result with the given leaves."""
+        """Return the tree of the result with the given leaves."""
         return tree_unflatten(self._treedef, leaves)
 
 

@@ -1,5 +1,7 @@
 """All compiled programs of one function, and their derivatives."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -23,7 +25,6 @@ class Programs:
 
     Args:
         compile: makes a callable of a graph module.
-
     """
 
     def __init__(self, compile: Compile) -> None:
@@ -32,7 +33,7 @@ class Programs:
         self._derivatives: Programs | None = None
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
-        """Returns the result of a function of tensors; `key` tells apart functions."""
+        """Return the result of a function of tensors; `key` tells apart functions."""
         if transforms_active() or being_traced() or forward_mode_runs():
             return function(*tensors)
         settings = autocast()
@@ -65,7 +66,7 @@ class Programs:
         cotangents: Sequence[Tensor | None],
         draws: bool,
     ) -> Sequence[Tensor | None]:
-        """Returns for each tensor its cotangent, by a compiled program.
+        """Return for each tensor its cotangent, by a compiled program.
 
         If the function draws random numbers, that program returns the values as well: a compiler
         that dropped what only they need would number the other random numbers anew.
@@ -79,7 +80,7 @@ class Programs:
 
 
 def _pulled(function: Function, count: int, given: Sequence[bool], with_values: bool) -> Function:
-    """Returns the transposed derivative as a function of the arguments and some cotangents."""
+    """Return the transposed derivative as a function of the arguments and some cotangents."""
 
     def pulled(*both: Tensor) -> Sequence[Tensor | None]:
         tensors, values = both[:count], both[count:]

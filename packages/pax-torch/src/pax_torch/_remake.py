@@ -4,6 +4,8 @@ It is `copy.deepcopy` with two differences: what takes the place of a submodule 
 given, and functions and weak references are remade; but only what refers to one is.
 """
 
+from __future__ import annotations
+
 import copy
 import functools
 import weakref
@@ -46,7 +48,6 @@ class Recipes:
     Args:
         places: what takes the place of submodules and tensors of the module, by identity.
         lost: those of the original where calls run on a copy.
-
     """
 
     def __init__(self, places: dict[int, Recipe], lost: set[int]) -> None:
@@ -56,11 +57,10 @@ class Recipes:
         self._kept: list[Any] = []  # so that no other object gets an identity that is known
 
     def find(self, value: Any, where: str) -> Recipe | None:
-        """Returns how to make `value`, or None where calls share it.
+        """Return how to make `value`, or None where calls share it.
 
         Raises:
             TypeError: it holds a submodule or tensor in a way that cannot be made anew.
-
         """
         if isinstance(value, ATOMS):
             return None
@@ -144,7 +144,7 @@ _Find = Callable[[Any], Recipe]
 
 
 def _once(value: Any, make: Recipe) -> Recipe:
-    """A recipe that makes a value once a call, however often the module refers to it."""
+    """Return a recipe that makes a value once a call, however often the module refers to it."""
     key, missing = id(value), object()
 
     def once(filling: Filling) -> Any:

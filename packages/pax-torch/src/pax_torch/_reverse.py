@@ -4,6 +4,8 @@ Two engines give the same result: `torch.autograd` where no `torch.func` transfo
 and `torch.func` inside one, where autograd cannot be told to track a tensor.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +32,7 @@ Result = tuple[Tensor, Any, list[Tensor | None]]
 def reverse(
     call: Call, leaves: Sequence[Tensor], *, create_graph: bool, find_unused: bool
 ) -> Result:
-    """Returns value, aux and the gradient of the value for each leaf.
+    """Return value, aux and the gradient of the value for each leaf.
 
     Args:
         call: maps tensors like `leaves` to a scalar and anything else.
@@ -42,7 +44,6 @@ def reverse(
     Returns:
         The scalar, the second result of `call`, and per leaf its gradient, or None where the
         value does not depend on it.
-
     """
     if transforms_active():
         return _reverse_by_func(call, leaves, find_unused)
@@ -65,7 +66,7 @@ def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Re
 
 
 def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
-    """New differentiable tensors with the memory of the leaves, in their graph when that is kept."""
+    """Return new differentiable tensors with the memory of the leaves, in their graph when that is kept."""
     leaves = normal_tensors(leaves)
     if not keep:
         detach = detached if forward_mode_runs() else Tensor.detach
@@ -76,7 +77,7 @@ def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
 
 
 def _view(leaf: Tensor) -> Tensor:
-    """Returns a view of a tensor that PyTorch refuses to write to."""
+    """Return a view of a tensor that PyTorch refuses to write to."""
     view = leaf.view_as(leaf)
     _set_creation_meta(view, CreationMeta.MULTI_OUTPUT_NODE)
     return view
@@ -110,7 +111,7 @@ def _pull_back(
 def pull_back_by_func(
     function: Callable[..., Any], points: Sequence[Tensor]
 ) -> tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]], Any]:
-    """Returns `(out, pull_back, aux)` of a function that returns a tuple of tensors and aux tensors.
+    """Return `(out, pull_back, aux)` of a function that returns a tuple of tensors and aux tensors.
 
     It is `torch.func.vjp`, also for a function that returns the empty tuple.
     """

@@ -1,5 +1,7 @@
 """The random numbers of PyTorch's own generators, to be drawn once more."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

@@ -1,5 +1,7 @@
 """`functional_schedule`: the schedulers of `torch.optim.lr_scheduler` as functions of the step."""
 
+from __future__ import annotations
+
 from functools import partial
 from typing import Any
 
@@ -14,7 +16,7 @@ from pax_torch._standalone_scheduler import StandaloneScheduler
 def functional_schedule(
     cls: type[LRScheduler], *args: Any, initial_lr: float = 1.0, **kwargs: Any
 ) -> Any:
-    """Returns a learning-rate schedule as a function of the step.
+    """Return a learning-rate schedule as a function of the step.
 
     Where the scheduler is a formula of the step, the function evaluates it. Otherwise
     (`MultiplicativeLR`, `ChainedScheduler`, classes of your own, and arguments such as no or half
@@ -54,7 +56,6 @@ def functional_schedule(
         (0.1, 0.025, tensor([0.1000, 0.0250]))
 
     The API is that of a schedule in optax.
-
     """
     start = partial(StandaloneScheduler, cls, *args, initial_lr=initial_lr, **kwargs)
     scheduler = start().scheduler

@@ -1,5 +1,7 @@
 """The schedulers of torch whose learning rate is a formula of the step."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -31,7 +33,7 @@ from pax_torch._schedule_steps import (
 
 
 def closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
-    """Returns the schedule of a scheduler that stands at step 0, where it is a known formula.
+    """Return the schedule of a scheduler that stands at step 0, where it is a known formula.
 
     Torch goes on from the last rate, and so keeps to the formulas only for usual arguments: it never
     meets a milestone below 0, say, or between two steps.
@@ -39,7 +41,6 @@ def closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
     Args:
         scheduler: of the formula, and the source of its constants.
         initial_lr: the learning rate of its optimizer before the scheduler was made.
-
     """
     make = _FORMS.get(type(scheduler).__name__)
     own = getattr(torch_schedulers, type(scheduler).__name__, None) is type(scheduler)
@@ -173,7 +174,7 @@ def _lambda(s: Any, lr: float) -> Schedule:
 
 
 def _dtype_for(factor: Callable[[Any], Any]) -> torch.dtype:
-    """That of the steps: powers need floats, and looking up in a table integers."""
+    """Return that of the steps: powers need floats, and looking up in a table integers."""
     try:
         factor(torch.zeros((), dtype=torch.float64))
     except Exception:

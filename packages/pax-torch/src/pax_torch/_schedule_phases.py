@@ -1,5 +1,7 @@
 """Schedules that go through phases, along a curve in each."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -11,14 +13,13 @@ CURVES = {"cos": half_cosine, "linear": straight}
 
 
 def in_phases(ends: Sequence[float], rates: Callable[[], Sequence[Number]], curve: str) -> Schedule:
-    """Returns the schedule of one cycle.
+    """Return the schedule of one cycle.
 
     Args:
         ends: the step in which the first phase begins, and those in which each of them ends. They
             need not rise; the phase of a step is the first that ends there or later.
         rates: returns the rates in the same places.
         curve: a key of `CURVES`.
-
     """
     between, stops = CURVES[curve], ends[1:-1]
     lengths = [end - start or 1.0 for start, end in pairwise(ends)]

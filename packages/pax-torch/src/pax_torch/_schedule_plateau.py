@@ -1,5 +1,7 @@
 """`PlateauSchedule`: `ReduceLROnPlateau` as a state machine."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 
@@ -25,7 +27,7 @@ class PlateauSchedule:
         (self._least,) = scheduler.min_lrs
 
     def init(self) -> State:
-        """Returns the state before the first metric.
+        """Return the state before the first metric.
 
         Returns:
             A dictionary with the learning rate `lr`, the `best` metric, the number of bad epochs
@@ -38,7 +40,6 @@ class PlateauSchedule:
             ... )
             >>> schedule.init()
             {'lr': 0.1, 'best': inf, 'num_bad_epochs': 0, 'cooldown_counter': 0}
-
         """
         worst = math.inf if self._constants.mode == "min" else -math.inf
         return {
@@ -49,7 +50,7 @@ class PlateauSchedule:
         }
 
     def step(self, metric: float | Tensor, state: State) -> tuple[Number, State]:
-        """Returns the learning rate after a metric was seen, and the new state.
+        """Return the learning rate after a metric was seen, and the new state.
 
         Args:
             metric: the value that should improve: a real number, or a tensor of one.
@@ -72,7 +73,6 @@ class PlateauSchedule:
             >>> lr, state = schedule.step(2.0, state)
             >>> lr
             0.1
-
         """
         c = self._constants
         metric, state = _in_double(_checked(metric), state)
@@ -100,7 +100,7 @@ class PlateauSchedule:
 
 
 def _checked(metric: Any) -> Number:
-    """The metric as a float, or as a tensor of shape () without a graph."""
+    """Return the metric as a float, or as a tensor of shape () without a graph."""
     if not isinstance(metric, Tensor):
         return _as_float(metric)
     if metric.is_complex():

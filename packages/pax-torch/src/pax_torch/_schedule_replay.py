@@ -1,5 +1,7 @@
 """Schedules without a formula: a scheduler is run, and what it says is remembered."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +18,6 @@ class Replay:
 
     Args:
         start: makes the scheduler, at step 0.
-
     """
 
     def __init__(self, start: Callable[[], StandaloneScheduler]) -> None:

@@ -1,5 +1,7 @@
 """Steps, given as integers or tensors, and arithmetic that serves both."""
 
+from __future__ import annotations
+
 import math
 import operator
 from collections.abc import Callable
@@ -15,7 +17,7 @@ Schedule = Callable[[Any], Any]
 
 
 def on_steps(form: Callable[[Number], Number]) -> Schedule:
-    """Returns a schedule from a formula, which is given an int or a tensor in double precision."""
+    """Return a schedule from a formula, which is given an int or a tensor in double precision."""
 
     def lr_at_step(step: Any) -> Any:
         if not isinstance(step, Tensor):
@@ -32,13 +34,13 @@ def as_rates(rates: Number, steps: Tensor) -> Tensor:
 
 
 def one_by_one(schedule: Schedule, steps: Tensor) -> Tensor:
-    """The rates of a schedule that takes integers only, at each step of a tensor."""
+    """Return the rates of a schedule that takes integers only, at each step of a tensor."""
     rates = [schedule(step) for step in steps.flatten().tolist()]
     return as_rates(torch.tensor(rates).reshape(steps.shape), steps)
 
 
 def check_steps(steps: Tensor) -> Tensor:
-    """Raises an error unless a tensor holds integers, from 0 where they are at hand."""
+    """Raise an error unless a tensor holds integers, from 0 where they are at hand."""
     if steps.is_floating_point() or steps.is_complex() or steps.dtype is torch.bool:
         raise TypeError(
             f"a schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
@@ -51,7 +53,7 @@ def check_steps(steps: Tensor) -> Tensor:
 
 
 def as_index(step: Any) -> int:
-    """The step as a Python integer from 0."""
+    """Return the step as a Python integer from 0."""
     try:
         index = operator.index(step)
     except TypeError:
@@ -76,7 +78,7 @@ def clamp(x: Number, least: float, most: float) -> Number:
 
 
 def as_float(x: Number) -> Number:
-    """An integer as a float, whose powers take no longer than they should."""
+    """Return an integer as a float, whose powers take no longer than they should."""
     return float(x) if isinstance(x, int) else x
 
 

@@ -1,5 +1,7 @@
 """The arguments of a compiled call: those that are part of the program, and the others."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +30,6 @@ class Statics:
         fun: the function.
         argnums: places of positional arguments; negative ones count from the last.
         argnames: names of arguments.
-
     """
 
     def __init__(
@@ -50,11 +51,10 @@ class Statics:
         self._names = {*names, *(positional[n] for n in inside)}
 
     def split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Call, Static]:
-        """Returns the call with None for static arguments and without static keywords, and those.
+        """Return the call with None for static arguments and without static keywords, and those.
 
         Raises:
             ValueError: a static argument is not hashable.
-
         """
         if not self._names and not self._numbers:
             return (args, kwargs), Static()
@@ -78,7 +78,7 @@ def join(dynamic: Call, static: Static) -> Call:
 
 
 def _check(fun: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Returns the positional parameters, where the function has those that are to be static."""
+    """Return the positional parameters, where the function has those that are to be static."""
     try:
         parameters = inspect.signature(fun).parameters.values()
     except (TypeError, ValueError):

@@ -5,6 +5,8 @@ given tensors: a call thus shares nothing that it may write with another call, w
 backward pass (as in `torch.utils.checkpoint`) runs it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +26,6 @@ class Skeleton:
     Args:
         module: materialised; it is only read.
         preserve: copy its attributes, which are otherwise shared by all the modules made.
-
     """
 
     def __init__(self, module: Module, preserve: bool) -> None:
@@ -60,7 +61,7 @@ class Skeleton:
     def fill(
         self, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor | None], is_training: bool
     ) -> list[Module]:
-        """Returns new submodules around tensors, the root first.
+        """Return new submodules around tensors, the root first.
 
         The parameters that a mode or a forward pass writes to are copied.
         """
@@ -83,7 +84,7 @@ class Skeleton:
         return modules
 
     def _blank(self, is_training: bool) -> list[Module]:
-        """Returns modules without tensors and submodules."""
+        """Return modules without tensors and submodules."""
         modules = []
         for part in self._parts:
             module = object.__new__(part.cls)
@@ -98,7 +99,7 @@ class Skeleton:
             module._buffers[local] = buffers[name]
 
     def read_buffers(self, modules: list[Module]) -> dict[str, Any]:
-        """Returns the buffers that the modules made by `fill` hold now, by full name.
+        """Return the buffers that the modules made by `fill` hold now, by full name.
 
         Those that the module had from the start are there, if only as None.
         """
@@ -118,7 +119,7 @@ class Skeleton:
 
 
 def _renormed(named_modules: list[tuple[str, Module]], names: dict[int, str]) -> list[str]:
-    """The weights that a forward pass scales in place."""
+    """Return the weights that a forward pass scales in place."""
     return [
         names[id(module.weight)]
         for _, module in named_modules

@@ -1,5 +1,7 @@
 """`StandaloneScheduler`: a scheduler of torch without an optimizer."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -38,7 +40,6 @@ class StandaloneScheduler:
         0.5
         >>> scheduler.lr
         0.5
-
     """
 
     def __init__(
@@ -89,7 +90,6 @@ class StandaloneScheduler:
             ... )
             >>> scheduler.step(1.0), scheduler.step(2.0)
             (1.0, 0.1)
-
         """
         takes_metric = isinstance(self.scheduler, ReduceLROnPlateau)
         if takes_metric != (metric is not None):
@@ -100,7 +100,7 @@ class StandaloneScheduler:
         return self.lr
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what `load_state_dict` needs to go on from here.
+        """Return what `load_state_dict` needs to go on from here.
 
         Example:
             >>> import torch, pax_torch
@@ -109,7 +109,6 @@ class StandaloneScheduler:
             ... )
             >>> scheduler.state_dict()["lr"]
             1.0
-
         """
         return {"lr": self.lr, "scheduler": self.scheduler.state_dict()}
 
@@ -129,7 +128,6 @@ class StandaloneScheduler:
             >>> second.load_state_dict(first.state_dict())
             >>> second.step()
             0.25
-
         """
         self.scheduler.load_state_dict(state_dict["scheduler"])
         self._optimizer.param_groups[0]["lr"] = state_dict["lr"]
@@ -141,7 +139,7 @@ def _with_parts(
     kwargs: dict[str, Any],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Makes the schedulers that a composed scheduler is given as functions of an optimizer."""
+    """Make the schedulers that a composed scheduler is given as functions of an optimizer."""
     parts = args[0] if args else kwargs.get("schedulers", ())
     for part in parts:
         if not callable(part):

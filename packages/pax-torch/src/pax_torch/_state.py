@@ -1,5 +1,7 @@
 """Parameters and buffers of a module as dictionaries of tensors."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -18,7 +20,7 @@ from pax_torch._graph import transforms_active
 
 
 def get_params(module: Module) -> dict[str, Tensor]:
-    """Returns copies of a module's parameters, by their full names.
+    """Return copies of a module's parameters, by their full names.
 
     Args:
         module: any `torch.nn.Module`. A parameter that it holds in several places (a tied one) is
@@ -37,14 +39,13 @@ def get_params(module: Module) -> dict[str, Tensor]:
         torch.Size([2])
 
     The name-to-tensor dictionary is that of `torch.nn.Module.named_parameters`.
-
     """
     check_module(module, "get_params")
     return _copies(module.named_parameters(), "parameter")
 
 
 def get_buffers(module: Module) -> dict[str, Tensor]:
-    """Returns copies of a module's buffers, by their full names.
+    """Return copies of a module's buffers, by their full names.
 
     Args:
         module: any `torch.nn.Module`; its buffers are, for example, the running averages of
@@ -63,14 +64,13 @@ def get_buffers(module: Module) -> dict[str, Tensor]:
         ['running_mean', 'running_var', 'num_batches_tracked']
 
     The name-to-tensor dictionary is that of `torch.nn.Module.named_buffers`.
-
     """
     check_module(module, "get_buffers")
     return _copies(module.named_buffers(), "buffer")
 
 
 def stack_params(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
-    """Returns the parameters of several modules of one kind, stacked for `vmap`.
+    """Return the parameters of several modules of one kind, stacked for `vmap`.
 
     Args:
         modules: at least one module; all have parameters of the same names, shapes and dtypes.
@@ -92,13 +92,12 @@ def stack_params(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
         torch.Size([5, 7, 2])
 
     It is what `torch.func.stack_module_state` does for parameters.
-
     """
     return _stacked(modules, get_params, "stack_params")
 
 
 def stack_buffers(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
-    """Returns the buffers of several modules of one kind, stacked for `vmap`.
+    """Return the buffers of several modules of one kind, stacked for `vmap`.
 
     Args:
         modules: as for `stack_params`, with buffers of the same names, shapes and dtypes.
@@ -116,7 +115,6 @@ def stack_buffers(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
         torch.Size([5, 3])
 
     It is what `torch.func.stack_module_state` does for buffers.
-
     """
     return _stacked(modules, get_buffers, "stack_buffers")
 
@@ -145,7 +143,7 @@ def _describe_kind(kind: tuple[torch.Size, torch.dtype] | None) -> str:
 
 
 def own_copies(buffers: Mapping[str, Tensor | None], is_training: bool) -> dict[str, Tensor | None]:
-    """Returns copies of buffers, which a call may write to.
+    """Return copies of buffers, which a call may write to.
 
     In training mode those of floating and complex dtypes are mapped by every `vmap` that is
     running: what is written there differs from example to example.
@@ -161,20 +159,20 @@ def _own_copy(buffer: Tensor, maps: list[tuple[int, int]]) -> Tensor:
 
 
 def _running_maps() -> list[tuple[int, int]]:
-    """Returns the level and the number of examples of each `vmap` that is running."""
+    """Return the level and the number of examples of each `vmap` that is running."""
     interpreters = retrieve_all_functorch_interpreters()
     return [(x.level(), x.batch_size()) for x in interpreters if isinstance(x, VmapInterpreter)]
 
 
 def _mapped_zeros(maps: list[tuple[int, int]], buffer: Tensor) -> list[Tensor]:
-    """Returns for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
+    """Return for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
     with temporarily_clear_interpreter_stack():
         zeros = [torch.zeros(size, dtype=torch.bool, device=buffer.device) for _, size in maps]
     return [_add_batch_dim(zero, 0, level) for zero, (level, _) in zip(zeros, maps, strict=True)]
 
 
 def check_module(module: object, name: str) -> None:
-    """Raises TypeError unless `module` is a `torch.nn.Module`."""
+    """Raise TypeError unless `module` is a `torch.nn.Module`."""
     if not isinstance(module, Module):
         raise TypeError(
             f"{name} expected a torch.nn.Module, "
@@ -183,7 +181,7 @@ def check_module(module: object, name: str) -> None:
 
 
 def check_materialized(name: str, tensor: Tensor, kind: str) -> None:
-    """Raises ValueError for a parameter or buffer of a lazy module that has no shape yet."""
+    """Raise ValueError for a parameter or buffer of a lazy module that has no shape yet."""
     if is_lazy(tensor):
         raise ValueError(
             f"{kind} {name!r} of a lazy module has no shape yet; "

@@ -1,5 +1,7 @@
 """Running functions on tensors without values."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +30,6 @@ def without_values(transform: str, advice: str) -> Iterator[None]:
 
     Raises:
         TypeError: in place of PyTorch's own errors, as JAX's errors of this kind are.
-
     """
     try:
         yield

@@ -1,5 +1,7 @@
 """Functions of trees of tensors: copies, other dtypes and other devices."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from pax_tree import tree_map
 
 
 def tree_clone(tree: Any) -> Any:
-    """Returns a tree with a copy of every tensor, in memory of its own.
+    """Return a tree with a copy of every tensor, in memory of its own.
 
     Args:
         tree: a pytree; leaves that are no tensors stay as they are.
@@ -24,13 +26,12 @@ def tree_clone(tree: Any) -> Any:
         >>> _ = params["w"].zero_()
         >>> copy
         {'w': tensor([1., 1.])}
-
     """
     return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, tree)
 
 
 def tree_cast(tree: Any, dtype: torch.dtype) -> Any:
-    """Returns a tree with its floating-point tensors in another precision.
+    """Return a tree with its floating-point tensors in another precision.
 
     Args:
         tree: a pytree; leaves that are no floating-point tensors (counters, say) stay as they are.
@@ -48,7 +49,6 @@ def tree_cast(tree: Any, dtype: torch.dtype) -> Any:
         {'w': tensor([1.], dtype=torch.bfloat16), 'step': tensor(3)}
 
     The API is that of `optax.tree.cast`.
-
     """
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"tree_cast expected a floating-point torch.dtype, got {dtype!r}.")
@@ -58,7 +58,7 @@ def tree_cast(tree: Any, dtype: torch.dtype) -> Any:
 
 
 def tree_to(tree: Any, device: torch.device | str | int, non_blocking: bool = False) -> Any:
-    """Returns a tree with its tensors on a device.
+    """Return a tree with its tensors on a device.
 
     Args:
         tree: a pytree; leaves that are no tensors stay as they are.
@@ -74,7 +74,6 @@ def tree_to(tree: Any, device: torch.device | str | int, non_blocking: bool = Fa
         {'w': tensor(..., device='meta', size=(2,)), 'name': 'layer'}
 
     The API is that of `torch.nn.Module.to`.
-
     """
     return tree_map(
         lambda x: x.to(device, non_blocking=non_blocking) if isinstance(x, Tensor) else x, tree

@@ -1,5 +1,7 @@
 """`vjp`: the transposed derivative of a function as a function."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from pax_tree import tree_leaves
 def vjp(
     fun: Callable[..., Any], *primals: Any, has_aux: bool = False, create_graph: bool = False
 ) -> tuple[Any, ...]:
-    """Returns the value of `fun` and the function that pulls cotangents back, by reverse mode.
+    """Return the value of `fun` and the function that pulls cotangents back, by reverse mode.
 
     Args:
         fun: takes the primals and returns a pytree of tensors; with `has_aux`, a pair of that
@@ -44,7 +46,6 @@ def vjp(
         (tensor(6.), (tensor(3.), tensor(2.)))
 
     The API is that of `jax.vjp`.
-
     """
     check_callable(fun, "vjp")
     selection = Selection(primals, tuple(range(len(primals))))

@@ -1,5 +1,7 @@
 """`vmap`: a function of single examples as a function of batches."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
@@ -24,7 +26,7 @@ def vmap(
     randomness: Randomness = "error",
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    """Returns a function that maps `fun` over an axis of its arguments, all at once.
+    """Return a function that maps `fun` over an axis of its arguments, all at once.
 
     Args:
         fun: takes and returns pytrees; the leaves of the result are tensors, arrays or numbers.
@@ -55,7 +57,6 @@ def vmap(
         {'dot': tensor([1., 5., 9.])}
 
     The API is that of `jax.vmap`, and `randomness` and `chunk_size` are those of `torch.func.vmap`.
-
     """
     check_callable(fun, "vmap")
     if randomness not in ("error", "different", "same"):
@@ -96,7 +97,7 @@ class _Inputs:
         self.axes = [axis for axis in axes if axis is not None]
 
     def size(self, axis_size: int | None) -> int:
-        """Returns the length that all the mapped axes have."""
+        """Return the length that all the mapped axes have."""
         sizes = [self._size(i) for i in range(len(self.axes))]
         if axis_size is not None:
             sizes.append(axis_size)
@@ -129,7 +130,7 @@ class _Inputs:
         raise ValueError(f"vmap got inconsistent sizes for the mapped axes: {'; '.join(found)}.")
 
     def rebuild(self, mapped: Sequence[Tensor]) -> Any:
-        """Returns the arguments with one example of each mapped leaf."""
+        """Return the arguments with one example of each mapped leaf."""
         leaves = list(self._leaves)
         for place, tensor in zip(self._places, mapped, strict=True):
             leaves[place] = tensor
@@ -148,7 +149,7 @@ class _Outputs:
         self._out_axes = out_axes
 
     def take_apart(self, result: Any, level: int) -> tuple[Tensor, ...]:
-        """Returns the mapped leaves of a result, and remembers the others."""
+        """Return the mapped leaves of a result, and remembers the others."""
         leaves, self._treedef = tree_flatten(result)
         self._axes = axes_of_leaves(self._out_axes, result, "out_axes", "the result")
         self._chosen = [axis is not None for axis in self._axes]
@@ -166,7 +167,7 @@ class _Outputs:
         return tuple(to_tensors(mapped, lambda i: leaf_place(result, places[i], "the result")))
 
     def put_together(self, mapped: Sequence[Tensor]) -> Any:
-        """Returns the result, given its mapped leaves with the axis in front."""
+        """Return the result, given its mapped leaves with the axis in front."""
         axes = compress(self._axes, self._chosen)
         moved = [self._moved(leaf, axis) for leaf, axis in zip(mapped, axes, strict=True)]
         return tree_unflatten(self._treedef, spread(moved, self._chosen, self._others))

@@ -4,6 +4,8 @@ Forward mode stands for such a tangent by a tensor of its own kind, whose produc
 zero. Its reshaped views leave the tensors without values: they come out on the device "meta".
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -23,7 +25,7 @@ _SUMS = {_aten.add.Tensor, _aten.sub.Tensor}
 
 
 def ordinary_zeros() -> AbstractContextManager[Any]:
-    """Makes zero tangents ordinary tensors if what runs now may be on tensors without values."""
+    """Make zero tangents ordinary tensors if what runs now may be on tensors without values."""
     mode = _get_current_dispatch_mode()
     return nullcontext() if mode is None or isinstance(mode, _OrdinaryZeros) else _OrdinaryZeros()
 
@@ -40,7 +42,7 @@ class _OrdinaryZeros(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        """Runs one operation."""
+        """Run one operation."""
         kwargs = kwargs or {}
         if func is _aten._efficientzerotensor.default:
             return self._known(_aten.zeros.default(*args, **kwargs))
@@ -55,7 +57,7 @@ class _OrdinaryZeros(TorchDispatchMode):
         return self._known(torch.zeros_like(out)) if self._is_product(func, args) else out
 
     def _forget_written(self, func: OpOverload, args: Sequence[Any], kwargs: Any) -> None:
-        """Takes what shares memory with a tensor that was written to for an ordinary one."""
+        """Take what shares memory with a tensor that was written to for an ordinary one."""
         given = {
             **dict(zip((a.name for a in func._schema.arguments), args, strict=False)),
             **kwargs,

@@ -7,6 +7,8 @@ tensors that hold one; except inside `vmap` and `jit` and on other devices than 
 of steps are not looked at.
 """
 
+from __future__ import annotations
+
 import bisect
 from collections.abc import Sequence
 from itertools import pairwise
@@ -63,7 +65,6 @@ def step_lr(init_value: float | Tensor, step_size: int, gamma: float | Tensor = 
         (1.0, 0.5, 0.25)
 
     The rates are those of `torch.optim.lr_scheduler.StepLR`.
-
     """
     _check_positive("step_lr", "step_size", step_size)
     factor = as_float(gamma)
@@ -98,7 +99,6 @@ def multistep_lr(
         [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
 
     The rates are those of `torch.optim.lr_scheduler.MultiStepLR`.
-
     """
     places, factor = sorted(milestones), as_float(gamma)
 
@@ -128,7 +128,6 @@ def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
         0.125
 
     The rates are those of `torch.optim.lr_scheduler.ExponentialLR`.
-
     """
     factor = as_float(gamma)
 
@@ -144,7 +143,7 @@ def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
 def linear(
     init_value: float | Tensor, end_value: float | Tensor, transition_steps: int
 ) -> Schedule:
-    """Changes the rate by the same amount in every step, and then keeps it.
+    """Change the rate by the same amount in every step, and then keeps it.
 
     Args:
         init_value: the rate in step 0.
@@ -165,7 +164,6 @@ def linear(
         (0.25, 1.0, 1.0)
 
     The API is that of `optax.linear_schedule`.
-
     """
     _check_not_negative("linear", "transition_steps", transition_steps)
     if transition_steps == 0:
@@ -198,7 +196,6 @@ def cosine(
         (1.0, 0.0, 0.0)
 
     The rates are those of `optax.cosine_decay_schedule`.
-
     """
     _check_positive("cosine", "decay_steps", decay_steps)
     return on_steps(
@@ -213,7 +210,7 @@ def warmup_cosine(
     decay_steps: int,
     end_value: float | Tensor = 0.0,
 ) -> Schedule:
-    """Raises the rate along a line, and then lowers it along half a cosine.
+    """Raise the rate along a line, and then lowers it along half a cosine.
 
     Args:
         init_value: the rate in step 0.
@@ -235,7 +232,6 @@ def warmup_cosine(
         [0.0, 0.5, 1.0, 0.85, 0.5, 0.15, 0.0]
 
     The API is that of `optax.warmup_cosine_decay_schedule`.
-
     """
     _check_not_negative("warmup_cosine", "warmup_steps", warmup_steps)
     if decay_steps <= warmup_steps:
@@ -256,7 +252,7 @@ def one_cycle(
     final_div_factor: float = 1e4,
     three_phase: bool = False,
 ) -> Schedule:
-    """Raises the rate once, and lowers it far below where it began.
+    """Raise the rate once, and lowers it far below where it began.
 
     Args:
         max_lr: the highest rate.
@@ -283,7 +279,6 @@ def one_cycle(
 
     The rates are those of `torch.optim.lr_scheduler.OneCycleLR`, after Smith and Topin,
     "Super-convergence" (2017).
-
     """
     _check_positive("one_cycle", "total_steps", total_steps)
     if anneal_strategy not in CURVES or not 0 <= pct_start <= 1:
@@ -302,7 +297,7 @@ def one_cycle(
 
 
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
-    """Uses one schedule after the other, each of which counts its steps from 0.
+    """Use one schedule after the other, each of which counts its steps from 0.
 
     Args:
         schedules: functions from a step to a rate, as the others here return them.
@@ -322,7 +317,6 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
         [0.1, 0.1, 1.0, 0.5, 0.25]
 
     The API is that of `optax.join_schedules`.
-
     """
     starts = [0, *boundaries]
     if len(schedules) != len(starts) or any(a > b for a, b in pairwise(starts)):

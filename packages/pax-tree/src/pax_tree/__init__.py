@@ -1,5 +1,7 @@
 """Fast pytrees in C++ with JAX's semantics, needing neither PyTorch nor JAX."""
 
+from __future__ import annotations
+
 from pax_tree import _interop, dm, tree
 from pax_tree._arithmetic import tree_add, tree_neg, tree_scale, tree_subtract, tree_zeros_like
 from pax_tree._at import tree_get_at, tree_replace_at

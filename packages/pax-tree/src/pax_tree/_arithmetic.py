@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def tree_add(a: Any, b: Any, alpha: Any = 1) -> Any:
-    """The tree `a + alpha * b`, as `torch.add` and `optax.tree.add_scale`.
+    """Return the tree `a + alpha * b`, as `torch.add` and `optax.tree.add_scale`.
 
     Args:
         a: a tree of numbers or arrays.
@@ -30,7 +30,6 @@ def tree_add(a: Any, b: Any, alpha: Any = 1) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_add({"w": 1.0, "b": [2.0]}, {"w": 10.0, "b": [20.0]}, alpha=0.5)
         {'w': 6.0, 'b': [12.0]}
-
     """
     if type(alpha) is int and alpha == 1:
         return tree_map(operator.add, a, b)
@@ -38,7 +37,7 @@ def tree_add(a: Any, b: Any, alpha: Any = 1) -> Any:
 
 
 def tree_subtract(a: Any, b: Any) -> Any:
-    """The tree `a - b`, as `optax.tree.sub`.
+    """Return the tree `a - b`, as `optax.tree.sub`.
 
     Args:
         a: a tree of numbers or arrays.
@@ -54,13 +53,12 @@ def tree_subtract(a: Any, b: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_subtract({"w": 1.0, "b": [2]}, {"w": 0.5, "b": [3]})
         {'w': 0.5, 'b': [-1]}
-
     """
     return tree_map(operator.sub, a, b)
 
 
 def tree_neg(tree: Any) -> Any:
-    """The tree `-tree`.
+    """Return the tree `-tree`.
 
     Args:
         tree: a tree of numbers or arrays.
@@ -72,13 +70,12 @@ def tree_neg(tree: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_neg({"w": 1.0, "b": [-2]})
         {'w': -1.0, 'b': [2]}
-
     """
     return tree_map(operator.neg, tree)
 
 
 def tree_scale(scalar: Any, tree: Any) -> Any:
-    """The tree `scalar * tree`, as `optax.tree.scale`.
+    """Return the tree `scalar * tree`, as `optax.tree.scale`.
 
     Args:
         scalar: a number, or an array that broadcasts with all leaves.
@@ -91,13 +88,12 @@ def tree_scale(scalar: Any, tree: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_scale(0.5, {"w": 1.0, "b": [4]})
         {'w': 0.5, 'b': [2.0]}
-
     """
     return tree_map(lambda leaf: scalar * leaf, tree)
 
 
 def tree_zeros_like(tree: Any) -> Any:
-    """The tree with zeros in place of all numbers, as `optax.tree.zeros_like`.
+    """Return the tree with zeros in place of all numbers, as `optax.tree.zeros_like`.
 
     Args:
         tree: a tree of numbers or arrays.
@@ -109,7 +105,6 @@ def tree_zeros_like(tree: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_zeros_like({"w": 1.5, "b": [2, True, None]})
         {'w': 0.0, 'b': [0, False, None]}
-
     """
     return tree_map(_zeros_like, tree)
 

@@ -12,7 +12,7 @@ _MODULES = {"torch": "torch", "jax": "jax.numpy", "jaxlib": "jax.numpy", "numpy"
 
 
 def array_module(leaf: Any) -> Any:
-    """The module of functions on arrays like this one (`torch`, `jax.numpy`, `numpy`), or None."""
+    """Return the module of functions on arrays like this one (`torch`, `jax.numpy`, `numpy`), or None."""
     if not hasattr(leaf, "dtype"):
         return None
     for cls in type(leaf).__mro__:
@@ -35,7 +35,7 @@ def is_complex_dtype(dtype: Any) -> bool:
 
 
 def size(leaf: Any) -> int:
-    """The number of elements of an array; 1 for anything else."""
+    """Return the number of elements of an array; 1 for anything else."""
     elements = 1
     for length in getattr(leaf, "shape", ()):
         elements *= length

@@ -15,7 +15,7 @@ _SHOWN = 8  # children named in an error
 
 
 def tree_get_at(tree: Any, path: Any) -> Any:
-    """The subtree at a path.
+    """Return the subtree at a path.
 
     Args:
         tree: the tree.
@@ -40,13 +40,12 @@ def tree_get_at(tree: Any, path: Any) -> Any:
         2.0
         >>> pax_tree.tree_get_at(model, "layers/1/weight")
         2.0
-
     """
     return _way("tree_get_at", tree, path)[1]
 
 
 def tree_replace_at(tree: Any, path: Any, value: Any) -> Any:
-    """A tree with another subtree at a path; the given tree stays as it is.
+    """Return a tree with another subtree at a path; the given tree stays as it is.
 
     Args:
         tree: the tree.
@@ -64,7 +63,6 @@ def tree_replace_at(tree: Any, path: Any, value: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_replace_at({"layers": [1.0, 2.0]}, "layers/0", {"weight": 3.0})
         {'layers': [{'weight': 3.0}, 2.0]}
-
     """
     for structure, children, index in reversed(_way("tree_replace_at", tree, path)[0]):
         children[index] = value
@@ -73,7 +71,7 @@ def tree_replace_at(tree: Any, path: Any, value: Any) -> Any:
 
 
 def _way(function: str, tree: Any, path: Any) -> tuple[list[tuple[Any, list[Any], int]], Any]:
-    """The nodes on the path (structure, children, which of them comes next), and its end."""
+    """Return the nodes on the path (structure, children, which of them comes next), and its end."""
     if isinstance(path, str):
         path = _read(function, tree, path)
     elif not isinstance(path, tuple | list):
@@ -114,7 +112,7 @@ def _problem(function: str, path: Any, node: Any, wanted: str, found: int) -> st
 
 
 def _read(function: str, tree: Any, text: str) -> tuple[Any, ...]:
-    """The one path that a text stands for."""
+    """Return the one path that a text stands for."""
     if not text:
         return ()
     forms = ((str, ""), (_simple, "/"), (_simple, "."))
@@ -141,7 +139,7 @@ def _simple(key: Any) -> str:
 def _readings(
     node: Any, text: str, write: Callable[[Any], str], separator: str, path: tuple[Any, ...] = ()
 ) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
-    """The paths that the text begins with: path, what stands there, rest of the text or None."""
+    """Return the paths that the text begins with: path, what stands there, rest of the text or None."""
     yield path, node, text
     for key, child in (open_node(node) or ([],))[0]:
         part = write(key)

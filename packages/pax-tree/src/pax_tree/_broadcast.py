@@ -37,7 +37,6 @@ def broadcast_prefix(
         >>> import pax_tree
         >>> pax_tree.broadcast_prefix({"a": 0, "b": 1}, {"a": ["x", "y"], "b": "z"})
         [0, 0, 1]
-
     """
     return _broadcast("broadcast_prefix", prefix_tree, full_tree, is_leaf, none_is_leaf)
 
@@ -49,7 +48,7 @@ def tree_broadcast(
     *,
     none_is_leaf: bool = False,
 ) -> Any:
-    """Extends a prefix to a tree of the full structure, as `jax.tree.broadcast`.
+    """Extend a prefix to a tree of the full structure, as `jax.tree.broadcast`.
 
     Args:
         prefix_tree: as for `broadcast_prefix`.
@@ -67,7 +66,6 @@ def tree_broadcast(
         >>> import pax_tree
         >>> pax_tree.tree_broadcast({"a": 0, "b": 1}, {"a": ["x", "y"], "b": "z"})
         {'a': [0, 0], 'b': 1}
-
     """
     leaves = _broadcast("tree_broadcast", prefix_tree, full_tree, is_leaf, none_is_leaf)
     return tree_structure(full_tree, none_is_leaf=none_is_leaf).unflatten(leaves)
@@ -90,7 +88,7 @@ def _broadcast(
 
 
 def flatten_up_to(structure: PyTreeDef, tree: Any, problem: str) -> list[Any]:
-    """The method of `PyTreeDef`, with `problem` as the beginning of the error on a difference."""
+    """Return the method of `PyTreeDef`, with `problem` as the beginning of the error on a difference."""
     try:
         return structure.flatten_up_to(tree)
     except ValueError as error:

@@ -36,7 +36,7 @@ def register_dataclass(
     meta_fields: Sequence[str] | None = None,
     drop_fields: Sequence[str] = (),
 ) -> Any:
-    """Makes a dataclass a node, as `jax.tree_util.register_dataclass`; a decorator or a call.
+    """Make a dataclass a node, as `jax.tree_util.register_dataclass`; a decorator or a call.
 
     Args:
         nodetype: the class, made again as `nodetype(**fields)`; without it, a decorator is returned.
@@ -63,7 +63,6 @@ def register_dataclass(
         ...     name: str = dataclasses.field(metadata={"static": True})
         >>> pax_tree.tree_map(lambda leaf: 2 * leaf, Layer(1.5, "dense"))
         Layer(weight=3.0, name='dense')
-
     """
     if nodetype is None:
         return lambda cls: register_dataclass(cls, data_fields, meta_fields, drop_fields)

@@ -29,7 +29,6 @@ class TreeDifference:
         >>> [difference] = pax_tree.tree_diff({"a": 1.0}, {"a": 1.5})
         >>> pax_tree.keystr(difference.path), difference.kind, difference.max_abs
         ("['a']", 'value', 0.5)
-
     """
 
     __slots__ = ("kind", "max_abs", "path", "text")
@@ -50,7 +49,6 @@ class TreeDiff(tuple[TreeDifference, ...]):
         >>> import pax_tree
         >>> bool(pax_tree.tree_diff([1, 2], [1, 2]))
         False
-
     """
 
     __slots__ = ()
@@ -68,7 +66,7 @@ def tree_diff(
     is_leaf: Callable[[Any], bool] | None = None,
     none_is_leaf: bool = False,
 ) -> TreeDiff:
-    """What differs between two trees, and where.
+    """Return what differs between two trees, and where.
 
     Args:
         a: the first tree.
@@ -91,7 +89,6 @@ def tree_diff(
         ['layers'][0]: 1.0 against 1.5, a difference of 0.5
         ['layers'][2]: only in the second tree: float 2.0
         ['step']: int 1 against str 'one'
-
     """
     found: list[TreeDifference] = []
 

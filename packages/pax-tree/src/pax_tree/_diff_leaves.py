@@ -15,7 +15,7 @@ _Difference = tuple[str, str, float | None]
 
 
 def leaf_difference(a: Any, b: Any, rtol: float, atol: float) -> _Difference | None:
-    """The difference of two leaves; None if they are equal."""
+    """Return the difference of two leaves; None if they are equal."""
     if a is b:
         return None
     if type(a) is not type(b):
@@ -42,7 +42,7 @@ def _objects(a: Any, b: Any, rtol: float, atol: float) -> _Difference | None:
 
 
 def _truth(answer: Any) -> bool:
-    """A comparison's answer, which may be one for each element."""
+    """Return a comparison's answer, which may be one for each element."""
     return bool(answer.all() if hasattr(answer, "all") else answer)
 
 
@@ -68,7 +68,7 @@ def _arrays(a: Any, b: Any, rtol: float, atol: float) -> _Difference | None:
 
 
 def _on_host(array: Any) -> Any:
-    """The values of an array, to compare at once."""
+    """Return the values of an array, to compare at once."""
     if hasattr(array, "detach"):
         return array.detach().cpu()
     try:

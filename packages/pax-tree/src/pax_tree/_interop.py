@@ -50,13 +50,13 @@ def register(cls: type, node: Node) -> None:
 
 
 def unregister(cls: type) -> None:
-    """Takes a class out of the registry; other libraries keep it."""
+    """Take a class out of the registry; other libraries keep it."""
     _C._unregister_node(cls)
     _retired.add(cls)
 
 
 def keys_of(cls: type) -> Callable[[Any], tuple[list[tuple[Any, Any]], Any]]:
-    """A function that flattens with keys, as the class is registered here at the time."""
+    """Return a function that flattens with keys, as the class is registered here at the time."""
 
     def flatten(value: Any) -> tuple[list[tuple[Any, Any]], Any]:
         node = _nodes[cls]
@@ -95,13 +95,13 @@ def shares(name: str, cls: type) -> bool:
 
 
 def look_up(cls: type) -> None:
-    """Takes over a class from another library, unless it is known here."""
+    """Take over a class from another library, unless it is known here."""
     if not _C._is_registered(cls) and not issubclass(cls, _C.Record):
         adopt(cls)
 
 
 def adopt(cls: type) -> None:
-    """Takes over a class that another library knows and this one does not."""
+    """Take over a class that another library knows and this one does not."""
     for name in _SOURCES:
         if name not in _libraries or cls in _published[name]:
             continue
@@ -192,7 +192,7 @@ def _connect_after(spec: ModuleSpec) -> ModuleSpec:
 
 
 def install() -> None:
-    """Connects with what is imported already, and watches for the rest."""
+    """Connect with what is imported already, and watches for the rest."""
     for name in sorted(_pending):
         if name in sys.modules:
             _connect(name)

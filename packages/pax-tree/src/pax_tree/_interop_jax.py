@@ -17,7 +17,7 @@ _OUR_KEYS = {
 
 
 def _translate(keys: dict[type, type]) -> Callable[[Any], Any]:
-    """A function from one library's path keys to the other's; unknown keys stay as they are."""
+    """Return a function from one library's path keys to the other's; unknown keys stay as they are."""
 
     def translate(key: Any) -> Any:
         to = keys.get(type(key))
@@ -70,7 +70,7 @@ def _registered_named_tuples() -> dict[type, Any]:
 
 
 def connect() -> Library:
-    """The registry of `jax.tree_util`."""
+    """Return the registry of `jax.tree_util`."""
     from jax import tree_util
 
     theirs = {getattr(tree_util, name): ours for name, ours in _OUR_KEYS.items()}

@@ -49,7 +49,7 @@ def _keys_from_torch(pytree: Any) -> dict[type, Callable[[Any], Any]]:
 
 
 def connect() -> Library:
-    """The registry of `torch.utils._pytree`."""
+    """Return the registry of `torch.utils._pytree`."""
     from torch.utils import _pytree as pytree
 
     to_torch, from_torch = _keys_to_torch(pytree), _keys_from_torch(pytree)

@@ -19,7 +19,7 @@ _NAMES = {
 
 
 def keystr(path: Iterable[Any], *, simple: bool = False, separator: str = "") -> str:
-    """A key path as text, as `jax.tree_util.keystr`.
+    """Return a key path as text, as `jax.tree_util.keystr`.
 
     Args:
         path: the keys, from the root to the leaf; those of JAX and of PyTorch are understood too.
@@ -36,12 +36,11 @@ def keystr(path: Iterable[Any], *, simple: bool = False, separator: str = "") ->
         "['layers'][0]['bias']"
         >>> pax_tree.keystr(path, simple=True, separator="/")
         'layers/0/bias'
-
     """
     return separator.join([str(key_name(key) if simple else key) for key in path])
 
 
 def key_name(key: Any) -> Any:
-    """The dict key, index or attribute name that a key stands for; other keys stand for themselves."""
+    """Return the dict key, index or attribute name that a key stands for; other keys stand for themselves."""
     attribute = _NAMES.get(type(key).__name__)
     return key if attribute is None else getattr(key, attribute, key)

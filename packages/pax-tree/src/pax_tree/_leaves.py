@@ -34,7 +34,6 @@ def all_leaves(
         >>> import pax_tree
         >>> pax_tree.all_leaves([1, "a", 2.0]), pax_tree.all_leaves([1, [2]])
         (True, False)
-
     """
     items = list(iterable)
     leaves = tree_leaves(items, is_leaf, none_is_leaf=none_is_leaf)
@@ -48,7 +47,7 @@ def tree_for_each(
     is_leaf: Callable[[Any], bool] | None = None,
     none_is_leaf: bool = False,
 ) -> None:
-    """Calls a function on every leaf, and builds nothing from the results.
+    """Call a function on every leaf, and builds nothing from the results.
 
     Args:
         f: called as `f(leaf, *others)`, in the order of the leaves.
@@ -66,7 +65,6 @@ def tree_for_each(
         >>> pax_tree.tree_for_each(print, {"b": 1, "a": [2]}, {"b": "one", "a": ["two"]})
         2 two
         1 one
-
     """
     leaves, structure = tree_flatten(tree, is_leaf, none_is_leaf=none_is_leaf)
     problem = "tree_for_each: the trees must have the same structure, but the first and number"
@@ -78,7 +76,7 @@ def tree_for_each(
 def tree_iter(
     tree: Any, is_leaf: Callable[[Any], bool] | None = None, *, none_is_leaf: bool = False
 ) -> Iterator[Any]:
-    """The leaves of a tree one by one; nothing is opened before its leaves are asked for.
+    """Return the leaves of a tree one by one; nothing is opened before its leaves are asked for.
 
     Args:
         tree: the tree. A node's children are those that it has when the first of them is reached;
@@ -97,7 +95,6 @@ def tree_iter(
         >>> leaves = pax_tree.tree_iter({"b": [1, 2], "a": 3})
         >>> next(leaves), list(leaves)
         (3, [1, 2])
-
     """
     ask = _never if is_leaf is None else is_leaf
     leaf_types: set[type] = set()
@@ -125,5 +122,5 @@ def _never(_: Any) -> bool:
 
 
 def _children(node: Any) -> list[Any]:
-    """The children of a node; a leaf itself."""
+    """Return the children of a node; a leaf itself."""
     return tree_leaves(node, lambda child: child is not node)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def open_node(
     node: Any, is_leaf: Callable[[Any], bool] | None = None, none_is_leaf: bool = False
 ) -> tuple[list[tuple[Any, Any]], PyTreeDef] | None:
-    """The children of a node with their keys, and its structure; None for a leaf."""
+    """Return the children of a node with their keys, and its structure; None for a leaf."""
     if (none_is_leaf and node is None) or (is_leaf is not None and is_leaf(node)):
         return None
     pairs, structure = tree_flatten_with_path(node, lambda child: child is not node)
@@ -24,7 +24,7 @@ def open_node(
 
 
 def describe(value: Any, opened: tuple[list[Any], PyTreeDef] | None) -> str:
-    """What stands at a place of a tree: `list of 2`, `float 0.5`, `ndarray float32[2, 3]`."""
+    """Return what stands at a place of a tree: `list of 2`, `float 0.5`, `ndarray float32[2, 3]`."""
     name = type(value).__name__
     if opened is not None:
         return "None" if value is None else f"{name} of {len(opened[0])}"
@@ -35,7 +35,7 @@ def describe(value: Any, opened: tuple[list[Any], PyTreeDef] | None) -> str:
 
 
 def short_repr(value: Any, width: int = 60) -> str:
-    """The `repr` on one line of at most `width` characters; never raises."""
+    """Return the `repr` on one line of at most `width` characters; never raises."""
     try:
         text = " ".join(repr(value).split())
     except Exception as error:
@@ -44,7 +44,7 @@ def short_repr(value: Any, width: int = 60) -> str:
 
 
 def attribute(leaf: Any, name: str) -> Any:
-    """An attribute of a leaf; None where it has none or does not want to say."""
+    """Return an attribute of a leaf; None where it has none or does not want to say."""
     try:
         return getattr(leaf, name, None)
     except Exception:
@@ -52,5 +52,5 @@ def attribute(leaf: Any, name: str) -> Any:
 
 
 def dtype_name(dtype: Any) -> str:
-    """A dtype without its library: `float32`."""
+    """Return a dtype without its library: `float32`."""
     return str(dtype).removeprefix("torch.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tree_sum(tree: Any) -> Any:
-    """The sum of all elements of all leaves, as `optax.tree.sum`.
+    """Return the sum of all elements of all leaves, as `optax.tree.sum`.
 
     Args:
         tree: a tree of numbers or arrays.
@@ -28,13 +28,12 @@ def tree_sum(tree: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_sum({"w": 1.5, "b": [2, None]})
         3.5
-
     """
     return _total([_sum(leaf) for leaf in tree_leaves(tree)])
 
 
 def tree_dot(a: Any, b: Any) -> Any:
-    """The inner product of two trees, as `optax.tree.vdot`: complex numbers of `a` are conjugated.
+    """Return the inner product of two trees, as `optax.tree.vdot`: complex numbers of `a` are conjugated.
 
     Args:
         a: a tree of numbers or arrays.
@@ -50,7 +49,6 @@ def tree_dot(a: Any, b: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_dot({"w": 2.0, "z": [1j]}, {"w": 3.0, "z": [1j]})
         (7+0j)
-
     """
     leaves, structure = tree_flatten(a)
     problem = "tree_dot: the trees must have the same structure, but they"
@@ -70,7 +68,7 @@ def _shapes_differ(tree: Any, index: int, x: Any, y: Any) -> str:
 
 
 def tree_norm_sq(tree: Any) -> Any:
-    """The squared Euclidean norm, as `optax.tree.norm(tree, squared=True)`.
+    """Return the squared Euclidean norm, as `optax.tree.norm(tree, squared=True)`.
 
     Args:
         tree: a tree of numbers or arrays.
@@ -83,13 +81,12 @@ def tree_norm_sq(tree: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_norm_sq({"w": 3.0, "z": [4j]})
         25.0
-
     """
     return _total([_sum(_square(leaf)) for leaf in tree_leaves(tree)])
 
 
 def tree_norm(tree: Any) -> Any:
-    """The Euclidean norm of all elements, as `optax.tree.norm`.
+    """Return the Euclidean norm of all elements, as `optax.tree.norm`.
 
     Args:
         tree: a tree of numbers or arrays.
@@ -103,7 +100,6 @@ def tree_norm(tree: Any) -> Any:
         >>> import pax_tree
         >>> pax_tree.tree_norm({"w": 3.0, "b": [4.0]})
         5.0
-
     """
     leaves = [leaf / 1 if _is_integer(leaf) else leaf for leaf in tree_leaves(tree)]
     torch = sys.modules.get("torch")
@@ -127,7 +123,7 @@ def _has_torch_norm(torch: Any, leaf: Any) -> bool:
 
 
 def tree_numel(tree: Any) -> int:
-    """The number of elements of all leaves, as `optax.tree.size`.
+    """Return the number of elements of all leaves, as `optax.tree.size`.
 
     Args:
         tree: a tree of numbers or arrays.
@@ -139,7 +135,6 @@ def tree_numel(tree: Any) -> int:
         >>> import pax_tree
         >>> pax_tree.tree_numel({"w": 1.0, "b": [2.0, None]})
         2
-
     """
     return sum(map(size, tree_leaves(tree)))
 

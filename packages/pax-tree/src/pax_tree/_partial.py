@@ -27,11 +27,10 @@ class Partial(partial):
         (3, [1])
         >>> pax_tree.tree_map(lambda leaf: 10 * leaf, add_one)(2)
         12
-
     """
 
     def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> Partial:
-        """Makes a function of the remaining arguments.
+        """Make a function of the remaining arguments.
 
         Args:
             func: the function.
@@ -40,7 +39,6 @@ class Partial(partial):
 
         Raises:
             TypeError: `func` cannot be called.
-
         """
         if isinstance(func, partial):
             func = _Whole(func)  # else its arguments would be put before `args`

@@ -43,7 +43,6 @@ def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], 
         >>> unravel(2 * flat)
         {'w': array([[2., 2.],
                [2., 2.]]), 'b': array(6, dtype=int32)}
-
     """
     leaves, structure = tree_flatten(tree)
     _check_leaves(tree, leaves)
@@ -87,7 +86,7 @@ def _common_module(leaves: list[Any]) -> Any:
 
 
 def _as_arrays(module: Any, leaves: list[Any]) -> list[Any]:
-    """The leaves, with those that are not of the library as arrays of it, beside the others."""
+    """Return the leaves, with those that are not of the library as arrays of it, beside the others."""
     mine = [array_module(leaf) is module for leaf in leaves]
     options = {}
     if _is_torch(module) and any(mine):

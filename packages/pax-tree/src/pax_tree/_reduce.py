@@ -22,7 +22,7 @@ def tree_reduce(
     *,
     none_is_leaf: bool = False,
 ) -> Any:
-    """Combines the leaves of a tree from the first to the last, as `jax.tree_util.tree_reduce`.
+    """Combine the leaves of a tree from the first to the last, as `jax.tree_util.tree_reduce`.
 
     Args:
         function: called as `function(so_far, leaf)`.
@@ -41,7 +41,6 @@ def tree_reduce(
         >>> import operator, pax_tree
         >>> pax_tree.tree_reduce(operator.add, {"a": 1, "b": [2, 3]})
         6
-
     """
     leaves = tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf)
     if initializer is not _MISSING:
@@ -68,7 +67,6 @@ def tree_all(
         >>> import pax_tree
         >>> pax_tree.tree_all({"a": True, "b": [1, None]}), pax_tree.tree_all([True, 0])
         (True, False)
-
     """
     return all(tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf))
 
@@ -90,6 +88,5 @@ def tree_any(
         >>> import pax_tree
         >>> pax_tree.tree_any({"a": False, "b": [1, None]}), pax_tree.tree_any([])
         (True, False)
-
     """
     return any(tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf))

@@ -29,7 +29,7 @@ def register_pytree_node(
     unflatten_func: _Unflatten,
     flatten_with_keys_func: _Flatten | None = None,
 ) -> None:
-    """Makes a class a node of trees, as `jax.tree_util.register_pytree_node`.
+    """Make a class a node of trees, as `jax.tree_util.register_pytree_node`.
 
     The class becomes a node for JAX and for PyTorch too, as soon as they are imported.
 
@@ -54,7 +54,6 @@ def register_pytree_node(
         ... )
         >>> pax_tree.tree_map(lambda end: 10 * end, Interval(1, 2)).high
         20
-
     """
     if not isinstance(nodetype, type):
         raise TypeError(f"Only a class can be registered as a pytree node, but got {nodetype!r}.")
@@ -72,7 +71,7 @@ def register_pytree_with_keys(
     unflatten_func: _Unflatten,
     flatten_func: _Flatten | None = None,
 ) -> None:
-    """Makes a class a node whose children have names, as `jax.tree_util.register_pytree_with_keys`.
+    """Make a class a node whose children have names, as `jax.tree_util.register_pytree_with_keys`.
 
     Args:
         nodetype: the class.
@@ -97,7 +96,6 @@ def register_pytree_with_keys(
         >>> [(path, leaf)] = pax_tree.tree_leaves_with_path(Box(1))
         >>> pax_tree.keystr(path), leaf
         ('.content', 1)
-
     """
 
     def flatten_without_keys(node: Any) -> tuple[Iterable[Any], Hashable]:
@@ -109,7 +107,7 @@ def register_pytree_with_keys(
 
 
 def register_pytree_node_class(cls: _Class) -> _Class:
-    """Makes a class with `tree_flatten` and `tree_unflatten` a node; a class decorator.
+    """Make a class with `tree_flatten` and `tree_unflatten` a node; a class decorator.
 
     As `jax.tree_util.register_pytree_node_class`.
 
@@ -138,14 +136,13 @@ def register_pytree_node_class(cls: _Class) -> _Class:
         ...         return cls(*children)
         >>> pax_tree.tree_leaves(Pair(1, [2, 3]))
         [1, 2, 3]
-
     """
     register_pytree_node(cls, operator.methodcaller("tree_flatten"), cls.tree_unflatten)
     return cls
 
 
 def register_pytree_with_keys_class(cls: _Class) -> _Class:
-    """Makes a class with methods a node whose children have names; a class decorator.
+    """Make a class with methods a node whose children have names; a class decorator.
 
     As `jax.tree_util.register_pytree_with_keys_class`.
 
@@ -176,7 +173,6 @@ def register_pytree_with_keys_class(cls: _Class) -> _Class:
         ...         return cls(*children)
         >>> [pax_tree.keystr(path) for path, _ in pax_tree.tree_leaves_with_path(Pair(1, [2]))]
         ['.x', '.y[0]']
-
     """
     flatten = operator.methodcaller("tree_flatten") if hasattr(cls, "tree_flatten") else None
     with_keys = operator.methodcaller("tree_flatten_with_keys")
@@ -185,7 +181,7 @@ def register_pytree_with_keys_class(cls: _Class) -> _Class:
 
 
 def unregister_pytree_node(cls: type) -> None:
-    """Makes a class what it was before it was registered: a leaf, in general.
+    """Make a class what it was before it was registered: a leaf, in general.
 
     Structures with nodes of the class still unflatten with the functions they were made with. JAX
     and PyTorch cannot forget a class: it stays a node there, and when it is registered here again,
@@ -206,13 +202,12 @@ def unregister_pytree_node(cls: type) -> None:
         >>> pax_tree.unregister_pytree_node(Mode)
         >>> pax_tree.tree_leaves([Mode("train"), 1])
         ['train', 1]
-
     """
     _interop.unregister(cls)
 
 
 def register_static(cls: _Class) -> _Class:
-    """Makes a class a node without children; a class decorator, as `jax.tree_util.register_static`.
+    """Make a class a node without children; a class decorator, as `jax.tree_util.register_static`.
 
     Args:
         cls: a class whose objects are hashable and comparable.
@@ -230,7 +225,6 @@ def register_static(cls: _Class) -> _Class:
         ...     pass
         >>> pax_tree.tree_leaves([Mode("train"), 1])
         [1]
-
     """
     register_pytree_node(
         cls, lambda value: ((), value), lambda value, _: value, lambda value: ((), value)

@@ -19,7 +19,7 @@ def tree_select(
     is_leaf: Callable[[Any], bool] | None = None,
     none_is_leaf: bool = False,
 ) -> Any:
-    r"""The same tree with None in place of every leaf that a pattern does not match.
+    r"""Return the same tree with None in place of every leaf that a pattern does not match.
 
     Args:
         tree: the tree.
@@ -48,7 +48,6 @@ def tree_select(
         {'layers': [{'weight': 1.0, 'bias': None}, {'weight': 1.0, 'bias': None}], 'scale': None}
         >>> pax_tree.tree_leaves(pax_tree.tree_select({"a": 1, "b": [2.0, "c"]}, (float, str)))
         [2.0, 'c']
-
     """
     matches = _matcher(pattern)
     return tree_map_with_path(
@@ -66,7 +65,7 @@ def tree_mask(
     is_leaf: Callable[[Any], bool] | None = None,
     none_is_leaf: bool = False,
 ) -> Any:
-    """A tree of bools that are true for the leaves that a pattern matches, as `optax.masked` takes.
+    """Return a tree of bools that are true for the leaves that a pattern matches, as `optax.masked` takes.
 
     Args:
         tree: the tree.
@@ -84,7 +83,6 @@ def tree_mask(
         >>> import pax_tree
         >>> pax_tree.tree_mask({"layers": [{"weight": 1.0, "bias": 0.5}], "bias": 2.0}, "**/bias")
         {'layers': [{'weight': False, 'bias': True}], 'bias': True}
-
     """
     matches = _matcher(pattern)
     return tree_map_with_path(
@@ -96,7 +94,7 @@ def tree_mask(
 
 
 def _matcher(pattern: Any) -> Callable[[Any, Any], Any]:
-    """A function of path and leaf."""
+    """Return a function of path and leaf."""
     import re  # not needed to import the package
     import types
 
@@ -117,7 +115,7 @@ def _matcher(pattern: Any) -> Callable[[Any, Any], Any]:
 
 
 def _regex(glob: str, separator: str) -> str:
-    """A glob as a regular expression."""
+    """Return a glob as a regular expression."""
     import re
 
     wild = {"*": f"(?:(?!{separator}).)*", "?": f"(?!{separator}).", "**": ".*"}

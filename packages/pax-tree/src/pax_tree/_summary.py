@@ -21,7 +21,7 @@ def tree_summary(
     is_leaf: Callable[[Any], bool] | None = None,
     none_is_leaf: bool = False,
 ) -> str:
-    """A table of the nodes and leaves of a tree, with subtotals for every node.
+    """Return a table of the nodes and leaves of a tree, with subtotals for every node.
 
     Args:
         tree: the tree.
@@ -46,7 +46,6 @@ def tree_summary(
         ['step']                int                      1
         ---------------------------------------------------------
         total                   3 leaves                 3
-
     """
     rows: list[tuple[str, ...]] = []
     total = _visit(tree, (), depth, rows, (is_leaf, none_is_leaf))
@@ -83,7 +82,7 @@ class _Size:
 def _visit(
     node: Any, path: tuple[Any, ...], depth: int | None, rows: list[Any], options: tuple[Any, Any]
 ) -> _Size:
-    """Adds the lines of a subtree, its own first, and counts what is under it."""
+    """Add the lines of a subtree, its own first, and counts what is under it."""
     opened, at = open_node(node, *options), len(rows)
     what = _type_and_shape(node) if opened is None else f"{type(node).__name__} of {len(opened[0])}"
     size = _leaf_size(node) if opened is None else _Size()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def tree_transpose(
     outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_to_transpose: Any
 ) -> Any:
-    """Makes a tree of trees a tree of trees the other way round, as `jax.tree_util.tree_transpose`.
+    """Make a tree of trees a tree of trees the other way round, as `jax.tree_util.tree_transpose`.
 
     Args:
         outer_treedef: the structure of the outer tree.
@@ -32,7 +32,6 @@ def tree_transpose(
         >>> steps = [{"loss": 2.0, "step": 0}, {"loss": 1.5, "step": 1}]
         >>> pax_tree.tree_transpose(outer, inner, steps)
         {'loss': [2.0, 1.5], 'step': [0, 1]}
-
     """
     if inner_treedef is None:
         inner_treedef = _first_inner(outer_treedef, pytree_to_transpose)

@@ -20,13 +20,12 @@ def treedef_is_leaf(treedef: PyTreeDef) -> bool:
         >>> import pax_tree
         >>> [pax_tree.treedef_is_leaf(pax_tree.tree_structure(tree)) for tree in (1, [1])]
         [True, False]
-
     """
     return treedef.num_nodes == 1
 
 
 def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
-    """The structures of the children of the root, as `jax.tree_util.treedef_children`.
+    """Return the structures of the children of the root, as `jax.tree_util.treedef_children`.
 
     Args:
         treedef: the structure.
@@ -38,13 +37,12 @@ def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
         >>> import pax_tree
         >>> pax_tree.treedef_children(pax_tree.tree_structure([(1, 2), {"a": 3}]))
         [PyTreeDef((*, *)), PyTreeDef({'a': *})]
-
     """
     return treedef.children()
 
 
 def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
-    """The structure of a tuple of trees, as `jax.tree_util.treedef_tuple`.
+    """Return the structure of a tuple of trees, as `jax.tree_util.treedef_tuple`.
 
     Args:
         treedefs: the structures of the trees.
@@ -59,6 +57,5 @@ def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
         >>> import pax_tree
         >>> pax_tree.treedef_tuple(map(pax_tree.tree_structure, ([1, 2], {"a": 3})))
         PyTreeDef(([*, *], {'a': *}))
-
     """
     return PyTreeDef.from_node_data_and_children((tuple, None), treedefs)

@@ -20,7 +20,7 @@ class RefusedError(ValueError):
 
 
 def convert(root: Any, see: View, make: Make, target: str) -> Any:
-    """A structure seen through `see`, made again bottom up by `make`."""
+    """Return a structure seen through `see`, made again bottom up by `make`."""
     place: list[Any] = []
 
     def visit(node: Any) -> Any:
@@ -40,7 +40,7 @@ def convert(root: Any, see: View, make: Make, target: str) -> Any:
 
 
 def view(treedef: Any) -> tuple[NodeData, Sequence[Any]]:
-    """The root and the children of a PyTreeDef, of this library or of JAX."""
+    """Return the root and the children of a PyTreeDef, of this library or of JAX."""
     return treedef.node_data(), treedef.children()
 
 

@@ -13,7 +13,7 @@ _BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, type(None))
 
 
 def to_jax(treedef: PyTreeDef) -> Any:
-    """What `PyTreeDef.to_jax` does."""
+    """Return what `PyTreeDef.to_jax` does."""
     from jax import tree_util
 
     registry, theirs = tree_util.default_registry, tree_util.PyTreeDef
@@ -27,7 +27,7 @@ def to_jax(treedef: PyTreeDef) -> Any:
 
 
 def from_jax(treedef: Any) -> PyTreeDef:
-    """What `PyTreeDef.from_jax` does."""
+    """Return what `PyTreeDef.from_jax` does."""
     from jax import tree_util
 
     if not isinstance(treedef, tree_util.PyTreeDef):

@@ -14,7 +14,7 @@ _BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, deque)
 
 
 def to_torch(treedef: PyTreeDef) -> Any:
-    """What `PyTreeDef.to_torch` does."""
+    """Return what `PyTreeDef.to_torch` does."""
     from torch.utils import _pytree as pytree
 
     leaf = pytree.tree_structure(0)
@@ -32,7 +32,7 @@ def to_torch(treedef: PyTreeDef) -> Any:
 
 
 def from_torch(spec: Any) -> PyTreeDef:
-    """What `PyTreeDef.from_torch` does."""
+    """Return what `PyTreeDef.from_torch` does."""
     from torch.utils import _pytree as pytree
 
     if not isinstance(spec, pytree.TreeSpec):

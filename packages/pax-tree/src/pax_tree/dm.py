@@ -8,8 +8,9 @@ Example:
     >>> from pax_tree import dm as tree
     >>> tree.map_structure(lambda x: x * 2, {"a": [1, 2], "b": 3})
     {'a': [2, 4], 'b': 6}
-
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 

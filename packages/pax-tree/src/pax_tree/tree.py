@@ -4,8 +4,9 @@ Example:
     >>> from pax_tree import tree
     >>> tree.map(lambda leaf: leaf + 1, {"a": [1, 2]})
     {'a': [2, 3]}
-
 """
+
+from __future__ import annotations
 
 from pax_tree._arithmetic import tree_add as add
 from pax_tree._arithmetic import tree_neg as neg

@@ -1,5 +1,7 @@
 """Zero-copy PyTorch inside jitted JAX, with derivatives and batching."""
 
+from __future__ import annotations
+
 from torch2jax_bridge._convert import j2t, t2j, tree_j2t, tree_t2j
 from torch2jax_bridge._dtypes import dtype_j2t, dtype_t2j
 from torch2jax_bridge._errors import original_exception

@@ -1,5 +1,7 @@
 """`jax.vmap` of a call."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

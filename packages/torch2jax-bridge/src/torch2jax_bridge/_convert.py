@@ -1,5 +1,7 @@
 """Arrays to tensors and back, without a copy where both libraries allow it."""
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -21,7 +23,7 @@ _NO_DISPATCH = torch.Tensor.__dict__["__torch_dispatch__"]
 
 
 def j2t(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
-    """A tensor with the values of a JAX array, on the same device.
+    """Return a tensor with the values of a JAX array, on the same device.
 
     It shares the array's memory unless `copy` is true, and keeps that memory alive. A tensor that
     shares memory must not be written to: JAX takes its arrays to be constant.
@@ -48,7 +50,7 @@ def j2t(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
 
 
 def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
-    """A JAX array with the values of a tensor, on the same device.
+    """Return a JAX array with the values of a tensor, on the same device.
 
     It shares the tensor's memory where JAX can use it as it is, and keeps that memory alive; the
     tensor must not be written to afterwards. It is a copy where the tensor has gaps or repeats
@@ -85,7 +87,7 @@ def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
 
 
 def tree_j2t(tree: Any, *, copy: bool | None = None) -> Any:
-    """The tree with every JAX array replaced by `j2t` of it; other leaves are unchanged.
+    """Return the tree with every JAX array replaced by `j2t` of it; other leaves are unchanged.
 
     Args:
         tree: any pytree.
@@ -103,7 +105,7 @@ def tree_j2t(tree: Any, *, copy: bool | None = None) -> Any:
 
 
 def tree_t2j(tree: Any, *, copy: bool | None = None) -> Any:
-    """The tree with every tensor replaced by `t2j` of it; other leaves are unchanged.
+    """Return the tree with every tensor replaced by `t2j` of it; other leaves are unchanged.
 
     Args:
         tree: any pytree.
@@ -121,7 +123,7 @@ def tree_t2j(tree: Any, *, copy: bool | None = None) -> Any:
 
 
 def materialized(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with its values in memory as they are: not conjugated, negated or zero lazily."""
+    """Return the tensor with its values in memory as they are: not conjugated, negated or zero lazily."""
     if tensor._is_zerotensor():
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     return tensor.resolve_conj().resolve_neg()

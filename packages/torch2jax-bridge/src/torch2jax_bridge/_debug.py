@@ -1,5 +1,7 @@
 """What `debug=True` looks for around each run of a function."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch2jax_bridge._runtime import Tensors
 def watched(
     call: Callable[..., Any], names: Sequence[str], written: Sequence[bool]
 ) -> Callable[..., Any]:
-    """The function of flat tensors, which raises when it changes an argument or makes a NaN.
+    """Return the function of flat tensors, which raises when it changes an argument or makes a NaN.
 
     Args:
         call: the function.
@@ -36,7 +38,7 @@ def watched(
 
 
 def label(names: Sequence[str], index: int) -> str:
-    """What messages call an argument."""
+    """Return what messages call an argument."""
     name = f" ({names[index]})" if index < len(names) else ""
     return f"its array argument number {index}{name}"
 

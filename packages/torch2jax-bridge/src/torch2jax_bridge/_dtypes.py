@@ -1,5 +1,7 @@
 """The dtypes that JAX and PyTorch share."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax
@@ -20,7 +22,7 @@ _BACK = {ours: theirs for theirs, ours in _PAIRS.items()}
 
 
 def dtype_j2t(dtype: Any) -> torch.dtype:
-    """The PyTorch dtype with the same name and memory layout as a JAX dtype.
+    """Return the PyTorch dtype with the same name and memory layout as a JAX dtype.
 
     Args:
         dtype: anything that `jax.numpy.dtype` takes.
@@ -44,7 +46,7 @@ def dtype_j2t(dtype: Any) -> torch.dtype:
 
 
 def dtype_t2j(dtype: torch.dtype) -> np.dtype:
-    """The JAX dtype with the same name and memory layout as a PyTorch dtype.
+    """Return the JAX dtype with the same name and memory layout as a PyTorch dtype.
 
     Args:
         dtype: a `torch.dtype`.
@@ -71,7 +73,7 @@ def has_torch_dtype(dtype: Any) -> bool:
 
 
 def canonical(dtype: torch.dtype) -> np.dtype:
-    """The dtype that a tensor of this dtype has in JAX now: 32 bits unless x64 is enabled."""
+    """Return the dtype that a tensor of this dtype has in JAX now: 32 bits unless x64 is enabled."""
     return jnp.dtype(jax.dtypes.canonicalize_dtype(dtype_t2j(dtype)))
 
 

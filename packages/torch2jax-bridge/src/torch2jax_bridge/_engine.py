@@ -1,5 +1,7 @@
 """Derived functions as PyTorch code."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from functools import cache, singledispatch
@@ -16,7 +18,7 @@ Call = Callable[..., Tensors]
 
 
 def compile_spec(spec: Spec) -> Callable[..., Any]:
-    """The PyTorch function of flat tensors that a `Spec` stands for.
+    """Return the PyTorch function of flat tensors that a `Spec` stands for.
 
     Args:
         spec: the function.

@@ -1,5 +1,7 @@
 """Exceptions of wrapped functions: their text for XLA, and the exceptions themselves."""
 
+from __future__ import annotations
+
 import logging
 import re
 import threading
@@ -59,7 +61,7 @@ def _keep(exception: BaseException) -> int:
 
 
 def original_exception(error: BaseException) -> BaseException | None:
-    """The exception that a wrapped PyTorch function raised, from the error that JAX raised for it.
+    """Return the exception that a wrapped PyTorch function raised, from the error that JAX raised for it.
 
     JAX reports failures of programs as `jax.errors.JaxRuntimeError`, at the call or, as it
     dispatches asynchronously, when a result is waited for. The last 64 exceptions are kept.

@@ -1,5 +1,7 @@
 """A wrapped function as C++ calls it, and as PyTorch code that derivatives and batches are made of."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -45,7 +47,7 @@ class Template(NamedTuple):
     allocates: bool
 
     def forms(self, outs: Sequence[Aval]) -> Forms:
-        """The forms for results of these shapes and dtypes."""
+        """Return the forms for results of these shapes and dtypes."""
         if self.options.out:
             return self._forms_with_out(outs)
         direct = self._flat(self.apply)
@@ -104,7 +106,7 @@ def _exact(direct: Callable[..., Any], outs: Sequence[Aval]) -> Callable[..., Te
 
 
 def _cast(leaf: Any, dtype: torch.dtype) -> Any:
-    """The tensor in 32 bits where JAX has no 64; whatever else differs is left to be reported."""
+    """Return the tensor in 32 bits where JAX has no 64; whatever else differs is left to be reported."""
     if isinstance(leaf, torch.Tensor) and leaf.dtype is not dtype:
         return leaf.to(dtype) if dtype_j2t(canonical(leaf.dtype)) == dtype else leaf
     return leaf

@@ -5,6 +5,8 @@ nested in another, by a count of all threads together, and closes it at its end,
 derivatives of the threads that came later. Here the last one out closes it.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ _left_open = False
 
 @contextmanager
 def forward_level() -> Iterator[None]:
-    """The scope of calls of `torch.func.jvp`, which then find the level open and leave it so."""
+    """Return the scope of calls of `torch.func.jvp`, which then find the level open and leave it so."""
     _enter()
     try:
         yield

@@ -1,5 +1,7 @@
 """PyTorch's grad mode as C functions: reading and setting it in Python costs half of a small call."""
 
+from __future__ import annotations
+
 import ctypes
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ _SET_ENABLED = "_ZN3c108GradMode11set_enabledEb"
 
 
 def native_grad_mode() -> tuple[int, int]:
-    """The addresses of PyTorch's functions that read and set the mode, zeros if it has none such."""
+    """Return the addresses of PyTorch's functions that read and set the mode, zeros if it has none such."""
     library = _c10()
     is_enabled, set_enabled = (getattr(library, name, None) for name in (_IS_ENABLED, _SET_ENABLED))
     if is_enabled is None or set_enabled is None or not _agree(is_enabled, set_enabled):
@@ -21,7 +23,7 @@ def native_grad_mode() -> tuple[int, int]:
 
 
 def _c10() -> Any:
-    """The library that PyTorch has loaded, or None."""
+    """Return the library that PyTorch has loaded, or None."""
     folder = Path(torch.__file__).parent / "lib"
     found = [file for name in ("libc10.so", "libc10.dylib") if (file := folder / name).is_file()]
     return ctypes.CDLL(str(found[0])) if found else None

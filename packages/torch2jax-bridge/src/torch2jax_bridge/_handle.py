@@ -1,5 +1,7 @@
 """From a derived function to what XLA's custom call runs."""
 
+from __future__ import annotations
+
 from math import prod
 
 from torch2jax_bridge import _C
@@ -11,7 +13,7 @@ from torch2jax_bridge._writethrough import WriteThrough, pays
 
 
 def make_handle(spec: Spec, platform: str) -> _C.Handle:
-    """A handle whose number names the function in a custom call, for as long as it lives.
+    """Return a handle whose number names the function in a custom call, for as long as it lives.
 
     Args:
         spec: the function.
@@ -74,5 +76,5 @@ def output_aliases(spec: Spec) -> dict[int, int]:
 
 
 def _size(spec: Spec) -> int:
-    """The bytes of all results together."""
+    """Return the bytes of all results together."""
     return sum(prod(out.shape) * out.dtype.itemsize for out in spec.outs)

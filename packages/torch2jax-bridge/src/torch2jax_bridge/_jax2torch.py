@@ -1,5 +1,7 @@
 """`jax2torch`: JAX functions as PyTorch functions."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from functools import update_wrapper
 from typing import Any

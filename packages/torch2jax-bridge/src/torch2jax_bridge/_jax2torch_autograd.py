@@ -1,5 +1,7 @@
 """Calls of JAX programs that PyTorch's autograd and `torch.func` know how to transform."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ Given = Sequence[torch.Tensor | None]
 def call(
     program: Program, numbers: Numbers, tensors: Sequence[torch.Tensor], *, keep: bool = True
 ) -> Tensors:
-    """The results of a program, differentiable.
+    """Return the results of a program, differentiable.
 
     Args:
         program: what to call.

@@ -1,5 +1,7 @@
 """What `torch.compile` sees of a JAX function."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

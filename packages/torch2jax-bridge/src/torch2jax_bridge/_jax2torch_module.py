@@ -1,5 +1,7 @@
 """JAX functions with parameters as PyTorch modules."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import reduce, update_wrapper
 from typing import Any
@@ -79,7 +81,7 @@ class JaxModule(torch.nn.Module):
         return self._call(self._tensors(), *args, **kwargs)
 
     def jax_params(self) -> Any:
-        """The present parameters and buffers as JAX arrays, copied, in the tree they came in."""
+        """Return the present parameters and buffers as JAX arrays, copied, in the tree they came in."""
         return self._rebuilt([t2j(tensor, copy=True) for tensor in self._tensors()])
 
     def extra_repr(self) -> str:
@@ -114,6 +116,6 @@ def _register(owner: torch.nn.Module, name: str, array: jax.Array) -> None:
 
 
 def _parts(path: Any) -> Path:
-    """The name of a leaf: a dot in a key makes two parts of it."""
+    """Return the name of a leaf: a dot in a key makes two parts of it."""
     name = keystr(path, simple=True, separator=".")
     return ("params", *(part for part in name.split(".") if part))

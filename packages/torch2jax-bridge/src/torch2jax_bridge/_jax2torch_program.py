@@ -1,5 +1,7 @@
 """JAX functions of flat arrays, and what derivatives and batching make of them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import Any
@@ -70,49 +72,49 @@ class Program:
         """The results that have derivatives."""
         return _differentiable(self.outs)
 
-    def derive(self, key: Hashable, make: Callable[[], "Program"]) -> "Program":
-        """What `make` makes, made once for the key."""
+    def derive(self, key: Hashable, make: Callable[[], Program]) -> Program:
+        """Return what `make` makes, made once for the key."""
         found = self._derived.get(key)
         return self._derived.setdefault(key, make()) if found is None else found
 
-    def like(self, name: str, call: Call, ins: Sequence[Aval]) -> "Program":
+    def like(self, name: str, call: Call, ins: Sequence[Aval]) -> Program:
         """Another program with the same settings."""
         return Program(f"{name} of {self.name}", call, ins, self.numbers, self.x64)
 
-    def jvp(self, wrt: Indices, of: Indices) -> "Program":
+    def jvp(self, wrt: Indices, of: Indices) -> Program:
         """(arrays, tangents of `wrt`) to the tangents of `of`."""
         return self.derive(("jvp", wrt, of), lambda: _jvp(self, wrt, of))
 
-    def vjp(self, wrt: Indices, of: Indices) -> "Program":
+    def vjp(self, wrt: Indices, of: Indices) -> Program:
         """(arrays, cotangents of `of`) to those of `wrt`, both conjugated as PyTorch has them."""
         return self.derive(("vjp", wrt, of), lambda: _vjp(self, wrt, of))
 
-    def vmap(self, dims: tuple[int | None, ...], size: int) -> "Program":
-        """The program over a batch, which is the first dimension of every result."""
+    def vmap(self, dims: tuple[int | None, ...], size: int) -> Program:
+        """Return the program over a batch, which is the first dimension of every result."""
         return self.derive(("vmap", dims, size), lambda: self._vmap(dims, size))
 
-    def backward(self, wrt: Indices, of: Indices) -> tuple["Program", Indices]:
-        """The backward pass, and which of the arrays and saved results it takes first."""
+    def backward(self, wrt: Indices, of: Indices) -> tuple[Program, Indices]:
+        """Return the backward pass, and which of the arrays and saved results it takes first."""
         return self.vjp(wrt, of), tuple(range(len(self.ins)))
 
-    def _vmap(self, dims: tuple[int | None, ...], size: int) -> "Program":
+    def _vmap(self, dims: tuple[int | None, ...], size: int) -> Program:
         return _vmap(self, dims, size)
 
 
 def traced(call: Call, numbers: Numbers, ins: Sequence[Aval], x64: bool) -> Call:
-    """The function as it is when traced now, once and for all."""
+    """Return the function as it is when traced now, once and for all."""
     with jax.enable_x64(x64):
         flat = jaxpr_as_fun(jax.make_jaxpr(call)(numbers, *ins))
     return lambda numbers, *arrays: tuple(flat(*numbers, *arrays))
 
 
 def pick(items: Sequence, indices: Indices) -> tuple:
-    """The items at the indices."""
+    """Return the items at the indices."""
     return tuple(items[i] for i in indices)
 
 
 def partially(call: Call, numbers: Numbers, arrays: Arrays, wrt: Indices, of: Indices) -> Call:
-    """The program's function of `wrt` alone, with `of` as its results and all of them beside."""
+    """Return the program's function of `wrt` alone, with `of` as its results and all of them beside."""
 
     def of_some(*moving: Array) -> Any:
         full = list(arrays)
@@ -138,7 +140,7 @@ def conjugated(arrays: Sequence[Array]) -> tuple[Array, ...]:
 
 
 def batched(aval: Aval, dim: int | None, size: int) -> Aval:
-    """The array with a batch at a dimension."""
+    """Return the array with a batch at a dimension."""
     if dim is None:
         return aval
     return Aval((*aval.shape[:dim], size, *aval.shape[dim:]), aval.dtype)

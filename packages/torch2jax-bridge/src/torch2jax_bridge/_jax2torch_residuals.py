@@ -1,5 +1,7 @@
 """What a forward pass of a JAX function keeps for its backward pass."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ from torch2jax_bridge._jax2torch_program import (
 
 
 def keeping(program: Program, wrt: Indices) -> Program:
-    """The program with residuals after its results, for a backward pass for `wrt`.
+    """Return the program with residuals after its results, for a backward pass for `wrt`.
 
     It is the program itself where a residual has a dtype that PyTorch lacks.
     """

@@ -1,5 +1,7 @@
 """Runs of JAX programs on tensors: at once, or as a PyTorch operation where tensors have no values."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
@@ -33,7 +35,7 @@ _THROUGH = {
 
 
 def run(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
-    """The program's results: real ones, or ones without values if the tensors have none."""
+    """Return the program's results: real ones, or ones without values if the tensors have none."""
     if not is_under_mode() and all(map(_has_values, tensors)):
         try:
             return execute(program, numbers, tensors)
@@ -56,7 +58,7 @@ def execute(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.
 
 
 def _execute_batched(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
-    """The results for the batches that `torch.autograd.grad(is_grads_batched=True)` makes."""
+    """Return the results for the batches that `torch.autograd.grad(is_grads_batched=True)` makes."""
     level = _torch._C._vmapmode_increment_nesting() - 1
     _torch._C._vmapmode_decrement_nesting()
     are_batched = tuple(map(functorch.is_legacy_batchedtensor, tensors))
@@ -119,7 +121,7 @@ def _tensor(array: jax.Array) -> torch.Tensor:
 
 
 def _own(results: list[torch.Tensor], tensors: Tensors) -> list[torch.Tensor]:
-    """The results, copied where JAX returned an argument's memory: PyTorch may write to results."""
+    """Return the results, copied where JAX returned an argument's memory: PyTorch may write to results."""
     given = {tensor.data_ptr() for tensor in tensors if tensor.numel()}
     if given.isdisjoint([result.data_ptr() for result in results]):
         return results

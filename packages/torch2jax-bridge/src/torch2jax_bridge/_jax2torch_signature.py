@@ -1,5 +1,7 @@
 """One JAX function at one combination of shapes, dtypes, devices and static arguments."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +77,7 @@ class Leaves:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The shape; sizes that `torch.compile` holds open are fixed, for JAX compiles for each."""
+    """Return the shape; sizes that `torch.compile` holds open are fixed, for JAX compiles for each."""
     shape = tensor.shape
     return tuple(map(int, shape)) if is_under_mode() else shape
 
@@ -129,7 +131,7 @@ def _flat(
     treedef: PyTreeDef,
     trees: list[PyTreeDef],
 ) -> Callable[..., tuple[Array, ...]]:
-    """The function of numbers and flat arrays. A trace of it appends the tree of the results."""
+    """Return the function of numbers and flat arrays. A trace of it appends the tree of the results."""
 
     def call(numbers: Numbers, *arrays: Array) -> tuple[Array, ...]:
         given, counted = iter(arrays), iter(numbers)

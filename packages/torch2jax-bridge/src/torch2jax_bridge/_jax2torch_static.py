@@ -1,5 +1,7 @@
 """Arguments of a JAX function that are constants of its program."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
@@ -39,7 +41,7 @@ class Constant:
 def static_of(
     fn: Callable[..., Any], argnums: int | Sequence[int], argnames: str | Sequence[str]
 ) -> Static:
-    """The static arguments, each by position and by name where it can be given both ways.
+    """Return the static arguments, each by position and by name where it can be given both ways.
 
     Raises:
         ValueError: there is no such argument.
@@ -76,7 +78,7 @@ def _check_name(name: str, parameters: Sequence[Any]) -> None:
 
 
 def split(name: str, static: Static, args: tuple, kwargs: dict[str, Any]) -> tuple:
-    """The arguments without the static ones, and the static ones as a hashable constant.
+    """Return the arguments without the static ones, and the static ones as a hashable constant.
 
     Raises:
         ValueError: a static argument is not hashable.
@@ -105,7 +107,7 @@ def _is_hashable(value: Any) -> bool:
 
 
 def bind(fn: Callable[..., Any], constants: Sequence[tuple[Any, Constant]]) -> Callable[..., Any]:
-    """The function of the other arguments."""
+    """Return the function of the other arguments."""
     if not constants:
         return fn
     positional = {place: c.value for place, c in constants if isinstance(place, int)}

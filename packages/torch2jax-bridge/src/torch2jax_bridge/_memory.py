@@ -1,5 +1,7 @@
 """One GPU's memory for two allocators."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

@@ -4,6 +4,8 @@ Entering a mode of PyTorch's sets flags of the process, which leaving it sets to
 threads that do so at once may leave them set for ever, and nothing is compiled any more.
 """
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ _one_thread = threading.RLock()
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """The scope of work with fake tensors, in one thread at a time.
+    """Return the scope of work with fake tensors, in one thread at a time.
 
     Meanwhile functions of `torch.compile` run as they were written. PyTorch would compile them for
     fake tensors, or, under a mode, give them up for ever.

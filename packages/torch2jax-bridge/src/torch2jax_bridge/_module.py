@@ -1,5 +1,7 @@
 """PyTorch modules as pure functions of their parameters and buffers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -61,7 +63,7 @@ class Apply:
 def split_module(
     module: torch.nn.Module, share_memory: bool
 ) -> tuple[Callable[..., Any], Arrays, Arrays]:
-    """A pure function of (key, is_training, params, buffers, args, kwargs), and both dicts.
+    """Return a pure function of (key, is_training, params, buffers, args, kwargs), and both dicts.
 
     The module itself is neither called nor kept: the function uses a copy whose parameters and
     buffers have no memory.

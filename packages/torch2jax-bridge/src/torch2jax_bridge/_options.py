@@ -1,5 +1,7 @@
 """What the user says about a wrapped function, beside the function itself."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """PyTorch's temporary memory in programs that XLA records and replays."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +9,7 @@ import torch
 
 
 def in_private_pool(call: Callable[..., Any], cuda: Any = torch.cuda) -> Callable[..., Any]:
-    """The function, whose temporary CUDA memory stays its own for as long as the function lives.
+    """Return the function, whose temporary CUDA memory stays its own for as long as the function lives.
 
     XLA records what the function enqueues and enqueues the record again, without calling it: the
     addresses in the record must not go to anybody else. On a CPU nothing is recorded.

@@ -1,5 +1,7 @@
 """The one JAX primitive, `torch_call_p`, and its rules."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, get_args
@@ -57,7 +59,7 @@ def _equally_varying(args: Sequence[jax.Array]) -> Sequence[jax.Array]:
 
 
 def compiled(spec: Spec) -> Callable[..., list[jax.Array]]:
-    """The call as a jitted function, made once while the function's `Programs` live."""
+    """Return the call as a jitted function, made once while the function's `Programs` live."""
     programs = spec.root.programs()
     found = None if programs is None else programs.get(spec)
     if found is None:
@@ -124,7 +126,7 @@ def push_forward(
 
 
 def _spread(spec: Spec, of: Indices, tangents: Sequence[Any]) -> list[Any]:
-    """The tangents of the `of` results among those of all results, the others being zero."""
+    """Return the tangents of the `of` results among those of all results, the others being zero."""
     outs: list[Any] = [_no_tangent(out) for out in spec.outs]
     for i, tangent in zip(of, tangents, strict=True):
         outs[i] = tangent
@@ -132,7 +134,7 @@ def _spread(spec: Spec, of: Indices, tangents: Sequence[Any]) -> list[Any]:
 
 
 def _without_token(spec: Spec, args: Sequence[Any]) -> tuple[Spec, list[Any]]:
-    """A call that leaves or uses residuals as one that does not, for rules that change it."""
+    """Return a call that leaves or uses residuals as one that does not, for rules that change it."""
     if isinstance(spec, Keep):
         return spec.inner, list(args)
     if isinstance(spec, Kept):
@@ -157,7 +159,7 @@ def _jvp(primals: Any, tangents: Any, *, spec: Spec) -> tuple[list[Any], list[An
 
 
 def _linearize(is_vjp: bool, nonzeros: Sequence[bool], *primals: Any, spec: Spec) -> tuple:
-    """The rule for `jax.grad` and `jax.vjp`: the forward pass leaves its graph to the backward.
+    """Return the rule for `jax.grad` and `jax.vjp`: the forward pass leaves its graph to the backward.
 
     Returns:
         The results, which of them move, the residuals, and the function of residuals and tangents

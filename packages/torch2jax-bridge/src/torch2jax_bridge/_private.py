@@ -1,5 +1,7 @@
 """What is taken from JAX's private modules; without it everything works, at a cost said here."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,7 +28,7 @@ def set_linearize_rule(primitive: Any, rule: Rule) -> None:
 
 
 def _with_structured_residuals(rule: Rule) -> Callable[..., tuple]:
-    """The rule as JAX calls it since 0.11.1 or 0.11.2, with a second kind of residuals: none."""
+    """Return the rule as JAX calls it since 0.11.1 or 0.11.2, with a second kind of residuals: none."""
 
     def wrapped(*args: Any, **params: Any) -> tuple:
         outs, moves, residuals, linear = rule(*args, **params)
@@ -60,14 +62,14 @@ def _enter(state: Any, value: bool) -> Any:
 
 
 def varying_axes(value: Any) -> frozenset[Any]:
-    """The manual mesh axes of `jax.shard_map` over which a value, or its aval, varies."""
+    """Return the manual mesh axes of `jax.shard_map` over which a value, or its aval, varies."""
     aval = jax.typeof(value) if isinstance(value, jax.Array) else value
     manual = getattr(aval, "manual_axis_type", None)
     return getattr(aval, "vma", frozenset()) if manual is None else manual.varying
 
 
 def aval_like(args: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> ShapedArray:
-    """The aval of a result that varies over the same mesh axes as the arguments."""
+    """Return the aval of a result that varies over the same mesh axes as the arguments."""
     varying = next((aval for aval in args if varying_axes(aval)), None)
     if varying is None:
         return ShapedArray(shape, dtype)

@@ -1,5 +1,7 @@
 """Random numbers that are a function of a JAX key."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,7 +18,7 @@ _scope = threading.local()
 
 
 def as_key_data(key: Any) -> jax.Array:
-    """The numbers of a JAX key, typed or not, as an array of uint32.
+    """Return the numbers of a JAX key, typed or not, as an array of uint32.
 
     Raises:
         TypeError: it is no key.
@@ -62,7 +64,7 @@ def _forked(key: torch.Tensor) -> Iterator[None]:
 
 
 def _seed(words: list[int]) -> int:
-    """A seed of 64 bits; different keys of JAX's default generator have different ones."""
+    """Return a seed of 64 bits; different keys of JAX's default generator have different ones."""
     if len(words) == 2:
         return words[0] << 32 | words[1]
     data = b"".join(word.to_bytes(4, "little") for word in words)

@@ -1,5 +1,7 @@
 """What a forward pass leaves to the backward pass of the same program."""
 
+from __future__ import annotations
+
 import itertools
 import threading
 from collections.abc import Hashable, Sequence
@@ -47,7 +49,7 @@ class Site:
         return torch.empty(2, dtype=torch.int32, device=device)
 
     def take(self, token: torch.Tensor, primals: Sequence[torch.Tensor]) -> Residuals | None:
-        """The forward pass that the token stands for, if it is still here and still usable."""
+        """Return the forward pass that the token stands for, if it is still here and still usable."""
         device = primals[0].device
         with self._lock:
             if device.type == "cpu":

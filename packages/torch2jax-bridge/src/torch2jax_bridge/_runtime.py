@@ -1,5 +1,7 @@
 """What joins Python callables to XLA's custom calls: registration, the call itself, the end."""
 
+from __future__ import annotations
+
 import atexit
 from functools import cache
 from typing import Any

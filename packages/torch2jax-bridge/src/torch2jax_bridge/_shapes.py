@@ -1,5 +1,7 @@
 """Shapes and dtypes of results: inferred with fake tensors, or given by the user."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -48,7 +50,7 @@ def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
 
 
 def _fake_mode() -> FakeTensorMode:
-    """A mode in which a module that the function makes can also be moved, with `module.to(x)`.
+    """Return a mode in which a module that the function makes can also be moved, with `module.to(x)`.
 
     The mode's memo refers weakly to every fake tensor, and PyTorch moves no parameter that has weak
     references; so for this short time it holds them strongly. PyTorch's cache of operations on fake
@@ -104,7 +106,7 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]
 
 
 def aval_of(array: Any) -> Aval:
-    """The shape and dtype that an array has in JAX: a tracer, a JAX or a NumPy array.
+    """Return the shape and dtype that an array has in JAX: a tracer, a JAX or a NumPy array.
 
     Raises:
         TypeError: PyTorch has no such dtype.
@@ -117,7 +119,7 @@ def aval_of(array: Any) -> Aval:
 
 
 def aval_of_tensor(tensor: torch.Tensor) -> Aval:
-    """The shape and JAX's dtype of a tensor; 64 bits become 32 unless x64 is enabled."""
+    """Return the shape and JAX's dtype of a tensor; 64 bits become 32 unless x64 is enabled."""
     return Aval(tuple(tensor.shape), canonical(tensor.dtype))
 
 
@@ -126,7 +128,7 @@ def _is_size(leaf: Any) -> bool:
 
 
 def parse_output_shapes(output_shapes: Any, ins: Sequence[Aval]) -> tuple[list[Aval], PyTreeDef]:
-    """The results that a user's `output_shapes` describes.
+    """Return the results that a user's `output_shapes` describes.
 
     Args:
         output_shapes: a pytree of `Size`, `jax.ShapeDtypeStruct`, arrays or tensors. A `Size` has
@@ -157,7 +159,7 @@ def _parse_leaf(leaf: Any, default: np.dtype) -> Aval:
 
 
 def as_examples(tree: Any) -> Any:
-    """Example arguments with every tensor as a `jax.ShapeDtypeStruct`, the rest unchanged."""
+    """Return example arguments with every tensor as a `jax.ShapeDtypeStruct`, the rest unchanged."""
     return tree_map(_as_example, tree)
 
 

@@ -1,5 +1,7 @@
 """One wrapped function at one combination of shapes, dtypes and static arguments."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +61,7 @@ def is_array(leaf: Any) -> bool:
 
 
 def key_of(leaf: Any) -> Hashable:
-    """What distinguishes a leaf in the cache of signatures. Equal static leaves of different
+    """Return what distinguishes a leaf in the cache of signatures. Equal static leaves of different
     types are different, and so are 0.0 and -0.0.
     """
     if is_array(leaf):
@@ -112,7 +114,7 @@ def build(
 
 
 def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
-    """What messages call the arrays among the arguments: args[0]['a'], kwargs['b']."""
+    """Return what messages call the arrays among the arguments: args[0]['a'], kwargs['b']."""
     pairs = tree_flatten_with_path(tree_unflatten(treedef, template))[0]
     return tuple(
         ("args", "kwargs")[path[0].idx] + keystr(path[1:]) for path, leaf in pairs if leaf is ARRAY
@@ -120,7 +122,7 @@ def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
 
 
 def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:
-    """A function of flat tensors that calls `fn` with the tree of its arguments."""
+    """Return a function of flat tensors that calls `fn` with the tree of its arguments."""
     if treedef == _positional(len(template)) and all(leaf is ARRAY for leaf in template):
         return fn
 

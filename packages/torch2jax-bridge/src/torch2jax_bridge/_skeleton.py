@@ -1,5 +1,7 @@
 """A module without parameters of its own, into which those of a call are put."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -86,7 +88,7 @@ class Skeletons:
 
     @contextmanager
     def one(self) -> Iterator[Skeleton]:
-        """A skeleton that nobody else uses in the `with` block."""
+        """Return a skeleton that nobody else uses in the `with` block."""
         try:
             skeleton = self._free.pop()
         except IndexError:
@@ -96,7 +98,7 @@ class Skeletons:
 
 
 def _without_memory(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of the module with its parameters and buffers on the meta device."""
+    """Return a copy of the module with its parameters and buffers on the meta device."""
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
         memo[id(parameter)] = torch.nn.Parameter(

@@ -4,6 +4,8 @@ Each is hashable and knows the shapes of its arguments and results. A derived fu
 function it comes from; `_engine.py` turns it into PyTorch code.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -61,21 +63,21 @@ class Function:
     """
 
     name: str
-    template: "Template"
+    template: Template
     ins: tuple[Aval, ...]
     outs: tuple[Aval, ...]
     random: bool
     narrow: bool
-    programs: "ref[Programs]"
+    programs: ref[Programs]
     names: tuple[str, ...] = ()
-    variants: dict[tuple[Aval, ...], "Function"] = field(default_factory=dict)
+    variants: dict[tuple[Aval, ...], Function] = field(default_factory=dict)
     linear = 0
 
     def __repr__(self) -> str:
         return self.name
 
     @property
-    def root(self) -> "Function":
+    def root(self) -> Function:
         return self
 
     @property
@@ -83,11 +85,11 @@ class Function:
         return self.template.options
 
     @cached_property
-    def forms(self) -> "Forms":
+    def forms(self) -> Forms:
         return self.template.forms(self.outs)
 
-    def reshaped(self, ins: tuple[Aval, ...], outs: tuple[Aval, ...]) -> "Function":
-        """The same function for other shapes, for which it gives results of these shapes."""
+    def reshaped(self, ins: tuple[Aval, ...], outs: tuple[Aval, ...]) -> Function:
+        """Return the same function for other shapes, for which it gives results of these shapes."""
         if ins not in self.variants:
             self.variants[ins] = replace(self, ins=ins, outs=outs, variants={})
         return self.variants[ins]
@@ -116,7 +118,7 @@ def _pick(items: Sequence, indices: Indices) -> tuple:
 class Jvp(Derived):
     """(primals, tangents of `wrt`) -> tangents of `of`, as in `jax.jvp`."""
 
-    inner: "Spec"
+    inner: Spec
     wrt: Indices
     of: Indices
 
@@ -132,10 +134,10 @@ class Jvp(Derived):
     def linear(self) -> int:
         return len(self.wrt)
 
-    def restrict(self, args: Indices) -> "Jvp":
+    def restrict(self, args: Indices) -> Jvp:
         return Jvp(self.inner, _pick(self.wrt, args), self.of)
 
-    def transpose(self, args: Indices, outs: Indices) -> "Vjp":
+    def transpose(self, args: Indices, outs: Indices) -> Vjp:
         return Vjp(self.inner, _pick(self.wrt, args), _pick(self.of, outs))
 
 
@@ -143,7 +145,7 @@ class Jvp(Derived):
 class Vjp(Derived):
     """(primals, cotangents of `of`) -> cotangents of `wrt`, as in `jax.vjp`."""
 
-    inner: "Spec"
+    inner: Spec
     wrt: Indices
     of: Indices
 
@@ -159,10 +161,10 @@ class Vjp(Derived):
     def linear(self) -> int:
         return len(self.of)
 
-    def restrict(self, args: Indices) -> "Vjp":
+    def restrict(self, args: Indices) -> Vjp:
         return Vjp(self.inner, self.wrt, _pick(self.of, args))
 
-    def transpose(self, args: Indices, outs: Indices) -> "Jvp":
+    def transpose(self, args: Indices, outs: Indices) -> Jvp:
         return Jvp(self.inner, _pick(self.wrt, outs), _pick(self.of, args))
 
 
@@ -174,7 +176,7 @@ class Vmap(Derived):
     arguments that were not batched still have to be summed over the batch.
     """
 
-    inner: "Spec"
+    inner: Spec
     batched: tuple[bool, ...]
     size: int
 
@@ -198,12 +200,12 @@ class Vmap(Derived):
     def _split(self) -> int:
         return len(self.batched) - self.linear
 
-    def restrict(self, args: Indices) -> "Vmap":
+    def restrict(self, args: Indices) -> Vmap:
         tail = _pick(self.batched[self._split :], args)
         inner = _derived(self.inner).restrict(args)
         return Vmap(inner, self.batched[: self._split] + tail, self.size)
 
-    def transpose(self, args: Indices, outs: Indices) -> "Vmap":
+    def transpose(self, args: Indices, outs: Indices) -> Vmap:
         batched = self.batched[: self._split] + (True,) * len(outs)
         return Vmap(_derived(self.inner).transpose(args, outs), batched, self.size)
 
@@ -254,10 +256,10 @@ class Kept(Derived):
     def linear(self) -> int:
         return self.inner.linear
 
-    def restrict(self, args: Indices) -> "Kept":
+    def restrict(self, args: Indices) -> Kept:
         return Kept(self.inner.restrict(args), self.site)
 
-    def transpose(self, args: Indices, outs: Indices) -> "Kept":
+    def transpose(self, args: Indices, outs: Indices) -> Kept:
         return Kept(self.inner.transpose(args, outs), self.site)
 
 
@@ -272,12 +274,12 @@ def _derived(spec: Spec) -> Linear:
 
 
 def differentiable_outs(spec: Spec) -> Indices:
-    """The results that have tangents."""
+    """Return the results that have tangents."""
     return tuple(i for i, out in enumerate(spec.outs) if is_differentiable(out.dtype))
 
 
 def with_root(spec: Spec, root: Function) -> Spec:
-    """The same derived function of another function."""
+    """Return the same derived function of another function."""
     if isinstance(spec, Function):
         return root
     return replace(spec, inner=with_root(spec.inner, root))

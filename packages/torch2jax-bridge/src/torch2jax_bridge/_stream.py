@@ -1,5 +1,7 @@
 """PyTorch on XLA's CUDA stream."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Hashable
 from functools import cache
@@ -58,5 +60,5 @@ class StreamSwitch:
 
 
 def current_run() -> Hashable:
-    """What names the run of a program, and its stream, that this thread is in on a GPU."""
+    """Return what names the run of a program, and its stream, that this thread is in on a GPU."""
     return getattr(_here, "run", None)

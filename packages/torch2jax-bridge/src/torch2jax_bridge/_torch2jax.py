@@ -1,5 +1,7 @@
 """`torch2jax`: PyTorch functions and modules as JAX functions."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import update_wrapper
@@ -77,7 +79,7 @@ def _name_of(fn: Callable[..., Any]) -> str:
 
 
 def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError | None:
-    """The error for the first argument that can be neither traced nor static."""
+    """Return the error for the first argument that can be neither traced nor static."""
     for path, leaf in tree_flatten_with_path(tree_unflatten(treedef, leaves))[0]:
         try:
             hash(key_of(leaf))

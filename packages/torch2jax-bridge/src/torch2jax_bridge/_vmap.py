@@ -1,5 +1,7 @@
 """`torch.func.vmap` without its trees: half of its time for small functions."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -12,7 +14,7 @@ Call = Callable[..., Tensors]
 
 
 def vmap(call: Call, batched: Sequence[bool], size: int, randomness: str) -> Call:
-    """The function of flat tensors for every element along axis 0, as in `torch.func.vmap`.
+    """Return the function of flat tensors for every element along axis 0, as in `torch.func.vmap`.
 
     Args:
         call: returns a tuple of tensors.
@@ -40,7 +42,7 @@ def vmap(call: Call, batched: Sequence[bool], size: int, randomness: str) -> Cal
 
 @cache
 def _functorch() -> Any:
-    """The private module that `torch.func.vmap` is made of, if it is as it was."""
+    """Return the private module that `torch.func.vmap` is made of, if it is as it was."""
     torch.func.vmap(torch.neg)(torch.zeros(1))  # loads its decompositions
     functorch = getattr(torch._C, "_functorch", None)
     wanted = ("_add_batch_dim", "_remove_batch_dim")

@@ -1,5 +1,7 @@
 """`torch2jax_with_vjp`: the older name, for functions with arguments not to differentiate."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

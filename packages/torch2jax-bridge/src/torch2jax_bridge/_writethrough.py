@@ -5,6 +5,8 @@ which operations produce the results; later calls let those write into XLA's buf
 itself runs each time, and when it does something else than the first time, its results are copied.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cache
 from math import prod
@@ -87,7 +89,7 @@ class _Recorder(ThreadMode):
         return results
 
     def plan(self, results: Any, buffers: Tensors, bytes_per_operation: int) -> Plan:
-        """The operations that may write, if that saves more than it costs."""
+        """Return the operations that may write, if that saves more than it costs."""
         plan: Plan = {}
         size = 0
         results = results if isinstance(results, tuple) else (results,)
@@ -139,7 +141,7 @@ class _Redirector(ThreadMode):
 
 @cache
 def out_form(operation: OpOverload, device: str) -> Callable[..., Any] | None:
-    """The form of an operation that writes its one result into `out=` without a copy, if any.
+    """Return the form of an operation that writes its one result into `out=` without a copy, if any.
 
     Args:
         operation: one that returns new tensors.

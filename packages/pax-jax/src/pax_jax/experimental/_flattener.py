@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pax_tree
+from pax_jax._kinds import STATE
+from pax_jax._module import Module
+from pax_jax.experimental._packing import pack, unpack
 from pax_tree import record_flatten, record_set, record_spec
-
-from .._kinds import STATE
-from .._module import Module
-from ._packing import pack, unpack
-
-__all__ = ["Flattener"]
 
 
 class Flattener(Module):
@@ -20,24 +17,23 @@ class Flattener(Module):
     Reading an attribute puts a module together anew; changes of it are kept by `update`.
 
     Args:
-      **kwargs: modules, or any pytrees, by name.
+        **kwargs: modules, or any pytrees, by name.
 
     Raises:
-      AttributeError: a name is that of an attribute of every module.
+        AttributeError: a name is that of an attribute of every module.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> @jax.jit
-      ... def step(flat, x):
-      ...     net = flat.net
-      ...     y = net(x)
-      ...     return flat.update(net=net), y
-      >>> flat = pax.experimental.Flattener(net=pax.BatchNorm1D(1))
-      >>> flat, y = step(flat, jnp.ones((4, 1)))
-      >>> flat.net.ema_mean
-      Array([1.], dtype=float32)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> @jax.jit
+        ... def step(flat, x):
+        ...     net = flat.net
+        ...     y = net(x)
+        ...     return flat.update(net=net), y
+        >>> flat = pax.experimental.Flattener(net=pax.BatchNorm1D(1))
+        >>> flat, y = step(flat, jnp.ones((4, 1)))
+        >>> flat.net.ema_mean
+        Array([1.], dtype=float32)
     """
 
     _checks_sharing = False
@@ -55,18 +51,17 @@ class Flattener(Module):
         reading an attribute slices the vectors; arrays sharded over devices should not be packed.
 
         Args:
-          **kwargs: modules, or any pytrees, by name.
+            **kwargs: modules, or any pytrees, by name.
 
         Returns:
-          A flattener that is read and updated like any other.
+            A flattener that is read and updated like any other.
 
         Example:
-          >>> import jax
-          >>> import pax_jax as pax
-          >>> flat = pax.experimental.Flattener.packed(net=pax.Linear(2, 3))
-          >>> [leaf.shape for leaf in jax.tree.leaves(flat)], flat.net.weight.shape
-          ([(9,)], (2, 3))
-
+            >>> import jax
+            >>> import pax_jax as pax
+            >>> flat = pax.experimental.Flattener.packed(net=pax.Linear(2, 3))
+            >>> [leaf.shape for leaf in jax.tree.leaves(flat)], flat.net.weight.shape
+            ([(9,)], (2, 3))
         """
         flat = cls()
         flat._fill(pack, kwargs)
@@ -106,11 +101,10 @@ class Flattener(Module):
         """Return a flattener with other modules by these names, old or new.
 
         Example:
-          >>> import pax_jax as pax
-          >>> flat = pax.experimental.Flattener(net=pax.Linear(3, 3))
-          >>> flat.update(net=pax.Linear(4, 4)).net
-          Linear(in_dim=4, out_dim=4, with_bias=True)
-
+            >>> import pax_jax as pax
+            >>> flat = pax.experimental.Flattener(net=pax.Linear(3, 3))
+            >>> flat.update(net=pax.Linear(4, 4)).net
+            Linear(in_dim=4, out_dim=4, with_bias=True)
         """
         kept = {name: getattr(self, name) for name, _ in self._structures if name not in kwargs}
         make = Flattener if self._layout is None else Flattener.packed
@@ -120,8 +114,7 @@ class Flattener(Module):
         """Raise `ValueError`: a list of leaves does not know which are parameters.
 
         Raises:
-          ValueError: always; it says to take the module out first.
-
+            ValueError: always; it says to take the module out first.
         """
         raise ValueError(
             f"{self!r} has no parameters of its own. Take the module out of it first: "

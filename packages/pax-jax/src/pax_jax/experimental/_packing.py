@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._kinds import is_array
-
-__all__ = ["Layout", "pack", "unpack"]
+from pax_jax._kinds import is_array
 
 
 class Layout(NamedTuple):

@@ -8,13 +8,11 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from .. import nn
-from .._extras import extra
-from .._mixed_precision import apply_mp_policy
-from .._module import Module
-from .._trees import copy_tree
-
-__all__ = ["apply_scaled_gradients", "default_mp_policy"]
+from pax_jax import nn
+from pax_jax._extras import extra
+from pax_jax._mixed_precision import apply_mp_policy
+from pax_jax._module import Module
+from pax_jax._trees import copy_tree
 
 T = TypeVar("T", bound=Module)
 
@@ -32,20 +30,19 @@ def default_mp_policy(module: T) -> T:
     modules are returned as they are. Parameters and outputs stay in full precision.
 
     Args:
-      module: any module.
+        module: any module.
 
     Raises:
-      ValueError: the module has a policy already.
-      ImportError: jmp is not installed (extra `jmp`).
+        ValueError: the module has a policy already.
+        ImportError: jmp is not installed (extra `jmp`).
 
     Example:
-      >>> import pax_jax as pax
-      >>> net = pax.Sequential(pax.Linear(3, 3), pax.Dropout(0.5))
-      >>> print(net.apply(pax.experimental.default_mp_policy).summary())
-      Sequential
-      ├── Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
-      └── Dropout(dropout_rate=0.5)
-
+        >>> import pax_jax as pax
+        >>> net = pax.Sequential(pax.Linear(3, 3), pax.Dropout(0.5))
+        >>> print(net.apply(pax.experimental.default_mp_policy).summary())
+        Sequential
+        ├── Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
+        └── Dropout(dropout_rate=0.5)
     """
     jmp = extra("jmp", "default_mp_policy")
     half, full = jmp.half_dtype(), jnp.float32
@@ -65,29 +62,28 @@ def apply_scaled_gradients(
     optimizer stay as they are and only the scale is adjusted.
 
     Args:
-      model: a module.
-      optimizer: a module with `step(grads, model)`, made for the parameters of `model`.
-      loss_scale: a `NoOpLossScale`, `StaticLossScale` or `DynamicLossScale` of jmp (extra `jmp`).
-      grads: the gradients of `loss_scale.scale(loss)` with respect to the parameters of `model`.
+        model: a module.
+        optimizer: a module with `step(grads, model)`, made for the parameters of `model`.
+        loss_scale: a `NoOpLossScale`, `StaticLossScale` or `DynamicLossScale` of jmp (extra `jmp`).
+        grads: the gradients of `loss_scale.scale(loss)` with respect to the parameters of `model`.
 
     Returns:
-      The new model, optimizer and loss scale; the arguments stay as they are.
+        The new model, optimizer and loss scale; the arguments stay as they are.
 
     Raises:
-      ImportError: jmp is not installed.
+        ImportError: jmp is not installed.
 
     Example:
-      >>> import jax, jax.numpy as jnp, jmp
-      >>> import pax_jax as pax
-      >>> class Descent(pax.Optimizer):
-      ...     def step(self, grads, model):
-      ...         return model | jax.tree.map(jnp.subtract, ~model, grads)
-      >>> net, scale = pax.Linear(1, 1), jmp.StaticLossScale(jnp.array(8.0))
-      >>> grads = net.parameters().map(lambda p: jnp.full_like(p, 4.0))
-      >>> net, _, _ = pax.experimental.apply_scaled_gradients(net, Descent(), scale, grads)
-      >>> net.bias
-      Array([-0.5], dtype=float32)
-
+        >>> import jax, jax.numpy as jnp, jmp
+        >>> import pax_jax as pax
+        >>> class Descent(pax.Optimizer):
+        ...     def step(self, grads, model):
+        ...         return model | jax.tree.map(jnp.subtract, ~model, grads)
+        >>> net, scale = pax.Linear(1, 1), jmp.StaticLossScale(jnp.array(8.0))
+        >>> grads = net.parameters().map(lambda p: jnp.full_like(p, 4.0))
+        >>> net, _, _ = pax.experimental.apply_scaled_gradients(net, Descent(), scale, grads)
+        >>> net.bias
+        Array([-0.5], dtype=float32)
     """
     jmp = extra("jmp", "apply_scaled_gradients")
     grads = loss_scale.unscale(grads)

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pax_tree
+from pax_jax._kinds import is_module
+from pax_jax._module import Module
 from pax_tree import record_flatten, record_unflatten
-
-from .._kinds import is_module
-from .._module import Module
-
-__all__ = ["load_weights_from_dict", "save_weights_to_dict"]
 
 T = TypeVar("T", bound=Module)
 
@@ -20,18 +17,17 @@ def save_weights_to_dict(module: Module) -> dict[str, Any]:
     """Return the arrays of a module, parameters and states, in dicts like the module.
 
     Args:
-      module: any module.
+        module: any module.
 
     Returns:
-      For each attribute that holds arrays or modules its value, with a dict for every module.
+        For each attribute that holds arrays or modules its value, with a dict for every module.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> net = pax.Sequential(pax.Linear(1, 2), jax.nn.relu)
-      >>> pax.experimental.save_weights_to_dict(net)
-      {'modules': ({'weight': ..., 'bias': ...}, {})}
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> net = pax.Sequential(pax.Linear(1, 2), jax.nn.relu)
+        >>> pax.experimental.save_weights_to_dict(net)
+        {'modules': ({'weight': ..., 'bias': ...}, {})}
     """
     children, spec = record_flatten(module)
     saved = pax_tree.tree_map(
@@ -46,19 +42,18 @@ def load_weights_from_dict(module: T, state_dict: Mapping[str, Any]) -> T:
     """Return a copy of a module with the arrays that `save_weights_to_dict` returned.
 
     Args:
-      module: a module of the same structure.
-      state_dict: its arrays.
+        module: a module of the same structure.
+        state_dict: its arrays.
 
     Raises:
-      ValueError: the dict does not fit; the message names the first path at which it does not.
+        ValueError: the dict does not fit; the message names the first path at which it does not.
 
     Example:
-      >>> import pax_jax as pax
-      >>> a, b = pax.Linear(1, 2), pax.Linear(1, 2)
-      >>> weights = pax.experimental.save_weights_to_dict(a)
-      >>> a == pax.experimental.load_weights_from_dict(b, weights)
-      True
-
+        >>> import pax_jax as pax
+        >>> a, b = pax.Linear(1, 2), pax.Linear(1, 2)
+        >>> weights = pax.experimental.save_weights_to_dict(a)
+        >>> a == pax.experimental.load_weights_from_dict(b, weights)
+        True
     """
     return _loaded(type(module).__name__, module, state_dict)
 

@@ -7,10 +7,10 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._kinds import is_module
-from .._module import Module
-from .._pure import pure, purecall
-from ..nn import Lambda
+from pax_jax._kinds import is_module
+from pax_jax._module import Module
+from pax_jax._pure import pure, purecall
+from pax_jax.nn import Lambda
 
 __all__ = ["GraphModule", "InputNode", "Node", "build_graph_module"]
 
@@ -27,17 +27,16 @@ class Node:
     `+ - * / // % ** @`, `-x` and `abs(x)` work as on arrays. Two nodes are equal if they are one.
 
     Args:
-      parents: the nodes that it is made from.
-      fx: a function or a module; of several parents it takes the tuple.
-      value: what `fx` returns for the values of `parents`.
+        parents: the nodes that it is made from.
+        fx: a function or a module; of several parents it takes the tuple.
+        value: what `fx` returns for the values of `parents`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from pax_jax.experimental.graph import InputNode
-      >>> x = InputNode(jnp.array(1.0))
-      >>> (2.0 * x >> jnp.negative).value
-      Array(-2., dtype=float32, weak_type=True)
-
+        >>> import jax.numpy as jnp
+        >>> from pax_jax.experimental.graph import InputNode
+        >>> x = InputNode(jnp.array(1.0))
+        >>> (2.0 * x >> jnp.negative).value
+        Array(-2., dtype=float32, weak_type=True)
     """
 
     def __init__(self, parents: Sequence[Node], fx: Callable[..., Any], value: Any) -> None:
@@ -106,15 +105,14 @@ class InputNode(Node):
     """A node for an argument of a `GraphModule`.
 
     Args:
-      value: an example.
-      fx: a function that is applied to the argument first.
+        value: an example.
+        fx: a function that is applied to the argument first.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from pax_jax.experimental.graph import InputNode
-      >>> InputNode(jnp.empty((3, 4))).shape
-      (3, 4)
-
+        >>> import jax.numpy as jnp
+        >>> from pax_jax.experimental.graph import InputNode
+        >>> InputNode(jnp.empty((3, 4))).shape
+        (3, 4)
     """
 
     def __init__(self, value: Any, fx: Callable[..., Any] = identity) -> None:
@@ -180,21 +178,20 @@ class GraphModule(Module):
     """A module that computes what a graph of nodes says.
 
     Args:
-      inputs: the nodes that stand for the arguments.
-      output: the node whose value is returned.
-      name: shown when the module is printed.
+        inputs: the nodes that stand for the arguments.
+        output: the node whose value is returned.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: a module stands at two nodes, or an input of the graph is not in `inputs`.
-      TypeError: `output` is no node.
+        ValueError: a module stands at two nodes, or an input of the graph is not in `inputs`.
+        TypeError: `output` is no node.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from pax_jax.experimental.graph import GraphModule, InputNode
-      >>> x, y = InputNode(jnp.ones(2)), InputNode(jnp.ones(2))
-      >>> GraphModule([x, y], x - y * y)(jnp.array([3.0, 4.0]), jnp.array([1.0, 2.0]))
-      Array([2., 0.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> from pax_jax.experimental.graph import GraphModule, InputNode
+        >>> x, y = InputNode(jnp.ones(2)), InputNode(jnp.ones(2))
+        >>> GraphModule([x, y], x - y * y)(jnp.array([3.0, 4.0]), jnp.array([1.0, 2.0]))
+        Array([2., 0.], dtype=float32)
     """
 
     def __init__(self, inputs: Sequence[Node], output: Node, name: str | None = None) -> None:
@@ -267,23 +264,22 @@ def build_graph_module(func: Callable[..., Node]) -> Callable[..., GraphModule]:
     """Make a function of example inputs that makes a module.
 
     Args:
-      func: from a node for each input to the node of the output.
+        func: from a node for each input to the node of the output.
 
     Returns:
-      A function that takes examples, arrays of the shapes and dtypes to come, and returns the module.
+        A function that takes examples, arrays of the shapes and dtypes to come, and returns the module.
 
     Raises:
-      TypeError: at a call, `func` returns something else than a node.
+        TypeError: at a call, `func` returns something else than a node.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def residual(x):
-      ...     return x + (x >> pax.Linear(x.shape[-1], x.shape[-1]) >> jax.nn.relu)
-      >>> net = pax.experimental.graph.build_graph_module(residual)(jnp.empty((3, 8)))
-      >>> net(jnp.ones((5, 8))).shape
-      (5, 8)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def residual(x):
+        ...     return x + (x >> pax.Linear(x.shape[-1], x.shape[-1]) >> jax.nn.relu)
+        >>> net = pax.experimental.graph.build_graph_module(residual)(jnp.empty((3, 8)))
+        >>> net(jnp.ones((5, 8))).shape
+        (5, 8)
     """
 
     def build(*examples: Any) -> GraphModule:

@@ -7,42 +7,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._rng import next_rng_key
-from ..nn import Dropout, Embed, KeyValueCache
-from ._transformer import Transformer
-
-__all__ = ["LanguageModel"]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax.nets._transformer import Transformer
+from pax_jax.nn import Dropout, Embed, KeyValueCache
 
 
 class LanguageModel(Module):
     """A causal `Transformer` with rotary positions over tokens, its output tied to its embedding.
 
     Args:
-      vocab_size: number of tokens.
-      dim: size of the vectors.
-      num_heads: number of heads of each layer; it divides `dim`.
-      num_layers: number of layers.
-      dropout_rate: as in `Transformer`, and of the embedded tokens.
-      num_kv_heads: as in `MultiHeadAttention`.
-      widening_factor: as in `Transformer`.
-      rotary_base: as in `rotary_embedding`.
-      rng_key: key of weights and dropout; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        vocab_size: number of tokens.
+        dim: size of the vectors.
+        num_heads: number of heads of each layer; it divides `dim`.
+        num_layers: number of layers.
+        dropout_rate: as in `Transformer`, and of the embedded tokens.
+        num_kv_heads: as in `MultiHeadAttention`.
+        widening_factor: as in `Transformer`.
+        rotary_base: as in `rotary_embedding`.
+        rng_key: key of weights and dropout; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `num_heads` does not divide `dim`, or `num_kv_heads` not `num_heads`.
+        ValueError: `num_heads` does not divide `dim`, or `num_kv_heads` not `num_heads`.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def write(key, prompt):
-      ...     net = pax.nets.LanguageModel(16, dim=8, num_heads=2, num_layers=1, rng_key=key)
-      ...     return net(prompt), net.generate(prompt, num_tokens=2)
-      >>> logits, tokens = jax.eval_shape(write, jax.random.key(0), jnp.array([[3, 1, 4]]))
-      >>> logits.shape, tokens.shape
-      ((1, 3, 16), (1, 2))
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def write(key, prompt):
+        ...     net = pax.nets.LanguageModel(16, dim=8, num_heads=2, num_layers=1, rng_key=key)
+        ...     return net(prompt), net.generate(prompt, num_tokens=2)
+        >>> logits, tokens = jax.eval_shape(write, jax.random.key(0), jnp.array([[3, 1, 4]]))
+        >>> logits.shape, tokens.shape
+        ((1, 3, 16), (1, 2))
     """
 
     _shown = ("vocab_size", "dim", "num_heads", "num_layers", "dropout_rate")
@@ -86,12 +83,11 @@ class LanguageModel(Module):
         """Map tokens to the logits of the token after each of them.
 
         Args:
-          tokens: integers `(..., length)`.
-          mask: booleans `(..., length)`, `False` at padding.
+            tokens: integers `(..., length)`.
+            mask: booleans `(..., length)`, `False` at padding.
 
         Returns:
-          `(..., length, vocab_size)`.
-
+            `(..., length, vocab_size)`.
         """
         return self.embed.attend(self.transformer(self.dropout(self.embed(tokens)), mask))
 
@@ -101,9 +97,8 @@ class LanguageModel(Module):
         """Map the next tokens `(..., new)` of sequences whose start the caches hold.
 
         Returns:
-          The caches with these tokens, and the logits `(..., new, vocab_size)`: those of
-          `self(whole_sequence)` at these positions.
-
+            The caches with these tokens, and the logits `(..., new, vocab_size)`: those of
+            `self(whole_sequence)` at these positions.
         """
         caches, y = self.transformer.decode(caches, self.dropout(self.embed(tokens)))
         return caches, self.embed.attend(y)
@@ -125,17 +120,16 @@ class LanguageModel(Module):
         """Continue sequences, token by token, in evaluation mode.
 
         Args:
-          prompt: integers `(n, length)`, of at least one token.
-          num_tokens: how many tokens to add, at least one.
-          temperature: the logits are divided by it.
-          rng_key: key to sample with; without one the likeliest token is taken.
+            prompt: integers `(n, length)`, of at least one token.
+            num_tokens: how many tokens to add, at least one.
+            temperature: the logits are divided by it.
+            rng_key: key to sample with; without one the likeliest token is taken.
 
         Returns:
-          The new tokens, int32 `(n, num_tokens)`.
+            The new tokens, int32 `(n, num_tokens)`.
 
         Raises:
-          ValueError: there is nothing to begin with or nothing to add.
-
+            ValueError: there is nothing to begin with or nothing to add.
         """
         if prompt.ndim != 2 or prompt.shape[1] < 1 or num_tokens < 1:
             raise ValueError(

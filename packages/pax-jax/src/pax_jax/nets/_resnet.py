@@ -8,19 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._rng import next_rng_key
-from ..nn import BatchNorm2D, Conv2D, Linear, max_pool
-
-__all__ = [
-    "ResNet",
-    "ResNet18",
-    "ResNet34",
-    "ResNet50",
-    "ResNet101",
-    "ResNet152",
-    "ResNet200",
-]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax.nn import BatchNorm2D, Conv2D, Linear, max_pool
 
 
 class _Style(NamedTuple):
@@ -99,34 +89,33 @@ class ResNet(Module):
     """A residual network for images, as `haiku.nets.ResNet` (https://arxiv.org/abs/1512.03385).
 
     Args:
-      input_channels: channels of the images.
-      blocks_per_group: number of blocks of each of the four groups.
-      num_classes: size of the output.
-      bottleneck: whether a block is three convolutions with few channels in the middle, not two.
-      channels_per_group: channels of the output of each group.
-      use_projection: whether the first block of a group projects its input to the new channels.
-      logits_config: arguments of the last `Linear`, whose weights are zeros at first.
-      initial_conv_config: arguments of the first `Conv2D`.
-      bn_config: arguments of all `BatchNorm2D`.
-      data_format: "NCHW" or "NHWC", of the input.
-      padding: "HALF", half of the window on both sides as in torchvision, whose weights then fit, or
-        "SAME" as in haiku.
-      rng_key: key of the weights; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        input_channels: channels of the images.
+        blocks_per_group: number of blocks of each of the four groups.
+        num_classes: size of the output.
+        bottleneck: whether a block is three convolutions with few channels in the middle, not two.
+        channels_per_group: channels of the output of each group.
+        use_projection: whether the first block of a group projects its input to the new channels.
+        logits_config: arguments of the last `Linear`, whose weights are zeros at first.
+        initial_conv_config: arguments of the first `Conv2D`.
+        bn_config: arguments of all `BatchNorm2D`.
+        data_format: "NCHW" or "NHWC", of the input.
+        padding: "HALF", half of the window on both sides as in torchvision, whose weights then fit, or
+            "SAME" as in haiku.
+        rng_key: key of the weights; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: an argument is not one of these.
+        ValueError: an argument is not one of these.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def small(key):
-      ...     sizes = {"bottleneck": False, "channels_per_group": (8, 16, 16, 32)}
-      ...     net = pax.nets.ResNet(1, (1, 1, 1, 1), 10, **sizes, rng_key=key)
-      ...     return net(jnp.ones((2, 1, 16, 16)))
-      >>> jax.eval_shape(small, jax.random.key(0)).shape
-      (2, 10)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def small(key):
+        ...     sizes = {"bottleneck": False, "channels_per_group": (8, 16, 16, 32)}
+        ...     net = pax.nets.ResNet(1, (1, 1, 1, 1), 10, **sizes, rng_key=key)
+        ...     return net(jnp.ones((2, 1, 16, 16)))
+        >>> jax.eval_shape(small, jax.random.key(0)).shape
+        (2, 10)
     """
 
     def __init__(
@@ -271,14 +260,13 @@ class ResNet18(_Standard):
     """The residual network of 18 layers; arguments as in `ResNet`.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def logits(key):
-      ...     net = pax.nets.ResNet18(input_channels=3, num_classes=10, rng_key=key)
-      ...     return net(jnp.ones((2, 3, 32, 32)))
-      >>> jax.eval_shape(logits, jax.random.key(0)).shape
-      (2, 10)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def logits(key):
+        ...     net = pax.nets.ResNet18(input_channels=3, num_classes=10, rng_key=key)
+        ...     return net(jnp.ones((2, 3, 32, 32)))
+        >>> jax.eval_shape(logits, jax.random.key(0)).shape
+        (2, 10)
     """
 
     _blocks = (2, 2, 2, 2)

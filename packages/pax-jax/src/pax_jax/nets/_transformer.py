@@ -6,38 +6,35 @@ from typing import Any
 
 import jax
 
-from .._module import Module
-from .._rng import next_rng_key
-from ..nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
-
-__all__ = ["Transformer", "TransformerBlock"]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax.nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
 
 
 class TransformerBlock(Module):
     """Attention, then a layer that widens and narrows, each normalized before and added after.
 
     Args:
-      dim: size of input and output.
-      num_heads: number of heads; it divides `dim`.
-      dropout_rate: with what probability each element of what is added is dropped.
-      widening_factor: size of the hidden layer, in units of `dim`.
-      w_init_scale: variance of the weights times the size of their input.
-      num_kv_heads: as in `MultiHeadAttention`.
-      rotary_base: as in `MultiHeadAttention`.
-      rng_key: key of weights and dropout; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        dim: size of input and output.
+        num_heads: number of heads; it divides `dim`.
+        dropout_rate: with what probability each element of what is added is dropped.
+        widening_factor: size of the hidden layer, in units of `dim`.
+        w_init_scale: variance of the weights times the size of their input.
+        num_kv_heads: as in `MultiHeadAttention`.
+        rotary_base: as in `MultiHeadAttention`.
+        rng_key: key of weights and dropout; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `num_heads` does not divide `dim`.
+        ValueError: `num_heads` does not divide `dim`.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def block(key, x):
-      ...     return pax.nets.TransformerBlock(8, 2, 0.1, rng_key=key)(x)
-      >>> jax.eval_shape(block, jax.random.key(0), jnp.ones((3, 5, 8))).shape
-      (3, 5, 8)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def block(key, x):
+        ...     return pax.nets.TransformerBlock(8, 2, 0.1, rng_key=key)(x)
+        >>> jax.eval_shape(block, jax.random.key(0), jnp.ones((3, 5, 8))).shape
+        (3, 5, 8)
     """
 
     _shown = ("dim", "num_heads", "dropout_rate")
@@ -100,27 +97,26 @@ class Transformer(Module):
     """A stack of `TransformerBlock`s and a last normalization: a GPT-2 without its embeddings.
 
     Args:
-      dim: size of input and output.
-      num_heads: number of heads of each layer; it divides `dim`.
-      num_layers: number of layers.
-      dropout_rate: with what probability each element that a layer adds is dropped.
-      is_causal: whether a position sees none after it.
-      widening_factor: size of the hidden layers, in units of `dim`.
-      num_kv_heads: as in `MultiHeadAttention`.
-      rotary_base: as in `MultiHeadAttention`.
-      rng_key: key of weights and dropout; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        dim: size of input and output.
+        num_heads: number of heads of each layer; it divides `dim`.
+        num_layers: number of layers.
+        dropout_rate: with what probability each element that a layer adds is dropped.
+        is_causal: whether a position sees none after it.
+        widening_factor: size of the hidden layers, in units of `dim`.
+        num_kv_heads: as in `MultiHeadAttention`.
+        rotary_base: as in `MultiHeadAttention`.
+        rng_key: key of weights and dropout; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `num_heads` does not divide `dim`.
+        ValueError: `num_heads` does not divide `dim`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> net = pax.nets.Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1)
-      >>> net, net(jnp.ones((4, 5, 8))).shape
-      (Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1), (4, 5, 8))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> net = pax.nets.Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1)
+        >>> net, net(jnp.ones((4, 5, 8))).shape
+        (Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1), (4, 5, 8))
     """
 
     _shown = ("dim", "num_heads", "num_layers", "dropout_rate")
@@ -161,10 +157,9 @@ class Transformer(Module):
         """Map `(..., length, dim)` to the same shape.
 
         Args:
-          x: embedded sequences.
-          mask: booleans `(..., length)`, `False` at positions that are padding; nobody attends to
-            them.
-
+            x: embedded sequences.
+            mask: booleans `(..., length)`, `False` at positions that are padding; nobody attends to
+                them.
         """
         if mask is not None:
             mask = mask[..., None, None, :]
@@ -180,16 +175,15 @@ class Transformer(Module):
         The outputs are those of the whole sequence at these positions.
 
         Raises:
-          ValueError: the transformer is not causal, or the positions do not fit.
+            ValueError: the transformer is not causal, or the positions do not fit.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> import pax_jax as pax
-          >>> net = pax.nets.Transformer(8, 2, 1)
-          >>> caches, y = net.decode(net.initial_cache(4, length=10), jnp.ones((4, 1, 8)))
-          >>> y.shape, int(caches[0].index)
-          ((4, 1, 8), 1)
-
+            >>> import jax.numpy as jnp
+            >>> import pax_jax as pax
+            >>> net = pax.nets.Transformer(8, 2, 1)
+            >>> caches, y = net.decode(net.initial_cache(4, length=10), jnp.ones((4, 1, 8)))
+            >>> y.shape, int(caches[0].index)
+            ((4, 1, 8), 1)
         """
         if not self.is_causal:
             raise ValueError("A Transformer with is_causal=False has no order to decode in.")

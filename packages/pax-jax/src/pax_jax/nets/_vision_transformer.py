@@ -7,13 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._rng import next_rng_key
-from .._trees import parameters_method
-from ..nn import Conv2D, Dropout, Linear
-from ._transformer import Transformer
-
-__all__ = ["VisionTransformer"]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax._trees import parameters_method
+from pax_jax.nets._transformer import Transformer
+from pax_jax.nn import Conv2D, Dropout, Linear
 
 
 class VisionTransformer(Module):
@@ -23,31 +21,30 @@ class VisionTransformer(Module):
     linear map of what the transformer makes of one more vector, `class_token`.
 
     Args:
-      image_size: height and width of the images.
-      patch_size: height and width of a patch; it divides `image_size`.
-      num_classes: size of the output.
-      dim: size of the vectors.
-      num_heads: number of heads of each layer; it divides `dim`.
-      num_layers: number of layers.
-      dropout_rate: as in `Transformer`, and of the vectors before the first layer.
-      input_channels: channels of the images.
-      data_format: "NHWC" or "NCHW", of the images.
-      rng_key: key of weights and dropout; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        image_size: height and width of the images.
+        patch_size: height and width of a patch; it divides `image_size`.
+        num_classes: size of the output.
+        dim: size of the vectors.
+        num_heads: number of heads of each layer; it divides `dim`.
+        num_layers: number of layers.
+        dropout_rate: as in `Transformer`, and of the vectors before the first layer.
+        input_channels: channels of the images.
+        data_format: "NHWC" or "NCHW", of the images.
+        rng_key: key of weights and dropout; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `patch_size` does not divide `image_size`, or `num_heads` not `dim`.
+        ValueError: `patch_size` does not divide `image_size`, or `num_heads` not `dim`.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> def logits(key):
-      ...     sizes = {"dim": 8, "num_heads": 2, "num_layers": 1, "num_classes": 10}
-      ...     net = pax.nets.VisionTransformer(8, 4, **sizes, rng_key=key)
-      ...     return net(jnp.ones((2, 8, 8, 3)))
-      >>> jax.eval_shape(logits, jax.random.key(0)).shape
-      (2, 10)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def logits(key):
+        ...     sizes = {"dim": 8, "num_heads": 2, "num_layers": 1, "num_classes": 10}
+        ...     net = pax.nets.VisionTransformer(8, 4, **sizes, rng_key=key)
+        ...     return net(jnp.ones((2, 8, 8, 3)))
+        >>> jax.eval_shape(logits, jax.random.key(0)).shape
+        (2, 10)
     """
 
     parameters = parameters_method("class_token", "positions")

@@ -1,22 +1,24 @@
 """Layers."""
 
-from . import initializers
-from ._attention import KeyValueCache, MultiHeadAttention
-from ._batch_norm import BatchNorm1D, BatchNorm2D, BatchNorm3D
-from ._conv import Conv1D, Conv2D, Conv3D
-from ._conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
-from ._dropout import Dropout, dropout
-from ._ema import EMA
-from ._embed import Embed
-from ._group_norm import GroupNorm, InstanceNorm
-from ._identity import Identity
-from ._lambda import Lambda
-from ._layer_norm import LayerNorm, RMSNorm
-from ._linear import Linear
-from ._pool import avg_pool, max_pool
-from ._recurrent import GRU, LSTM, GRUState, LSTMState, VanillaRNN, VanillaRNNState
-from ._rotary import rotary_embedding
-from ._sequential import Sequential
+from __future__ import annotations
+
+from pax_jax.nn import initializers
+from pax_jax.nn._attention import KeyValueCache, MultiHeadAttention
+from pax_jax.nn._batch_norm import BatchNorm1D, BatchNorm2D, BatchNorm3D
+from pax_jax.nn._conv import Conv1D, Conv2D, Conv3D
+from pax_jax.nn._conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from pax_jax.nn._dropout import Dropout, dropout
+from pax_jax.nn._ema import EMA
+from pax_jax.nn._embed import Embed
+from pax_jax.nn._group_norm import GroupNorm, InstanceNorm
+from pax_jax.nn._identity import Identity
+from pax_jax.nn._lambda import Lambda
+from pax_jax.nn._layer_norm import LayerNorm, RMSNorm
+from pax_jax.nn._linear import Linear
+from pax_jax.nn._pool import avg_pool, max_pool
+from pax_jax.nn._recurrent import GRU, LSTM, GRUState, LSTMState, VanillaRNN, VanillaRNNState
+from pax_jax.nn._rotary import rotary_embedding
+from pax_jax.nn._sequential import Sequential
 
 __all__ = [
     "EMA",

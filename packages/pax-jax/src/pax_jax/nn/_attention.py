@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._rng import next_rng_key
-from ._heads import FromHeads, ToHeads
-from ._initialize import Initializer
-from ._rotary import rotary_embedding
-
-__all__ = ["KeyValueCache", "MultiHeadAttention"]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax.nn._heads import FromHeads, ToHeads
+from pax_jax.nn._initialize import Initializer
+from pax_jax.nn._rotary import rotary_embedding
 
 
 class KeyValueCache(NamedTuple):
@@ -35,35 +33,34 @@ class MultiHeadAttention(Module):
     attended to (https://arxiv.org/abs/1706.03762). As `haiku.MultiHeadAttention`.
 
     Args:
-      num_heads: number of heads.
-      key_size: size of the queries, keys and values of one head.
-      w_init_scale: variance of the weights times the size of their input.
-      w_init: makes the weights from a key, a shape and a dtype, in place of `w_init_scale`.
-      with_bias: whether the linear maps have biases.
-      b_init: makes the biases in the same way; zeros by default.
-      model_size: size of the output, and of the inputs unless `input_dims` says else;
-        `num_heads * key_size` by default.
-      input_dims: sizes of the inputs: query, key and value.
-      num_kv_heads: number of heads of keys and values, each shared by a group of query heads
-        (https://arxiv.org/abs/2305.13245); `num_heads` by default.
-      rotary_base: turn queries and keys by `rotary_embedding` with this base; `None` to leave them.
-      rng_key: key of the initializers; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        num_heads: number of heads.
+        key_size: size of the queries, keys and values of one head.
+        w_init_scale: variance of the weights times the size of their input.
+        w_init: makes the weights from a key, a shape and a dtype, in place of `w_init_scale`.
+        with_bias: whether the linear maps have biases.
+        b_init: makes the biases in the same way; zeros by default.
+        model_size: size of the output, and of the inputs unless `input_dims` says else;
+            `num_heads * key_size` by default.
+        input_dims: sizes of the inputs: query, key and value.
+        num_kv_heads: number of heads of keys and values, each shared by a group of query heads
+            (https://arxiv.org/abs/2305.13245); `num_heads` by default.
+        rotary_base: turn queries and keys by `rotary_embedding` with this base; `None` to leave them.
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `num_kv_heads` does not divide `num_heads`, or both `w_init` and a
-        `w_init_scale` are given.
+        ValueError: `num_kv_heads` does not divide `num_heads`, or both `w_init` and a
+            `w_init_scale` are given.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> attention = pax.MultiHeadAttention(num_heads=2, key_size=4)
-      >>> x = jnp.ones((3, 5, 8))
-      >>> attention(x, x, x).shape
-      (3, 5, 8)
-      >>> attention(x, is_causal=True).shape
-      (3, 5, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> attention = pax.MultiHeadAttention(num_heads=2, key_size=4)
+        >>> x = jnp.ones((3, 5, 8))
+        >>> attention(x, x, x).shape
+        (3, 5, 8)
+        >>> attention(x, is_causal=True).shape
+        (3, 5, 8)
     """
 
     _shown = ("num_heads", "key_size")
@@ -121,19 +118,18 @@ class MultiHeadAttention(Module):
         """Attend from each position of `query` to the positions of `key`.
 
         Args:
-          query: `(..., queries, size)`.
-          key: `(..., keys, size)`; `query` by default.
-          value: `(..., keys, size)`; `key` by default.
-          mask: booleans `(..., heads or 1, queries or 1, keys)`, `True` where a query may attend.
-          is_causal: whether query `i` attends to keys up to `i` only.
+            query: `(..., queries, size)`.
+            key: `(..., keys, size)`; `query` by default.
+            value: `(..., keys, size)`; `key` by default.
+            mask: booleans `(..., heads or 1, queries or 1, keys)`, `True` where a query may attend.
+            is_causal: whether query `i` attends to keys up to `i` only.
 
         Returns:
-          `(..., queries, model_size)`.
+            `(..., queries, model_size)`.
 
         Raises:
-          TypeError: the mask is not boolean.
-          ValueError: the mask has another number of axes than that.
-
+            TypeError: the mask is not boolean.
+            ValueError: the mask has another number of axes than that.
         """
         key = query if key is None else key
         value = key if value is None else value
@@ -147,15 +143,14 @@ class MultiHeadAttention(Module):
         NaN once the cache is too short.
 
         Args:
-          cache: of the positions before, at first `initial_cache(...)`.
-          x: `(..., new positions, size)`.
+            cache: of the positions before, at first `initial_cache(...)`.
+            x: `(..., new positions, size)`.
 
         Returns:
-          The cache with the new positions, and the output `(..., new positions, model_size)`.
+            The cache with the new positions, and the output `(..., new positions, model_size)`.
 
         Raises:
-          ValueError: `x` has more positions than the cache has room for.
-
+            ValueError: `x` has more positions than the cache has room for.
         """
         new, length = x.shape[-2], cache.key.shape[-3]
         if new > length:
@@ -175,10 +170,9 @@ class MultiHeadAttention(Module):
         """Return an empty cache for sequences of up to `length` positions.
 
         Args:
-          batch_size: number of sequences; `None` for a sequence without a batch.
-          length: the most positions that can be decoded.
-          dtype: of keys and values; that of the weights by default.
-
+            batch_size: number of sequences; `None` for a sequence without a batch.
+            length: the most positions that can be decoded.
+            dtype: of keys and values; that of the weights by default.
         """
         shape = (length, self.num_kv_heads, self.key_size)
         shape = shape if batch_size is None else (batch_size, *shape)

@@ -7,11 +7,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._trees import parameters_method
-from ._normalize import precise, scaled
-
-__all__ = ["BatchNorm1D", "BatchNorm2D", "BatchNorm3D"]
+from pax_jax._module import Module
+from pax_jax._trees import parameters_method
+from pax_jax.nn._normalize import precise, scaled
 
 
 class _BatchNorm(Module):
@@ -122,29 +120,28 @@ class BatchNorm1D(_BatchNorm):
     (https://arxiv.org/abs/1502.03167; Kingma and Ba, https://arxiv.org/abs/1412.6980, section 3).
 
     Args:
-      num_channels: number of channels.
-      create_scale: whether to multiply by a parameter `scale`.
-      create_offset: whether to add a parameter `offset`.
-      decay_rate: weight of the past in the moving averages, from 0 to 1.
-      eps: added to the variance.
-      data_format: "NWC" or "NCW".
-      cross_replica_axis: name, or names, of axes of `jax.vmap` or `jax.shard_map` over which the
-        batch is spread: its statistics are those of all replicas together.
-      name: shown when the module is printed.
+        num_channels: number of channels.
+        create_scale: whether to multiply by a parameter `scale`.
+        create_offset: whether to add a parameter `offset`.
+        decay_rate: weight of the past in the moving averages, from 0 to 1.
+        eps: added to the variance.
+        data_format: "NWC" or "NCW".
+        cross_replica_axis: name, or names, of axes of `jax.vmap` or `jax.shard_map` over which the
+            batch is spread: its statistics are those of all replicas together.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: an argument is not one of these.
+        ValueError: an argument is not one of these.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> norm = pax.BatchNorm1D(2)
-      >>> norm(jnp.array([[1.0, 10.0], [3.0, 30.0]])).round(2)
-      Array([[-1., -1.],
-             [ 1.,  1.]], dtype=float32)
-      >>> norm.ema_mean
-      Array([ 2., 20.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> norm = pax.BatchNorm1D(2)
+        >>> norm(jnp.array([[1.0, 10.0], [3.0, 30.0]])).round(2)
+        Array([[-1., -1.],
+               [ 1.,  1.]], dtype=float32)
+        >>> norm.ema_mean
+        Array([ 2., 20.], dtype=float32)
     """
 
     _formats = ("NWC", "NCW")
@@ -180,11 +177,10 @@ class BatchNorm2D(_BatchNorm):
     """Batch normalization of images; as `BatchNorm1D`, with `data_format` "NHWC" or "NCHW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.BatchNorm2D(3)(jnp.ones((2, 4, 4, 3))).shape
-      (2, 4, 4, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.BatchNorm2D(3)(jnp.ones((2, 4, 4, 3))).shape
+        (2, 4, 4, 3)
     """
 
     _formats = ("NHWC", "NCHW")
@@ -217,11 +213,10 @@ class BatchNorm3D(_BatchNorm):
     """Batch normalization of volumes; as `BatchNorm1D`, with `data_format` "NDHWC" or "NCDHW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.BatchNorm3D(3)(jnp.ones((2, 2, 4, 4, 3))).shape
-      (2, 2, 4, 4, 3)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.BatchNorm3D(3)(jnp.ones((2, 2, 4, 4, 3))).shape
+        (2, 2, 4, 4, 3)
     """
 
     _formats = ("NDHWC", "NCDHW")

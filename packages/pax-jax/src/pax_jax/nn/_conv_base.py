@@ -8,12 +8,10 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._trees import parameters_method
-from ._initialize import Initializer, weight_and_bias
-from ._window import Padding, pads_of, per_axis
-
-__all__ = ["ConvND", "ConvNDTranspose"]
+from pax_jax._module import Module
+from pax_jax._trees import parameters_method
+from pax_jax.nn._initialize import Initializer, weight_and_bias
+from pax_jax.nn._window import Padding, pads_of, per_axis
 
 
 class ConvND(Module):

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import jax
 
-from ._conv_base import ConvNDTranspose
-from ._initialize import Initializer
-from ._window import Padding
-
-__all__ = ["Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"]
+from pax_jax.nn._conv_base import ConvNDTranspose
+from pax_jax.nn._initialize import Initializer
+from pax_jax.nn._window import Padding
 
 
 class Conv2DTranspose(ConvNDTranspose):
@@ -20,31 +18,30 @@ class Conv2DTranspose(ConvNDTranspose):
     `jax.lax.conv_transpose`.
 
     Args:
-      in_features: channels of the input.
-      out_features: channels of the output.
-      kernel_shape: size of the window, one int or two.
-      stride: how far apart the elements of the input are spread.
-      rate: distance between the elements of the window (dilation).
-      padding: "SAME" for an output `stride` times as large as the input, "VALID", or amounts that
-        the spread input is padded with.
-      with_bias: whether to add a bias.
-      w_init: makes the weight `(height, width, out_features, in_features // feature_group_count)`
-        from a key, a shape and a dtype; LeCun normal by default.
-      b_init: makes the bias `(out_features,)` in the same way; zeros by default.
-      data_format: "NHWC" or "NCHW", of input and output.
-      feature_group_count: number of groups of channels that are convolved apart.
-      name: shown when the module is printed.
-      rng_key: key of the initializers; `next_rng_key()` by default.
+        in_features: channels of the input.
+        out_features: channels of the output.
+        kernel_shape: size of the window, one int or two.
+        stride: how far apart the elements of the input are spread.
+        rate: distance between the elements of the window (dilation).
+        padding: "SAME" for an output `stride` times as large as the input, "VALID", or amounts that
+            the spread input is padded with.
+        with_bias: whether to add a bias.
+        w_init: makes the weight `(height, width, out_features, in_features // feature_group_count)`
+            from a key, a shape and a dtype; LeCun normal by default.
+        b_init: makes the bias `(out_features,)` in the same way; zeros by default.
+        data_format: "NHWC" or "NCHW", of input and output.
+        feature_group_count: number of groups of channels that are convolved apart.
+        name: shown when the module is printed.
+        rng_key: key of the initializers; `next_rng_key()` by default.
 
     Raises:
-      ValueError: an argument is not one of these.
+        ValueError: an argument is not one of these.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.Conv2DTranspose(3, 8, 3, stride=2)(jnp.ones((1, 16, 16, 3))).shape
-      (1, 32, 32, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.Conv2DTranspose(3, 8, 3, stride=2)(jnp.ones((1, 16, 16, 3))).shape
+        (1, 32, 32, 8)
     """
 
     _ndim = 2
@@ -88,11 +85,10 @@ class Conv1DTranspose(ConvNDTranspose):
     """A transposed convolution over one spatial axis; as `Conv2DTranspose`, with "NWC" or "NCW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.Conv1DTranspose(3, 8, 3, stride=2)(jnp.ones((1, 16, 3))).shape
-      (1, 32, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.Conv1DTranspose(3, 8, 3, stride=2)(jnp.ones((1, 16, 3))).shape
+        (1, 32, 8)
     """
 
     _ndim = 1
@@ -136,11 +132,10 @@ class Conv3DTranspose(ConvNDTranspose):
     """A transposed convolution over three spatial axes; as `Conv2DTranspose`, with "NDHWC" or "NCDHW".
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.Conv3DTranspose(3, 8, 3, stride=2)(jnp.ones((1, 4, 4, 4, 3))).shape
-      (1, 8, 8, 8, 8)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.Conv3DTranspose(3, 8, 3, stride=2)(jnp.ones((1, 4, 4, 4, 3))).shape
+        (1, 8, 8, 8, 8)
     """
 
     _ndim = 3

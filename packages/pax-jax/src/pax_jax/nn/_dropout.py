@@ -5,33 +5,30 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .._module import StateModule
-from .._rng import next_rng_key
-
-__all__ = ["Dropout", "dropout"]
+from pax_jax._module import StateModule
+from pax_jax._rng import next_rng_key
 
 
 def dropout(rng_key: jax.Array, dropout_rate: float, x: jax.Array) -> jax.Array:
     """Zero each element with probability `dropout_rate`, and scale up the others.
 
     Args:
-      rng_key: a key.
-      dropout_rate: the probability, at least 0 and less than 1.
-      x: an array of floating dtype.
+        rng_key: a key.
+        dropout_rate: the probability, at least 0 and less than 1.
+        x: an array of floating dtype.
 
     Returns:
-      An array like `x` with the same mean, as of `haiku.dropout`.
+        An array like `x` with the same mean, as of `haiku.dropout`.
 
     Raises:
-      ValueError: `dropout_rate` is not such a probability.
-      TypeError: `x` is not of floating dtype.
+        ValueError: `dropout_rate` is not such a probability.
+        TypeError: `x` is not of floating dtype.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> sorted(set(pax.dropout(jax.random.key(0), 0.5, jnp.ones(100)).tolist()))
-      [0.0, 2.0]
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> sorted(set(pax.dropout(jax.random.key(0), 0.5, jnp.ones(100)).tolist()))
+        [0.0, 2.0]
     """
     _check_rate(dropout_rate)
     if not jnp.issubdtype(x.dtype, jnp.inexact):
@@ -54,22 +51,21 @@ class Dropout(StateModule):
     (https://jmlr.org/papers/v15/srivastava14a.html).
 
     Args:
-      dropout_rate: the probability, at least 0 and less than 1.
-      rng_key: the first key; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        dropout_rate: the probability, at least 0 and less than 1.
+        rng_key: the first key; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `dropout_rate` is not such a probability.
+        ValueError: `dropout_rate` is not such a probability.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> dropout = pax.Dropout(0.5)
-      >>> sorted(set(dropout(jnp.ones(100)).tolist()))
-      [0.0, 2.0]
-      >>> dropout.eval()(jnp.ones(2))
-      Array([1., 1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> dropout = pax.Dropout(0.5)
+        >>> sorted(set(dropout(jnp.ones(100)).tolist()))
+        [0.0, 2.0]
+        >>> dropout.eval()(jnp.ones(2))
+        Array([1., 1.], dtype=float32)
     """
 
     _shown = ("dropout_rate",)

@@ -7,9 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._module import StateModule
-
-__all__ = ["EMA"]
+from pax_jax._module import StateModule
 
 
 class EMA(StateModule):
@@ -19,23 +17,22 @@ class EMA(StateModule):
     only the values seen, not the initial one (https://arxiv.org/abs/1412.6980, section 3).
 
     Args:
-      initial_value: a pytree of arrays of floating dtype, to begin with.
-      decay_rate: weight of the past, from 0 to 1.
-      debias: whether to leave the initial value out of the average.
-      allow_int: accept integers and booleans too; of these the last value is kept.
-      name: shown when the module is printed.
+        initial_value: a pytree of arrays of floating dtype, to begin with.
+        decay_rate: weight of the past, from 0 to 1.
+        debias: whether to leave the initial value out of the average.
+        allow_int: accept integers and booleans too; of these the last value is kept.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: `decay_rate` is not from 0 to 1.
-      TypeError: a leaf is not of floating dtype, and `allow_int` is false.
+        ValueError: `decay_rate` is not from 0 to 1.
+        TypeError: a leaf is not of floating dtype, and `allow_int` is false.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> ema = pax.EMA(jnp.zeros(()), decay_rate=0.5)
-      >>> [float(ema(jnp.ones(()))) for _ in range(3)]
-      [0.5, 0.75, 0.875]
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> ema = pax.EMA(jnp.zeros(()), decay_rate=0.5)
+        >>> [float(ema(jnp.ones(()))) for _ in range(3)]
+        [0.5, 0.75, 0.875]
     """
 
     _shown = ("decay_rate",)

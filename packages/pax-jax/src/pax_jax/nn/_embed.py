@@ -5,32 +5,29 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._rng import next_rng_key
-from .._trees import parameters_method
-from ._initialize import Initializer
-
-__all__ = ["Embed"]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax._trees import parameters_method
+from pax_jax.nn._initialize import Initializer
 
 
 class Embed(Module):
     """A trained vector for each integer from 0 to `vocab_size - 1`, as `haiku.Embed`.
 
     Args:
-      vocab_size: number of vectors.
-      embed_dim: their size.
-      w_init: makes the weight `(vocab_size, embed_dim)` from a key, a shape and a dtype; a normal
-        distribution truncated at two standard deviations by default.
-      rng_key: key of the initializer; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        vocab_size: number of vectors.
+        embed_dim: their size.
+        w_init: makes the weight `(vocab_size, embed_dim)` from a key, a shape and a dtype; a normal
+            distribution truncated at two standard deviations by default.
+        rng_key: key of the initializer; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> embed = pax.Embed(10, 4)
-      >>> embed, embed(jnp.array([[1, 2, 3]])).shape
-      (Embed(vocab_size=10, embed_dim=4), (1, 3, 4))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> embed = pax.Embed(10, 4)
+        >>> embed, embed(jnp.array([[1, 2, 3]])).shape
+        (Embed(vocab_size=10, embed_dim=4), (1, 3, 4))
     """
 
     parameters = parameters_method("weight")

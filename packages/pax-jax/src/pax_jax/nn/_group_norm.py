@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import jax
 
-from .._module import Module
-from .._trees import parameters_method
-from ._initialize import Initializer
-from ._normalize import (
+from pax_jax._module import Module
+from pax_jax._trees import parameters_method
+from pax_jax.nn._initialize import Initializer
+from pax_jax.nn._normalize import (
     axes_of,
     channel_index,
     checked_axes,
@@ -19,8 +19,6 @@ from ._normalize import (
     scaled,
 )
 
-__all__ = ["GroupNorm", "InstanceNorm"]
-
 
 class GroupNorm(Module):
     """Group normalization, as `haiku.GroupNorm` (https://arxiv.org/abs/1803.08494).
@@ -28,27 +26,26 @@ class GroupNorm(Module):
     The channels are split into groups, and each group is normalized over its channels and `axis`.
 
     Args:
-      groups: number of groups; it divides the number of channels.
-      num_channels: number of channels.
-      axis: over which axes to normalize: an int, ints or a slice; all but the first by default.
-      create_scale: whether to multiply by a parameter `scale` `(num_channels,)`.
-      create_offset: whether to add a parameter `offset` `(num_channels,)`.
-      eps: added to the variance.
-      scale_init: makes the scale from a key, a shape and a dtype; ones by default.
-      offset_init: makes the offset in the same way; zeros by default.
-      data_format: "channels_last" or "N...C"; "channels_first" or "NC...".
-      rng_key: key of the initializers; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        groups: number of groups; it divides the number of channels.
+        num_channels: number of channels.
+        axis: over which axes to normalize: an int, ints or a slice; all but the first by default.
+        create_scale: whether to multiply by a parameter `scale` `(num_channels,)`.
+        create_offset: whether to add a parameter `offset` `(num_channels,)`.
+        eps: added to the variance.
+        scale_init: makes the scale from a key, a shape and a dtype; ones by default.
+        offset_init: makes the offset in the same way; zeros by default.
+        data_format: "channels_last" or "N...C"; "channels_first" or "NC...".
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: an argument is not one of these.
+        ValueError: an argument is not one of these.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.GroupNorm(2, 4)(jnp.array([[1.0, 3.0, 10.0, 30.0]])).round(2)
-      Array([[-1.,  1., -1.,  1.]], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.GroupNorm(2, 4)(jnp.array([[1.0, 3.0, 10.0, 30.0]])).round(2)
+        Array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
     parameters = parameters_method("scale", "offset")
@@ -110,11 +107,10 @@ class InstanceNorm(GroupNorm):
     Arguments and errors as there.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.InstanceNorm(1)(jnp.array([[[1.0], [3.0]], [[10.0], [30.0]]])).round(2).ravel()
-      Array([-1.,  1., -1.,  1.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.InstanceNorm(1)(jnp.array([[[1.0], [3.0]], [[10.0], [30.0]]])).round(2).ravel()
+        Array([-1.,  1., -1.,  1.], dtype=float32)
     """
 
     _shown = ("num_channels", "create_scale", "create_offset", "data_format")

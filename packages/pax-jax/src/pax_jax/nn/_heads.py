@@ -7,9 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._linear import Linear
-
-__all__ = ["FromHeads", "ToHeads"]
+from pax_jax.nn._linear import Linear
 
 
 class ToHeads(Linear):

@@ -8,9 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._rng import next_rng_key
-
-__all__ = ["Initializer", "weight_and_bias"]
+from pax_jax._rng import next_rng_key
 
 Initializer = Callable[..., jax.Array]
 """A function of a key, a shape and a dtype, such as those of `jax.nn.initializers`."""

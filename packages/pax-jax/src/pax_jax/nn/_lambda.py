@@ -6,9 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from .._module import Module
-
-__all__ = ["Lambda"]
+from pax_jax._module import Module
 
 
 def _find(module: str, qualname: str) -> Any:
@@ -53,18 +51,17 @@ class Lambda(Module):
     """A function as a module, static: it has no parameters and no state.
 
     Args:
-      func: a function; `jax.nn.relu`, say.
-      name: shown when the module is printed.
+        func: a function; `jax.nn.relu`, say.
+        name: shown when the module is printed.
 
     Raises:
-      TypeError: `func` cannot be called, or holds arrays.
+        TypeError: `func` cannot be called, or holds arrays.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.Lambda(jax.nn.relu), pax.Lambda(jnp.abs)(jnp.array(-1.0))
-      (Lambda(relu), Array(1., dtype=float32, weak_type=True))
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.Lambda(jax.nn.relu), pax.Lambda(jnp.abs)(jnp.array(-1.0))
+        (Lambda(relu), Array(1., dtype=float32, weak_type=True))
     """
 
     def __init__(self, func: Callable[..., Any], *, name: str | None = None) -> None:

@@ -7,38 +7,35 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._trees import parameters_method
-from ._initialize import Initializer
-from ._normalize import axes_of, checked_axes, moments, precise, scale_and_offset, scaled
-
-__all__ = ["LayerNorm", "RMSNorm"]
+from pax_jax._module import Module
+from pax_jax._trees import parameters_method
+from pax_jax.nn._initialize import Initializer
+from pax_jax.nn._normalize import axes_of, checked_axes, moments, precise, scale_and_offset, scaled
 
 
 class LayerNorm(Module):
     """Layer normalization, as `haiku.LayerNorm` (https://arxiv.org/abs/1607.06450).
 
     Args:
-      num_channels: size of the last axis.
-      axis: over which axes to normalize: an int, ints or a slice.
-      create_scale: whether to multiply by a parameter `scale` `(num_channels,)`.
-      create_offset: whether to add a parameter `offset` `(num_channels,)`.
-      eps: added to the variance.
-      scale_init: makes the scale from a key, a shape and a dtype; ones by default.
-      offset_init: makes the offset in the same way; zeros by default.
-      rng_key: key of the initializers; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        num_channels: size of the last axis.
+        axis: over which axes to normalize: an int, ints or a slice.
+        create_scale: whether to multiply by a parameter `scale` `(num_channels,)`.
+        create_offset: whether to add a parameter `offset` `(num_channels,)`.
+        eps: added to the variance.
+        scale_init: makes the scale from a key, a shape and a dtype; ones by default.
+        offset_init: makes the offset in the same way; zeros by default.
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Raises:
-      ValueError: an argument is not one of these.
+        ValueError: an argument is not one of these.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.LayerNorm(2)(jnp.array([[1.0, 3.0], [10.0, 30.0]])).round(2)
-      Array([[-1.,  1.],
-             [-1.,  1.]], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.LayerNorm(2)(jnp.array([[1.0, 3.0], [10.0, 30.0]])).round(2)
+        Array([[-1.,  1.],
+               [-1.,  1.]], dtype=float32)
     """
 
     parameters = parameters_method("scale", "offset")
@@ -84,12 +81,11 @@ class RMSNorm(Module):
     It follows https://arxiv.org/abs/1910.07467. Arguments and errors as in `LayerNorm`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.RMSNorm(1, eps=0.0)(jnp.array([[3.0], [-4.0]]))
-      Array([[ 1.],
-             [-1.]], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.RMSNorm(1, eps=0.0)(jnp.array([[3.0], [-4.0]]))
+        Array([[ 1.],
+               [-1.]], dtype=float32)
     """
 
     parameters = parameters_method("scale")

@@ -5,33 +5,30 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._trees import parameters_method
-from ._initialize import Initializer, weight_and_bias
-
-__all__ = ["Linear"]
+from pax_jax._module import Module
+from pax_jax._trees import parameters_method
+from pax_jax.nn._initialize import Initializer, weight_and_bias
 
 
 class Linear(Module):
     """The map `x @ weight + bias` over the last axis.
 
     Args:
-      in_dim: size of the last axis of the input.
-      out_dim: size of the last axis of the output.
-      with_bias: whether to add a bias.
-      w_init: makes the weight `(in_dim, out_dim)` from a key, a shape and a dtype; LeCun normal
-        by default, as in `jax.nn.initializers`.
-      b_init: makes the bias `(out_dim,)` in the same way; zeros by default.
-      rng_key: key of the initializers; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        in_dim: size of the last axis of the input.
+        out_dim: size of the last axis of the output.
+        with_bias: whether to add a bias.
+        w_init: makes the weight `(in_dim, out_dim)` from a key, a shape and a dtype; LeCun normal
+            by default, as in `jax.nn.initializers`.
+        b_init: makes the bias `(out_dim,)` in the same way; zeros by default.
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> layer = pax.Linear(2, 3)
-      >>> layer, layer(jnp.ones((5, 2))).shape
-      (Linear(in_dim=2, out_dim=3, with_bias=True), (5, 3))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> layer = pax.Linear(2, 3)
+        >>> layer, layer(jnp.ones((5, 2))).shape
+        (Linear(in_dim=2, out_dim=3, with_bias=True), (5, 3))
     """
 
     parameters = parameters_method("weight", "bias")

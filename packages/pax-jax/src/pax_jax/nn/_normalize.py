@@ -8,20 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._rng import next_rng_key
-from ._initialize import Initializer
-
-__all__ = [
-    "Axes",
-    "AxisSlice",
-    "axes_of",
-    "channel_index",
-    "checked_axes",
-    "moments",
-    "precise",
-    "scale_and_offset",
-    "scaled",
-]
+from pax_jax._rng import next_rng_key
+from pax_jax.nn._initialize import Initializer
 
 
 class AxisSlice(NamedTuple):

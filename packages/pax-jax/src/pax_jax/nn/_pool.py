@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._window import Padding, Pads, pads_of
-
-__all__ = ["avg_pool", "max_pool"]
+from pax_jax.nn._window import Padding, Pads, pads_of
 
 
 def max_pool(
@@ -23,22 +21,21 @@ def max_pool(
     """Take the maximum of every window, as `haiku.max_pool`.
 
     Args:
-      x: `(n, ..., channels)`, or with the channels on another axis.
-      window_shape: one int for all axes but the first and `channel_axis`, or one for each of the
-        last axes.
-      strides: steps of the window, in the same form.
-      padding: "SAME", "VALID", or amounts as in `Conv2D`, for the axes that an int is a size for.
-      channel_axis: which axis holds the channels; `None` if there is none.
+        x: `(n, ..., channels)`, or with the channels on another axis.
+        window_shape: one int for all axes but the first and `channel_axis`, or one for each of the
+            last axes.
+        strides: steps of the window, in the same form.
+        padding: "SAME", "VALID", or amounts as in `Conv2D`, for the axes that an int is a size for.
+        channel_axis: which axis holds the channels; `None` if there is none.
 
     Raises:
-      ValueError: `padding` is something else, or there are more sizes than axes.
+        ValueError: `padding` is something else, or there are more sizes than axes.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.max_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
-      Array([1., 3.], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.max_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
+        Array([1., 3.], dtype=float32)
     """
     low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
     window = _over_axes("window_shape", x, window_shape, channel_axis)
@@ -61,11 +58,10 @@ def avg_pool(
     Arguments and errors as in `max_pool`; `x` has a floating dtype.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> pax.avg_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
-      Array([0.5, 2.5], dtype=float32)
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.avg_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
+        Array([0.5, 2.5], dtype=float32)
     """
     window = _over_axes("window_shape", x, window_shape, channel_axis)
     steps = _over_axes("strides", x, strides, channel_axis)

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._module import Module
-from .._rng import next_rng_key
-from ._initialize import Initializer
-from ._lambda import Lambda
-from ._linear import Linear
-
-__all__ = ["GRU", "LSTM", "GRUState", "LSTMState", "VanillaRNN", "VanillaRNNState"]
+from pax_jax._module import Module
+from pax_jax._rng import next_rng_key
+from pax_jax.nn._initialize import Initializer
+from pax_jax.nn._lambda import Lambda
+from pax_jax.nn._linear import Linear
 
 
 class LSTMState(NamedTuple):
@@ -71,21 +69,20 @@ class LSTM(_Cell):
     `hidden = sigmoid(o) * tanh(cell)`.
 
     Args:
-      input_dim: size of the input.
-      hidden_dim: size of the hidden state and of the output.
-      w_init: makes the weight of the linear map; LeCun normal by default.
-      forget_gate_bias: added to the forget gate; haiku adds 1.
-      rng_key: key of the initializer; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        input_dim: size of the input.
+        hidden_dim: size of the hidden state and of the output.
+        w_init: makes the weight of the linear map; LeCun normal by default.
+        forget_gate_bias: added to the forget gate; haiku adds 1.
+        rng_key: key of the initializer; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> lstm = pax.LSTM(3, 8)
-      >>> state, y = lstm(lstm.initial_state(2), jnp.ones((2, 3)))
-      >>> state.hidden.shape, state.cell.shape, y.shape
-      ((2, 8), (2, 8), (2, 8))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> lstm = pax.LSTM(3, 8)
+        >>> state, y = lstm(lstm.initial_state(2), jnp.ones((2, 3)))
+        >>> state.hidden.shape, state.cell.shape, y.shape
+        ((2, 8), (2, 8), (2, 8))
     """
 
     def __init__(
@@ -125,20 +122,19 @@ class GRU(_Cell):
     `hidden = (1 - z) * hidden + z * tanh(linear(x, r * hidden))`.
 
     Args:
-      input_dim: size of the input.
-      hidden_dim: size of the hidden state and of the output.
-      w_init: makes the weights of the linear maps; LeCun normal by default.
-      rng_key: key of the initializers; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        input_dim: size of the input.
+        hidden_dim: size of the hidden state and of the output.
+        w_init: makes the weights of the linear maps; LeCun normal by default.
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> gru = pax.GRU(3, 8)
-      >>> state, y = gru(gru.initial_state(2), jnp.ones((2, 3)))
-      >>> state.hidden.shape, y.shape
-      ((2, 8), (2, 8))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> gru = pax.GRU(3, 8)
+        >>> state, y = gru(gru.initial_state(2), jnp.ones((2, 3)))
+        >>> state.hidden.shape, y.shape
+        ((2, 8), (2, 8))
     """
 
     def __init__(
@@ -177,22 +173,21 @@ class VanillaRNN(_Cell):
     As `haiku.VanillaRNN`, and with `activation=jnp.tanh` as `flax.linen.SimpleCell`.
 
     Args:
-      input_dim: size of the input.
-      hidden_dim: size of the hidden state and of the output.
-      w_init: makes the weights of the linear maps; LeCun normal by default.
-      double_bias: whether the linear map of the hidden state has a bias too.
-      activation: the function.
-      rng_key: key of the initializers; `next_rng_key()` by default.
-      name: shown when the module is printed.
+        input_dim: size of the input.
+        hidden_dim: size of the hidden state and of the output.
+        w_init: makes the weights of the linear maps; LeCun normal by default.
+        double_bias: whether the linear map of the hidden state has a bias too.
+        activation: the function.
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> rnn = pax.VanillaRNN(3, 8)
-      >>> state, y = rnn(rnn.initial_state(2), jnp.ones((2, 3)))
-      >>> state.hidden.shape, y.shape
-      ((2, 8), (2, 8))
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> rnn = pax.VanillaRNN(3, 8)
+        >>> state, y = rnn(rnn.initial_state(2), jnp.ones((2, 3)))
+        >>> state.hidden.shape, y.shape
+        ((2, 8), (2, 8))
     """
 
     def __init__(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-__all__ = ["rotary_embedding"]
-
 
 def rotary_embedding(
     x: jax.Array, positions: jax.Array | None = None, base: float = 10_000.0
@@ -18,23 +16,22 @@ def rotary_embedding(
     with element `i` of the second half, by `position * base ** (-2 * i / size)`.
 
     Args:
-      x: `(..., length, heads, size)` with an even size.
-      positions: integers `(length,)`, or `(..., length)`; 0, 1, 2, ... by default.
-      base: how slowly the slowest pair turns.
+        x: `(..., length, heads, size)` with an even size.
+        positions: integers `(length,)`, or `(..., length)`; 0, 1, 2, ... by default.
+        base: how slowly the slowest pair turns.
 
     Returns:
-      An array like `x`; the angles are computed in float32.
+        An array like `x`; the angles are computed in float32.
 
     Raises:
-      ValueError: `x` has too few axes or an odd size.
+        ValueError: `x` has too few axes or an odd size.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> keys = pax.rotary_embedding(jnp.ones((5, 1, 2)))
-      >>> [round(float(jnp.vdot(keys[i], keys[i + 1])), 3) for i in range(4)]
-      [1.081, 1.081, 1.081, 1.081]
-
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> keys = pax.rotary_embedding(jnp.ones((5, 1, 2)))
+        >>> [round(float(jnp.vdot(keys[i], keys[i + 1])), 3) for i in range(4)]
+        [1.081, 1.081, 1.081, 1.081]
     """
     if x.ndim < 3 or x.shape[-1] % 2:
         raise ValueError(

@@ -6,13 +6,10 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pax_jax._kinds import MODULE
+from pax_jax._module import Module
+from pax_jax.nn._lambda import Lambda
 from pax_tree import record_flatten, record_set
-
-from .._kinds import MODULE
-from .._module import Module
-from ._lambda import Lambda
-
-__all__ = ["Sequential"]
 
 
 def _as_module(item: Module | Callable[..., Any]) -> Module:
@@ -25,22 +22,21 @@ class Sequential(Module):
     """Modules called one after the other, each with the output of the one before.
 
     Args:
-      *modules: modules, or functions, which are wrapped in `Lambda`.
-      name: shown when the module is printed.
+        *modules: modules, or functions, which are wrapped in `Lambda`.
+        name: shown when the module is printed.
 
     Raises:
-      TypeError: an item cannot be called.
+        TypeError: an item cannot be called.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> import pax_jax as pax
-      >>> net = pax.Sequential(pax.Linear(4, 8), jax.nn.relu, pax.Linear(8, 2))
-      >>> net.modules[2] = pax.Linear(8, 3)
-      >>> net(jnp.ones((5, 4))).shape
-      (5, 3)
-      >>> net[0], len(net[:2])
-      (Linear(in_dim=4, out_dim=8, with_bias=True), 2)
-
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> net = pax.Sequential(pax.Linear(4, 8), jax.nn.relu, pax.Linear(8, 2))
+        >>> net.modules[2] = pax.Linear(8, 3)
+        >>> net(jnp.ones((5, 4))).shape
+        (5, 3)
+        >>> net[0], len(net[:2])
+        (Linear(in_dim=4, out_dim=8, with_bias=True), 2)
     """
 
     def __init__(self, *modules: Module | Callable[..., Any], name: str | None = None) -> None:
@@ -78,12 +74,11 @@ class Sequential(Module):
         """Return a copy with another module, or function, at an index or slice.
 
         Example:
-          >>> import jax
-          >>> import pax_jax as pax
-          >>> net = pax.Sequential(pax.Linear(4, 8), jax.nn.relu)
-          >>> net.set(1, jax.nn.tanh)[1]
-          Lambda(tanh)
-
+            >>> import jax
+            >>> import pax_jax as pax
+            >>> net = pax.Sequential(pax.Linear(4, 8), jax.nn.relu)
+            >>> net.set(1, jax.nn.tanh)[1]
+            Lambda(tanh)
         """
         copy = self.copy()
         copy[index] = module

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Padding", "Pads", "pads_of", "per_axis"]
-
 Padding = str | int | Sequence[int | Sequence[int]]
 Pads = str | tuple[tuple[int, int], ...]
 

@@ -64,16 +64,15 @@ def random_normal(stddev: float = 1.0, mean: float = 0.0) -> Initializer:
     """Draw from a normal distribution.
 
     Args:
-      stddev: its standard deviation.
-      mean: its mean.
+        stddev: its standard deviation.
+        mean: its mean.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> init = pax.initializers.random_normal(stddev=0.0, mean=2.0)
-      >>> init(jax.random.key(0), (2,))
-      Array([2., 2.], dtype=float32)
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> init = pax.initializers.random_normal(stddev=0.0, mean=2.0)
+        >>> init(jax.random.key(0), (2,))
+        Array([2., 2.], dtype=float32)
     """
 
     def init(
@@ -89,12 +88,11 @@ def random_uniform(minval: float = 0.0, maxval: float = 1.0) -> Initializer:
     """Draw from the uniform distribution from `minval` to `maxval`.
 
     Example:
-      >>> import jax
-      >>> import pax_jax as pax
-      >>> init = pax.initializers.random_uniform(3.0, 3.5)
-      >>> bool((init(jax.random.key(0), (8,)) >= 3.0).all())
-      True
-
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> init = pax.initializers.random_uniform(3.0, 3.5)
+        >>> bool((init(jax.random.key(0), (8,)) >= 3.0).all())
+        True
     """
 
     def init(

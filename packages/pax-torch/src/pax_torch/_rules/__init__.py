@@ -4,6 +4,8 @@ They serve where the classes cannot: inside `vmap` and `jit`, and where a deriva
 through the step.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +18,6 @@ from pax_torch._rules._arithmetic import is_traced
 from pax_torch._rules._descent import ADADELTA, ADAGRAD, ASGD, RMSPROP, RPROP, SGD
 from pax_torch._rules._matrix import ADAFACTOR, MUON, SPARSE_ADAM
 from pax_torch._rules._rule import Constants, Rule, State
-
-__all__ = ["Rule", "State", "init_state", "is_traced", "rule_of", "take_steps"]
 
 _BY_NAME = {
     "ASGD": ASGD,
@@ -39,13 +39,13 @@ _TAKES_SPARSE = (SGD, ADAGRAD)
 
 
 def rule_of(cls: type[torch.optim.Optimizer]) -> Rule | None:
-    """Returns the rule of a class of `torch.optim`, and None for any other."""
+    """Return the rule of a class of `torch.optim`, and None for any other."""
     own = getattr(torch.optim, cls.__name__, None) is cls
     return _BY_NAME.get(cls.__name__) if own else None
 
 
 def init_state(rule: Rule, param: Tensor, options: dict[str, Any]) -> State:
-    """Returns the state of a parameter before its first step."""
+    """Return the state of a parameter before its first step."""
     return rule.init(param, SimpleNamespace(**options))
 
 
@@ -56,7 +56,7 @@ def take_steps(
     states: Sequence[State],
     options: dict[str, Any],
 ) -> list[tuple[Tensor, State]]:
-    """Returns parameters and their states after a step.
+    """Return parameters and their states after a step.
 
     Args:
         rule: as `rule_of` returns it.
@@ -68,7 +68,6 @@ def take_steps(
     Raises:
         ValueError: a sparse gradient for a class that does not take it, or a dense one for
             SparseAdam.
-
     """
     h = SimpleNamespace(**options)
     if params and "step" in states[0]:
@@ -81,7 +80,7 @@ def take_steps(
 def _constants(
     rule: Rule, states: Sequence[State], params: Sequence[Tensor], h: SimpleNamespace
 ) -> list[Constants]:
-    """What depends on the number of the step, for each parameter.
+    """Return what depends on the number of the step, for each parameter.
 
     The numbers are read where they can be; otherwise they are one vector, so that the operations
     are not more for many parameters than for one.

@@ -1,5 +1,7 @@
 """Adam and its relatives."""
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 
 import torch
@@ -42,14 +44,14 @@ def _init_adam(p: Tensor, h: SimpleNamespace) -> State:
 
 
 def _moments(g: Tensor, state: State, h: SimpleNamespace) -> tuple[State, Tensor, Tensor]:
-    """The next state, and its two running averages."""
+    """Return the next state, and its two running averages."""
     mean = lerp(state["exp_avg"], g, 1 - h.betas[0])
     square = average_square(state["exp_avg_sq"], g, h.betas[1])
     return {**state, "exp_avg": mean, "exp_avg_sq": square}, mean, square
 
 
 def adam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
-    """The step size, and the root of the bias correction of the squares."""
+    """Return the step size, and the root of the bias correction of the squares."""
     return -h.lr / (1 - h.betas[0] ** t), sqrt(1 - h.betas[1] ** t)
 
 
@@ -108,7 +110,7 @@ def _step_nadam(
 
 
 def _radam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
-    """The step size, whether the variance is tractable, and the factor of the adaptive step."""
+    """Return the step size, whether the variance is tractable, and the factor of the adaptive step."""
     correction = 1 - h.betas[1] ** t
     limit = 2 / (1 - h.betas[1]) - 1
     length = limit - 2 * t * h.betas[1] ** t / correction

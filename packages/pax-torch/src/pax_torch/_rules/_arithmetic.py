@@ -1,5 +1,7 @@
 """Arithmetic on hyperparameters and counters, which are Python numbers or tensors of shape ()."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ def is_traced() -> bool:
 
 
 def sqrt(x: Scalar) -> Scalar:
-    """The square root, with the derivative 0 at 0."""
+    """Return the square root, with the derivative 0 at 0."""
     if not isinstance(x, Tensor):
         return x**0.5
     if not x.requires_grad:
@@ -39,7 +41,7 @@ def lerp(start: Tensor, end: Tensor, weight: Scalar) -> Tensor:
 
 
 def average_square(average: Tensor, x: Tensor, decay: Scalar) -> Tensor:
-    """The running average of `x**2`, which forgets by the factor `decay`."""
+    """Return the running average of `x**2`, which forgets by the factor `decay`."""
     if _plain(decay):
         return torch.addcmul(average * decay, x, x, value=1 - decay)
     return average * decay + (1 - decay) * x * x
@@ -60,7 +62,7 @@ def minimum(x: Scalar, y: Scalar) -> Scalar:
 
 
 def scalar_state(value: Scalar, param: Tensor) -> Tensor:
-    """A number as a tensor of shape (), in single precision or that of the parameter."""
+    """Return a number as a tensor of shape (), in single precision or that of the parameter."""
     wide = param.dtype in (torch.float64, torch.complex128)
     dtype = torch.float64 if wide else torch.float32
     if isinstance(value, Tensor):
@@ -69,12 +71,12 @@ def scalar_state(value: Scalar, param: Tensor) -> Tensor:
 
 
 def zero_steps(param: Tensor) -> Tensor:
-    """The number of steps of a parameter before the first."""
+    """Return the number of steps of a parameter before the first."""
     return _scalar(0.0, torch.float32, param)
 
 
 def _scalar(value: float, dtype: torch.dtype, param: Tensor) -> Tensor:
-    """A number as a tensor; made of the parameter if that may be one of a population's."""
+    """Return a number as a tensor; made of the parameter if that may be one of a population's."""
     if torch._C._are_functorch_transforms_active():
         return param.new_full((), value, dtype=dtype, device="cpu")
     return torch.tensor(value, dtype=dtype)

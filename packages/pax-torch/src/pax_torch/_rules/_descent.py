@@ -1,5 +1,7 @@
 """SGD, and the optimizers that scale its step by past gradients."""
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 
 import torch
@@ -151,12 +153,12 @@ def _step_asgd(
 
 
 def _asgd_constants(t: Scalar, h: SimpleNamespace) -> Constants:
-    """The step size and the weight in the average, both of the next step."""
+    """Return the step size and the weight in the average, both of the next step."""
     return h.lr / (1 + h.lambd * h.lr * t) ** h.alpha, 1 / maximum(t - h.t0, 1)
 
 
 def _alike(value: float | Tensor, p: Tensor) -> complex | float | Tensor:
-    """A number that an optimizer adds to the real and the imaginary part of its state."""
+    """Return a number that an optimizer adds to the real and the imaginary part of its state."""
     return value * (1 + 1j) if p.is_complex() else value
 
 

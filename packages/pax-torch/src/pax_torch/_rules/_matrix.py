@@ -1,5 +1,7 @@
 """Optimizers that see a parameter as a matrix or as rows: Adafactor, Muon and SparseAdam."""
 
+from __future__ import annotations
+
 import math
 from types import SimpleNamespace
 
@@ -44,12 +46,12 @@ def _step_adafactor(
 
 
 def _adafactor_constants(t: Scalar, h: SimpleNamespace) -> Constants:
-    """The weight of the last gradient, and the highest learning rate."""
+    """Return the weight of the last gradient, and the highest learning rate."""
     return t**h.beta2_decay, 1 / t**0.5
 
 
 def _estimate(g: Tensor, state: State, weight: Scalar, least: Scalar) -> Tensor:
-    """The running average of the squared gradient; of a matrix, only row and column means are kept."""
+    """Return the running average of the squared gradient; of a matrix, only row and column means are kept."""
     square = g * g
     if g.dim() < 2:
         state["variance"] = lerp(state["variance"], square, weight)
@@ -85,7 +87,7 @@ def _step_muon(
 
 
 def _orthogonal(update: Tensor, h: SimpleNamespace) -> Tensor:
-    """The Newton-Schulz iteration, in the class's precision."""
+    """Return the Newton-Schulz iteration, in the class's precision."""
     a, b, c = h.ns_coefficients
     wide = update.shape[0] <= update.shape[1]
     x = update.bfloat16() if wide else update.bfloat16().T
@@ -128,7 +130,7 @@ def _step_sparse_adam(
 def _step_sparse_number(
     p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
 ) -> tuple[Tensor, State]:
-    """The same for a parameter of shape (), which has no rows to name."""
+    """Return the same for a parameter of shape (), which has no rows to name."""
     longer = {k: x[None] if isinstance(x, Tensor) and k != "step" else x for k, x in state.items()}
     new, new_state = _step_sparse_adam(p[None], g.to_dense()[None].to_sparse(), longer, h, c)
     return new[0], {k: x[0] if k != "step" else x for k, x in new_state.items()}

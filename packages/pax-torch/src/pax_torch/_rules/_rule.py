@@ -1,5 +1,7 @@
 """What a rule is: an optimizer's formulas for one parameter, without changing anything in place."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -22,7 +24,6 @@ class Rule:
         constants: from the number of the step, a number or a tensor, and the hyperparameters, what
             else the step depends on. All parameters share this work.
         elementwise: a complex parameter is stepped as twice as many real ones.
-
     """
 
     init: Callable[[Tensor, SimpleNamespace], State]

@@ -1,5 +1,7 @@
 """Many small tensors as few large ones."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor
 
 
 def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[int]]:
-    """Yields groups of places, each of tensors of one dtype on one device, of about `size` bytes.
+    """Yield groups of places, each of tensors of one dtype on one device, of about `size` bytes.
 
     Every process comes to the same groups, since they depend on dtypes, shapes and order alone.
     """
@@ -26,12 +28,12 @@ def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[int]]:
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Returns a new vector with all elements."""
+    """Return a new vector with all elements."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def parted(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Takes apart what `joined` put together, into memory of each tensor's own."""
+    """Take apart what `joined` put together, into memory of each tensor's own."""
     if len(like) == 1:
         return [vector.view(like[0].shape)]
     parts = vector.split([tensor.numel() for tensor in like])

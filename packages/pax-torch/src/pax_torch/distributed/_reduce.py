@@ -1,5 +1,7 @@
 """`psum` and `pmean`: a tree of sums or means over processes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +26,9 @@ _WIDER = {
 
 
 def psum(
-    tree: Any, group: "dist.ProcessGroup | None" = None, *, bucket_bytes: int = _BUCKET_BYTES
+    tree: Any, group: dist.ProcessGroup | None = None, *, bucket_bytes: int = _BUCKET_BYTES
 ) -> Any:
-    """Returns the sum of a tree over all processes of a group, which all must call it.
+    """Return the sum of a tree over all processes of a group, which all must call it.
 
     Leaves of one dtype travel together, so that many small ones cost no more than a few large
     ones, and all are on their way at once. The gradient of the sum is the sum of the gradients.
@@ -55,15 +57,14 @@ def psum(
         >>> torch.distributed.destroy_process_group()
 
     The API is that of `jax.lax.psum`, with a process group in place of an axis.
-
     """
     return _reduced(tree, group, bucket_bytes, "psum")
 
 
 def pmean(
-    tree: Any, group: "dist.ProcessGroup | None" = None, *, bucket_bytes: int = _BUCKET_BYTES
+    tree: Any, group: dist.ProcessGroup | None = None, *, bucket_bytes: int = _BUCKET_BYTES
 ) -> Any:
-    """Returns the mean of a tree over all processes of a group, which all must call it.
+    """Return the mean of a tree over all processes of a group, which all must call it.
 
     Of gradients of a loss that is a mean over examples, each process having as many of them, it is
     the gradient over the examples of all processes: data-parallel training is
@@ -89,7 +90,6 @@ def pmean(
         >>> torch.distributed.destroy_process_group()
 
     The API is that of `jax.lax.pmean`, with a process group in place of an axis.
-
     """
     return _reduced(tree, group, bucket_bytes, "pmean")
 
@@ -126,7 +126,7 @@ def _reduced(tree: Any, group: Any, bucket_bytes: int, name: str) -> Any:
 
 
 def _started(vector: Tensor, group: Any) -> tuple[Tensor, Any]:
-    """The sum of a vector, and what to wait for before it is read."""
+    """Return the sum of a vector, and what to wait for before it is read."""
     if vector.requires_grad and torch.is_grad_enabled():
         return _Sum.apply(vector, group), None  # pyright: ignore[reportReturnType]
     vector = vector.detach()
@@ -136,7 +136,7 @@ def _started(vector: Tensor, group: Any) -> tuple[Tensor, Any]:
 
 
 def _traced_sum(vector: Tensor, group: Any) -> Tensor:
-    """The sum as an operation that can be written down."""
+    """Return the sum as an operation that can be written down."""
     # Not every build of PyTorch has these.
     from torch.distributed._functional_collectives import all_reduce, wait_tensor
 

@@ -1,5 +1,7 @@
 """Choices among finitely many things."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +16,7 @@ from pax_torch.random._threefry import blocks
 
 
 def permutation(key: Tensor, x: Any, axis: int = 0, independent: bool = False) -> Tensor:
-    """Puts things into a random order.
+    """Put things into a random order.
 
     Args:
         key: of shape (2,).
@@ -36,7 +38,6 @@ def permutation(key: Tensor, x: Any, axis: int = 0, independent: bool = False) -
         tensor([0, 1, 4, 3, 2])
 
     The API and the order are those of `jax.random.permutation`.
-
     """
     check_key(key, "permutation")
     if not getattr(x, "shape", ()):
@@ -99,7 +100,6 @@ def categorical(
 
     The API is that of `jax.random.categorical`; so are the categories, unless two are as likely up
     to the rounding of a logarithm.
-
     """
     check_key(key, "categorical")
     if not (isinstance(logits, Tensor) and logits.is_floating_point()):
@@ -131,7 +131,7 @@ def _without_replacement(key: Tensor, logits: Tensor, axis: int, draws: Sequence
 
 
 def _largest(x: Tensor, count: int) -> Tensor:
-    """The places of the largest numbers along the last axis, in order; of equal ones the first."""
+    """Return the places of the largest numbers along the last axis, in order; of equal ones the first."""
     if x.dtype is torch.float64:
         return torch.sort(x, descending=True, stable=True).indices[..., :count]
     # The bits of floats above zero are in order, and there is room for the places below them.

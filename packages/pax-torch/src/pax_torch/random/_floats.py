@@ -1,5 +1,7 @@
 """Floating-point numbers drawn from a range or a distribution."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -60,7 +62,6 @@ def uniform(
         tensor([0.9477, 0.9786])
 
     The API and the bits are those of `jax.random.uniform`.
-
     """
     check_key(key, "uniform")
     sizes = check_shape(shape, "uniform")
@@ -95,7 +96,6 @@ def normal(
 
     The API is that of `jax.random.normal`; so are the numbers, to the rounding of the inverse error
     function.
-
     """
     check_key(key, "normal")
     sizes = check_shape(shape, "normal")
@@ -137,7 +137,6 @@ def truncated_normal(
 
     The API is that of `jax.random.truncated_normal`; so are the numbers, to the rounding of the
     error function and its inverse.
-
     """
     check_key(key, "truncated_normal")
     dtype = _float_type(dtype, "truncated_normal")
@@ -173,7 +172,6 @@ def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = No
         tensor([ True, False])
 
     The API and the bits are those of `jax.random.bernoulli`.
-
     """
     check_key(key, "bernoulli")
     dtype = _float_type(p.dtype if isinstance(p, Tensor) else None, "bernoulli")
@@ -218,7 +216,7 @@ def _bounds_like(
 
 
 def check_broadcasts(tensor: Tensor, sizes: tuple[int, ...], name: str) -> None:
-    """Raises ValueError unless a tensor broadcasts to a shape."""
+    """Raise ValueError unless a tensor broadcasts to a shape."""
     shape = tuple(tensor.shape)
     trailing = sizes[len(sizes) - len(shape) :]
     if len(shape) > len(sizes) or any(

@@ -1,5 +1,7 @@
 """Integers drawn from a range."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -48,7 +50,6 @@ def randint(
         tensor([9, 0, 2], dtype=torch.int32)
 
     The API and the integers are those of `jax.random.randint`.
-
     """
     check_key(key, "randint")
     sizes = check_shape(shape, "randint")
@@ -77,14 +78,14 @@ def _bound(key: Tensor, bound: int | Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def _offset_32(high: Tensor, low: Tensor, span: Tensor) -> Tensor:
-    """A number of 64 bits modulo the span, in steps computed modulo 2**32 as JAX does."""
+    """Return a number of 64 bits modulo the span, in steps computed modulo 2**32 as JAX does."""
     root = 2**16 % span
     multiplier = (root * root & _LAST) % span
     return ((high % span * multiplier & _LAST) + low % span & _LAST) % span
 
 
 def _offset_64(high: Tensor, low: Tensor, span: Tensor) -> Tensor:
-    """The same for unsigned numbers of twice the width, held in `int64` by their bits."""
+    """Return the same for unsigned numbers of twice the width, held in `int64` by their bits."""
     root = _remainder(torch.full_like(span, 2**32), span)
     multiplier = _remainder(root * root, span)
     return _remainder(_remainder(high, span) * multiplier + _remainder(low, span), span)

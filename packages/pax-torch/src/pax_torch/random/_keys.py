@@ -1,5 +1,7 @@
 """Keys: how they are made, and how one becomes many."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +16,7 @@ _WORDS = range(2**32)
 
 
 def key(seed: int | Tensor, *, device: Any = None) -> Tensor:
-    """Returns the key that belongs to a seed.
+    """Return the key that belongs to a seed.
 
     Args:
         seed: an integer of 64 bits, or a tensor of integers of shape (). As in JAX with 32-bit
@@ -35,14 +37,13 @@ def key(seed: int | Tensor, *, device: Any = None) -> Tensor:
         tensor([ 0, 42], dtype=torch.uint32)
 
     The API is that of `jax.random.key`, and the tensor is what `jax.random.key_data` returns.
-
     """
     low = low_word(_integer(seed, "key", "seed", _SEEDS, device))
     return torch.stack([torch.zeros_like(low), low]).view(torch.uint32)
 
 
 def split(key: Tensor, num: int | Sequence[int] = 2) -> Tensor:
-    """Returns new keys, from which independent numbers are drawn.
+    """Return new keys, from which independent numbers are drawn.
 
     Args:
         key: of shape (2,).
@@ -62,7 +63,6 @@ def split(key: Tensor, num: int | Sequence[int] = 2) -> Tensor:
         tensor([ 928981903, 3453687069], dtype=torch.uint32)
 
     The API and the keys are those of `jax.random.split`.
-
     """
     check_key(key, "split")
     shape = check_shape(num, "split")
@@ -70,7 +70,7 @@ def split(key: Tensor, num: int | Sequence[int] = 2) -> Tensor:
 
 
 def fold_in(key: Tensor, data: int | Tensor) -> Tensor:
-    """Returns a new key from a key and a number, such as that of a step or of a device.
+    """Return a new key from a key and a number, such as that of a step or of a device.
 
     Args:
         key: of shape (2,).
@@ -89,7 +89,6 @@ def fold_in(key: Tensor, data: int | Tensor) -> Tensor:
         tensor([ 928981903, 3453687069], dtype=torch.uint32)
 
     The API and the key are those of `jax.random.fold_in`.
-
     """
     check_key(key, "fold_in")
     low = low_word(_integer(data, "fold_in", "data", _WORDS, key.device))
@@ -97,7 +96,7 @@ def fold_in(key: Tensor, data: int | Tensor) -> Tensor:
 
 
 def check_key(key: object, name: str) -> None:
-    """Raises TypeError unless `key` is a single key."""
+    """Raise TypeError unless `key` is a single key."""
     if isinstance(key, Tensor) and key.dtype is torch.uint32 and key.shape == (2,):
         return
     given = (
@@ -112,7 +111,7 @@ def check_key(key: object, name: str) -> None:
 
 
 def check_shape(shape: Any, name: str) -> tuple[int, ...]:
-    """Returns a shape as a tuple of integers; an integer is the size of a vector."""
+    """Return a shape as a tuple of integers; an integer is the size of a vector."""
     try:
         sizes = tuple(map(operator.index, shape if hasattr(shape, "__iter__") else (shape,)))
     except TypeError:

@@ -1,5 +1,7 @@
 """Floating-point arithmetic rounded as XLA rounds it, eagerly and in compiled programs."""
 
+from __future__ import annotations
+
 import math
 
 import torch
@@ -31,14 +33,14 @@ def rounded(x: Tensor) -> Tensor:
 
 
 def next_above(x: Tensor) -> Tensor:
-    """The next larger number, as `torch.nextafter`, which compilers take in single precision."""
+    """Return the next larger number, as `torch.nextafter`, which compilers take in single precision."""
     bits = x.view(INTEGERS[x.dtype])
     step = torch.where(x < 0, -1, 1) * (x < math.inf)
     return torch.where(x == 0, 1, bits + step).to(bits.dtype).view(x.dtype)
 
 
 def next_below(x: Tensor) -> Tensor:
-    """The next smaller number."""
+    """Return the next smaller number."""
     return -next_above(-x)
 
 
@@ -56,7 +58,7 @@ def multiply_add(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
 
 
 def _exact_product(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The product and what rounding took from it, after Dekker (1971), for `x` of moderate size."""
+    """Return the product and what rounding took from it, after Dekker (1971), for `x` of moderate size."""
     product = x * y
     # Halves of the largest numbers would overflow.
     scale = torch.where(y.abs() > 2.0**900, 2.0**-64, 1.0)

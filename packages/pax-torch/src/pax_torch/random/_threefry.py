@@ -3,6 +3,8 @@
 Words are unsigned 32-bit numbers, held in tensors of type `int32` by their bits.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
@@ -15,7 +17,7 @@ _LOW = 0xFFFFFFFF
 
 
 def threefry(key: tuple[Tensor, Tensor], high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns two words for each pair of words of a 64-bit counter."""
+    """Return two words for each pair of words of a 64-bit counter."""
     keys = (*key, key[0] ^ key[1] ^ _PARITY)
     x, y = high + keys[0], low + keys[1]
     for i in range(5):
@@ -36,13 +38,13 @@ def _rotated(x: Tensor, left: int) -> Tensor:
 
 
 def words(key: Tensor) -> tuple[Tensor, Tensor]:
-    """The two words of a key."""
+    """Return the two words of a key."""
     bits = key.view(torch.int32)
     return bits[0], bits[1]
 
 
 def blocks(key: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Returns two words for each place of an array of a shape, in row-major order."""
+    """Return two words for each place of an array of a shape, in row-major order."""
     size = math.prod(shape)
     places = torch.arange(size, device=key.device)
     x, y = threefry(words(key), low_word(places >> 32), low_word(places))
@@ -50,7 +52,7 @@ def blocks(key: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def low_word(x: Tensor) -> Tensor:
-    """The low 32 bits of each integer, as `int32`."""
+    """Return the low 32 bits of each integer, as `int32`."""
     low = x & _LOW
     return torch.where(low > 0x7FFFFFFF, low - 0x100000000, low).to(torch.int32)
 
@@ -61,7 +63,7 @@ def as_unsigned(x: Tensor) -> Tensor:
 
 
 def random_bits(key: Tensor, width: int, shape: Sequence[int]) -> Tensor:
-    """Returns random integers of a width of 8, 16, 32 or 64 bits.
+    """Return random integers of a width of 8, 16, 32 or 64 bits.
 
     The result is of type `int64`: from 0 to 2**width - 1, but for the width 64, where every value occurs.
     """
