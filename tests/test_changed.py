@@ -12,7 +12,7 @@ import distributions
 @pytest.mark.parametrize(
     ("files", "code"),
     [
-        (["packages/pax-tree/cpp/map.cc"], True),
+        (["packages/pax-tree/cpp/some.cc"], True),
         (["README.md"], True),
         (["packages/opax/README.md"], True),
         (["docs/index.md"], True),

@@ -1,0 +1,285 @@
+"""Check that the sources of packages keep the repository's structure, and print where they do not.
+
+    python tools/structure_check.py [pax-torch ...]
+
+Without names it checks all packages. `--graph` prints the import graph of each as well.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import distributions
+import foreign_names
+import import_graph
+from source_files import (
+    code_lines,
+    docstrings,
+    is_generated,
+    is_private,
+    is_private_path,
+    native_sources,
+    python_code_lines,
+    python_sources,
+)
+
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 60
+MOST_PARAMETERS = 6
+SECTIONS = {
+    "Args",
+    "Attributes",
+    "Example",
+    "Examples",
+    "Note",
+    "Raises",
+    "References",
+    "Returns",
+    "Warning",
+    "Yields",
+}
+HEADING = re.compile(r"( *)([A-Z]\w*):")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Problem = tuple[Path, int, str]
+Problems = Iterator[Problem]
+
+
+def main(arguments: list[str]) -> int:
+    """Print each problem of the given packages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="package", help=", ".join(distributions.NAMES))
+    parser.add_argument("--graph", action="store_true", help="print the import graphs as well")
+    options = parser.parse_args(arguments)
+    names = options.names or distributions.NAMES
+    if unknown := set(names) - set(distributions.NAMES):
+        parser.error(f"no package is called {', '.join(sorted(unknown))}")
+    if options.graph:
+        import_graph.main(names)
+    count = 0
+    for name in names:
+        for title, check in CHECKS.items():
+            for problem in check(name):
+                count += 1
+                print(f"{describe(problem)} [{title}]")
+    print(f"{count} problems.")
+    return int(count > 0)
+
+
+def describe(problem: Problem) -> str:
+    """The problem as one line."""
+    file, line, text = problem
+    return f"{file.relative_to(distributions.ROOT)}:{line}: {text}"
+
+
+def parsed(name: str) -> Iterator[tuple[str, Path, ast.Module]]:
+    """The modules of a package, their files and their syntax trees, without what programs write."""
+    for module, file in python_sources(name).items():
+        if not is_generated(file):
+            yield module, file, ast.parse(file.read_text())
+
+
+def long_files(name: str) -> Problems:
+    """Files with too much code."""
+    tests = sorted((distributions.folder(name) / "tests").rglob("*.py"))
+    for file in [*python_sources(name).values(), *native_sources(name), *tests]:
+        if not is_generated(file) and (length := code_lines(file)) > LONGEST_FILE:
+            yield file, 1, f"has {length} lines of code, more than {LONGEST_FILE}"
+
+
+def long_functions(name: str) -> Problems:
+    """Functions with too much code."""
+    for _, file, tree in parsed(name):
+        code = python_code_lines(file.read_text(), tree)
+        for node in ast.walk(tree):
+            if isinstance(node, Function):
+                length = len(code.intersection(range(node.lineno, (node.end_lineno or 0) + 1)))
+                if length > LONGEST_FUNCTION:
+                    text = f"{node.name}() has {length} lines of code, more than {LONGEST_FUNCTION}"
+                    yield file, node.lineno, text
+
+
+def many_parameters(name: str) -> Problems:
+    """Functions outside the public API with too many parameters."""
+    public = public_names(name)
+    for module, file, tree in parsed(name):
+        for path, node in functions(tree):
+            first, last = path[0], path[-1]
+            is_public = first in public or not (is_private_path(module) or is_private(first))
+            if is_public and not is_private(last) and len(path) <= 2:
+                continue
+            given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            count = len([each for each in given if each.arg not in {"self", "cls"}])
+            if count > MOST_PARAMETERS:
+                yield (
+                    file,
+                    node.lineno,
+                    f"{last}() takes {count} parameters, more than {MOST_PARAMETERS}",
+                )
+
+
+def functions(
+    tree: ast.AST, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Function]]:
+    """The functions in a syntax tree, with the names of what they are defined in and their own."""
+    for node in ast.iter_child_nodes(tree):
+        is_function = isinstance(node, Function)
+        inner = (*path, node.name) if is_function or isinstance(node, ast.ClassDef) else path
+        if is_function:
+            yield inner, node
+        yield from functions(node, inner)
+
+
+def public_names(name: str) -> set[str]:
+    """The names that the public modules of a package export, and those of the bases of these classes."""
+    trees = {module: tree for module, _, tree in parsed(name)}
+    public = {
+        each
+        for module, tree in trees.items()
+        if not is_private_path(module)
+        for each in exported(tree) or ()
+    }
+    nodes = [node for tree in trees.values() for node in tree.body]
+    bases = {
+        node.name: {ast.unparse(base) for base in node.bases}
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+    }
+    while added := {base for each in public for base in bases.get(each, ())} - public:
+        public |= added
+    return public
+
+
+def exported(tree: ast.Module) -> list[str] | None:
+    """The texts in the `__all__` of a module; None if it has none."""
+    for node in tree.body:
+        target = assigned(node)
+        if target == "__all__":
+            return [
+                each.value
+                for each in ast.walk(node)
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            ]
+    return None
+
+
+def assigned(node: ast.stmt) -> str | None:
+    """The name that a statement assigns to, if it is one name."""
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0])
+    if isinstance(node, (ast.AnnAssign, ast.AugAssign)):
+        return ast.unparse(node.target)
+    return None
+
+
+def exports(name: str) -> Problems:
+    """Public modules without `__all__`, private modules with one."""
+    for module, file, tree in parsed(name):
+        has_exports = exported(tree) is not None
+        if is_private_path(module) and has_exports:
+            yield file, 1, "is private but has an __all__"
+        elif not is_private_path(module) and not has_exports and len(tree.body) > 1:
+            yield file, 1, "is public but has no __all__"
+
+
+def relative_imports(name: str) -> Problems:
+    """Imports relative to the package."""
+    for _, file, tree in parsed(name):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                yield file, node.lineno, "imports by a relative path"
+
+
+def postponed_annotations(name: str) -> Problems:
+    """Modules with annotations to evaluate that do not import `annotations` from `__future__`."""
+    for _, file, tree in parsed(name):
+        with_code = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.AnnAssign)
+        has_code = any(isinstance(node, with_code) for node in tree.body)
+        if has_code and not any(is_postponing(node) for node in tree.body):
+            yield file, 1, "does not begin with `from __future__ import annotations`"
+
+
+def is_postponing(node: ast.stmt) -> bool:
+    """Whether a statement is `from __future__ import annotations`."""
+    is_future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return is_future and any(alias.name == "annotations" for alias in node.names)
+
+
+def docstring_sections(name: str) -> Problems:
+    """Docstrings whose sections are unknown or not indented by four spaces, or that end with a blank line."""
+    for _, file, tree in parsed(name):
+        for _, node in docstrings(tree):
+            lines = str(node.value).expandtabs().splitlines()
+            if len(lines) > 1 and not any(line.strip() for line in lines[-2:]):
+                yield file, node.lineno, "a blank line stands before the closing quotes"
+            for offset, text in section_problems(lines):
+                yield file, node.lineno + offset, text
+
+
+def section_problems(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """The number of the line and the text of each problem of a docstring's sections."""
+    margin = min((indent(line) for line in lines[1:] if line.strip()), default=0)
+    for number, line in enumerate(lines[1:], start=1):
+        heading = HEADING.fullmatch(line.rstrip())
+        if heading is None or len(heading[1]) != margin or lines[number - 1].strip():
+            continue
+        if heading[2] not in SECTIONS:
+            yield number, f"{heading[2]!r} is none of the sections {', '.join(sorted(SECTIONS))}"
+        body = next((later for later in lines[number + 1 :] if later.strip()), "")
+        if indent(body) != margin + 4:
+            yield number, f"the contents of {heading[2]!r} are not indented by four spaces"
+
+
+def indent(line: str) -> int:
+    """How many spaces a line begins with."""
+    return len(line) - len(line.lstrip())
+
+
+def import_circles(name: str) -> Problems:
+    """Modules that import one another in a circle, and C++ files that include one another."""
+    modules = python_sources(name)
+    for circle in import_graph.circles(import_graph.python_graph(modules)):
+        yield modules[circle[0]], 1, f"import one another: {', '.join(circle)}"
+    files = native_sources(name)
+    for circle in import_graph.circles(import_graph.native_graph(files)):
+        yield distributions.folder(name) / "cpp", 1, f"include one another: {', '.join(circle)}"
+
+
+def foreign_privates(name: str) -> Problems:
+    """Private names of other libraries outside of `_compat.py`."""
+    for file, line, text in foreign_names.outside_the_room(name):
+        yield file, line, f"{text} is private in another library and belongs into _compat.py"
+
+
+def named_sources(name: str) -> Problems:
+    """Tests that name a source file."""
+    folder = distributions.folder(name)
+    sources = [*python_sources(name).values(), *native_sources(name)]
+    known = {file.name for file in sources if is_private(file.stem) or file.suffix != ".py"}
+    pattern = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, sorted(known)))})\b")
+    root_tests = (distributions.ROOT / "tests").rglob("*.py")
+    for file in sorted([*(folder / "tests").rglob("*.py"), *root_tests]):
+        for node in ast.walk(ast.parse(file.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and (found := pattern.search(text)):
+                yield file, node.lineno, f"names the source file {found[0]}"
+
+
+CHECKS: dict[str, Callable[[str], Problems]] = {
+    "length": long_files,
+    "function-length": long_functions,
+    "parameters": many_parameters,
+    "exports": exports,
+    "relative-imports": relative_imports,
+    "annotations": postponed_annotations,
+    "docstrings": docstring_sections,
+    "circles": import_circles,
+    "foreign": foreign_privates,
+    "paths-in-tests": named_sources,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
