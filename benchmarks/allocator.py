@@ -1,5 +1,7 @@
 """Freed memory that stays with the process while a suite runs."""
 
+from __future__ import annotations
+
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,7 @@
 """Other ways to call PyTorch from jitted JAX, and what a call costs at least."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from functools import cache

@@ -1,5 +1,7 @@
 """A case: one thing that is measured, for us, for our peers and for the limit."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,6 +4,8 @@ The exit status is 1 when a row falls short of its goal, or when a suite was run
 that a goal names is missing from it. Suites that were not run are named and fail nothing.
 """
 
+from __future__ import annotations
+
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass

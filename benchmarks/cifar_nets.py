@@ -4,6 +4,8 @@ Each `*_epoch` returns a program that trains one epoch with SGD and momentum ove
 goes on from where the last epoch ended; its result is the last loss.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """`python -m benchmarks.compare A.json B.json`: what changed from one run to another."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

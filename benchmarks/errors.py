@@ -1,5 +1,7 @@
 """The error that ends a command with one line, and the parser and entry point that use it."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """What a run was measured on."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import platform

@@ -5,6 +5,8 @@ so on a machine that changes speed their ratios compare different minutes. Here 
 program once, in an order drawn anew, and a ratio is the median of the ratios within the rounds.
 """
 
+from __future__ import annotations
+
 import gc
 import random
 import time

@@ -1,5 +1,7 @@
 """How much memory PyTorch's tensors take at most."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Plots of the cases that were measured at several sizes: time against size, both logarithmic."""
 
+from __future__ import annotations
+
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable

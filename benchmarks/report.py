@@ -1,5 +1,7 @@
 """How rows look in a terminal."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any

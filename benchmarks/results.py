@@ -1,5 +1,7 @@
 """From samples to rows, and the JSON file that holds a run."""
 
+from __future__ import annotations
+
 import json
 import statistics
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """`python -m benchmarks.run [SUITE ...]`: measure, print the tables, write the JSON file and the plots."""
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator

@@ -1,5 +1,7 @@
 """One thread for PyTorch while a suite runs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 

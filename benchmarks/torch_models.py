@@ -1,5 +1,7 @@
 """The networks that the bridge is measured with, as plain PyTorch modules."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import torch

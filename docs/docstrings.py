@@ -1,5 +1,7 @@
 """What mkdocstrings has to be told about our docstrings."""
 
+from __future__ import annotations
+
 import re
 from importlib import import_module
 from typing import Any

@@ -1,5 +1,7 @@
 """Pictures of the benchmarks: `<!-- plots -->` on a page becomes those in `docs/assets/benchmarks`."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -3,6 +3,8 @@
 That line stands under the package's heading, begins with `**Breaking:**` and names the object.
 """
 
+from __future__ import annotations
+
 import argparse
 import io
 import re
@@ -41,14 +43,14 @@ def main() -> int:
 
 
 def last_tag(root: Path, before: str = "HEAD") -> str | None:
-    """The newest release tag that `before` descends from."""
+    """Return the newest release tag that `before` descends from."""
     command = ["git", "-C", str(root), "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*"]
     result = subprocess.run([*command, before], capture_output=True, text=True)
     return result.stdout.strip() if result.returncode == 0 else None
 
 
 def undeclared(root: Path, tag: str) -> Iterator[str]:
-    """A sentence for each breaking change of a public name that the changelog does not tell."""
+    """Yield a sentence for each breaking change of a public name that the changelog does not tell."""
     with tempfile.TemporaryDirectory() as scratch:
         extract(root, tag, Path(scratch))
         for name in distributions.NAMES:
@@ -70,13 +72,13 @@ def extract(root: Path, tag: str, target: Path) -> None:
 
 
 def breaking_changes(name: str, old: Path, new: Path) -> Iterator[tuple[str, str]]:
-    """The path of each public object that changed incompatibly, and what happened to it."""
+    """Yield the path of each public object that changed incompatibly, and what happened to it."""
     for breakage in griffe.find_breaking_changes(load(name, old), load(name, new)):
         yield breakage.obj.path, breakage.explain(griffe.ExplanationStyle.ONE_LINE)
 
 
 def load(name: str, root: Path) -> griffe.Object | griffe.Alias:
-    """The package as its source files and stubs say, siblings beside it; nothing is imported."""
+    """Return the package as its source files and stubs say, siblings beside it; nothing is imported."""
     sources = [root / "packages" / each / "src" for each in distributions.NAMES]
     return griffe.load(
         distributions.import_name(name),

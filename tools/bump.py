@@ -1,5 +1,7 @@
 """Set the one version: in version.py, in the pins between siblings, and as a heading of the changelog."""
 
+from __future__ import annotations
+
 import argparse
 import datetime
 import re
@@ -45,7 +47,7 @@ def rewrite_pins(text: str, new: str) -> str:
 
 
 def release_heading(text: str, new: str) -> str:
-    """A release gets its own heading under `Unreleased`; a development version leaves the changelog alone."""
+    """Give a release its own heading under `Unreleased`; a development version leaves the changelog alone."""
     if ".dev" in new or f"## [{new}]" in text:
         return text
     today = datetime.date.today().isoformat()

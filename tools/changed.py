@@ -1,5 +1,7 @@
 """Print what kinds of file changed since a commit, as the flags that decide which CI jobs run."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 
@@ -17,7 +19,7 @@ def main(arguments: list[str]) -> int:
 
 
 def changed_files(base: str) -> list[str] | None:
-    """The files that differ from `base`; None when it is unknown here (a new branch, a rewritten history)."""
+    """Return the files that differ from `base`; None if it is unknown here (a new branch, a rewritten history)."""
     command = ["git", "diff", "--name-only", f"{base}...HEAD"]
     result = subprocess.run(command, capture_output=True, text=True)
     return result.stdout.splitlines() if result.returncode == 0 else None

@@ -1,5 +1,7 @@
 """What the tools know about the five distributions, in the order in which they depend on one another."""
 
+from __future__ import annotations
+
 import os
 import re
 import tomllib
@@ -30,7 +32,7 @@ def import_name(name: str) -> str:
 
 
 def registry_name(name: str) -> str:
-    """The name that the package is published under: `name` in its pyproject.toml."""
+    """Return the name that the package is published under: `name` in its pyproject.toml."""
     return project(name)["name"]
 
 
@@ -45,16 +47,16 @@ def project(name: str) -> dict:
 
 
 def extras(name: str) -> list[str]:
-    """The names of the package's extras."""
+    """Return the names of the package's extras."""
     return sorted(project(name).get("optional-dependencies", {}))
 
 
 def version() -> str:
-    """The version in version.py."""
+    """Return the version in version.py."""
     return re.search(r'__version__ = "([^"]+)"', (ROOT / "version.py").read_text())[1]
 
 
 def pinned(variable: str) -> str:
-    """The version that hatch.toml pins under `variable`, unless the environment names another."""
+    """Return the version that hatch.toml pins under `variable`, unless the environment names another."""
     default = re.search(rf"{{env:{variable}:([^}}]+)}}", (ROOT / "hatch.toml").read_text())[1]
     return os.environ.get(variable, default)

@@ -1,5 +1,7 @@
 """Private names of other libraries in the sources: where they are used, and which of them `_compat.py` looks up."""
 
+from __future__ import annotations
+
 import ast
 import re
 from collections.abc import Iterable, Iterator
@@ -24,12 +26,12 @@ PRIVATE_C_API = re.compile(r"\b_Py\w+")
 
 
 def looked_up(file: Path) -> list[str]:
-    """The dotted names that a file looks up by `foreign("...")`."""
+    """Return the dotted names that a file looks up by `foreign("...")`."""
     return sorted(set(lookups(ast.parse(file.read_text()))))
 
 
 def lookups(tree: ast.AST) -> Iterator[str]:
-    """The first argument of each call of `foreign`; a call without a literal one is an error."""
+    """Yield the first argument of each call of `foreign`; a call without a literal one is an error."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and called_name(node) == "foreign":
             name = node.args[0] if node.args else None
@@ -42,14 +44,14 @@ def lookups(tree: ast.AST) -> Iterator[str]:
 
 
 def called_name(node: ast.Call) -> str | None:
-    """The last part of the name of what a call calls."""
+    """Return the last part of the name of what a call calls."""
     if isinstance(node.func, ast.Attribute):
         return node.func.attr
     return node.func.id if isinstance(node.func, ast.Name) else None
 
 
 def outside_the_room(name: str) -> Iterator[tuple[Path, int, str]]:
-    """The file, line and text of each use of another library's private name outside `_compat.py`."""
+    """Yield the file, line and text of each use of another library's private name outside `_compat.py`."""
     modules = python_sources(name)
     trees = {module: ast.parse(file.read_text()) for module, file in modules.items()}
     own = own_private_names()
@@ -61,7 +63,7 @@ def outside_the_room(name: str) -> Iterator[tuple[Path, int, str]]:
 
 
 def native_uses(name: str) -> Iterator[tuple[Path, int, str]]:
-    """The private names of CPython's C API outside of the one header for them."""
+    """Yield the private names of CPython's C API outside of the one header for them."""
     for file in native_sources(name):
         if file.name.endswith(NATIVE_ROOM):
             continue
@@ -74,7 +76,7 @@ def native_uses(name: str) -> Iterator[tuple[Path, int, str]]:
 
 
 def uses(tree: ast.Module, own: set[str]) -> Iterator[tuple[int, str]]:
-    """The line and text of each use of a private name that is not among `own`."""
+    """Yield the line and text of each use of a private name that is not among `own`."""
     bound = dict(foreign_bindings(tree))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
@@ -95,12 +97,12 @@ def uses(tree: ast.Module, own: set[str]) -> Iterator[tuple[int, str]]:
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    """The dotted names of other libraries that an import statement imports."""
+    """Return the dotted names of other libraries that an import statement imports."""
     return [name for name, _ in foreign_aliases(node)]
 
 
 def foreign_aliases(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, ast.alias]]:
-    """The dotted names of other libraries that an import statement imports, and how it imports them."""
+    """Yield the dotted names of other libraries that an import statement imports, and how it imports them."""
     if isinstance(node, ast.ImportFrom) and node.level:
         return
     prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
@@ -111,7 +113,7 @@ def foreign_aliases(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, as
 
 
 def foreign_bindings(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The names that import statements bind to other libraries' objects, and the objects' dotted names."""
+    """Yield the names that import statements bind to other libraries' objects, and the objects' dotted names."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for name, alias in foreign_aliases(node):
@@ -123,7 +125,7 @@ def foreign_bindings(tree: ast.Module) -> Iterator[tuple[str, str]]:
 def attribute_uses(
     node: ast.Attribute, bound: dict[str, str], own: set[str]
 ) -> Iterator[tuple[int, str]]:
-    """The use of a private name in a chain of attributes, if there is one."""
+    """Yield the use of a private name in a chain of attributes, if there is one."""
     parts = [node.attr]
     value = node.value
     while isinstance(value, ast.Attribute):
@@ -150,7 +152,7 @@ def own_private_names() -> set[str]:
 
 
 def defined(tree: ast.Module) -> Iterable[str]:
-    """The private names that a file defines: functions, classes, variables, fields, attributes of `self`."""
+    """Yield the private names that a file defines: functions, classes, variables, fields, attributes of `self`."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             name = node.name

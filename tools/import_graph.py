@@ -3,6 +3,8 @@
 python tools/import_graph.py [pax-torch ...]
 """
 
+from __future__ import annotations
+
 import ast
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,7 +27,7 @@ def main(names: list[str]) -> int:
 
 
 def report(graph: Graph) -> Iterator[str]:
-    """The lines that describe a graph."""
+    """Yield the lines that describe a graph."""
     for module in sorted(graph):
         yield f"{module} -> {', '.join(sorted(graph[module])) or 'nothing'}"
     for circle in circles(graph):
@@ -42,7 +44,7 @@ def python_graph(modules: Mapping[str, Path]) -> Graph:
 
 
 def imported(module: str, file: Path, modules: Mapping[str, Path]) -> Iterator[str]:
-    """The modules among `modules` that the import statements of a file name."""
+    """Yield the modules among `modules` that the import statements of a file name."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -58,7 +60,7 @@ def imported(module: str, file: Path, modules: Mapping[str, Path]) -> Iterator[s
 
 
 def absolute(node: ast.ImportFrom, package: str) -> str:
-    """The dotted name of the module that a `from` import names, within a package."""
+    """Return the dotted name of the module that a `from` import names, within a package."""
     if not node.level:
         return node.module or ""
     base = package.split(".")[: len(package.split(".")) - node.level + 1]
@@ -77,7 +79,7 @@ def native_graph(files: list[Path]) -> Graph:
 
 
 def circles(graph: Graph) -> list[list[str]]:
-    """The groups of modules that reach one another."""
+    """Return the groups of modules that reach one another."""
     reached = {module: set(reachable(module, graph)) for module in graph}
     groups = {
         tuple(sorted(other for other in reached[module] if module in reached[other]))
@@ -88,7 +90,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def reachable(module: str, graph: Graph) -> Iterator[str]:
-    """The modules that a module imports, directly or through others."""
+    """Yield the modules that a module imports, directly or through others."""
     seen: set[str] = set()
     pending = list(graph[module])
     while pending:
@@ -100,7 +102,7 @@ def reachable(module: str, graph: Graph) -> Iterator[str]:
 
 
 def imported_once(graph: Graph) -> dict[str, str]:
-    """The modules that exactly one other module imports, and which one that is."""
+    """Return the modules that exactly one other module imports, and which one that is."""
     importers = {module: [other for other in graph if module in graph[other]] for module in graph}
     return {module: found[0] for module, found in importers.items() if len(found) == 1}
 

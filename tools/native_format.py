@@ -1,5 +1,7 @@
 """Format the C++ sources with clang-format, or with `--check` say which are not formatted."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Check that a tag may be released: it is the version, and the changelog tells of it."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ def main() -> int:
 
 
 def why_not(root: Path, tag: str, version: str) -> str | None:
-    """A sentence that says why `tag` cannot be released; None if it can."""
+    """Return a sentence that says why `tag` cannot be released; None if it can."""
     if tag != f"v{version}":
         return (
             f"the tag is {tag}, but version.py says {version}; "

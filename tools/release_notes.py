@@ -1,5 +1,7 @@
 """Print the notes of a release: which packages changed since the one before, and how."""
 
+from __future__ import annotations
+
 import argparse
 import subprocess
 import sys
@@ -24,7 +26,7 @@ def main() -> int:
 
 
 def notes(root: Path, version: str) -> str:
-    """The notes as Markdown: a table of the packages, then what the changelog says of each."""
+    """Return the notes as Markdown: a table of the packages, then what the changelog says of each."""
     released = version in changelog.versions(root)
     entries = {
         name: changelog.section(root, name, version if released else None)

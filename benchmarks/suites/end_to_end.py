@@ -1,5 +1,7 @@
 """What a user waits for: imports, the first step of a program, epochs, a network of the other library."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -3,6 +3,8 @@
 The peer is the usual recipe: DLPack both ways, `jax.vjp` of a jitted function in the forward pass.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

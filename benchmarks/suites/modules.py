@@ -5,6 +5,8 @@ The compiled programs are the same, so what differs in a step is how arguments a
 through `jax.jit`.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -4,6 +4,8 @@ The steps are compiled before they are measured, so that what is compared is the
 its time, and the floating-point operations that it counts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

@@ -1,5 +1,7 @@
 """opax beside optax on a raw dict, which computes the same and is the limit."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

@@ -1,5 +1,7 @@
 """pax_torch beside hand-written autograd, plain PyTorch, torch.func and TorchOpt."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace

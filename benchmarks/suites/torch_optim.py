@@ -1,5 +1,7 @@
 """Steps of pax_torch's optimizers beside those of torch.optim: alone, as a population, and in memory."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial

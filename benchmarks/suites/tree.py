@@ -1,5 +1,7 @@
 """pax_tree beside jax.tree, optree, dm-tree and torch's pytree; all work is on the host."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -3,6 +3,8 @@
 Standard library only: this is the one part of the project that runs before anything is installed.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path

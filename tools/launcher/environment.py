@@ -1,5 +1,7 @@
 """The hatch environment that a command runs in: made whole or made anew, and rebuilt when native sources change."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -23,7 +25,7 @@ int main() { if constexpr (true) return std::optional<int>{0}.value(); }
 
 
 def requested(root: Path, arguments: list[str]) -> tuple[str | None, str]:
-    """The environment and command of `run [ENV:]COMMAND`; no environment for hatch's other commands."""
+    """Return the environment and command of `run [ENV:]COMMAND`; no environment for hatch's other commands."""
     if len(arguments) < 2 or arguments[0] != "run":
         return None, ""
     name, separator, command = arguments[1].rpartition(":")
@@ -37,7 +39,7 @@ def configured(root: Path) -> dict:
 
 
 def contents(root: Path, name: str) -> dict:
-    """What decides the environment's contents: its own table over the default's, without the scripts."""
+    """Return what decides the environment's contents: its own table over the default's, without the scripts."""
     environments = configured(root)
     table = {} if environments[name].get("detached") else dict(environments["default"])
     table.update(environments[name])
@@ -61,7 +63,7 @@ def is_ready(root: Path, name: str) -> bool:
 
 
 def stamps(root: Path, name: str) -> dict[str, str]:
-    """What the environment is made from: its settings, and per native package the compiled sources."""
+    """Return what the environment is made from: its settings, and per native package the compiled sources."""
     table = contents(root, name)
     members = [root / member for member in table.get("workspace", {}).get("members", ())]
     versions = {key: os.environ.get(key) for key in ("PAX_TORCH", "PAX_JAX")}

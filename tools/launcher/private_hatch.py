@@ -1,5 +1,7 @@
 """The pinned hatch in its private virtual environment, `.hatch/launcher`."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import shutil
@@ -21,7 +23,7 @@ OUTER = (
 
 
 def variables(root: Path) -> dict[str, str]:
-    """The variables under which hatch keeps everything in the checkout and ignores an environment around it."""
+    """Return the variables that keep everything of hatch's in the checkout, whatever environment is around it."""
     for name in OUTER:
         os.environ.pop(name, None)
     folder = root / ".hatch"
@@ -42,7 +44,7 @@ def executable(root: Path) -> Path:
 
 
 def stamp(root: Path) -> str:
-    """What the private environment was made from; it is made anew when this changes (the checkout moved, say)."""
+    """Return what the private environment was made from; it is made anew when this changes (it moved, say)."""
     return "\n".join([str(root), os.path.realpath(sys.executable), sys.version, *REQUIREMENTS])
 
 

@@ -1,5 +1,7 @@
 """One set-up step at a time: locked against a second launcher, shown as it runs, explained when it fails."""
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import subprocess

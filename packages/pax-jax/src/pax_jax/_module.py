@@ -186,17 +186,17 @@ class Module(ModeMethods, StateDictMethods, metaclass=ModuleType):
         return lines if return_list else "\n".join(lines)
 
     def __mod__(self: T, args: Any) -> tuple[T, Any]:
-        """`module % x` and `module % (x, y)` call a copy: the updated copy and its output."""
+        """Call a copy, by `module % x` or `module % (x, y)`: return the updated copy and its output."""
         from pax_jax._pure import purecall
 
         return purecall(self, *args) if isinstance(args, tuple) else purecall(self, args)
 
     def __or__(self: T, other: T) -> T:
-        """`module | other` is a copy with the leaves of `other` that are not `None`."""
+        """Return a copy with the leaves of `other` that are not `None`."""
         return update_parameters(self, other)
 
     def __invert__(self: T) -> T:
-        """`~module` is `module.parameters()`."""
+        """Return `module.parameters()`."""
         return self.parameters()
 
     def __eq__(self, other: object) -> bool:

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pax_tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from torch2jax_bridge._dtypes import canonical, dtype_j2t
 from torch2jax_bridge._options import Options
 from torch2jax_bridge._runtime import Tensors
 from torch2jax_bridge._specs import Aval
-from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 
 
 class Forms(NamedTuple):

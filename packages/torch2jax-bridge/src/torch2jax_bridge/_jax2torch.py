@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import torch
 
+from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 from torch2jax_bridge._jax2torch_autograd import call
 from torch2jax_bridge._jax2torch_compile import Node
 from torch2jax_bridge._jax2torch_signature import Leaves, Signature, build
 from torch2jax_bridge._jax2torch_static import Static, bind, split, static_of
-from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_unflatten
 
 _config: Any = jax.config
 

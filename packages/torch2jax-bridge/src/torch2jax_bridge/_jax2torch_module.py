@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import torch
 
+from pax_tree import keystr, tree_flatten_with_path, tree_unflatten
 from torch2jax_bridge._convert import j2t, t2j
 from torch2jax_bridge._dtypes import is_differentiable
 from torch2jax_bridge._jax2torch import jax2torch
 from torch2jax_bridge._jax2torch_signature import ARRAYS
-from torch2jax_bridge._tree import keystr, tree_flatten_with_path, tree_unflatten
 
 Path = tuple[str, ...]
 

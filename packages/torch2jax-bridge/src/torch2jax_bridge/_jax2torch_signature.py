@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from jax.core import Tracer
 
-from torch2jax_bridge._convert import j2t
-from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
-from torch2jax_bridge._jax2torch_program import Array, Aval, Numbers, Program, traced
-from torch2jax_bridge._modes import is_under_mode
-from torch2jax_bridge._tree import (
+from pax_tree import (
     PyTreeDef,
     keystr,
     tree_flatten_with_path,
     tree_unflatten,
 )
+from torch2jax_bridge._convert import j2t
+from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._jax2torch_program import Array, Aval, Numbers, Program, traced
+from torch2jax_bridge._modes import is_under_mode
 
 _config: Any = jax.config
 NUMBERS = (bool, int, float, complex)

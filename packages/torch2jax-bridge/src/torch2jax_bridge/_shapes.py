@@ -12,11 +12,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pax_tree import PyTreeDef, tree_flatten, tree_map
 from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._modes import without_values
 from torch2jax_bridge._random import is_seeded
 from torch2jax_bridge._specs import Aval
-from torch2jax_bridge._tree import PyTreeDef, tree_flatten, tree_map
 
 no_execution: Any = jax.no_execution
 Size = torch.Size

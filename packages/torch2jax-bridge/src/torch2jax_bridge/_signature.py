@@ -11,6 +11,13 @@ import jax
 import numpy as np
 import torch
 
+from pax_tree import (
+    PyTreeDef,
+    keystr,
+    tree_flatten_with_path,
+    tree_structure,
+    tree_unflatten,
+)
 from torch2jax_bridge._debug import label
 from torch2jax_bridge._dtypes import canonical
 from torch2jax_bridge._forms import Template
@@ -18,13 +25,6 @@ from torch2jax_bridge._options import Options
 from torch2jax_bridge._primitive import compiled
 from torch2jax_bridge._shapes import aval_of, aval_of_tensor, infer, parse_output_shapes
 from torch2jax_bridge._specs import Aval, Function, Programs
-from torch2jax_bridge._tree import (
-    PyTreeDef,
-    keystr,
-    tree_flatten_with_path,
-    tree_structure,
-    tree_unflatten,
-)
 
 ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 

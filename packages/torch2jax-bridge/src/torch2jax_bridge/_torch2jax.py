@@ -11,18 +11,18 @@ from typing import Any
 import jax
 import torch
 
-from torch2jax_bridge._errors import original_exception
-from torch2jax_bridge._module import Apply, Arrays, split_module
-from torch2jax_bridge._options import Options, make_options
-from torch2jax_bridge._shapes import as_examples
-from torch2jax_bridge._signature import Signature, build, key_of
-from torch2jax_bridge._tree import (
+from pax_tree import (
     PyTreeDef,
     keystr,
     tree_flatten,
     tree_flatten_with_path,
     tree_unflatten,
 )
+from torch2jax_bridge._errors import original_exception
+from torch2jax_bridge._module import Apply, Arrays, split_module
+from torch2jax_bridge._options import Options, make_options
+from torch2jax_bridge._shapes import as_examples
+from torch2jax_bridge._signature import Signature, build, key_of
 
 _config: Any = jax.config
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
+from pax_tree import tree_map, tree_structure
 from torch2jax_bridge._torch2jax import torch2jax
-from torch2jax_bridge._tree import tree_map, tree_structure
 
 
 def torch2jax_with_vjp(
