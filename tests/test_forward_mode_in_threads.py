@@ -50,7 +50,8 @@ def test_a_derivative_may_wait_for_one_in_jax():
 
 
 @pytest.mark.parametrize(
-    "scope", [pax_torch._forward._forward_level, torch2jax_bridge._forward_mode.forward_level]
+    "scope",
+    [pax_torch._autodiff.forward._forward_level, torch2jax_bridge._forward_mode.forward_level],
 )
 def test_a_level_that_torch_func_still_uses_is_left_open_and_found_again(scope):
     inside, go_on = threading.Event(), threading.Event()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pax_torch as pax
-from pax_torch import _rules
+from pax_torch._optim import formulas as _rules
 
 STEPS = 40
 

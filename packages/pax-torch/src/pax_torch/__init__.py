@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from pax_torch import distributed, random, schedule
-from pax_torch._averages import ema_init, ema_read, ema_step, running_avg_step
-from pax_torch._checkpoint import checkpoint
-from pax_torch._custom_jvp import custom_jvp
-from pax_torch._custom_vjp import custom_vjp
-from pax_torch._eval_shape import ShapeDtypeStruct, eval_shape
-from pax_torch._grad import grad, value_and_grad
-from pax_torch._graph import stop_gradient
-from pax_torch._jacobian import hessian, hvp, jacfwd, jacobian, jacrev
-from pax_torch._jit import jit
-from pax_torch._jvp import jvp, linearize
-from pax_torch._module import functional_module
-from pax_torch._multi_transform import MultiTransform, multi_transform
-from pax_torch._optimizer import FunctionalOptimizer, functional_optimizer
-from pax_torch._schedule import functional_schedule
-from pax_torch._schedule_plateau import PlateauSchedule
-from pax_torch._standalone_scheduler import StandaloneScheduler
-from pax_torch._state import get_buffers, get_params, stack_buffers, stack_params
+from pax_torch._autodiff.checkpoint import checkpoint
+from pax_torch._autodiff.custom_jvp import custom_jvp
+from pax_torch._autodiff.custom_vjp import custom_vjp
+from pax_torch._autodiff.grad import grad, value_and_grad
+from pax_torch._autodiff.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
+from pax_torch._autodiff.jvp import jvp, linearize
+from pax_torch._autodiff.nesting import stop_gradient
+from pax_torch._autodiff.vjp import vjp
+from pax_torch._compile.eval_shape import ShapeDtypeStruct, eval_shape
+from pax_torch._compile.jit import jit
+from pax_torch._module.functional import functional_module
+from pax_torch._module.state import get_buffers, get_params, stack_buffers, stack_params
+from pax_torch._optim.averages import ema_init, ema_read, ema_step, running_avg_step
+from pax_torch._optim.multi_transform import MultiTransform, multi_transform
+from pax_torch._optim.optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._trees import tree_cast, tree_clone, tree_to
-from pax_torch._vjp import vjp
 from pax_torch._vmap import vmap
+from pax_torch.schedule._functional import functional_schedule
+from pax_torch.schedule._plateau import PlateauSchedule
+from pax_torch.schedule._standalone import StandaloneScheduler
 from pax_tree import (
     DictKey,
     FlattenedIndexKey,

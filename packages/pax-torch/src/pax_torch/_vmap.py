@@ -11,9 +11,9 @@ from torch import Tensor
 from torch._C._functorch import maybe_get_level
 
 from pax_torch._args import check_callable, describe, leaf_place, place_in, to_tensors
+from pax_torch._autodiff.flatten_fun import spread
 from pax_torch._axes import axes_of_leaves
 from pax_torch._batching import Randomness, map_tensors
-from pax_torch._flat import spread
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 

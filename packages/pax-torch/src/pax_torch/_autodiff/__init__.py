@@ -1,0 +1,1 @@
+"""Derivatives of functions of trees: reverse and forward mode, Jacobians, custom rules."""

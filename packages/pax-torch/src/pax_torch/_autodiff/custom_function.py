@@ -1,0 +1,268 @@
+"""Functions with derivative rules of their own, as `torch.autograd.Function` of tensors.
+
+A `Rule` says how one call computes its result and its derivatives from the tensors among its
+arguments; `apply` makes that known to autograd and to the transforms of `torch.func`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._functorch import (
+    TransformType,
+    _add_batch_dim,
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    maybe_get_bdim,
+    maybe_get_level,
+    unwrap_if_dead,
+)
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
+from torch.autograd import forward_ad
+
+from pax_torch._args import check_argnums, is_differentiable, to_tensor
+from pax_torch._autodiff.flatten_fun import spread
+from pax_torch._autodiff.nesting import current_depth, differentiation
+from pax_torch._autodiff.reverse import pull_back_by_func
+from pax_tree import tree_flatten, tree_unflatten
+
+Tensors = Sequence[Tensor]
+Optionals = Sequence[Tensor | None]
+
+
+class Rule(ABC):
+    """One call of a function and its derivatives.
+
+    Args:
+        args: the positional arguments of the call.
+        nondiff: the places of those that the derivatives do not know.
+    """
+
+    def __init__(self, args: Sequence[Any], nondiff: Sequence[int] = ()) -> None:
+        self._places = [i for i in range(len(args)) if i not in nondiff]
+        self.nondiff = [args[i] for i in nondiff]
+        self._args = [arg if i in nondiff else None for i, arg in enumerate(args)]
+        leaves, self.treedef = tree_flatten(tuple([args[i] for i in self._places]))
+        leaves = [_with_derivative(leaf) for leaf in leaves]
+        self.is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+        self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.tensors: list[Tensor] = list(compress(leaves, self.is_tensor))
+        # What the derivative may use again; None where that would be of another level.
+        self.residuals: Any = None
+        self.depth = current_depth()
+
+    @abstractmethod
+    def primal(self, tensors: Tensors) -> Any:
+        """Return the result of the call, and may set `residuals`."""
+
+    @abstractmethod
+    def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
+        """Return for each tensor its cotangent; None stands for zeros."""
+
+    @abstractmethod
+    def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
+        """Return for each tensor of the result its tangent; None stands for zeros."""
+
+    def trees(self, values: Sequence[Any], others: Sequence[Any] | None = None) -> tuple[Any, ...]:
+        """Return the arguments that have derivatives with one value for each tensor."""
+        others = self.constants if others is None else others
+        return tree_unflatten(self.treedef, spread(values, self.is_tensor, others))
+
+    def zeros(self, out: int) -> Tensor:
+        """Return zeros like one of the tensors of the result."""
+        shape, dtype, device = self.out_like[out]
+        return torch.zeros(shape, dtype=dtype, device=device)
+
+    def arguments(self, tensors: Tensors) -> list[Any]:
+        """Return all the arguments of the call, with other tensors."""
+        arguments = list(self._args)
+        for place, tree in zip(self._places, self.trees(tensors), strict=True):
+            arguments[place] = tree
+        return arguments
+
+    def flat_primal(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return the tensors of the result; the rest of it is remembered for `result`."""
+        leaves, self.out_treedef = tree_flatten(self.primal(tensors))
+        self.out_is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+        self._out_constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        out: list[Tensor] = list(compress(leaves, self.out_is_tensor))
+        self.out_like = [(x.shape, x.dtype, x.device) for x in out]
+        return distinct(out, tensors)
+
+    def result(self, tensors: Tensors) -> Any:
+        """Return the result of the call with the given tensors."""
+        leaves = spread(tensors, self.out_is_tensor, self._out_constants)
+        return tree_unflatten(self.out_treedef, leaves)
+
+
+def _with_derivative(leaf: Any) -> Any:
+    """Return numbers and arrays with a derivative as tensors, all else as it is."""
+    if isinstance(leaf, float | complex) or hasattr(leaf, "__array__"):
+        return to_tensor(leaf)
+    return leaf
+
+
+def distinct(out: Tensors, tensors: Tensors) -> tuple[Tensor, ...]:
+    """Return the tensors with a new one in place of each that is an argument or comes twice."""
+    seen = {id(tensor) for tensor in tensors}
+    result = []
+    for tensor in out:
+        result.append(tensor.view_as(tensor) if id(tensor) in seen else tensor)
+        seen.add(id(tensor))
+    return tuple(result)
+
+
+def apply(rule: Rule) -> Any:
+    """Return the result of a call such that its derivatives are those of the rule."""
+    tensors, rule.tensors = rule.tensors, []
+    return rule.result(_Function.apply(rule, *tensors))  # pyright: ignore[reportArgumentType]
+
+
+def has_derivative(tensors: Tensors) -> bool:
+    """Whether a derivative may be taken of what is computed from these tensors now."""
+    kinds = {interpreter.key() for interpreter in retrieve_all_functorch_interpreters()}
+    if kinds & {TransformType.Grad, TransformType.Jvp}:
+        return True
+    if torch.is_grad_enabled() and (kinds or any(tensor.requires_grad for tensor in tensors)):
+        return True
+    return forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled()
+
+
+class _Function(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rule: Rule, *tensors: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return rule.flat_primal(tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        rule, *tensors = inputs
+        ctx.rule, ctx.count = rule, len(tensors)
+        residuals, rule.residuals = rule.residuals, None
+        leaves, ctx.treedef = tree_flatten(residuals)
+        ctx.is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+        ctx.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        saved = (*tensors, *compress(leaves, ctx.is_tensor))
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        if all(cotangent is None for cotangent in cotangents):
+            return (None,) * (1 + ctx.count)
+        # They may be read only once, and may be wrapped for a transform that is over.
+        saved = [unwrap_if_dead(tensor) for tensor in ctx.saved_tensors]
+        given = [None if c is None else unwrap_if_dead(c) for c in cotangents]
+        tensors, leaves = saved[: ctx.count], saved[ctx.count :]
+        residuals = tree_unflatten(ctx.treedef, spread(leaves, ctx.is_tensor, ctx.constants))
+        with differentiation(ctx.rule.depth):
+            return None, *ctx.rule.pull(tensors, residuals, given)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors[: ctx.count]
+        # PyTorch switches forward mode off here, also for the derivatives around this one.
+        with differentiation(ctx.rule.depth), forward_ad._set_fwd_grad_enabled(True):
+            tensors = [_without_tangent(tensor) for tensor in saved]
+            return tuple(ctx.rule.push(tensors, tangents[1:]))
+
+
+def _without_tangent(tensor: Tensor) -> Tensor:
+    """Return a tensor without its tangent of this derivative, but with those of outer ones."""
+    if is_batchedtensor(tensor):  # the operation below cannot be mapped
+        inner = _without_tangent(get_unwrapped(tensor))
+        return _add_batch_dim(inner, maybe_get_bdim(tensor), maybe_get_level(tensor))
+    return forward_ad.unpack_dual(tensor).primal
+
+
+def transposed(
+    linear: Callable[[list[Tensor]], Optionals], points: Tensors, cotangents: Optionals
+) -> list[Tensor | None]:
+    """Apply the transpose of a linear map.
+
+    Args:
+        linear: takes a tensor for each differentiable one of `points`, and returns tensors or
+            None in the places of `cotangents`.
+        points: tensors with the shapes of its arguments.
+        cotangents: tensors, or None for zeros.
+
+    Returns:
+        For each of the points its cotangent, or None if it has no derivative.
+    """
+    chosen = [is_differentiable(point) for point in points]
+    zeros = [torch.zeros_like(point, requires_grad=False) for point in compress(points, chosen)]
+    if not zeros:
+        return [None] * len(points)
+
+    def tensors_only(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
+        pairs = [
+            (out, cotangent)
+            for out, cotangent in zip(linear(list(tensors)), cotangents, strict=True)
+            if out is not None and cotangent is not None
+        ]
+        return tuple([out for out, _ in pairs]), [cotangent for _, cotangent in pairs]
+
+    _, pull_back, kept = pull_back_by_func(tensors_only, zeros)
+    return list(spread(pull_back(tuple(kept)), chosen))
+
+
+def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Return all the arguments of a call by position, defaults included."""
+    try:
+        signature = inspect.signature(fun)
+    except ValueError:  # a function written in C
+        if not kwargs:
+            return tuple(args)
+        raise
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    if bound.kwargs:
+        raise TypeError(
+            f"a function with a rule for its derivative takes its arguments by position, but "
+            f"{', '.join(bound.kwargs)} of {fun!r} can only be given by keyword."
+        )
+    return bound.args
+
+
+def nondiff_numbers(nondiff_argnums: Any, name: str) -> tuple[int, ...]:
+    """Return `nondiff_argnums`, an int or a sequence of ints that may be empty, as a tuple."""
+    if isinstance(nondiff_argnums, Sequence) and not nondiff_argnums:
+        return ()
+    numbers = check_argnums(nondiff_argnums, name, "nondiff_argnums")
+    return (numbers,) if isinstance(numbers, int) else numbers
+
+
+def nondiff_places(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:
+    """Return the places of the arguments without derivative, in order, each once.
+
+    Raises:
+        TypeError: there is no such argument, or a tensor in it is being differentiated or mapped.
+    """
+    places = []
+    for number in nondiff_argnums:
+        if not -len(args) <= number < len(args):
+            raise TypeError(f"{name}: nondiff_argnums has {number} for {len(args)} arguments.")
+        places.append(number % len(args))
+    places = sorted(set(places))
+    for place in places:
+        for leaf in tree_flatten(args[place])[0]:
+            if isinstance(leaf, Tensor) and _is_followed(leaf):
+                raise TypeError(
+                    f"{name}: argument {place} is in nondiff_argnums, but has a tensor that is "
+                    "being differentiated or mapped; take it out of nondiff_argnums, and give it a "
+                    "zero derivative."
+                )
+    return places
+
+
+def _is_followed(tensor: Tensor) -> bool:
+    return (tensor.requires_grad and torch.is_grad_enabled()) or is_functorch_wrapped_tensor(tensor)

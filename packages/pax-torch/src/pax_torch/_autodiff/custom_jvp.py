@@ -1,0 +1,182 @@
+"""`custom_jvp`: a function with a rule for its forward-mode derivative."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._args import check_callable, describe, is_differentiable, leaf_place
+from pax_torch._autodiff.custom_function import (
+    Optionals,
+    Rule,
+    Tensors,
+    apply,
+    bind,
+    has_derivative,
+    nondiff_numbers,
+    nondiff_places,
+    transposed,
+)
+from pax_torch._autodiff.directions import directions
+from pax_torch._autodiff.flatten_fun import parts_like, spread
+from pax_torch._rng import RandomState
+from pax_tree import tree_flatten, tree_map
+
+
+class custom_jvp:
+    """A function whose derivative is given by a rule for forward mode; a decorator.
+
+    `f.defjvp(rule)` sets it: `rule(*nondiff, primals, tangents)` returns the result and its
+    tangent, which must be linear in the tangents. Reverse mode uses the transpose of the rule.
+    Both hold for derivatives of every order, as far as the rule is differentiable, and under
+    `vmap`. The function and the rule may close over constants, not over what is differentiated or
+    mapped.
+
+    Args:
+        fun: takes and returns pytrees of tensors.
+        nondiff_argnums: the positional arguments that the rule takes in front, such as functions,
+            and that have no derivative.
+
+    Raises:
+        TypeError: `fun` is no function; in a call: the rule returns no pair.
+        ValueError: in a call: the tangent has not the structure and shapes of the result.
+        AttributeError: in a call: no rule was set.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> @pax_torch.custom_jvp
+        ... def log1pexp(x):
+        ...     return (1 + x.exp()).log()
+        >>> @log1pexp.defjvp
+        ... def log1pexp_jvp(primals, tangents):
+        ...     (x,), (t,) = primals, tangents
+        ...     return log1pexp(x), (1 - 1 / (1 + x.exp())) * t
+        >>> pax_torch.grad(log1pexp)(100.0)
+        tensor(1.)
+
+    The API is that of `jax.custom_jvp`.
+    """
+
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
+        check_callable(fun, "custom_jvp")
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.nondiff_argnums = nondiff_numbers(nondiff_argnums, "custom_jvp")
+        self.jvp: Callable[..., Any] | None = None
+
+    def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the rule, `jvp(*nondiff, primals, tangents) -> (out, tangent_out)`.
+
+        Args:
+            jvp: the rule; the tangents of integer leaves are None.
+
+        Returns:
+            The rule, so that this is a decorator.
+
+        Example:
+            >>> import pax_torch
+            >>> f = pax_torch.custom_jvp(lambda x: x**2)
+            >>> rule = f.defjvp(lambda primals, tangents: (f(*primals), 10 * tangents[0]))
+            >>> pax_torch.grad(f)(3.0)
+            tensor(10.)
+        """
+        check_callable(jvp, "defjvp")
+        self.jvp = jvp
+        return jvp
+
+    def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
+        """Set the rule as one function for each argument with a derivative.
+
+        Args:
+            *jvps: `jvp(tangent, out, *primals)` returns what the tangent of this argument adds to
+                that of the result; None stands for nothing.
+
+        Raises:
+            TypeError: the function has arguments in `nondiff_argnums`.
+
+        Example:
+            >>> import pax_torch
+            >>> f = pax_torch.custom_jvp(lambda x, y: x * y)
+            >>> f.defjvps(lambda t, out, x, y: t * y, None)
+            >>> pax_torch.grad(f, (0, 1))(2.0, 3.0)
+            (tensor(3.), tensor(0.))
+        """
+        if self.nondiff_argnums:
+            raise TypeError("custom_jvp: defjvps cannot be used with nondiff_argnums; use defjvp.")
+
+        def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+            out = self(*primals)
+            zeros = tree_map(torch.zeros_like, out)
+            terms = [
+                jvp(tangent, out, *primals)
+                for jvp, tangent in zip(jvps, tangents, strict=True)
+                if jvp is not None
+            ]
+            return out, tree_map(lambda *leaves: sum(leaves[1:], leaves[0]), zeros, *terms)
+
+        self.jvp = rule
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        if self.jvp is None:
+            raise AttributeError(f"No JVP defined for custom_jvp function {self} using defjvp.")
+        bound = bind(self.fun, args, kwargs)
+        rule = _JvpRule(bound, nondiff_places(self.nondiff_argnums, bound, "custom_jvp"))
+        if not has_derivative(rule.tensors):
+            return self.fun(*bound)
+        rule.fun, rule.jvp = self.fun, self.jvp
+        return apply(rule)
+
+
+class _JvpRule(Rule):
+    fun: Callable[..., Any]
+    jvp: Callable[..., Any]
+
+    def primal(self, tensors: Tensors) -> Any:
+        self._random_state = RandomState(tensors)
+        return self.fun(*self.arguments(tensors))
+
+    def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
+        given = [_tangent(x, t) for x, t in zip(tensors, tangents, strict=True)]
+        trees = self.trees(given, [None] * len(self.constants))
+        with self._random_state.restored():
+            result = self.jvp(*self.nondiff, self.trees(tensors), trees)
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise TypeError(
+                f"custom_jvp: the rule must return a pair (out, tangent), got {describe(result)}."
+            )
+        return self._checked(*result)
+
+    def _checked(self, out: Any, tangent: Any) -> Optionals:
+        """Return the tangent of each tensor of the result among those that the rule returned."""
+        name = "the tangent of the custom_jvp rule"
+        parts = parts_like(self.out_treedef, tangent, name, "the result")
+        points = list(compress(tree_flatten(out)[0], self.out_is_tensor))
+        parts = list(compress(parts, self.out_is_tensor))
+        chosen = [is_differentiable(point) for point in points]
+        given = directions(
+            list(compress(parts, chosen)),
+            list(compress(points, chosen)),
+            lambda i: leaf_place(out, i, name),
+        )
+        return spread(given, chosen)
+
+    def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
+        """Return the transpose of `push`."""
+        chosen = [is_differentiable(tensor) for tensor in tensors]
+
+        def linear(tangents: list[Tensor]) -> Optionals:
+            return self.push(tensors, spread(tangents, chosen))
+
+        return transposed(linear, tensors, cotangents)
+
+
+def _tangent(tensor: Tensor, tangent: Tensor | None) -> Tensor | None:
+    if tangent is None and is_differentiable(tensor):
+        return torch.zeros_like(tensor, requires_grad=False)
+    return tangent

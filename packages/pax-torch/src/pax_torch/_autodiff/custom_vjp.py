@@ -1,0 +1,187 @@
+"""`custom_vjp`: a function with a rule for its reverse-mode derivative."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._args import check_callable, describe, is_differentiable, leaf_place
+from pax_torch._autodiff.custom_function import (
+    Optionals,
+    Rule,
+    Tensors,
+    apply,
+    bind,
+    has_derivative,
+    nondiff_numbers,
+    nondiff_places,
+    transposed,
+)
+from pax_torch._autodiff.directions import directions
+from pax_torch._autodiff.flatten_fun import spread
+from pax_torch._autodiff.nesting import transforms_active
+from pax_torch._rng import RandomState
+from pax_tree import tree_flatten, tree_leaves, tree_structure, tree_unflatten
+
+_RETURNED = "what bwd returns"
+
+
+class custom_vjp:
+    """A function whose reverse-mode derivative is given by a rule; a decorator.
+
+    `f.defvjp(fwd, bwd)` sets the rule. `fwd` takes the arguments of `f` and returns the result
+    and residuals, any pytree. `bwd(*nondiff, residuals, cotangent)` returns a tuple with a tree of
+    cotangents for each argument that is not in `nondiff_argnums`; None stands for zeros, also in
+    the place of any tree in it.
+
+    The rule holds for derivatives of every order, under `vmap`, and in forward mode, where its
+    transpose is used. Where `bwd` is differentiated in turn, `fwd` runs again to follow its
+    residuals. `fun`, `fwd` and `bwd` may close over constants, not over what is differentiated or
+    mapped.
+
+    Args:
+        fun: takes and returns pytrees of tensors.
+        nondiff_argnums: the positional arguments that `bwd` takes in front, such as functions,
+            and that have no derivative.
+
+    Raises:
+        TypeError: `fun` is no function; in a call: `bwd` returns no tuple with an entry for each
+            argument, or `fwd` no pair.
+        AttributeError: in a call: no rule was set.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> @pax_torch.custom_vjp
+        ... def clip_gradient(x):
+        ...     return x
+        >>> clip_gradient.defvjp(lambda x: (x, None), lambda _, g: (g.clamp(-1, 1),))
+        >>> pax_torch.grad(lambda x: 5 * clip_gradient(x))(2.0)
+        tensor(1.)
+
+    The API is that of `jax.custom_vjp`.
+    """
+
+    def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
+        check_callable(fun, "custom_vjp")
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.nondiff_argnums = nondiff_numbers(nondiff_argnums, "custom_vjp")
+        self.fwd: Callable[..., Any] | None = None
+        self.bwd: Callable[..., Any] | None = None
+
+    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
+        """Set the rule.
+
+        Args:
+            fwd: `fwd(*args) -> (out, residuals)`.
+            bwd: `bwd(*nondiff, residuals, cotangent) -> cotangents`, a tuple.
+
+        Example:
+            >>> import pax_torch
+            >>> f = pax_torch.custom_vjp(lambda x, y: x * y)
+            >>> f.defvjp(lambda x, y: (x * y, (x, y)), lambda xy, g: (g * xy[1], g * xy[0]))
+            >>> pax_torch.grad(f, (0, 1))(2.0, 3.0)
+            (tensor(3.), tensor(2.))
+        """
+        check_callable(fwd, "defvjp")
+        check_callable(bwd, "defvjp")
+        self.fwd, self.bwd = fwd, bwd
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        if self.fwd is None or self.bwd is None:
+            raise AttributeError(f"No VJP defined for custom_vjp function {self} using defvjp.")
+        bound = bind(self.fun, args, kwargs)
+        rule = _VjpRule(bound, nondiff_places(self.nondiff_argnums, bound, "custom_vjp"))
+        if not has_derivative(rule.tensors):
+            return self.fun(*bound)
+        rule.fwd, rule.bwd = self.fwd, self.bwd
+        return apply(rule)
+
+
+class _VjpRule(Rule):
+    fwd: Callable[..., Any]
+    bwd: Callable[..., Any]
+
+    def primal(self, tensors: Tensors) -> Any:
+        self._random_state = RandomState(tensors)
+        result, residuals = self._forward(tensors)
+        # A mapped forward makes residuals that mean nothing outside.
+        self.residuals = None if transforms_active() else (residuals,)
+        return result
+
+    def _forward(self, tensors: Tensors) -> tuple[Any, Any]:
+        result = self.fwd(*self.arguments(tensors))
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise TypeError(
+                "custom_vjp: the function fwd must return a pair (out, residuals), "
+                f"got {describe(result)}."
+            )
+        return result[0], result[1]
+
+    def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
+        # Where a derivative of this may be taken, the residuals are followed from the arguments.
+        if residuals is None or torch.is_grad_enabled() or transforms_active():
+            residuals = self._residuals(tensors)
+        given = [self.zeros(i) if c is None else c for i, c in enumerate(cotangents)]
+        trees = tree_unflatten(self.out_treedef, spread(given, self.out_is_tensor))
+        return self._checked(self.bwd(*self.nondiff, residuals[0], trees), tensors)
+
+    def _residuals(self, tensors: Tensors) -> tuple[Any]:
+        with self._random_state.restored():
+            return (self._forward(tensors)[1],)
+
+    def _checked(self, found: Any, tensors: Tensors) -> Optionals:
+        """Return the cotangent of each tensor among those that `bwd` returned."""
+        count = len(self.treedef.children())
+        if not isinstance(found, tuple | list) or len(found) != count:
+            raise TypeError(
+                f"custom_vjp: the function bwd must return a tuple with {count} entries, "
+                f"one for each argument with a derivative, got {describe(found)}."
+            )
+        primals = tree_unflatten(self.treedef, range(self.treedef.num_leaves))
+        parts = compress(_parts(tuple(found), primals), self.is_tensor)
+        places = compress(range(self.treedef.num_leaves), self.is_tensor)
+        return [
+            self._cotangent(part, tensor, lambda _, i=i: leaf_place(primals, i, _RETURNED))
+            for part, tensor, i in zip(parts, tensors, places, strict=True)
+        ]
+
+    def _cotangent(self, part: Any, tensor: Tensor, place: Callable[[int], str]) -> Tensor | None:
+        if part is None or not is_differentiable(tensor):
+            return None
+        return directions([part], [tensor], place)[0]
+
+    def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
+        """Return the transpose of `pull`, which is taken as linear in the cotangents."""
+        points = [self.zeros(i) for i in range(len(self.out_like))]
+        chosen = [is_differentiable(point) for point in points]
+
+        def linear(cotangents: list[Tensor]) -> Optionals:
+            return self.pull(tensors, None, spread(cotangents, chosen))
+
+        return transposed(linear, points, tangents)
+
+
+def _parts(found: Any, primals: Any) -> list[Any]:
+    """Return what belongs to each leaf of `primals`; None in the place of a tree is for them all."""
+    leaves, prefix = tree_flatten(found, none_is_leaf=True)
+    try:
+        subtrees = prefix.flatten_up_to(primals)
+    except ValueError as error:
+        raise ValueError(f"{_RETURNED} must have the structure of the arguments: {error}") from None
+    parts = []
+    for leaf, subtree in zip(leaves, subtrees, strict=True):
+        below = tree_leaves(subtree)
+        if leaf is not None and (len(below) != 1 or below[0] is not subtree):
+            raise ValueError(
+                f"{_RETURNED} must have the structure of the arguments, but has "
+                f"{describe(leaf)} in the place of {tree_structure(subtree)}."
+            )
+        parts += [leaf] * len(below)
+    return parts

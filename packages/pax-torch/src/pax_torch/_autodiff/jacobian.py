@@ -1,0 +1,216 @@
+"""`jacfwd`, `jacrev`, `hessian` and `hvp`: all first or second derivatives, or a product."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from pax_torch._args import Argnums, check_argnums, check_callable
+from pax_torch._autodiff.basis import columns, rows
+from pax_torch._autodiff.dtypes import check_inputs, check_output
+from pax_torch._autodiff.flatten_fun import Flat, Selection
+from pax_torch._autodiff.grad import grad
+from pax_torch._autodiff.jvp import jvp
+from pax_torch._autodiff.nesting import run
+
+
+def jacfwd(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    """Return a function that evaluates the Jacobian of `fun` by forward mode, column by column.
+
+    All columns are computed at once, mapped over. Forward mode costs less than `jacrev` where the
+    arguments have fewer elements than the results.
+
+    Args:
+        fun: returns a pytree of tensors; with `has_aux`, a pair of that and any pytree.
+        argnums: the positional argument or arguments to differentiate; negative counts from the
+            last. Their leaves are real, or complex with `holomorphic`.
+        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
+        holomorphic: `fun` is holomorphic, its arguments and results are complex.
+        create_graph: keep the graph of the results, as in `grad`.
+
+    Returns:
+        A function with the arguments of `fun` that returns the Jacobian, or `(jacobian, aux)`:
+        the tree of the result with, for each leaf, the tree of the argument at `argnums` (a tuple
+        of such when `argnums` is a sequence), whose leaves have the shape of the result's leaf
+        followed by that of the argument's leaf.
+
+    Raises:
+        TypeError: `argnums` is out of range, or a leaf has the wrong type.
+        ValueError: `argnums` names an argument twice.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.jacfwd(lambda x: x**2)(torch.tensor([1.0, 2.0]))
+        tensor([[2., 0.],
+                [0., 4.]])
+
+    The API is that of `jax.jacfwd`.
+    """
+    return _jacobian("jacfwd", columns, fun, argnums, has_aux, holomorphic, False, create_graph)
+
+
+def jacrev(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    """Return a function that evaluates the Jacobian of `fun` by reverse mode, row by row.
+
+    All rows are computed at once, mapped over. Reverse mode costs less than `jacfwd` where the
+    results have fewer elements than the arguments.
+
+    Args:
+        fun: as for `jacfwd`, with real results unless `holomorphic`.
+        argnums: as for `jacfwd`.
+        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
+        holomorphic: `fun` is holomorphic, its arguments and results are complex.
+        allow_int: accept leaves of an integer or boolean dtype, with None for their Jacobian.
+        create_graph: keep the graph of the results, as in `grad`.
+
+    Returns:
+        As for `jacfwd`.
+
+    Raises:
+        TypeError, ValueError: as for `jacfwd`.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.jacrev(lambda x: {"out": x["a"] * 3})({"a": torch.tensor([1.0, 2.0])})
+        {'out': {'a': tensor([[3., 0.],
+                [0., 3.]])}}
+
+    The API is that of `jax.jacrev`.
+    """
+    return _jacobian("jacrev", rows, fun, argnums, has_aux, holomorphic, allow_int, create_graph)
+
+
+jacobian = jacrev
+"""`jacrev` under a shorter name."""
+
+
+def _jacobian(
+    name: str,
+    compute: Callable[..., tuple[Any, Any]],
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    allow_int: bool,
+    create_graph: bool,
+) -> Callable[..., Any]:
+    check_callable(fun, name)
+    numbers = check_argnums(argnums, name)
+    reverse = name == "jacrev"
+
+    @functools.wraps(fun, updated=())
+    def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
+        selection = Selection(args, numbers)
+        check_inputs(
+            selection, name, allow_int=allow_int, holomorphic=holomorphic, real=not reverse
+        )
+        flat = Flat(lambda variables: fun(*selection.arguments(variables), **kwargs), has_aux, name)
+
+        def checked(*variables: Tensor) -> Any:
+            out, rest = flat(*variables)
+            for tensor in out if reverse or holomorphic else ():
+                check_output(tensor, name, holomorphic)
+            return out, rest
+
+        def blocks(variables: list[Tensor]) -> Any:
+            found, rest = compute(checked, variables)
+            if reverse and holomorphic:
+                found = [[block.conj().resolve_conj() for block in row] for row in found]
+            jacobian = flat.result([selection.gradients(row) for row in found])
+            return (jacobian, flat.aux(rest)) if has_aux else jacobian
+
+        return run(blocks, selection.variables, create_graph)
+
+    return jacobian_fun
+
+
+def hessian(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    """Return a function that evaluates the Hessian of `fun`, forward over reverse.
+
+    Args:
+        fun: as for `jacrev`; twice differentiable.
+        argnums: as for `jacrev`.
+        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
+        holomorphic: `fun` is holomorphic, its arguments and results are complex.
+        create_graph: keep the graph of the results, as in `grad`.
+
+    Returns:
+        A function with the arguments of `fun` that returns the Hessian, or `(hessian, aux)`: the
+        tree of the result, for each leaf the tree of the argument, and for each leaf of that the
+        tree of the argument again. The shapes of leaves are joined in this order.
+
+    Raises:
+        TypeError, ValueError: as for `jacfwd`.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.hessian(lambda x: (x**3).sum())(torch.tensor([1.0, 2.0]))
+        tensor([[ 6.,  0.],
+                [ 0., 12.]])
+
+    The API is that of `jax.hessian`.
+    """
+    first = jacrev(fun, argnums, has_aux, holomorphic, create_graph=create_graph)
+    return jacfwd(first, argnums, has_aux, holomorphic, create_graph=create_graph)
+
+
+def hvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    argnums: Argnums = 0,
+    *,
+    create_graph: bool = False,
+) -> Any:
+    """Return the product of the Hessian of a scalar function with a vector, without the Hessian.
+
+    Args:
+        fun: takes as many positional arguments as there are primals and returns a real scalar
+            tensor of shape (); twice differentiable.
+        primals: a tuple or list of the arguments, as for `jvp`.
+        tangents: a tuple or list of directions, as for `jvp`.
+        argnums: the argument or arguments whose gradient is differentiated along `tangents`.
+        create_graph: keep the graph of the result, as in `grad`.
+
+    Returns:
+        A tree like the argument at `argnums`, or a tuple of such when `argnums` is a sequence.
+
+    Raises:
+        TypeError, ValueError: as for `grad` and `jvp`.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> x, v = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.0])
+        >>> pax_torch.hvp(lambda x: (x**3).sum(), (x,), (v,))
+        tensor([ 6., 12.])
+
+    It is `jvp(grad(fun), primals, tangents)`, as in the autodiff cookbook of JAX.
+    """
+    check_callable(fun, "hvp")
+    _, product = jvp(grad(fun, argnums), primals, tangents, create_graph=create_graph)
+    return product

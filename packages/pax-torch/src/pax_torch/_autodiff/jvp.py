@@ -1,0 +1,130 @@
+"""`jvp` and `linearize`: the derivative of a function along a direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._args import check_callable, describe
+from pax_torch._autodiff.dtypes import check_inputs
+from pax_torch._autodiff.flatten_fun import Flat, Selection
+from pax_torch._autodiff.forward import forward_derivative
+from pax_torch._autodiff.nesting import run
+from pax_torch._autodiff.reverse import pull_back_by_func
+
+
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+    *,
+    create_graph: bool = False,
+) -> tuple[Any, ...]:
+    """Return the value of `fun` and its derivative along `tangents`, by forward mode.
+
+    Args:
+        fun: takes as many positional arguments as there are primals, and returns a pytree of
+            tensors; with `has_aux`, a pair of that and any pytree.
+        primals: a tuple or list of the arguments, pytrees of tensors, NumPy arrays and numbers.
+        tangents: a tuple or list of directions, trees like the primals with leaves of the same
+            shapes and dtypes. None stands for the direction of an integer leaf, and for zeros.
+        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
+        create_graph: keep the graph of the results, as in `grad`.
+
+    Returns:
+        `(out, tangent_out)`, or `(out, tangent_out, aux)`. The tangent has the structure of
+        the result, with None for a tensor of an integer dtype.
+
+    Raises:
+        TypeError: the arguments are no tuples or lists, a tangent has another dtype than its
+            primal, or the result is not of tensors.
+        ValueError: a tangent has another shape, or the structures differ.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.5))
+        (tensor(6.), tensor(4.))
+
+    The API is that of `jax.jvp`.
+    """
+    check_callable(fun, "jvp")
+    _check_sequences(primals, tangents)
+    selection = Selection(primals, tuple(range(len(primals))))
+    check_inputs(selection, "jvp", allow_int=True)
+    flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "jvp")
+    given = selection.directions(tangents, "tangents")
+
+    def push(tensors: list[Tensor]) -> tuple[Any, ...]:
+        size = len(given)
+        out, tangents_out, rest = forward_derivative(flat, tensors[:size], tensors[size:])
+        pair = flat.result(out, rest), flat.result(tangents_out)
+        return (*pair, flat.aux(rest)) if has_aux else pair
+
+    return run(push, [*selection.variables, *given], create_graph)
+
+
+def linearize(
+    fun: Callable[..., Any], *primals: Any, has_aux: bool = False, create_graph: bool = False
+) -> tuple[Any, ...]:
+    """Return the value of `fun` and its linear approximation, without evaluating `fun` again.
+
+    Args:
+        fun: as for `jvp`.
+        *primals: the arguments of `fun`, as for `jvp`.
+        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
+        create_graph: keep the graph of the results, as in `grad`.
+
+    Returns:
+        `(out, push)`, or `(out, push, aux)`. `push(*tangents)` gives what `jvp` gives as its
+        second result; it may be called any number of times, and mapped by `vmap`.
+
+    Raises:
+        TypeError, ValueError: as for `jvp`.
+
+    Example:
+        >>> import pax_torch
+        >>> out, push = pax_torch.linearize(lambda x: x**3, 2.0)
+        >>> out, push(1.0), push(0.5)
+        (tensor(8.), tensor(12.), tensor(6.))
+
+    The API is that of `jax.linearize`. The linear map is the transpose of the transposed one, so
+    that what `fun` computes must be twice differentiable by reverse mode.
+    """
+    check_callable(fun, "linearize")
+    selection = Selection(primals, tuple(range(len(primals))))
+    check_inputs(selection, "linearize", allow_int=True)
+    flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "linearize")
+
+    def forward(tensors: list[Tensor]) -> tuple[Any, Any, Any]:
+        out, pull_back, rest = pull_back_by_func(flat, tensors)
+        zeros = [torch.zeros_like(tensor) for tensor in out]
+        transpose: Any = lambda tangents: ()  # noqa: E731
+        if out:
+            transpose = torch.func.vjp(lambda *cotangents: pull_back(cotangents), *zeros)[1]
+        return flat.result(out, rest), flat.aux(rest), transpose
+
+    out, aux, transpose = run(forward, selection.variables, create_graph)
+
+    def push(*tangents: Any) -> Any:
+        given = selection.directions(tangents, "tangents")
+        return run(lambda tensors: flat.result(transpose(tuple(tensors))), given, create_graph)
+
+    return (out, push, aux) if has_aux else (out, push)
+
+
+def _check_sequences(primals: Any, tangents: Any) -> None:
+    for name, value in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(value, tuple | list):
+            raise TypeError(
+                f"jvp takes primals and tangents as tuples or lists, got {describe(value)} "
+                f"as {name}."
+            )
+    if len(primals) != len(tangents):
+        raise TypeError(
+            f"jvp takes one tangent for each primal, got {len(primals)} primals and "
+            f"{len(tangents)} tangents."
+        )

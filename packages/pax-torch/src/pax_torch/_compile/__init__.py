@@ -1,0 +1,1 @@
+"""Functions that are traced once: `jit` and `eval_shape`."""

@@ -1,0 +1,127 @@
+"""All compiled programs of one function, and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._args import is_differentiable
+from pax_torch._autodiff.flatten_fun import Flat, spread
+from pax_torch._autodiff.nesting import forward_mode_runs, nested, transforms_active
+from pax_torch._compile.torch_settings import autocast, defaults, with_autocast, without_autocast
+from pax_torch._compile.trace import Compile, Program
+from pax_torch._rng import RandomState
+from pax_torch._tracing import being_traced
+
+Function = Callable[..., Any]
+
+
+class Programs:
+    """The programs of a function by what distinguishes them; made when they are needed.
+
+    Args:
+        compile: makes a callable of a graph module.
+    """
+
+    def __init__(self, compile: Compile) -> None:
+        self._compile = compile
+        self._programs: dict[Hashable, Program] = {}
+        self._derivatives: Programs | None = None
+
+    def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
+        """Return the result of a function of tensors; `key` tells apart functions."""
+        if transforms_active() or being_traced() or forward_mode_runs():
+            return function(*tensors)
+        settings = autocast()
+        if not settings:
+            return self._call(function, key, tensors)
+        with without_autocast(settings):
+            return self._call(with_autocast(function, settings), (key, settings), tensors)
+
+    def _call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
+        program = self._program(function, key, tensors)
+        if nested() and program.closes_over_variables:
+            return function(*tensors)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            out = _Differentiable.apply(self, program, function, key, *tensors)
+            return program.result(out)  # pyright: ignore[reportArgumentType]
+        return program.result(program(tensors))
+
+    def _program(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Program:
+        key = (key, defaults(), *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = Program(function, tensors, self._compile)
+        return program
+
+    def pull(
+        self,
+        function: Function,
+        key: Hashable,
+        tensors: Sequence[Tensor],
+        cotangents: Sequence[Tensor | None],
+        draws: bool,
+    ) -> Sequence[Tensor | None]:
+        """Return for each tensor its cotangent, by a compiled program.
+
+        If the function draws random numbers, that program returns the values as well: a compiler
+        that dropped what only they need would number the other random numbers anew.
+        """
+        self._derivatives = self._derivatives or Programs(self._compile)
+        given = [cotangent is not None for cotangent in cotangents]
+        values = [cotangent for cotangent in cotangents if cotangent is not None]
+        pulled = _pulled(function, len(tensors), given, draws)
+        result = self._derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
+        return result[: len(tensors)]
+
+
+def _pulled(function: Function, count: int, given: Sequence[bool], with_values: bool) -> Function:
+    """Return the transposed derivative as a function of the arguments and some cotangents."""
+
+    def pulled(*both: Tensor) -> Sequence[Tensor | None]:
+        tensors, values = both[:count], both[count:]
+        chosen = [is_differentiable(tensor) for tensor in tensors]
+        variables = [x for x, taken in zip(tensors, chosen, strict=True) if taken]
+        flat = Flat(lambda new: function(*spread(new, chosen, tensors)), False, "jit")
+        result: Any = torch.func.vjp(flat, *variables, has_aux=True)
+        out, pull_back, rest = result
+        cotangents = spread(values, given)
+        cotangents = [x for x, taken in zip(cotangents, flat.chosen, strict=True) if taken]
+        filled = [
+            torch.zeros_like(x) if c is None else c for x, c in zip(out, cotangents, strict=True)
+        ]
+        pulls = spread(pull_back(tuple(filled)), chosen)
+        return [*pulls, *out, *rest] if with_values else pulls
+
+    return pulled
+
+
+class _Differentiable(torch.autograd.Function):
+    """A program whose derivative is the program of the derivative."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        programs: Programs,
+        program: Program,
+        function: Function,
+        key: Hashable,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.call = programs, function, key
+        ctx.random = RandomState(program.draws) if program.draws else None
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        return program(tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
+        programs, function, key = ctx.call
+        with ctx.random.restored() if ctx.random else nullcontext():
+            draws = ctx.random is not None
+            pulled = programs.pull(function, key, ctx.saved_tensors, cotangents, draws)
+        return None, None, None, None, *pulled

@@ -1,0 +1,112 @@
+"""`jit`: functions that are traced once and compiled by `torch.compile`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._args import check_callable, leaf_place, place_in, to_tensors
+from pax_torch._compile.cache import Programs
+from pax_torch._compile.static_args import Call, Statics, join
+from pax_tree import tree_flatten, tree_unflatten
+
+
+def jit(
+    fun: Callable[..., Any],
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    *,
+    fullgraph: bool = True,
+    **options: Any,
+) -> Callable[..., Any]:
+    """Return a compiled version of a function of pytrees.
+
+    As in JAX, the function runs in Python once for each combination of tree structure, shapes,
+    dtypes and static arguments, on tensors without values; what it does to them is compiled as one
+    graph by `torch.compile`, and that runs from then on. So derivatives, `vmap`, functional modules
+    and steps of optimizers all become part of one program, and what else the function does
+    (printing, say) happens once. Tensors that it closes over stay as they are by reference.
+
+    Inside another transform or another compiled function, `fun` runs as it is, so the outermost
+    function is the one to compile. A derivative of the compiled function that `grad` takes is
+    compiled too, and computes the values again, with the same random numbers and under the same
+    autocast.
+
+    Args:
+        fun: takes pytrees of tensors, arrays and numbers, all of which it gets as tensors.
+        static_argnums: positional arguments that are part of the program instead: any hashable
+            values, compared by equality.
+        static_argnames: the same by name.
+        fullgraph: False hands the function to `torch.compile` as it is, which runs what it cannot
+            compile in Python, such as an `if` on the value of a tensor, and the transforms.
+        **options: other arguments of `torch.compile`, such as `mode` and `backend`.
+
+    Returns:
+        A function with the arguments and results of `fun`; numbers come back as tensors.
+
+    Raises:
+        TypeError: `fun` is no function; in a call: a leaf is no tensor, array or number, or the
+            function needs the value of a tensor.
+        ValueError: `fun` has no such argument as one that is to be static; in a call: a static
+            argument is not hashable.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> step = pax_torch.jit(lambda x, n: x * n, static_argnums=1, backend="eager")
+        >>> step(torch.tensor([1.0, 2.0]), 3)
+        tensor([3., 6.])
+
+    The API is that of `jax.jit`.
+    """
+    check_callable(fun, "jit")
+    statics = Statics(fun, static_argnums, static_argnames)
+    if not fullgraph:
+        _run_transforms_in_python()
+        return torch.compile(fun, **options)
+    programs = Programs(functools.partial(torch.compile, fullgraph=True, **options))
+
+    @functools.wraps(fun, updated=())
+    def jitted(*args: Any, **kwargs: Any) -> Any:
+        dynamic, static = statics.split(args, kwargs)
+        leaves, treedef = tree_flatten(dynamic)
+        tensors = to_tensors(leaves, lambda i: _place(dynamic, i))
+
+        def function(*tensors: Tensor) -> Any:
+            args, kwargs = join(tree_unflatten(treedef, tensors), static)
+            return _tensors_only(fun(*args, **kwargs))
+
+        return programs.call(function, (static.key, treedef), tensors)
+
+    return jitted
+
+
+@functools.cache
+def _run_transforms_in_python() -> None:
+    """Keep `torch.compile` from following transforms into C++, which it leaves half way."""
+    from torch._dynamo import trace_rules  # takes seconds
+
+    for name in list(sys.modules):
+        if name.startswith(_IN_PYTHON) and not name.startswith(_ON_TENSORS):
+            trace_rules.add(name)
+
+
+_IN_PYTHON = ("pax_torch._", "pax_torch.schedule._standalone", "pax_tree")
+# What computes with tensors alone, which can be followed.
+_ON_TENSORS = ("pax_torch._optim.averages", "pax_torch._optim.formulas")
+
+
+def _tensors_only(result: Any) -> Any:
+    leaves, treedef = tree_flatten(result)
+    tensors = to_tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
+    return tree_unflatten(treedef, tensors)
+
+
+def _place(call: Call, leaf: int) -> str:
+    args, kwargs = call
+    names = [f"argument {i}" for i in range(len(args))]
+    return place_in((*args, kwargs), [*names, "keyword argument "], leaf)

@@ -1,0 +1,1 @@
+"""Modules of PyTorch as pure functions of their parameters and buffers."""

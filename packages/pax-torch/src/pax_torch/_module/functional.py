@@ -1,0 +1,169 @@
+"""`functional_module`: a PyTorch module as a pure function of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from pax_torch._module.state import check_materialized, check_module, get_buffers, own_copies
+from pax_torch._module.template import Skeleton
+
+Shapes = dict[str, torch.Size]
+Buffers = Mapping[str, Tensor | None]
+
+
+def functional_module(
+    module: Module, preserve_original: bool = True
+) -> Callable[..., tuple[Any, dict[str, Tensor]]]:
+    """Return a module's computation as a pure function of parameters and buffers.
+
+    The function is `forward(params, *args, buffers=None, is_training=True, **kwargs)` and returns
+    `(out, buffers)`:
+
+    - `params`: the parameters by name, as `get_params` gives them;
+    - `args`, `kwargs`: the arguments of the module;
+    - `buffers`: the buffers by name, as `get_buffers` gives them, or as a call returned them; by
+      default those that the module had when it was converted;
+    - `is_training`: the mode that is set by `module.train(is_training)`;
+    - `out`: what the module returns for these;
+    - the second result: the buffers after the call, such as new running averages, whatever their
+      shapes; also those that the call registered, and None for one that it removed. Mapped by
+      `vmap` in training mode, each example has its own of floating or complex dtype, also where
+      one set of buffers is given.
+
+    Each call runs on module objects of its own, so that the function can be called recursively
+    and from several threads, and forgets what the module's forward assigns to attributes.
+    Functions that close over the module, such as hooks, use that of the call. A tied parameter is
+    given once, under the first of its names.
+
+    What is written in place is not undone. A forward that writes to a parameter writes to the
+    argument (other than `Embedding(max_norm=...)`, which has a copy). What it writes into a list, a
+    dictionary or a tensor that is an attribute, or that a hook closes over, stays for later calls,
+    as do hooks that it registers, and buffers that it gives to one of PyTorch's own layers; let it
+    keep such things in buffers of its own.
+
+    Args:
+        module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
+            its mode and its attributes.
+        preserve_original: copy the attributes of the module, so that it does not see what a
+            forward writes into them. With False they are shared with the calls, and an attribute
+            of a kind of its own that holds a submodule holds the original one.
+
+    Returns:
+        The function `forward`.
+
+    Raises:
+        TypeError: `module` is no module, has scripted or compiled parts, an attribute that cannot be
+            copied, or one that holds a submodule or a tensor where no call could replace it (such
+            as a global variable that a hook reads); in a call: a parameter is no tensor.
+        ValueError: a lazy module has not run yet; in a call: a parameter or buffer is missing or
+            unknown, or a parameter is of the wrong shape.
+        RuntimeError: in a call: `torch.nn.utils.parametrize.cached` would keep its weights.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> net = torch.nn.Linear(10, 1)
+        >>> forward = pax_torch.functional_module(net)
+        >>> params, buffers = pax_torch.get_params(net), pax_torch.get_buffers(net)
+        >>> out, buffers = forward(params, torch.zeros(2, 10), buffers=buffers, is_training=True)
+        >>> out.shape
+        torch.Size([2, 1])
+
+    The calling convention is that of a Haiku transform with state.
+    """
+    check_module(module, "functional_module")
+    _check_convertible(module)
+    param_shapes = _shapes(module)
+    initial_buffers = get_buffers(module)
+    skeleton = Skeleton(module, preserve_original)
+    owner = type(module).__name__
+
+    def forward(
+        params: Mapping[str, Tensor],
+        /,
+        *args: Any,
+        buffers: Buffers | None = None,
+        is_training: bool = True,
+        **kwargs: Any,
+    ) -> tuple[Any, dict[str, Tensor]]:
+        buffers = initial_buffers if buffers is None else buffers
+        _check_params(params, param_shapes, owner)
+        _check_buffers(buffers, initial_buffers, skeleton, owner)
+        modules = skeleton.fill(params, own_copies(buffers, is_training), bool(is_training))
+        out = modules[0](*args, **kwargs)
+        return out, skeleton.read_buffers(modules)
+
+    return forward
+
+
+def _check_convertible(module: Module) -> None:
+    for name, submodule in module.named_modules():
+        scripted = isinstance(submodule, torch.jit.ScriptModule)
+        if scripted or "_orig_mod" in submodule._modules:
+            what = "scripted" if scripted else "compiled"
+            where = f"submodule {name!r}" if name else "module"
+            raise TypeError(
+                f"functional_module cannot convert the {what} {where} "
+                f"({type(submodule).__name__}); convert the module that it was made of."
+            )
+
+
+def _shapes(module: Module) -> Shapes:
+    shapes = {}
+    for name, tensor in module.named_parameters():
+        check_materialized(name, tensor, "parameter")
+        shapes[name] = tensor.shape
+    return shapes
+
+
+def _check_params(params: Any, shapes: Shapes, owner: str) -> None:
+    _check_mapping(params, "params")
+    if params.keys() != shapes.keys():
+        _raise_names(params, shapes, "params", owner)
+    for name, tensor in params.items():
+        if not isinstance(tensor, Tensor):
+            _raise_no_tensor("params", name, tensor)
+        if tensor.shape != shapes[name]:
+            raise ValueError(
+                f"params[{name!r}] has shape {tuple(tensor.shape)}, "
+                f"but {owner} needs shape {tuple(shapes[name])}."
+            )
+
+
+def _check_buffers(buffers: Any, initial: Buffers, skeleton: Skeleton, owner: str) -> None:
+    _check_mapping(buffers, "buffers")
+    if buffers.keys() != initial.keys():
+        expected = [*initial, *filter(skeleton.accepts, buffers)]
+        if buffers.keys() != set(expected):
+            _raise_names(buffers, expected, "buffers", owner)
+    for name, tensor in buffers.items():
+        if not isinstance(tensor, Tensor) and tensor is not None:
+            _raise_no_tensor("buffers", name, tensor)
+
+
+def _check_mapping(given: Any, what: str) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"{what} must be a dictionary of tensors by name, as get_{what} returns, "
+            f"got {type(given).__qualname__}."
+        )
+
+
+def _raise_no_tensor(what: str, name: str, value: Any) -> None:
+    raise TypeError(
+        f"{what}[{name!r}] must be a tensor, got {value!r} of type {type(value).__qualname__}."
+    )
+
+
+def _raise_names(
+    given: Mapping[Any, Any], expected: Collection[str], what: str, owner: str
+) -> None:
+    missing = [name for name in expected if name not in given]
+    if missing:
+        raise ValueError(f"{what} lacks {', '.join(map(repr, missing))}, which {owner} needs.")
+    extra = [name for name in given if name not in expected]
+    raise ValueError(f"{what} has {', '.join(map(repr, extra))}, which {owner} does not have.")

@@ -1,0 +1,197 @@
+"""Parameters and buffers of a module as dictionaries of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch._C._functorch import _add_batch_dim
+from torch._functorch.pyfunctorch import (
+    VmapInterpreter,
+    retrieve_all_functorch_interpreters,
+    temporarily_clear_interpreter_stack,
+)
+from torch.nn import Module, ModuleList
+from torch.nn.parameter import is_lazy
+
+from pax_torch._args import describe
+from pax_torch._autodiff.nesting import transforms_active
+
+
+def get_params(module: Module) -> dict[str, Tensor]:
+    """Return copies of a module's parameters, by their full names.
+
+    Args:
+        module: any `torch.nn.Module`. A parameter that it holds in several places (a tied one) is
+            listed once, under the first of its names.
+
+    Returns:
+        New tensors that require no grad and share no memory with the module.
+
+    Raises:
+        TypeError: `module` is no module.
+        ValueError: `module` is lazy and has not run yet.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.get_params(torch.nn.Linear(3, 2))['bias'].shape
+        torch.Size([2])
+
+    The name-to-tensor dictionary is that of `torch.nn.Module.named_parameters`.
+    """
+    check_module(module, "get_params")
+    return _copies(module.named_parameters(), "parameter")
+
+
+def get_buffers(module: Module) -> dict[str, Tensor]:
+    """Return copies of a module's buffers, by their full names.
+
+    Args:
+        module: any `torch.nn.Module`; its buffers are, for example, the running averages of
+            `torch.nn.BatchNorm1d`. Buffers that are not persistent are included.
+
+    Returns:
+        New tensors that share no memory with the module.
+
+    Raises:
+        TypeError: `module` is no module.
+        ValueError: `module` is lazy and has not run yet.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> list(pax_torch.get_buffers(torch.nn.BatchNorm1d(3)))
+        ['running_mean', 'running_var', 'num_batches_tracked']
+
+    The name-to-tensor dictionary is that of `torch.nn.Module.named_buffers`.
+    """
+    check_module(module, "get_buffers")
+    return _copies(module.named_buffers(), "buffer")
+
+
+def stack_params(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
+    """Return the parameters of several modules of one kind, stacked for `vmap`.
+
+    Args:
+        modules: at least one module; all have parameters of the same names, shapes and dtypes.
+
+    Returns:
+        For each name a new tensor with the modules along its first axis, which requires no grad.
+
+    Raises:
+        TypeError: one of `modules` is no module.
+        ValueError: there is no module, or two have different parameters; or one is lazy and has
+            not run yet.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> nets = [torch.nn.Linear(3, 2) for _ in range(5)]
+        >>> forward, params = pax_torch.functional_module(nets[0]), pax_torch.stack_params(nets)
+        >>> ensemble = pax_torch.vmap(lambda params, x: forward(params, x)[0], in_axes=(0, None))
+        >>> ensemble(params, torch.zeros(7, 3)).shape
+        torch.Size([5, 7, 2])
+
+    It is what `torch.func.stack_module_state` does for parameters.
+    """
+    return _stacked(modules, get_params, "stack_params")
+
+
+def stack_buffers(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
+    """Return the buffers of several modules of one kind, stacked for `vmap`.
+
+    Args:
+        modules: as for `stack_params`, with buffers of the same names, shapes and dtypes.
+
+    Returns:
+        For each name a new tensor with the modules along its first axis.
+
+    Raises:
+        TypeError, ValueError: as for `stack_params`.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> nets = [torch.nn.BatchNorm1d(3) for _ in range(5)]
+        >>> pax_torch.stack_buffers(nets)["running_mean"].shape
+        torch.Size([5, 3])
+
+    It is what `torch.func.stack_module_state` does for buffers.
+    """
+    return _stacked(modules, get_buffers, "stack_buffers")
+
+
+def _stacked(
+    modules: Sequence[Module] | ModuleList, get: Callable[[Module], dict[str, Tensor]], name: str
+) -> dict[str, Tensor]:
+    if not isinstance(modules, Sequence | ModuleList) or not len(modules):
+        raise ValueError(f"{name} takes a list of at least one module, got {describe(modules)}.")
+    states = [get(module) for module in modules]
+    expected = {key: (x.shape, x.dtype) for key, x in states[0].items()}
+    for number, state in enumerate(states):
+        for key in expected.keys() | state.keys():
+            found = (state[key].shape, state[key].dtype) if key in state else None
+            if found != expected.get(key):
+                raise ValueError(
+                    f"{name} takes modules of one kind, but {key!r} is "
+                    f"{_describe_kind(found)} in module {number} and "
+                    f"{_describe_kind(expected.get(key))} in module 0."
+                )
+    return {key: torch.stack([state[key] for state in states]) for key in expected}
+
+
+def _describe_kind(kind: tuple[torch.Size, torch.dtype] | None) -> str:
+    return f"of shape {tuple(kind[0])} and dtype {kind[1]}" if kind else "missing"
+
+
+def own_copies(buffers: Mapping[str, Tensor | None], is_training: bool) -> dict[str, Tensor | None]:
+    """Return copies of buffers, which a call may write to.
+
+    In training mode those of floating and complex dtypes are mapped by every `vmap` that is
+    running: what is written there differs from example to example.
+    """
+    maps = _running_maps() if is_training and buffers and transforms_active() else []
+    return {name: None if x is None else _own_copy(x, maps) for name, x in buffers.items()}
+
+
+def _own_copy(buffer: Tensor, maps: list[tuple[int, int]]) -> Tensor:
+    if maps and (buffer.is_floating_point() or buffer.is_complex()):
+        return sum(_mapped_zeros(maps, buffer), buffer)
+    return buffer.clone()
+
+
+def _running_maps() -> list[tuple[int, int]]:
+    """Return the level and the number of examples of each `vmap` that is running."""
+    interpreters = retrieve_all_functorch_interpreters()
+    return [(x.level(), x.batch_size()) for x in interpreters if isinstance(x, VmapInterpreter)]
+
+
+def _mapped_zeros(maps: list[tuple[int, int]], buffer: Tensor) -> list[Tensor]:
+    """Return for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
+    with temporarily_clear_interpreter_stack():
+        zeros = [torch.zeros(size, dtype=torch.bool, device=buffer.device) for _, size in maps]
+    return [_add_batch_dim(zero, 0, level) for zero, (level, _) in zip(zeros, maps, strict=True)]
+
+
+def check_module(module: object, name: str) -> None:
+    """Raise TypeError unless `module` is a `torch.nn.Module`."""
+    if not isinstance(module, Module):
+        raise TypeError(
+            f"{name} expected a torch.nn.Module, "
+            f"got {module!r} of type {type(module).__qualname__}."
+        )
+
+
+def check_materialized(name: str, tensor: Tensor, kind: str) -> None:
+    """Raise ValueError for a parameter or buffer of a lazy module that has no shape yet."""
+    if is_lazy(tensor):
+        raise ValueError(
+            f"{kind} {name!r} of a lazy module has no shape yet; "
+            "run the module once on an example before converting it."
+        )
+
+
+def _copies(named: Iterable[tuple[str, Tensor]], kind: str) -> dict[str, Tensor]:
+    copies = {}
+    for name, tensor in named:
+        check_materialized(name, tensor, kind)
+        copies[name] = tensor.detach().clone()
+    return copies

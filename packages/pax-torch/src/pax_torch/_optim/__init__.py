@@ -1,0 +1,1 @@
+"""Optimizers of PyTorch as pure functions of parameters, gradients and state."""

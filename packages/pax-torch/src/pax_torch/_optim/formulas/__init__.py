@@ -1,0 +1,168 @@
+"""The steps of the `torch.optim` classes as pure functions of tensors.
+
+They serve where the classes cannot: inside `vmap` and `jit`, and where a derivative is taken
+through the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._optim.formulas.adam import ADAM, ADAMAX, NADAM, RADAM
+from pax_torch._optim.formulas.arithmetic import is_traced
+from pax_torch._optim.formulas.descent import ADADELTA, ADAGRAD, ASGD, RMSPROP, RPROP, SGD
+from pax_torch._optim.formulas.matrix import ADAFACTOR, MUON, SPARSE_ADAM
+from pax_torch._optim.formulas.update_rule import Constants, Rule, State
+
+_BY_NAME = {
+    "ASGD": ASGD,
+    "Adadelta": ADADELTA,
+    "Adafactor": ADAFACTOR,
+    "Adagrad": ADAGRAD,
+    "Adam": ADAM,
+    "AdamW": ADAM,
+    "Adamax": ADAMAX,
+    "Muon": MUON,
+    "NAdam": NADAM,
+    "RAdam": RADAM,
+    "RMSprop": RMSPROP,
+    "Rprop": RPROP,
+    "SGD": SGD,
+    "SparseAdam": SPARSE_ADAM,
+}
+_TAKES_SPARSE = (SGD, ADAGRAD)
+
+
+def rule_of(cls: type[torch.optim.Optimizer]) -> Rule | None:
+    """Return the rule of a class of `torch.optim`, and None for any other."""
+    own = getattr(torch.optim, cls.__name__, None) is cls
+    return _BY_NAME.get(cls.__name__) if own else None
+
+
+def init_state(rule: Rule, param: Tensor, options: dict[str, Any]) -> State:
+    """Return the state of a parameter before its first step."""
+    return rule.init(param, SimpleNamespace(**options))
+
+
+def take_steps(
+    rule: Rule,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    states: Sequence[State],
+    options: dict[str, Any],
+) -> list[tuple[Tensor, State]]:
+    """Return parameters and their states after a step.
+
+    Args:
+        rule: as `rule_of` returns it.
+        params: floating-point or complex.
+        grads: like `params`; sparse where the class takes that.
+        states: as `init_state` or the last step returned them.
+        options: the hyperparameters, as in a parameter group of the class.
+
+    Raises:
+        ValueError: a sparse gradient for a class that does not take it, or a dense one for
+            SparseAdam.
+    """
+    h = SimpleNamespace(**options)
+    if params and "step" in states[0]:
+        states = [{**state, "step": state["step"] + 1} for state in states]
+    constants = _constants(rule, states, params, h)
+    given = zip(params, grads, states, constants, strict=True)
+    return [_take_step(rule, *each, h) for each in given]
+
+
+def _constants(
+    rule: Rule, states: Sequence[State], params: Sequence[Tensor], h: SimpleNamespace
+) -> list[Constants]:
+    """Return what depends on the number of the step, for each parameter.
+
+    The numbers are read where they can be; otherwise they are one vector, so that the operations
+    are not more for many parameters than for one.
+    """
+    if rule.constants is None or not params:
+        return [()] * len(params)
+    steps = [state["step"] for state in states]
+    if not (is_traced() and isinstance(steps[0], Tensor)):
+        return [rule.constants(_read(step), h) for step in steps]
+    vector = _together(steps, params).to(torch.float64)
+    columns = [value.expand(len(params)).unbind() for value in rule.constants(vector, h)]
+    if all(param.device == vector.device for param in params):
+        return list(zip(*columns, strict=True))
+    return [
+        tuple(x.to(param.device) for x in row)
+        for param, row in zip(params, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def _together(steps: Sequence[Tensor], params: Sequence[Tensor]) -> Tensor:
+    device = params[0].device
+    return torch.stack([step if step.device == device else step.to(device) for step in steps])
+
+
+def _read(step: Any) -> Any:
+    return step.item() if isinstance(step, Tensor) else step
+
+
+def _take_step(
+    rule: Rule,
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    constants: Constants,
+    h: SimpleNamespace,
+) -> tuple[Tensor, State]:
+    grad = -grad if getattr(h, "maximize", False) else grad
+    if (rule is SPARSE_ADAM) != grad.is_sparse:
+        grad = _densified(rule, grad)
+    if rule.elementwise and param.is_complex():
+        new, new_state = _step_as_real(rule, param, grad, state, constants, h)
+    else:
+        new, new_state = rule.step(param, grad, state, h, constants)
+    # A parameter of shape () promotes with the hyperparameters; its class writes in place.
+    kept = {name: _with_dtype(value, state.get(name, param)) for name, value in new_state.items()}
+    return _with_dtype(new, param), kept
+
+
+def _step_as_real(
+    rule: Rule,
+    param: Tensor,
+    grad: Tensor,
+    state: State,
+    constants: Constants,
+    h: SimpleNamespace,
+) -> tuple[Tensor, State]:
+    real = torch.view_as_real(param)
+    views = {name: _as_real(value) for name, value in state.items()}
+    new, new_state = rule.step(real, torch.view_as_real(grad), views, h, constants)
+    return torch.view_as_complex(new), {
+        name: torch.view_as_complex(value) if _is_like(value, real) else value
+        for name, value in new_state.items()
+    }
+
+
+def _with_dtype(value: Any, like: Any) -> Any:
+    if isinstance(value, Tensor) and value.dtype is not like.dtype:
+        return value.to(like.dtype)
+    return value
+
+
+def _densified(rule: Rule, grad: Tensor) -> Tensor:
+    if rule in _TAKES_SPARSE:
+        return grad.to_dense()
+    kind, other = ("sparse", "dense") if grad.is_sparse else ("dense", "sparse")
+    raise ValueError(f"this optimizer takes no {kind} gradients; give it {other} ones.")
+
+
+def _as_real(value: Any) -> Any:
+    is_complex = isinstance(value, Tensor) and value.is_complex()
+    return torch.view_as_real(value) if is_complex else value
+
+
+def _is_like(value: Any, param: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == param.shape

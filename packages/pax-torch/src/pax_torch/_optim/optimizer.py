@@ -1,0 +1,396 @@
+"""`functional_optimizer`: the optimizers of `torch.optim` as pure functions."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._optim.checks import (
+    Rows,
+    as_tensors,
+    check_donated,
+    check_dtypes,
+    copies,
+    given_gradients,
+    writable,
+)
+from pax_torch._optim.formulas import Rule, State, init_state, is_traced, rule_of, take_steps
+from pax_torch._optim.lbfgs import closure_step, init_closure_state, needs_closure
+from pax_torch._optim.options import check_options, scalars
+from pax_torch._optim.sgd import sgd_columns
+from pax_torch._optim.state import Columns, check_shapes, columns_of, leaves_like, pack, unpack
+from pax_torch._optim.torch_class import ClassStep
+from pax_tree import tree_flatten, tree_unflatten
+
+
+def functional_optimizer(
+    cls: type[torch.optim.Optimizer],
+    *args: Any,
+    donate: bool = False,
+    differentiable: bool = False,
+    **kwargs: Any,
+) -> FunctionalOptimizer:
+    """Return an optimizer of `torch.optim` as pure functions, `init`, `step` and `compute_update`.
+
+    A step computes what the class itself does, to the last bit, by running it on copies. Where the
+    class cannot run, inside `vmap` and `jit` and with `differentiable=True`, the same formulas are
+    evaluated on tensors, with the same result up to rounding.
+
+    Args:
+        cls: a subclass of `torch.optim.Optimizer`.
+        *args: hyperparameters, as `cls` takes them after the parameters.
+        donate: let `step` write the new parameters and state into the memory of the old ones,
+            which takes the time and the memory of the class itself. The trees given to `step`
+            then hold the new values, as do all tensors that share their memory (those of the
+            module the parameters came from, if they were not copied), so use the returned trees
+            only. It is a permission: inside `vmap` and `jit` nothing is reused.
+        differentiable: let gradients flow through `step`, from the new parameters and state to
+            the old ones, to the gradients and to hyperparameters that are tensors. Otherwise the
+            results carry no graph.
+        **kwargs: hyperparameters by name.
+
+    Returns:
+        A `FunctionalOptimizer`.
+
+    Raises:
+        TypeError: `cls` is no optimizer class, needs a closure (as LBFGS does, which is served),
+            or is asked to be differentiable without being a class of torch other than LBFGS.
+        ValueError: `cls` refuses a hyperparameter, or both `donate` and `differentiable` are set.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> optimizer = pax_torch.functional_optimizer(torch.optim.SGD, lr=0.5)
+        >>> params = {"w": torch.tensor(3.0)}
+        >>> state = optimizer.init(params)
+        >>> params, state = optimizer.step(params, {"w": torch.tensor(2.0)}, state)
+        >>> params
+        {'w': tensor(2.)}
+
+    The API is that of a gradient transformation in optax that applies its own updates.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        raise TypeError(f"functional_optimizer expected a torch.optim class, got {cls!r}.")
+    closure = inspect.signature(cls.step).parameters.get("closure")
+    required = closure is not None and closure.default is inspect.Parameter.empty
+    if required and not needs_closure(cls):
+        raise TypeError(
+            f"functional_optimizer cannot use {cls.__name__}: its step evaluates the loss through "
+            "a closure, which is served for LBFGS alone."
+        )
+    if donate and differentiable:
+        raise ValueError(
+            "functional_optimizer got donate=True and differentiable=True, but a derivative "
+            "needs the old parameters, whose memory donation gives away; choose one."
+        )
+    return FunctionalOptimizer(cls, args, kwargs, donate, differentiable)
+
+
+class FunctionalOptimizer:
+    """An optimizer whose state is a pytree; `functional_optimizer` makes it.
+
+    It holds hyperparameters only, so that one object serves any number of parameter trees and
+    threads. Its attributes `donates` and `needs_value_fn` say whether a step writes to its
+    arguments, and whether it evaluates the loss itself, as that of LBFGS does.
+    """
+
+    def __init__(
+        self,
+        cls: type[torch.optim.Optimizer],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        donate: bool,
+        differentiable: bool,
+    ) -> None:
+        self._class_step = ClassStep(cls, args, kwargs)
+        self._rule = rule_of(cls)
+        self.needs_value_fn, self._is_sgd = needs_closure(cls), cls is torch.optim.SGD
+        self.donates, self._differentiable = donate, differentiable
+        self._given = args, kwargs
+        if differentiable:
+            self._rule_or_error("with differentiable=True")
+
+    def __repr__(self) -> str:
+        args, kwargs = self._given
+        given = [self._class_step.cls.__name__, *map(repr, args)]
+        given += [f"{name}={value!r}" for name, value in kwargs.items()]
+        flags = {"donate": self.donates, "differentiable": self._differentiable}
+        given += [f"{name}=True" for name, value in flags.items() if value]
+        return f"functional_optimizer({', '.join(given)})"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyperparameters by name, all of which may be overridden in a step."""
+        options = self._class_step.options
+        return {name: value for name, value in options.items() if name != "differentiable"}
+
+    def init(self, params: Any, **overrides: Any) -> State:
+        """Return the state before the first step.
+
+        Args:
+            params: a pytree of floating-point tensors; NumPy arrays and Python floats will do.
+            **overrides: hyperparameters of the first step, such as `lr=0.1`. They matter where
+                the first state depends on them, as that of ASGD and Rprop does on `lr`.
+
+        Returns:
+            For each of the names under which the class keeps its state (`exp_avg`, `step`, ...) a
+            tree like `params`, of tensors or numbers, with None where a parameter has no such
+            state. What a class makes on its first step (such as the momentum of SGD) comes with
+            that step. The state of LBFGS belongs to all parameters together.
+
+        Raises:
+            TypeError: an override is no hyperparameter of the class, or a leaf is no tensor,
+                array or number.
+            ValueError: the class refuses a parameter.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> adagrad = pax_torch.functional_optimizer(torch.optim.Adagrad)
+            >>> adagrad.init(torch.tensor([1.0, 2.0]))
+            {'step': tensor(0.), 'sum': tensor([0., 0.])}
+        """
+        overrides = self._checked(overrides)
+        leaves, treedef = tree_flatten(params)
+        if not leaves:
+            return {}
+        tensors = as_tensors(leaves, params)
+        check_dtypes(tensors, params)
+        if self.needs_value_fn:
+            return init_closure_state()
+        if self._by_rule():
+            rule, options = self._rule_or_error("here"), self._options(overrides)
+            with self._grad_mode():
+                return pack([init_state(rule, tensor, options) for tensor in tensors], treedef)
+        return pack(self._class_step.init(tensors, overrides), treedef)
+
+    def step(
+        self,
+        params: Any,
+        grads: Any,
+        state: State,
+        *,
+        value_fn: Callable[[Any], Tensor] | None = None,
+        **overrides: Any,
+    ) -> tuple[Any, State]:
+        """Return the parameters and the state after one step; changes none of the arguments.
+
+        Args:
+            params: a pytree of floating-point tensors, as given to `init`.
+            grads: a tree like `params`, with leaves of the same shapes and dtypes. A None in the
+                place of a leaf leaves that parameter and its state as they are.
+            state: as returned by `init` or the last step.
+            value_fn: for LBFGS, from parameters to the loss, a tensor of shape (). It is evaluated
+                and differentiated as often as the step needs it; `grads` may then be None for the
+                whole tree, which makes the step evaluate the first gradient too.
+            **overrides: hyperparameters for this step only, such as `lr=0.1`; tensors of shape ()
+                too.
+
+        Returns:
+            New `params` and `state`.
+
+        Raises:
+            TypeError: an override is no hyperparameter of the class, a leaf is no tensor, array
+                or number, or `value_fn` is missing for LBFGS or given to another class.
+            ValueError: a gradient does not match its parameter, the trees differ, or the state
+                was made with other options.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> optimizer = pax_torch.functional_optimizer(torch.optim.SGD, lr=0.0)
+            >>> params = torch.tensor(3.0)
+            >>> optimizer.step(params, torch.tensor(1.0), optimizer.init(params), lr=0.5)
+            (tensor(2.5000), {})
+        """
+        return self._step(params, grads, state, value_fn, overrides, self.donates)
+
+    def compute_update(
+        self,
+        params: Any,
+        grads: Any,
+        state: State,
+        *,
+        value_fn: Callable[[Any], Tensor] | None = None,
+        **overrides: Any,
+    ) -> tuple[Any, State]:
+        """Return what a step adds to the parameters, and the state after it.
+
+        Args:
+            params: as for `step`, as are all other arguments. With `donate=True` the memory of
+                `state` is reused, that of `params` is not.
+            grads: a tree like `params`.
+            state: as returned by `init` or the last step.
+            value_fn: for LBFGS.
+            **overrides: hyperparameters for this step only.
+
+        Returns:
+            A tree like `params` of the new minus the old parameters, and the new state.
+
+        Raises:
+            TypeError, ValueError: as `step` does.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> optimizer = pax_torch.functional_optimizer(torch.optim.SGD, lr=0.5)
+            >>> params = torch.tensor(3.0)
+            >>> optimizer.compute_update(params, torch.tensor(1.0), optimizer.init(params))
+            (tensor(-0.5000), {})
+
+        The API is that of the `update` of a gradient transformation in optax.
+        """
+        new, new_state = self._step(params, grads, state, value_fn, overrides, False)
+        leaves, treedef = tree_flatten(params)
+        tensors, new_leaves = as_tensors(leaves, params), tree_flatten(new)[0]
+        with self._grad_mode():
+            updates = [x - old for x, old in zip(new_leaves, tensors, strict=True)]
+        return tree_unflatten(treedef, updates), new_state
+
+    def _step(
+        self,
+        params: Any,
+        grads: Any,
+        state: State,
+        value_fn: Callable[[Any], Tensor] | None,
+        overrides: dict[str, Any],
+        donate_params: bool,
+    ) -> tuple[Any, State]:
+        overrides = self._checked(overrides)
+        self._check_value_fn(value_fn)
+        leaves, treedef = tree_flatten(params)
+        if not leaves:
+            return params, state
+        tensors = as_tensors(leaves, params)
+        if value_fn is not None:
+            if is_traced():
+                self._rule_or_error("here")
+            return closure_step(
+                self._class_step,
+                *(tensors, params, grads, state, overrides),
+                *(value_fn, treedef, donate_params),
+            )
+        columns, gradients = columns_of(state, treedef), leaves_like(treedef, grads, "grads")
+        by_rule = self._by_rule()
+        if donate_params and not by_rule:
+            check_donated(tensors, params)
+        if self._is_sgd and not by_rule:
+            options = {**self._class_step.options, **overrides}
+            donate = donate_params, self.donates
+            new = sgd_columns(tensors, gradients, columns, options, treedef, donate)
+            if new is not None:
+                return new
+        given, gradients = self._check(tensors, gradients, columns, params)
+        rows = unpack(columns, len(tensors))
+        chosen, chosen_rows = [tensors[i] for i in given], [rows[i] for i in given]
+        with _naming_missing_state():
+            if by_rule:
+                new = self._rule_steps(chosen, gradients, chosen_rows, overrides)
+            else:
+                variables = writable(chosen, donate_params)
+                new_rows = chosen_rows if self.donates else copies(chosen_rows)
+                if given:
+                    new_rows = self._class_step.step(variables, gradients, new_rows, overrides)
+                new = zip(variables, new_rows, strict=True)
+        for i, (tensor, row) in zip(given, new, strict=True):
+            tensors[i], rows[i] = tensor, row
+        return tree_unflatten(treedef, tensors), pack(rows, treedef)
+
+    def check(self, params: Any, grads: Any, state: State, **overrides: Any) -> None:
+        """Raise what `step` would raise before it writes to donated memory; changes nothing.
+
+        Args:
+            params: as for `step`, as are all other arguments.
+            grads: a tree like `params`.
+            state: as returned by `init` or the last step.
+            **overrides: hyperparameters for this step only.
+
+        Raises:
+            TypeError, ValueError: as `step` does.
+
+        Example:
+            >>> import torch, pax_torch
+            >>> sgd = pax_torch.functional_optimizer(torch.optim.SGD, donate=True)
+            >>> sgd.check({"x": torch.ones(2)}, {"x": torch.ones(3)}, {})
+            Traceback (most recent call last):
+            ValueError: grads['x'] has shape (3,), but its parameter has shape (2,).
+        """
+        self._checked(overrides)
+        leaves, treedef = tree_flatten(params)
+        tensors, columns = as_tensors(leaves, params), columns_of(state, treedef)
+        if self.donates and not self._by_rule():
+            check_donated(tensors, params)
+        self._check(tensors, leaves_like(treedef, grads, "grads"), columns, params)
+
+    def _check(
+        self, tensors: list[Tensor], gradients: list[Any], columns: Columns, params: Any
+    ) -> tuple[list[int], list[Tensor]]:
+        """Return the places of the gradients that are not None, and these as tensors."""
+        given = given_gradients(tensors, gradients, params)
+        check_dtypes(tensors, params)
+        if self._class_step.is_of_torch:
+            check_shapes(columns, tensors, params)
+        return given
+
+    def _rule_steps(
+        self,
+        tensors: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        rows: Rows,
+        overrides: dict[str, Any],
+    ) -> list[tuple[Tensor, dict[str, Any]]]:
+        rule, options = self._rule_or_error("here"), self._options(overrides)
+        with self._grad_mode():
+            # The classes, too, start with parameters that have no state yet.
+            pairs = zip(tensors, rows, strict=True)
+            rows = [row or init_state(rule, tensor, options) for tensor, row in pairs]
+            return take_steps(rule, tensors, gradients, rows, options)
+
+    def _by_rule(self) -> bool:
+        return self._differentiable or is_traced()
+
+    def _rule_or_error(self, where: str) -> Rule:
+        if self._rule is not None:
+            return self._rule
+        name = self._class_step.cls.__name__
+        reason = (
+            "its steps depend on values that are not known then"
+            if self.needs_value_fn
+            else "only the formulas of the classes of torch.optim are known"
+        )
+        raise TypeError(
+            f"{name} cannot be used {where}, where steps are formulas on tensors (inside vmap and "
+            f"jit and with differentiable=True): {reason}."
+        )
+
+    def _grad_mode(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if self._differentiable else torch.no_grad()
+
+    def _options(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        return scalars({**self._class_step.options, **overrides})
+
+    def _checked(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        step = self._class_step
+        return check_options(overrides, step.options, step.cls) if overrides else overrides
+
+    def _check_value_fn(self, value_fn: object) -> None:
+        name = self._class_step.cls.__name__
+        if self.needs_value_fn and value_fn is None:
+            raise TypeError(
+                f"{name} evaluates the loss itself: give its step value_fn=, the loss as a "
+                "function of the parameters."
+            )
+        if not self.needs_value_fn and value_fn is not None:
+            raise TypeError(f"{name} takes gradients and no value_fn; leave it out.")
+
+
+@contextlib.contextmanager
+def _naming_missing_state() -> Any:
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(
+            f"the state has no {error} for a parameter, which this step's options need; "
+            "give init the same options."
+        ) from error

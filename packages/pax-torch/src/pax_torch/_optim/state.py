@@ -1,0 +1,83 @@
+"""The state of an optimizer: one tree like the parameters for each name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from torch import Tensor
+
+from pax_torch._args import leaf_place
+from pax_torch._optim.formulas import State
+from pax_tree import PyTreeDef, tree_unflatten
+
+Columns = dict[str, list[Any]]
+
+_OTHER_SHAPES = ("row_var", "col_var")  # of Adafactor
+
+
+def pack(rows: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
+    """Turn one dictionary per parameter into one tree like the parameters per name."""
+    names = dict.fromkeys(chain.from_iterable(rows))
+    return {name: tree_unflatten(treedef, [row.get(name) for row in rows]) for name in names}
+
+
+def columns_of(state: State, treedef: PyTreeDef) -> Columns:
+    """Return the parts of each tree of a state in the places of the parameters' leaves, None included.
+
+    Raises:
+        TypeError: `state` is no dictionary.
+        ValueError: a tree does not have the structure of the parameters.
+    """
+    check_state(state)
+    return {name: leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()}
+
+
+def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
+    """Return the inverse of `pack`, for so many parameters."""
+    if not columns:
+        return [{} for _ in range(size)]
+    names = tuple(columns)
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:
+    """Raise ValueError if a tensor of the state has neither its parameter's shape nor one element."""
+    for name, column in columns.items():
+        if name in _OTHER_SHAPES or _all_fit(column, tensors):
+            continue
+        for i, value in enumerate(column):
+            if isinstance(value, Tensor) and value.numel() != 1 and value.shape != tensors[i].shape:
+                raise ValueError(
+                    f"{leaf_place(params, i, f'state[{name!r}]')} has shape {tuple(value.shape)}, "
+                    f"but its parameter has shape {tuple(tensors[i].shape)}; is it the state of "
+                    "other parameters?"
+                )
+
+
+def _all_fit(column: list[Any], tensors: Sequence[Tensor]) -> bool:
+    """Whether all are tensors of their parameters' shapes, or all of shape ()."""
+    if set(map(type, column)) != {Tensor}:
+        return False
+    return all(map(Tensor.is_same_size, column, tensors)) or not any(map(Tensor.dim, column))
+
+
+def check_state(state: object) -> None:
+    """Raise TypeError unless `state` is a dictionary."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            "state must be a dictionary, as init and step return it, "
+            f"got {type(state).__qualname__}; the order is step(params, grads, state)."
+        )
+
+
+def leaves_like(treedef: PyTreeDef, tree: Any, name: str) -> list[Any]:
+    """Return the parts of `tree` in the places of the parameters' leaves, None included."""
+    try:
+        return treedef.flatten_up_to(tree)
+    except ValueError as error:
+        raise ValueError(f"{name} does not have the structure of params: {error}") from None

@@ -1,0 +1,111 @@
+"""Steps, given as integers or tensors, and arithmetic that serves both."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._optim.formulas import is_traced
+
+Number = Any  # int, float or Tensor
+Schedule = Callable[[Any], Any]
+
+
+def on_steps(form: Callable[[Number], Number]) -> Schedule:
+    """Return a schedule from a formula, which is given an int or a tensor in double precision."""
+
+    def lr_at_step(step: Any) -> Any:
+        if not isinstance(step, Tensor):
+            return form(as_index(step))
+        return as_rates(form(check_steps(step).to(torch.float64)), step)
+
+    return lr_at_step
+
+
+def as_rates(rates: Number, steps: Tensor) -> Tensor:
+    """Learning rates as a tensor of the default type, of the shape and on the device of the steps."""
+    tensor = torch.as_tensor(rates, dtype=torch.get_default_dtype(), device=steps.device)
+    return tensor.expand(steps.shape)
+
+
+def one_by_one(schedule: Schedule, steps: Tensor) -> Tensor:
+    """Return the rates of a schedule that takes integers only, at each step of a tensor."""
+    rates = [schedule(step) for step in steps.flatten().tolist()]
+    return as_rates(torch.tensor(rates).reshape(steps.shape), steps)
+
+
+def check_steps(steps: Tensor) -> Tensor:
+    """Raise an error unless a tensor holds integers, from 0 where they are at hand."""
+    if steps.is_floating_point() or steps.is_complex() or steps.dtype is torch.bool:
+        raise TypeError(
+            f"a schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
+        )
+    # On other devices, to look at the values is to wait for them.
+    at_hand = steps.dtype.is_signed and steps.device.type == "cpu" and not is_traced()
+    if at_hand and (steps < 0).any():
+        raise ValueError(f"a schedule starts at step 0, got step {int(steps.min())}.")
+    return steps
+
+
+def as_index(step: Any) -> int:
+    """Return the step as a Python integer from 0."""
+    try:
+        index = operator.index(step)
+    except TypeError:
+        raise TypeError(
+            f"a schedule takes the step as an integer, got {step!r} of type "
+            f"{type(step).__qualname__}."
+        ) from None
+    if index < 0:
+        raise ValueError(f"a schedule starts at step 0, got step {index}.")
+    return index
+
+
+def where(condition: Any, x: Number, y: Number) -> Number:
+    if isinstance(condition, Tensor):
+        return torch.where(condition, x, y)
+    return x if condition else y
+
+
+def clamp(x: Number, least: float, most: float) -> Number:
+    """`x`, or the bound beyond which it is."""
+    return where(x < least, least, where(x > most, most, x))
+
+
+def as_float(x: Number) -> Number:
+    """Return an integer as a float, whose powers take no longer than they should."""
+    return float(x) if isinstance(x, int) else x
+
+
+def scaled(x: Number, factor: float, times: int) -> Number:
+    """`x * factor**times`, where Python refuses the power because it is above all floats."""
+    if not isinstance(x, Tensor) and x == 0:
+        return x
+    product, power, quarter = x, torch.tensor(factor, dtype=torch.float64), times // 4
+    # In four parts: where one of them is infinite, so is the whole.
+    for part in (quarter, quarter, quarter, times - 3 * quarter):
+        product = product * power**part
+    return product if isinstance(x, Tensor) else product.item()
+
+
+def cos(x: Number) -> Number:
+    return torch.cos(x) if isinstance(x, Tensor) else math.cos(x)
+
+
+def floor(x: Number) -> Number:
+    return torch.floor(x) if isinstance(x, Tensor) else math.floor(x)
+
+
+def half_cosine(start: Number, end: Number, share: Number) -> Number:
+    """From start to end, as a share of the way from 0 to 1, slow at both ends."""
+    return end + (start - end) / 2 * (1 + cos(math.pi * share))
+
+
+def straight(start: Number, end: Number, share: Number) -> Number:
+    """From start to end, as a share of the way from 0 to 1."""
+    return start + (end - start) * share
