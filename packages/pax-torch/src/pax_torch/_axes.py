@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pax_torch._args import describe
+from pax_torch._errors import describe
 from pax_tree import tree_flatten, tree_leaves, tree_map
 
 

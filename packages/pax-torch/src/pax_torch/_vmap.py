@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 from torch._C._functorch import maybe_get_level
 
-from pax_torch._args import check_callable, describe, leaf_place, place_in, to_tensors
-from pax_torch._autodiff.flatten_fun import spread
+from pax_torch._autodiff.flatten_fun import merge, to_tensors
 from pax_torch._axes import axes_of_leaves
 from pax_torch._batching import Randomness, map_tensors
+from pax_torch._errors import check_callable, describe, leaf_place, place_in
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 
@@ -170,7 +170,7 @@ class _Outputs:
         """Return the result, given its mapped leaves with the axis in front."""
         axes = compress(self._axes, self._chosen)
         moved = [self._moved(leaf, axis) for leaf, axis in zip(mapped, axes, strict=True)]
-        return tree_unflatten(self._treedef, spread(moved, self._chosen, self._others))
+        return tree_unflatten(self._treedef, merge(moved, self._chosen, self._others))
 
     def _moved(self, leaf: Tensor, axis: Any) -> Tensor:
         if not -leaf.ndim <= axis < leaf.ndim:

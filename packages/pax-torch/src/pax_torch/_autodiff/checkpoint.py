@@ -9,8 +9,8 @@ from typing import Any
 import torch.utils.checkpoint
 from torch import Tensor
 
-from pax_torch._args import check_callable
 from pax_torch._autodiff.nesting import at_this_depth, transforms_active
+from pax_torch._errors import check_callable
 from pax_torch._rng import RandomState
 from pax_torch._tracing import being_traced
 from pax_tree import tree_leaves

@@ -27,8 +27,7 @@ from torch._C._functorch import (
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.autograd import forward_ad
 
-from pax_torch._args import check_argnums, is_differentiable, to_tensor
-from pax_torch._autodiff.flatten_fun import spread
+from pax_torch._autodiff.flatten_fun import check_argnums, is_differentiable, merge, to_tensor
 from pax_torch._autodiff.nesting import current_depth, differentiation
 from pax_torch._autodiff.reverse import pull_back_by_func
 from pax_tree import tree_flatten, tree_unflatten
@@ -73,7 +72,7 @@ class Rule(ABC):
     def trees(self, values: Sequence[Any], others: Sequence[Any] | None = None) -> tuple[Any, ...]:
         """Return the arguments that have derivatives with one value for each tensor."""
         others = self.constants if others is None else others
-        return tree_unflatten(self.treedef, spread(values, self.is_tensor, others))
+        return tree_unflatten(self.treedef, merge(values, self.is_tensor, others))
 
     def zeros(self, out: int) -> Tensor:
         """Return zeros like one of the tensors of the result."""
@@ -98,7 +97,7 @@ class Rule(ABC):
 
     def result(self, tensors: Tensors) -> Any:
         """Return the result of the call with the given tensors."""
-        leaves = spread(tensors, self.out_is_tensor, self._out_constants)
+        leaves = merge(tensors, self.out_is_tensor, self._out_constants)
         return tree_unflatten(self.out_treedef, leaves)
 
 
@@ -163,7 +162,7 @@ class _Function(torch.autograd.Function):
         saved = [unwrap_if_dead(tensor) for tensor in ctx.saved_tensors]
         given = [None if c is None else unwrap_if_dead(c) for c in cotangents]
         tensors, leaves = saved[: ctx.count], saved[ctx.count :]
-        residuals = tree_unflatten(ctx.treedef, spread(leaves, ctx.is_tensor, ctx.constants))
+        residuals = tree_unflatten(ctx.treedef, merge(leaves, ctx.is_tensor, ctx.constants))
         with differentiation(ctx.rule.depth):
             return None, *ctx.rule.pull(tensors, residuals, given)
 
@@ -212,7 +211,7 @@ def transposed(
         return tuple([out for out, _ in pairs]), [cotangent for _, cotangent in pairs]
 
     _, pull_back, kept = pull_back_by_func(tensors_only, zeros)
-    return list(spread(pull_back(tuple(kept)), chosen))
+    return list(merge(pull_back(tuple(kept)), chosen))
 
 
 def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import check_callable, describe, is_differentiable, leaf_place
 from pax_torch._autodiff.custom_function import (
     Optionals,
     Rule,
@@ -22,8 +21,8 @@ from pax_torch._autodiff.custom_function import (
     nondiff_places,
     transposed,
 )
-from pax_torch._autodiff.directions import directions
-from pax_torch._autodiff.flatten_fun import parts_like, spread
+from pax_torch._autodiff.flatten_fun import directions, is_differentiable, merge, parts_like
+from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch._rng import RandomState
 from pax_tree import tree_flatten, tree_map
 
@@ -164,14 +163,14 @@ class _JvpRule(Rule):
             list(compress(points, chosen)),
             lambda i: leaf_place(out, i, name),
         )
-        return spread(given, chosen)
+        return merge(given, chosen)
 
     def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
         """Return the transpose of `push`."""
         chosen = [is_differentiable(tensor) for tensor in tensors]
 
         def linear(tangents: list[Tensor]) -> Optionals:
-            return self.push(tensors, spread(tangents, chosen))
+            return self.push(tensors, merge(tangents, chosen))
 
         return transposed(linear, tensors, cotangents)
 

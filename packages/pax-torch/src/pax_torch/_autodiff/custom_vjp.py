@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import check_callable, describe, is_differentiable, leaf_place
 from pax_torch._autodiff.custom_function import (
     Optionals,
     Rule,
@@ -22,9 +21,9 @@ from pax_torch._autodiff.custom_function import (
     nondiff_places,
     transposed,
 )
-from pax_torch._autodiff.directions import directions
-from pax_torch._autodiff.flatten_fun import spread
+from pax_torch._autodiff.flatten_fun import directions, is_differentiable, merge
 from pax_torch._autodiff.nesting import transforms_active
+from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch._rng import RandomState
 from pax_tree import tree_flatten, tree_leaves, tree_structure, tree_unflatten
 
@@ -129,7 +128,7 @@ class _VjpRule(Rule):
         if residuals is None or torch.is_grad_enabled() or transforms_active():
             residuals = self._residuals(tensors)
         given = [self.zeros(i) if c is None else c for i, c in enumerate(cotangents)]
-        trees = tree_unflatten(self.out_treedef, spread(given, self.out_is_tensor))
+        trees = tree_unflatten(self.out_treedef, merge(given, self.out_is_tensor))
         return self._checked(self.bwd(*self.nondiff, residuals[0], trees), tensors)
 
     def _residuals(self, tensors: Tensors) -> tuple[Any]:
@@ -163,7 +162,7 @@ class _VjpRule(Rule):
         chosen = [is_differentiable(point) for point in points]
 
         def linear(cotangents: list[Tensor]) -> Optionals:
-            return self.pull(tensors, None, spread(cotangents, chosen))
+            return self.pull(tensors, None, merge(cotangents, chosen))
 
         return transposed(linear, points, tangents)
 

@@ -2,23 +2,98 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from pax_torch._args import (
-    describe,
-    is_differentiable,
-    leaf_place,
-    place_in,
-    positions,
-    to_tensors,
-)
-from pax_torch._autodiff.directions import directions
+from pax_torch._errors import describe, leaf_place, place_in
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
+
+Argnums = int | Sequence[int]
+Place = Callable[[int], str]
+_TENSORS = {Tensor, Parameter}
+
+
+def check_argnums(argnums: Argnums, name: str, what: str = "argnums") -> int | tuple[int, ...]:
+    """Return `argnums` as an int or a tuple of ints."""
+    if type(argnums) is int:
+        return argnums
+    for convert in (_index, _indices):
+        with suppress(TypeError):
+            return convert(argnums)
+    raise TypeError(f"{name}: {what} must be an int or a sequence of ints, got {argnums!r}.")
+
+
+def _index(number: Any) -> int:
+    if isinstance(number, bool):
+        raise TypeError("a bool is no index")
+    return operator.index(number)
+
+
+def _indices(numbers: Any) -> tuple[int, ...]:
+    found = tuple(map(_index, numbers))
+    if not found:
+        raise TypeError("no index")
+    return found
+
+
+def _positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
+    """Return `argnums` as indices from 0 into `num_args` positional arguments."""
+    numbers = (argnums,) if isinstance(argnums, int) else argnums
+    for number in numbers:
+        if not -num_args <= number < num_args:
+            needed = number + 1 if number >= 0 else -number
+            raise TypeError(
+                f"differentiating with respect to argnums={argnums} requires at least {needed} "
+                f"positional arguments to be passed by the caller, but got only {num_args}; "
+                "arguments given by keyword are not differentiated."
+            )
+    indices = [number % num_args for number in numbers]
+    if len(set(indices)) < len(indices):
+        raise ValueError(
+            f"argnums={argnums} names the same one of the {num_args} arguments twice; "
+            "name each argument once."
+        )
+    return indices
+
+
+def to_tensor(leaf: object) -> Tensor:
+    """Return a tensor as it is, and a Python number or an array as a new tensor.
+
+    Raises:
+        TypeError: `leaf` is none of these.
+    """
+    if isinstance(leaf, Tensor):
+        return leaf
+    if isinstance(leaf, bool | int | float | complex):
+        return torch.tensor(leaf)
+    if hasattr(leaf, "__array__"):
+        return torch.as_tensor(leaf.__array__().copy())  # pyright: ignore[reportAttributeAccessIssue]
+    raise TypeError(f"expected a tensor, a NumPy array or a number, got {describe(leaf)}")
+
+
+def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
+    """Return the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
+    if set(map(type, leaves)) <= _TENSORS:
+        return list(leaves)  # pyright: ignore[reportReturnType]
+    tensors = []
+    for i, leaf in enumerate(leaves):
+        try:
+            tensors.append(to_tensor(leaf))
+        except TypeError as error:
+            raise TypeError(f"{place(i)}: {str(error).rstrip('.')}.") from None
+    return tensors
+
+
+def is_differentiable(tensor: Tensor) -> bool:
+    """Whether the dtype of a tensor is floating-point or complex."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 class Selection:
@@ -31,7 +106,7 @@ class Selection:
 
     def __init__(self, args: Sequence[Any], argnums: int | tuple[int, ...]) -> None:
         self._args, self._argnums = args, argnums
-        self.indices = positions(argnums, len(args))
+        self.indices = _positions(argnums, len(args))
         self._trees = tuple([args[i] for i in self.indices])
         leaves, self._treedef = tree_flatten(self._trees)
         self.tensors = to_tensors(leaves, self.place)
@@ -46,10 +121,56 @@ class Selection:
         """The leaves that have a derivative: those of a floating-point or complex dtype."""
         return list(compress(self.tensors, self.chosen))
 
+    def check(
+        self,
+        transform: str,
+        *,
+        allow_int: bool = False,
+        holomorphic: bool = False,
+        real: bool = False,
+    ) -> None:
+        """Raise TypeError for a leaf that cannot be differentiated, and for no leaf at all.
+
+        The rules and the errors are those of JAX.
+
+        Args:
+            transform: its name, for the error.
+            allow_int: leaves of other dtypes are no error.
+            holomorphic: every leaf must be complex.
+            real: no leaf may be complex, unless `holomorphic`.
+        """
+        if not allow_int and not all(self.chosen):
+            leaf = self.chosen.index(False)
+            raise TypeError(
+                f"{transform} requires real- or complex-valued inputs (a floating-point or complex "
+                f"dtype), but {self._dtype_of(leaf)}; convert it to a float, or leave the argument "
+                "out of argnums."
+            )
+        if not any(self.chosen):
+            names = ", ".join(f"argument {i}" for i in self.indices) or "the list of arguments"
+            found = "leaves of a floating-point dtype" if self.tensors else "leaves"
+            raise TypeError(
+                f"{transform} requires something to differentiate, but {names} has no {found}."
+            )
+        if holomorphic or real:
+            self._check_complex(transform, holomorphic)
+
+    def _check_complex(self, transform: str, holomorphic: bool) -> None:
+        for leaf, tensor in enumerate(self.tensors):
+            if self.chosen[leaf] and tensor.is_complex() != holomorphic:
+                needed = "complex inputs" if holomorphic else "real inputs, or holomorphic=True"
+                raise TypeError(
+                    f"{transform} with holomorphic={holomorphic} requires {needed}, "
+                    f"but {self._dtype_of(leaf)}."
+                )
+
+    def _dtype_of(self, leaf: int) -> str:
+        return f"{self.place(leaf)} has dtype {self.tensors[leaf].dtype}"
+
     def arguments(self, variables: Sequence[Tensor]) -> list[Any]:
         """Return the arguments of the call with other tensors in place of the variables."""
         arguments = list(self._args)
-        trees = tree_unflatten(self._treedef, spread(variables, self.chosen, self.tensors))
+        trees = tree_unflatten(self._treedef, merge(variables, self.chosen, self.tensors))
         for index, tree in zip(self.indices, trees, strict=True):
             arguments[index] = tree
         return arguments
@@ -64,11 +185,26 @@ class Selection:
 
         A leaf without derivative gives None.
         """
-        trees = tree_unflatten(self._treedef, spread(values, self.chosen))
+        trees = tree_unflatten(self._treedef, merge(values, self.chosen))
         return trees[0] if isinstance(self._argnums, int) else trees
 
 
-class Flat:
+def check_output(value: Tensor, transform: str, holomorphic: bool) -> None:
+    """Raise TypeError unless a result is real, or complex if `holomorphic`."""
+    if holomorphic and not value.is_complex():
+        raise TypeError(
+            f"{transform} with holomorphic=True requires complex outputs, "
+            f"but the function returned {describe(value)}."
+        )
+    if not holomorphic and not value.is_floating_point():
+        raise TypeError(
+            f"{transform} requires real-valued outputs, "
+            f"but the function returned {describe(value)}; for the derivative of a holomorphic "
+            "function pass holomorphic=True."
+        )
+
+
+class FlatFunction:
     """A function of variables whose results are tensors, told apart by having a derivative.
 
     A call returns the differentiable tensors of the result, and all the other tensors of the
@@ -112,7 +248,7 @@ class Flat:
 
     def result(self, tensors: Sequence[Tensor], rest: Sequence[Any] | None = None) -> Any:
         """Return a tree like the result, with None for what has no derivative unless given."""
-        return tree_unflatten(self._treedef, spread(tensors, self.chosen, self._others(rest)))
+        return tree_unflatten(self._treedef, merge(tensors, self.chosen, self._others(rest)))
 
     def _others(self, rest: Sequence[Any] | None) -> list[Any] | None:
         if rest is None:
@@ -123,7 +259,7 @@ class Flat:
     def aux(self, rest: Sequence[Tensor]) -> Any:
         """Return aux with the tensors that the call returned for it."""
         tensors = rest[self.chosen.count(False) :]
-        leaves = spread(tensors, self._aux_chosen, self._aux_others)
+        leaves = merge(tensors, self._aux_chosen, self._aux_others)
         return tree_unflatten(self._aux_treedef, leaves)
 
     def up_to(self, tree: Any, what: str) -> list[Any]:
@@ -131,7 +267,7 @@ class Flat:
         return parts_like(self._treedef, tree, what, "the result")
 
 
-class Filled:
+class NonEmptyOutput:
     """A function of tensors with a tensor in place of an empty result, which `torch.func` refuses.
 
     Args:
@@ -155,7 +291,7 @@ def parts_like(treedef: PyTreeDef, tree: Any, what: str, like: str) -> list[Any]
         raise ValueError(f"{what} must have the structure of {like}: {error}") from None
 
 
-def spread(
+def merge(
     values: Sequence[Any], chosen: Sequence[bool], others: Sequence[Any] | None = None
 ) -> Sequence[Any]:
     """Return the values in the chosen places, and `others` or None in the other ones."""
@@ -166,6 +302,53 @@ def spread(
     return [
         next(remaining) if taken else other for taken, other in zip(chosen, others, strict=True)
     ]
+
+
+def directions(given: Sequence[Any], points: Sequence[Tensor], place: Place) -> list[Tensor]:
+    """Return the given directions of the differentiable ones among `points`, as tensors.
+
+    Args:
+        given: for each point a tensor, array or number like it, or None for zeros; None for a
+            point of a dtype that has no derivative.
+        points: the tensors.
+        place: names the i-th direction.
+
+    Raises:
+        TypeError: a direction has another dtype than its point, or its point has no derivative.
+        ValueError: a direction has another shape than its point.
+    """
+    found = []
+    for i, (direction, point) in enumerate(zip(given, points, strict=True)):
+        if is_differentiable(point):
+            found.append(_direction(direction, point, lambda i=i: place(i)))
+        elif direction is not None:
+            raise TypeError(
+                f"{place(i)} must be None, since what it belongs to has dtype {point.dtype} and "
+                f"no derivative, got {describe(direction)}."
+            )
+    return found
+
+
+def _direction(given: Any, point: Tensor, place: Callable[[], str]) -> Tensor:
+    if given is None:
+        return torch.zeros_like(point, requires_grad=False)
+    try:
+        tensor = to_tensor(given)
+    except TypeError as error:
+        raise TypeError(f"{place()}: {str(error).rstrip('.')}.") from None
+    if isinstance(given, int | float) or (isinstance(given, complex) and point.is_complex()):
+        tensor = tensor.to(point.dtype)
+    if tensor.dtype != point.dtype:
+        raise TypeError(
+            f"{place()} has dtype {tensor.dtype}, but must have dtype {point.dtype}, "
+            "that of what it belongs to."
+        )
+    if tensor.shape != point.shape:
+        raise ValueError(
+            f"{place()} has shape {tuple(tensor.shape)}, but must have shape "
+            f"{tuple(point.shape)}, that of what it belongs to."
+        )
+    return tensor
 
 
 def split_aux(result: Any) -> tuple[Any, Any]:

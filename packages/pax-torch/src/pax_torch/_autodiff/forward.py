@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
 
-from pax_torch._autodiff.flatten_fun import Filled
+from pax_torch._autodiff.flatten_fun import NonEmptyOutput
 from pax_torch._autodiff.zero_tangents import ordinary_zeros
 
 # Under a name of its own, so that all libraries that count in this way come through the same door.
@@ -33,7 +33,7 @@ def forward_derivative(
 
     It is `torch.func.jvp`, also for a function that returns the empty tuple.
     """
-    filled = Filled(function)
+    filled = NonEmptyOutput(function)
     with _forward_level(), ordinary_zeros():
         result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
     return ((), (), result[2]) if filled.empty else result

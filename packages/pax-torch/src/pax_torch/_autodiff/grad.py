@@ -10,10 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import Argnums, check_argnums, check_callable, describe
-from pax_torch._autodiff.dtypes import check_inputs, check_output
-from pax_torch._autodiff.flatten_fun import Selection, split_aux
+from pax_torch._autodiff.flatten_fun import (
+    Argnums,
+    Selection,
+    check_argnums,
+    check_output,
+    split_aux,
+)
 from pax_torch._autodiff.reverse import reverse
+from pax_torch._errors import check_callable, describe
 
 
 def value_and_grad(
@@ -74,7 +79,7 @@ def value_and_grad(
     @functools.wraps(fun, updated=())
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         selection = Selection(args, numbers)
-        check_inputs(selection, "grad", allow_int=allow_int, holomorphic=holomorphic)
+        selection.check("grad", allow_int=allow_int, holomorphic=holomorphic)
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
             result = fun(*selection.arguments(variables), **kwargs)

@@ -8,13 +8,18 @@ from typing import Any
 
 from torch import Tensor
 
-from pax_torch._args import Argnums, check_argnums, check_callable
 from pax_torch._autodiff.basis import columns, rows
-from pax_torch._autodiff.dtypes import check_inputs, check_output
-from pax_torch._autodiff.flatten_fun import Flat, Selection
+from pax_torch._autodiff.flatten_fun import (
+    Argnums,
+    FlatFunction,
+    Selection,
+    check_argnums,
+    check_output,
+)
 from pax_torch._autodiff.grad import grad
 from pax_torch._autodiff.jvp import jvp
 from pax_torch._autodiff.nesting import run
+from pax_torch._errors import check_callable
 
 
 def jacfwd(
@@ -119,10 +124,10 @@ def _jacobian(
     @functools.wraps(fun, updated=())
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         selection = Selection(args, numbers)
-        check_inputs(
-            selection, name, allow_int=allow_int, holomorphic=holomorphic, real=not reverse
+        selection.check(name, allow_int=allow_int, holomorphic=holomorphic, real=not reverse)
+        flat = FlatFunction(
+            lambda variables: fun(*selection.arguments(variables), **kwargs), has_aux, name
         )
-        flat = Flat(lambda variables: fun(*selection.arguments(variables), **kwargs), has_aux, name)
 
         def checked(*variables: Tensor) -> Any:
             out, rest = flat(*variables)

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import check_callable, describe
-from pax_torch._autodiff.dtypes import check_inputs
-from pax_torch._autodiff.flatten_fun import Flat, Selection
+from pax_torch._autodiff.flatten_fun import FlatFunction, Selection
 from pax_torch._autodiff.forward import forward_derivative
 from pax_torch._autodiff.nesting import run
 from pax_torch._autodiff.reverse import pull_back_by_func
+from pax_torch._errors import check_callable, describe
 
 
 def jvp(
@@ -54,8 +53,8 @@ def jvp(
     check_callable(fun, "jvp")
     _check_sequences(primals, tangents)
     selection = Selection(primals, tuple(range(len(primals))))
-    check_inputs(selection, "jvp", allow_int=True)
-    flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "jvp")
+    selection.check("jvp", allow_int=True)
+    flat = FlatFunction(lambda variables: fun(*selection.arguments(variables)), has_aux, "jvp")
     given = selection.directions(tangents, "tangents")
 
     def push(tensors: list[Tensor]) -> tuple[Any, ...]:
@@ -96,8 +95,10 @@ def linearize(
     """
     check_callable(fun, "linearize")
     selection = Selection(primals, tuple(range(len(primals))))
-    check_inputs(selection, "linearize", allow_int=True)
-    flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "linearize")
+    selection.check("linearize", allow_int=True)
+    flat = FlatFunction(
+        lambda variables: fun(*selection.arguments(variables)), has_aux, "linearize"
+    )
 
     def forward(tensors: list[Tensor]) -> tuple[Any, Any, Any]:
         out, pull_back, rest = pull_back_by_func(flat, tensors)

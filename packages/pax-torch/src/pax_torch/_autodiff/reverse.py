@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._C._autograd import CreationMeta, _set_creation_meta
 from torch.autograd.graph import _engine_run_backward
 
-from pax_torch._autodiff.flatten_fun import Filled, Flat
+from pax_torch._autodiff.flatten_fun import FlatFunction, NonEmptyOutput
 from pax_torch._autodiff.nesting import (
     detach_tree,
     detached,
@@ -115,7 +115,7 @@ def pull_back_by_func(
 
     It is `torch.func.vjp`, also for a function that returns the empty tuple.
     """
-    filled = Filled(function)
+    filled = NonEmptyOutput(function)
     result: Any = torch.func.vjp(filled, *points, has_aux=True)
     if filled.empty:
         return (), lambda _: tuple(map(torch.zeros_like, points)), result[2]
@@ -132,7 +132,7 @@ def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) ->
             unused = [g is None for g in _pull_back(value, variables, create_graph=True)]
         return value, aux
 
-    flat = Flat(call_and_see, True, "grad")
+    flat = FlatFunction(call_and_see, True, "grad")
     result: tuple[Any, ...] = torch.func.vjp(flat, *leaves, has_aux=True)
     (value,), pull_back, rest = result
     grads = pull_back((torch.ones_like(value),))

@@ -7,12 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pax_torch._args import check_callable, leaf_place
-from pax_torch._autodiff.directions import directions
-from pax_torch._autodiff.dtypes import check_inputs
-from pax_torch._autodiff.flatten_fun import Flat, Selection
+from pax_torch._autodiff.flatten_fun import FlatFunction, Selection, directions
 from pax_torch._autodiff.nesting import run
 from pax_torch._autodiff.reverse import pull_back_by_func
+from pax_torch._errors import check_callable, leaf_place
 from pax_tree import tree_leaves
 
 
@@ -49,8 +47,8 @@ def vjp(
     """
     check_callable(fun, "vjp")
     selection = Selection(primals, tuple(range(len(primals))))
-    check_inputs(selection, "vjp", allow_int=True)
-    flat = Flat(lambda variables: fun(*selection.arguments(variables)), has_aux, "vjp")
+    selection.check("vjp", allow_int=True)
+    flat = FlatFunction(lambda variables: fun(*selection.arguments(variables)), has_aux, "vjp")
 
     def forward(tensors: list[Tensor]) -> tuple[Any, ...]:
         out, pull, rest = pull_back_by_func(flat, tensors)

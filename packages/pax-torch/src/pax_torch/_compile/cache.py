@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import is_differentiable
-from pax_torch._autodiff.flatten_fun import Flat, spread
+from pax_torch._autodiff.flatten_fun import FlatFunction, is_differentiable, merge
 from pax_torch._autodiff.nesting import forward_mode_runs, nested, transforms_active
 from pax_torch._compile.torch_settings import autocast, defaults, with_autocast, without_autocast
 from pax_torch._compile.trace import Compile, Program
@@ -86,15 +85,15 @@ def _pulled(function: Function, count: int, given: Sequence[bool], with_values: 
         tensors, values = both[:count], both[count:]
         chosen = [is_differentiable(tensor) for tensor in tensors]
         variables = [x for x, taken in zip(tensors, chosen, strict=True) if taken]
-        flat = Flat(lambda new: function(*spread(new, chosen, tensors)), False, "jit")
+        flat = FlatFunction(lambda new: function(*merge(new, chosen, tensors)), False, "jit")
         result: Any = torch.func.vjp(flat, *variables, has_aux=True)
         out, pull_back, rest = result
-        cotangents = spread(values, given)
+        cotangents = merge(values, given)
         cotangents = [x for x, taken in zip(cotangents, flat.chosen, strict=True) if taken]
         filled = [
             torch.zeros_like(x) if c is None else c for x, c in zip(out, cotangents, strict=True)
         ]
-        pulls = spread(pull_back(tuple(filled)), chosen)
+        pulls = merge(pull_back(tuple(filled)), chosen)
         return [*pulls, *out, *rest] if with_values else pulls
 
     return pulled

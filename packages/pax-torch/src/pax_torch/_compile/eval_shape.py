@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pax_torch._args import check_callable, leaf_place, to_tensors
+from pax_torch._autodiff.flatten_fun import to_tensors
+from pax_torch._errors import check_callable, leaf_place
 from pax_torch._tracing import without_values
 from pax_tree import tree_flatten, tree_map, tree_unflatten
 

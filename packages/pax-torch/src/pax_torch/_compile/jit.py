@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import check_callable, leaf_place, place_in, to_tensors
+from pax_torch._autodiff.flatten_fun import to_tensors
 from pax_torch._compile.cache import Programs
 from pax_torch._compile.static_args import Call, Statics, join
+from pax_torch._errors import check_callable, leaf_place, place_in
 from pax_tree import tree_flatten, tree_unflatten
 
 

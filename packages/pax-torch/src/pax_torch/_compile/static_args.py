@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from pax_torch._args import describe
+from pax_torch._errors import describe
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 

@@ -15,8 +15,8 @@ from torch._functorch.pyfunctorch import (
 from torch.nn import Module, ModuleList
 from torch.nn.parameter import is_lazy
 
-from pax_torch._args import describe
 from pax_torch._autodiff.nesting import transforms_active
+from pax_torch._errors import describe
 
 
 def get_params(module: Module) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pax_torch._args import is_differentiable, leaf_place, to_tensors
+from pax_torch._autodiff.flatten_fun import is_differentiable, to_tensors
+from pax_torch._errors import leaf_place
 from pax_tree import tree_map
 
 Rows = list[dict[str, Any]]

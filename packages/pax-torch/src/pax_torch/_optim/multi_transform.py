@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
-from pax_torch._args import leaf_place
+from pax_torch._errors import leaf_place
 from pax_torch._optim.checks import as_tensors, check_donated
 from pax_torch._optim.formulas import is_traced
 from pax_torch._optim.optimizer import FunctionalOptimizer

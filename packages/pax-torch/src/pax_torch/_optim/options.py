@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._args import describe, to_tensor
+from pax_torch._autodiff.flatten_fun import to_tensor
+from pax_torch._errors import describe
 
 _NUMBERS = bool | int | float | complex
 

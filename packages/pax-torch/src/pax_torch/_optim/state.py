@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pax_torch._args import leaf_place
+from pax_torch._errors import leaf_place
 from pax_torch._optim.formulas import State
 from pax_tree import PyTreeDef, tree_unflatten
 

@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pax_torch._args import leaf_place, to_tensors
+from pax_torch._autodiff.flatten_fun import to_tensors
+from pax_torch._errors import leaf_place
 from pax_torch._tracing import being_traced
 from pax_torch.distributed._buckets import buckets, joined, parted
 from pax_tree import tree_flatten, tree_unflatten
