@@ -1,0 +1,342 @@
+"""Private names of PyTorch: what each is for, and what happens without it.
+
+A name without a fallback raises an error where it is used, which names the feature. Here is also
+the answer to what many functions ask: is the code that runs now transformed or traced?
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pax_tree._foreign import foreign
+
+# Transformed, traced -----------------------------------------------------------------------------
+
+
+class _Trial(torch.autograd.Function):
+    """A function that PyTorch refuses to call inside a transform of `torch.func`."""
+
+    @staticmethod
+    def forward(ctx: Any) -> None:
+        """Do nothing."""
+
+
+def _try_transforms() -> bool:
+    try:
+        _Trial.apply()
+    except RuntimeError:
+        return True
+    return False
+
+
+# Whether a transform of `torch.func` is running in this thread; without it, by a trial.
+transforms_active: Callable[[], bool] = foreign(
+    "torch._C._are_functorch_transforms_active", "pax_torch", _try_transforms
+)
+
+
+def _try_mode() -> bool:
+    return type(torch.empty(0)) is not Tensor
+
+
+# The innermost dispatch mode, or None; without it, whether a new tensor is an ordinary one.
+dispatch_mode: Callable[[], Any] = foreign(
+    "torch.utils._python_dispatch._get_current_dispatch_mode", "pax_torch", _try_mode
+)
+
+
+def is_traced() -> bool:
+    """Whether what runs now may be on tensors without values, or written down."""
+    return bool(dispatch_mode()) or torch.compiler.is_compiling()
+
+
+def _try_dual() -> bool:
+    try:
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+    except RuntimeError:
+        return False
+    return True
+
+
+def _has_level() -> bool:
+    return forward_ad._current_level >= 0
+
+
+# Whether there may be dual tensors, of this thread or another one; without it, by a trial.
+_LEVEL = foreign("torch.autograd.forward_ad._current_level", "pax_torch", None)
+forward_mode_runs: Callable[[], bool] = _try_dual if _LEVEL is None else _has_level
+
+# vmap --------------------------------------------------------------------------------------------
+
+_VMAP = "pax_torch.vmap"
+# What `torch.func.vmap` is made of; without one of these `map_tensors` takes twice the time.
+_begin_vmap: Any = foreign("torch._C._functorch._vmap_increment_nesting", _VMAP)
+_end_vmap: Any = foreign("torch._C._functorch._vmap_decrement_nesting", _VMAP)
+_add_axis: Any = foreign("torch._C._functorch._add_batch_dim", _VMAP)
+_remove_axis: Any = foreign("torch._C._functorch._remove_batch_dim", _VMAP)
+_HAS_VMAP = all((_begin_vmap, _end_vmap, _add_axis, _remove_axis))
+
+
+@functools.cache
+def _load_vmap_rules() -> None:
+    torch.func.vmap(torch.neg)(torch.zeros(1))
+
+
+def map_tensors(
+    call: Callable[..., Sequence[Tensor]],
+    tensors: Sequence[Tensor],
+    axes: Sequence[int | None],
+    size: int,
+    randomness: str,
+) -> tuple[Tensor, ...]:
+    """Return what a function of tensors returns for every element, along axis 0.
+
+    This is `torch.func.vmap` without its trees, which take half of its time for a small function.
+
+    Args:
+        call: takes the elements and returns tensors.
+        tensors: where the elements come from.
+        axes: the axis of each tensor, from 0, or None for one that is passed on as it is.
+        size: the length of the axes.
+        randomness: as in `torch.func.vmap`.
+    """
+    if not _HAS_VMAP:
+        # The first argument says how many there are, also where nothing else is mapped.
+        mapped = torch.func.vmap(lambda _, *xs: tuple(call(*xs)), (0, *axes), 0, randomness)
+        return mapped(torch.empty(size, 0), *tensors)
+    _load_vmap_rules()
+    level = _begin_vmap(size, randomness)
+    try:
+        elements = [
+            tensor if axis is None else _add_axis(tensor, axis, level)
+            for tensor, axis in zip(tensors, axes, strict=True)
+        ]
+        return tuple([_remove_axis(out, level, size, 0) for out in call(*elements)])
+    finally:
+        _end_vmap()
+
+
+_level_of: Any = foreign("torch._C._functorch.maybe_get_level", "an entry None of out_axes")
+_level: Any = foreign("torch._C._functorch.maybe_current_level", "an entry None of out_axes")
+
+
+def is_mapped(tensor: Tensor) -> bool:
+    """Whether a tensor depends on what the innermost transform, a `vmap`, maps over."""
+    return _level_of(tensor) == _level()
+
+
+# Inside a transform of torch.func ----------------------------------------------------------------
+
+_BUFFERS = "functional_module with buffers inside vmap"
+_interpreters: Any = foreign(
+    "torch._functorch.pyfunctorch.retrieve_all_functorch_interpreters", _BUFFERS
+)
+_VmapInterpreter: Any = foreign("torch._functorch.pyfunctorch.VmapInterpreter", _BUFFERS)
+_no_interpreters: Any = foreign(
+    "torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack", _BUFFERS
+)
+
+
+def running_vmaps() -> list[tuple[int, int]]:
+    """Return the level and the number of examples of each `vmap` that is running."""
+    if not transforms_active():
+        return []
+    return [(x.level(), x.batch_size()) for x in _interpreters() if isinstance(x, _VmapInterpreter)]
+
+
+def mapped_zeros(vmaps: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
+    """Return for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
+    with _no_interpreters():
+        zeros = [torch.zeros(size, dtype=torch.bool, device=device) for _, size in vmaps]
+    return [_add_axis(zero, 0, level) for zero, (level, _) in zip(zeros, vmaps, strict=True)]
+
+
+def differentiates() -> bool:
+    """Whether a transform of `torch.func` that differentiates may be running in this thread."""
+    if not transforms_active():
+        return False
+    if not (_interpreters and _VmapInterpreter):
+        return True  # a rule for a derivative is then made known for nothing, at worst
+    return not all(isinstance(x, _VmapInterpreter) for x in _interpreters())
+
+
+_FORWARD_RULE = "forward mode of a function with a rule for its derivative"
+is_batched: Any = foreign("torch._C._functorch.is_batchedtensor", _FORWARD_RULE)
+_inside: Any = foreign("torch._C._functorch.get_unwrapped", _FORWARD_RULE)
+_axis_of: Any = foreign("torch._C._functorch.maybe_get_bdim", _FORWARD_RULE)
+
+
+def inside_of_batched(function: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """Apply a function that keeps the shape to what `vmap` has wrapped, and wrap the result."""
+    return _add_axis(function(_inside(tensor)), _axis_of(tensor), _level_of(tensor))
+
+
+@contextmanager
+def _forward_mode_on(_: bool) -> Iterator[None]:
+    grad_mode = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(grad_mode):
+        yield
+
+
+# Switches forward mode on where PyTorch has switched it off; without it, by what else does so.
+set_forward_mode: Any = foreign(
+    "torch.autograd.forward_ad._set_fwd_grad_enabled", _FORWARD_RULE, _forward_mode_on
+)
+# Without it a rule is made known to forward mode where that would not have been necessary.
+forward_mode_is_on: Callable[[], bool] = foreign(
+    "torch._C._is_fwd_grad_enabled", _FORWARD_RULE, lambda: True
+)
+# Takes the wrapper of a transform that is over off a tensor; without it PyTorch does so later.
+unwrap_if_dead: Callable[[Tensor], Tensor] = foreign(
+    "torch._C._functorch.unwrap_if_dead", "a rule for a derivative", lambda tensor: tensor
+)
+_is_wrapped: Any = foreign(
+    "torch._C._functorch.is_functorch_wrapped_tensor", "nondiff_argnums inside a transform"
+)
+
+
+def is_followed(tensor: Tensor) -> bool:
+    """Whether a tensor is being differentiated or mapped."""
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    return transforms_active() and _is_wrapped(tensor)
+
+
+# Reverse mode ------------------------------------------------------------------------------------
+
+_READ_ONLY = "arguments that may not be written"
+_CreationMeta: Any = foreign("torch._C._autograd.CreationMeta", _READ_ONLY)
+_set_creation_meta: Any = foreign("torch._C._autograd._set_creation_meta", _READ_ONLY)
+
+
+def read_only(tensor: Tensor) -> Tensor:
+    """Return a tensor that PyTorch refuses to write to; without the names above, a copy."""
+    if not (_CreationMeta and _set_creation_meta):
+        return tensor.clone()
+    view = tensor.view_as(tensor)
+    _set_creation_meta(view, _CreationMeta.MULTI_OUTPUT_NODE)
+    return view
+
+
+def let_write(views: Sequence[Tensor]) -> None:
+    """Undo `read_only`, for views that outlive the function that may not write to them."""
+    for view in views if _CreationMeta and _set_creation_meta else ():
+        _set_creation_meta(view, _CreationMeta.DEFAULT)
+
+
+# What `torch.autograd.grad` does once it has checked its arguments, which takes it longer.
+_run_backward: Any = foreign("torch.autograd.graph._engine_run_backward", "pax_torch.grad", None)
+
+
+def gradients(
+    value: Tensor, variables: Sequence[Tensor], create_graph: bool
+) -> Sequence[Tensor | None]:
+    """Return the gradients of a scalar, None for a variable that it does not depend on."""
+    if _run_backward is None:
+        return torch.autograd.grad(value, variables, create_graph=create_graph, allow_unused=True)
+    return _run_backward(
+        (value,),
+        (torch.ones_like(value),),
+        create_graph,
+        create_graph,
+        tuple(variables),
+        allow_unreachable=True,
+        accumulate_grad=False,
+    )
+
+
+def refuses_checkpoint(error: RuntimeError) -> bool:
+    """Whether PyTorch says that a derivative of `torch.func` begins within a checkpoint.
+
+    By its message, since it has no class of its own; otherwise the error is the caller's.
+    """
+    return "don't yet support saved tensor hooks" in str(error)
+
+
+# Tensors without values --------------------------------------------------------------------------
+
+_ZEROS = "forward mode of functions that are traced"
+# These make zero tangents ordinary tensors; without them, tracing such a derivative may fail.
+DispatchMode: Any = foreign("torch.utils._python_dispatch.TorchDispatchMode", _ZEROS, object)
+efficient_zeros: Any = foreign("torch.ops.aten._efficientzerotensor.default", _ZEROS, None)
+_SCHEMA: Any = foreign("torch.ops.aten.add.Tensor._schema", _ZEROS, None)
+HAS_ZEROS = DispatchMode is not object and None not in (efficient_zeros, _SCHEMA)
+
+
+def schema(operation: Any) -> Any:
+    """Return what PyTorch knows of the arguments of an operation."""
+    return operation._schema
+
+
+@functools.cache
+def needs_values() -> tuple[Any, ...]:
+    """Return the errors of functions that need the value of a tensor that has none.
+
+    Without one of these, PyTorch's own error is what a user sees.
+    """
+    feature = "what pax_torch says of values that are missing"
+    return (
+        foreign("torch._subclasses.fake_tensor.DataDependentOutputException", feature, ()),
+        foreign("torch._subclasses.fake_tensor.DynamicOutputShapeException", feature, ()),
+        foreign("torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode", feature, ()),
+    )
+
+
+def fake_mode() -> Any:
+    """Return a mode in which tensors have no values."""
+    mode = foreign(
+        "torch._subclasses.fake_tensor.FakeTensorMode", "pax_torch.jit and pax_torch.eval_shape"
+    )
+    return mode(allow_non_fake_inputs=True)
+
+
+def has_function_mode() -> bool:
+    """Whether a function mode is active, such as one that sets a default device."""
+    return _function_modes() > 0
+
+
+# Without it, PyTorch's default device is asked for at every call of a compiled function.
+_function_modes: Callable[[], int] = foreign(
+    "torch._C._len_torch_function_stack", "pax_torch.jit", lambda: 1
+)
+
+# torch.compile -----------------------------------------------------------------------------------
+
+_in_python: list[str] = []
+
+
+def runs_in_python(*modules: str) -> None:
+    """Mark modules whose functions `torch.compile` may not enter: it runs them in Python.
+
+    It would follow transforms into C++, and leave them half way.
+    """
+    _in_python.extend(modules)
+
+
+def compile_around_transforms(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Return `torch.compile` of a function that keeps to what `runs_in_python` says."""
+    # By the files of the modules: PyTorch has no other way that reaches a method or a closure. It
+    # takes seconds to import.
+    skip = foreign("torch._dynamo.trace_rules.add", "pax_torch.jit with fullgraph=False")
+    while _in_python:
+        skip(_in_python.pop())
+    return torch.compile(function, **options)
+
+
+# Processes ---------------------------------------------------------------------------------------
+
+
+def traced_all_reduce(vector: Tensor, group: Any) -> Tensor:
+    """Return the sum over processes as an operation that can be written down."""
+    feature = "pax_torch.distributed in compiled functions"
+    # Not every build of PyTorch has these.
+    reduce = foreign("torch.distributed._functional_collectives.all_reduce", feature)
+    wait = foreign("torch.distributed._functional_collectives.wait_tensor", feature)
+    return wait(reduce(vector, "sum", group))
