@@ -266,8 +266,8 @@ _ZEROS = "forward mode of functions that are traced"
 # These make zero tangents ordinary tensors; without them, tracing such a derivative may fail.
 DispatchMode: Any = foreign("torch.utils._python_dispatch.TorchDispatchMode", _ZEROS, object)
 efficient_zeros: Any = foreign("torch.ops.aten._efficientzerotensor.default", _ZEROS, None)
-_SCHEMA: Any = foreign("torch.ops.aten.add.Tensor._schema", _ZEROS, None)
-HAS_ZEROS = DispatchMode is not object and None not in (efficient_zeros, _SCHEMA)
+_SCHEMA = foreign("torch.ops.aten.add.Tensor._schema", _ZEROS, None) is not None
+HAS_ZEROS = DispatchMode is not object and efficient_zeros is not None and _SCHEMA
 
 
 def schema(operation: Any) -> Any:
