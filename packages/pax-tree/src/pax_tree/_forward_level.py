@@ -21,7 +21,7 @@ _left_open = False
 
 @contextmanager
 def forward_level() -> Iterator[None]:
-    """The scope of calls of `torch.func.jvp`, which then find the level open and leave it so."""
+    """Keep the level open for calls of `torch.func.jvp`, which find it so and leave it so."""
     if forward_mode() is None:
         yield
         return
