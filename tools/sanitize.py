@@ -12,8 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pybind11
-
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "packages" / "pax-tree"
 BUILD = ROOT / ".hatch" / "sanitize" / "build"
@@ -34,7 +32,6 @@ def compile_extension() -> None:
         "CMAKE_BUILD_TYPE": "RelWithDebInfo",
         "PAX_TREE_SANITIZE": "ON",
         "Python_EXECUTABLE": sys.executable,
-        "pybind11_DIR": pybind11.get_cmake_dir(),
     }
     subprocess.run(
         [*configure, *(f"-D{name}={value}" for name, value in options.items())], check=True

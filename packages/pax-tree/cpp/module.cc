@@ -1,14 +1,14 @@
 // The extension module.
 #include <Python.h>
 
-#include "pax_tree/dict_entries.h"
-#include "pax_tree/dm.h"
-#include "pax_tree/functions.h"
-#include "pax_tree/key_order.h"
-#include "pax_tree/keys.h"
-#include "pax_tree/record.h"
-#include "pax_tree/registry.h"
-#include "pax_tree/treedef.h"
+#include "dict/entries.h"
+#include "dm/dm.h"
+#include "tree/functions.h"
+#include "dict/key_order.h"
+#include "core/keys.h"
+#include "record/record.h"
+#include "core/registry.h"
+#include "treedef/treedef.h"
 
 namespace pax_tree {
 namespace {

@@ -1,0 +1,264 @@
+// The table of registered types.
+#include "core/registry.h"
+
+#include "record/record.h"
+#include "support/ref.h"
+#include "support/threads.h"
+
+namespace pax_tree {
+
+Registration* tuple_registration = nullptr;
+Registration* list_registration = nullptr;
+Registration* dict_registration = nullptr;
+PyTypeObject* ordered_dict_type = nullptr;
+PyTypeObject* default_dict_type = nullptr;
+PyTypeObject* deque_type = nullptr;
+
+namespace {
+
+// Open addressing from a type's address to its registration. Readers take no lock, so a table that
+// was outgrown stays where it is.
+class TypeTable {
+ public:
+  Registration* Find(PyTypeObject* type) const {
+    const Entries* entries = entries_.load(kObserve);
+    for (size_t i = Start(type, *entries);; i = (i + 1) & entries->mask) {
+      Registration* found = entries->at[i].load(kObserve);
+      if (found == nullptr || found->type == type) return found;
+    }
+  }
+
+  // Enters a registration in place of the type's last one.
+  void Insert(Registration* registration) {
+    Lock lock(&mutex_);
+    Entries* entries = entries_.load(kObserve);
+    if (2 * (size_ + 1) > entries->mask + 1) entries = Grown(*entries);
+    if (Put(entries, registration)) ++size_;
+    entries_.store(entries, kPublish);
+  }
+
+  // Leaves an entry of no type, which `Find` passes over.
+  void Remove(PyTypeObject* type) {
+    static auto* removed = new Registration();
+    Lock lock(&mutex_);
+    Entries* entries = entries_.load(kObserve);
+    std::atomic<Registration*>* slot = SlotOf(entries, type);
+    if (slot->load(kObserve) != nullptr) slot->store(removed, kPublish);
+  }
+
+ private:
+  struct Entries {
+    explicit Entries(size_t capacity)
+        : mask(capacity - 1), at(new std::atomic<Registration*>[capacity]()) {}
+    size_t mask;
+    std::atomic<Registration*>* at;
+  };
+
+  static size_t Start(PyTypeObject* type, const Entries& entries) {
+    size_t bits = reinterpret_cast<size_t>(type) >> 4;
+    return (bits ^ (bits >> 8)) & entries.mask;
+  }
+
+  // Where the type's registration is, or would be.
+  static std::atomic<Registration*>* SlotOf(Entries* entries, PyTypeObject* type) {
+    for (size_t i = Start(type, *entries);; i = (i + 1) & entries->mask) {
+      Registration* there = entries->at[i].load(kObserve);
+      if (there == nullptr || there->type == type) return &entries->at[i];
+    }
+  }
+
+  // Whether the type is new.
+  static bool Put(Entries* entries, Registration* registration) {
+    std::atomic<Registration*>* slot = SlotOf(entries, registration->type);
+    bool is_new = slot->load(kObserve) == nullptr;
+    slot->store(registration, kPublish);
+    return is_new;
+  }
+
+  static Entries* Grown(const Entries& old) {
+    auto* entries = new Entries(2 * (old.mask + 1));
+    for (size_t i = 0; i <= old.mask; ++i) {
+      Registration* registration = old.at[i].load(kObserve);
+      if (registration != nullptr && registration->type != nullptr) Put(entries, registration);
+    }
+    return entries;
+  }
+
+  std::atomic<Entries*> entries_{new Entries(128)};
+  size_t size_ = 0;
+  Mutex mutex_;
+};
+
+TypeTable& Table() {
+  static auto* table = new TypeTable();
+  return *table;
+}
+
+// The last registrations of classes that are registered no more.
+TypeTable& Retired() {
+  static auto* table = new TypeTable();
+  return *table;
+}
+
+PyObject* foreign_lookup = nullptr;
+Mutex foreign_mutex;
+
+PyObject* ForeignLookup() {
+  Lock lock(&foreign_mutex);
+  return Py_XNewRef(foreign_lookup);
+}
+
+void Enter(PyTypeObject* type, Kind kind) {
+  auto* registration = new Registration();
+  Py_INCREF(type);
+  registration->type = type;
+  registration->kind = kind;
+  Table().Insert(registration);
+}
+
+bool IsNamedTuple(PyTypeObject* type, bool* answer) {
+  *answer = false;
+  if (!PyType_FastSubclass(type, Py_TPFLAGS_TUPLE_SUBCLASS)) return true;
+  Ref fields(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_fields"));
+  if (!fields) {
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return false;
+    PyErr_Clear();
+    return true;
+  }
+  *answer = PyTuple_Check(fields.get());
+  return true;
+}
+
+// Asks the other libraries; a class of theirs is then in the table.
+bool AskForeign(PyTypeObject* type) {
+  Ref lookup(ForeignLookup());
+  if (!lookup) return true;
+  return static_cast<bool>(
+      Ref(PyObject_CallOneArg(lookup.get(), reinterpret_cast<PyObject*>(type))));
+}
+
+bool CheckType(PyObject* type, const char* function) {
+  if (PyType_Check(type)) return true;
+  PyErr_Format(PyExc_TypeError, "%s takes a class, but got %R.", function, type);
+  return false;
+}
+
+bool CheckNew(PyTypeObject* type, bool adopted) {
+  Registration* known = Table().Find(type);
+  bool record = IsRecordType(type);
+  if (!record && (known == nullptr || known->kind == Kind::kLeaf || known->adopted)) return true;
+  if (adopted) return true;
+  PyErr_Format(PyExc_ValueError,
+               "%s is a pytree node already, and a class can be registered only once.",
+               type->tp_name);
+  return false;
+}
+
+PyTypeObject* ImportType(const char* name) {
+  Ref module(PyImport_ImportModule("collections"));
+  return module ? reinterpret_cast<PyTypeObject*>(PyObject_GetAttrString(module.get(), name))
+                : nullptr;
+}
+
+}  // namespace
+
+Registration* FindRegistration(PyTypeObject* type) { return Table().Find(type); }
+
+bool ClassifyUnknownType(PyTypeObject* type, Verdict* verdict) {
+  *verdict = {Kind::kLeaf, nullptr};
+  if (IsRecordType(type)) return verdict->kind = Kind::kRecord, true;
+  if (!AskForeign(type)) return false;
+  if (Registration* adopted = Table().Find(type)) {
+    *verdict = {adopted->kind, adopted};
+    return true;
+  }
+  bool named_tuple;
+  if (!IsNamedTuple(type, &named_tuple)) return false;
+  if (named_tuple) verdict->kind = Kind::kNamedTuple;
+  return true;
+}
+
+bool InitRegistry() {
+  ordered_dict_type = ImportType("OrderedDict");
+  default_dict_type = ImportType("defaultdict");
+  deque_type = ImportType("deque");
+  if (PyErr_Occurred()) return false;
+  Enter(&PyTuple_Type, Kind::kTuple);
+  Enter(&PyList_Type, Kind::kList);
+  Enter(&PyDict_Type, Kind::kDict);
+  tuple_registration = FindRegistration(&PyTuple_Type);
+  list_registration = FindRegistration(&PyList_Type);
+  dict_registration = FindRegistration(&PyDict_Type);
+  Enter(ordered_dict_type, Kind::kOrderedDict);
+  Enter(default_dict_type, Kind::kDefaultDict);
+  Enter(deque_type, Kind::kDeque);
+  Enter(Py_TYPE(Py_None), Kind::kNone);
+  for (PyTypeObject* leaf : {&PyLong_Type, &PyFloat_Type, &PyBool_Type, &PyComplex_Type,
+                             &PyUnicode_Type, &PyBytes_Type, &PyBaseObject_Type}) {
+    Enter(leaf, Kind::kLeaf);
+  }
+  return true;
+}
+
+// _register_node(type, flatten, unflatten, flatten_with_keys or None, adopted)
+PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (nargs != 5) return PyErr_Format(PyExc_TypeError, "_register_node takes 5 arguments.");
+  if (!CheckType(args[0], "register_pytree_node")) return nullptr;
+  auto* type = reinterpret_cast<PyTypeObject*>(args[0]);
+  bool adopted = args[4] == Py_True;
+  if (!CheckNew(type, adopted)) return nullptr;
+  Registration* known = Table().Find(type);
+  if (adopted && known != nullptr && known->adopted) Py_RETURN_NONE;  // another thread was faster
+  auto* registration = new Registration();
+  Py_INCREF(type);
+  registration->type = type;
+  registration->kind = Kind::kCustom;
+  registration->adopted = adopted;
+  registration->flatten = Py_NewRef(args[1]);
+  registration->unflatten = Py_NewRef(args[2]);
+  registration->flatten_with_keys = args[3] == Py_None ? nullptr : Py_NewRef(args[3]);
+  Table().Insert(registration);
+  Py_RETURN_NONE;
+}
+
+// The class is then what it was before; treedefs keep the registration that they were made with.
+PyObject* UnregisterNode(PyObject*, PyObject* type) {
+  if (!CheckType(type, "unregister_pytree_node")) return nullptr;
+  auto* cls = reinterpret_cast<PyTypeObject*>(type);
+  Registration* known = Table().Find(cls);
+  if (known == nullptr || known->kind != Kind::kCustom || known->adopted) {
+    return PyErr_Format(PyExc_ValueError, "%s was not registered with pax_tree.", cls->tp_name);
+  }
+  Retired().Insert(known);
+  Table().Remove(cls);
+  Py_RETURN_NONE;
+}
+
+Registration* LastRegistration(PyTypeObject* type) {
+  Registration* known = Table().Find(type);
+  bool own = known != nullptr && known->kind == Kind::kCustom && !known->adopted;
+  return own ? known : Retired().Find(type);
+}
+
+// A type that is never a node, so that the other libraries need not be asked each time.
+PyObject* RegisterLeafType(PyObject*, PyObject* type) {
+  if (!CheckType(type, "_register_leaf_type")) return nullptr;
+  auto* cls = reinterpret_cast<PyTypeObject*>(type);
+  if (Table().Find(cls) == nullptr) Enter(cls, Kind::kLeaf);
+  Py_RETURN_NONE;
+}
+
+PyObject* SetForeignLookup(PyObject*, PyObject* lookup) {
+  Ref old;  // dropped after the lock is
+  Lock lock(&foreign_mutex);
+  old = Ref(std::exchange(foreign_lookup, Py_NewRef(lookup)));
+  Py_RETURN_NONE;
+}
+
+PyObject* IsRegistered(PyObject*, PyObject* type) {
+  if (!CheckType(type, "_is_registered")) return nullptr;
+  Registration* known = Table().Find(reinterpret_cast<PyTypeObject*>(type));
+  return PyBool_FromLong(known != nullptr && known->kind != Kind::kLeaf);
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,234 @@
+// Finding the order of a dict's keys without sorting, and taking its values on the way.
+#include <cstring>
+
+#include "dict/entries.h"
+#include "dict/key_order.h"
+#include "core/plain.h"
+#include "support/ref.h"
+
+namespace pax_tree {
+namespace {
+
+// Both have the same number of bytes; most names are short.
+inline bool SameBytes(const char* a, const char* b, size_t size) {
+  if (size > 16) return std::memcmp(a, b, size) == 0;
+  if (size >= 8) {
+    uint64_t parts[4];
+    std::memcpy(&parts[0], a, 8);
+    std::memcpy(&parts[1], b, 8);
+    std::memcpy(&parts[2], a + size - 8, 8);
+    std::memcpy(&parts[3], b + size - 8, 8);
+    return parts[0] == parts[1] && parts[2] == parts[3];
+  }
+  if (size >= 4) {
+    uint32_t parts[4];
+    std::memcpy(&parts[0], a, 4);
+    std::memcpy(&parts[1], b, 4);
+    std::memcpy(&parts[2], a + size - 4, 4);
+    std::memcpy(&parts[3], b + size - 4, 4);
+    return parts[0] == parts[1] && parts[2] == parts[3];
+  }
+  for (size_t i = 0; i < size; ++i) {
+    if (a[i] != b[i]) return false;
+  }
+  return true;
+}
+
+// Whether two str are equal; runs no Python code.
+inline bool SameText(PyObject* a, PyObject* b) {
+  Py_ssize_t length = PyUnicode_GET_LENGTH(a);
+  auto kind = PyUnicode_KIND(a);
+  if (length != PyUnicode_GET_LENGTH(b) || kind != PyUnicode_KIND(b)) return false;
+  return SameBytes(static_cast<const char*>(PyUnicode_DATA(a)),
+                   static_cast<const char*>(PyUnicode_DATA(b)), static_cast<size_t>(length * kind));
+}
+
+inline bool SameKey(PyObject* a, PyObject* b) {
+  if (a == b) return true;
+  return PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) && SameText(a, b);
+}
+
+inline bool EntriesMatch(const DictEntry* entries, PyObject* keys) {
+  Py_ssize_t n = PyTuple_GET_SIZE(keys);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    if (!SameKey(PyTuple_GET_ITEM(keys, i), entries[i].key)) return false;
+  }
+  return true;
+}
+
+inline void CopyEntries(const DictEntry* entries, const KeyOrder* order, PyObject** out,
+                        Py_ssize_t stride) {
+  Py_ssize_t n = NumKeys(order);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    out[PositionOf(order, i) * stride] = Py_NewRef(entries[i].value);
+  }
+}
+
+bool WalkMatches(PyObject* dict, PyObject* keys) {
+  PyObject *key, *value;
+  Py_ssize_t position = 0, i = 0, n = PyTuple_GET_SIZE(keys);
+  while (PyDict_Next(dict, &position, &key, &value)) {
+    if (i == n || !SameKey(PyTuple_GET_ITEM(keys, i++), key)) return false;
+  }
+  return i == n;
+}
+
+bool Matches(PyObject* dict, const KeyOrder* order) {
+  if (PyDict_GET_SIZE(dict) != NumKeys(order)) return false;
+  const DictEntry* entries = DictEntries(dict);
+  if (entries != nullptr) return EntriesMatch(entries, order->inserted);
+  return WalkMatches(dict, order->inserted);
+}
+
+void CopyValues(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_t stride) {
+  const DictEntry* entries = DictEntries(dict);
+  if (entries != nullptr) return CopyEntries(entries, order, out, stride);
+  PyObject *key, *value;
+  Py_ssize_t position = 0, i = 0;
+  while (PyDict_Next(dict, &position, &key, &value)) {
+    out[PositionOf(order, i++) * stride] = Py_NewRef(value);
+  }
+}
+
+// An order is remembered at two places: by the first key, where a walk over many like dicts finds
+// it at once, and by all keys. Few large ones are kept, for they keep their keys alive.
+constexpr Py_ssize_t kFewKeys = 64, kMostKeys = 4096;
+constexpr size_t kSmallPlaces = 1024, kLargePlaces = 16;
+
+struct Place {
+  PyObject* order = nullptr;
+  Mutex mutex;
+
+  // The order here if it is the dict's, a new reference.
+  PyObject* Recall(PyObject* dict) {
+    Lock lock(&mutex);
+    if (order == nullptr || !Matches(dict, AsOrder(order))) return nullptr;
+    return Py_NewRef(order);
+  }
+  void Remember(PyObject* newer) {
+    Py_INCREF(newer);
+    PyObject* older;
+    {
+      Lock lock(&mutex);
+      older = std::exchange(order, newer);
+    }
+    Py_XDECREF(older);
+  }
+};
+
+Place small_places[kSmallPlaces];
+Place large_places[kLargePlaces];
+
+constexpr size_t kScatter = 0x9E3779B97F4A7C15;
+
+inline Place* PlaceAt(size_t hash, Py_ssize_t size) {
+  hash ^= hash >> 32;
+  if (size <= kFewKeys) return &small_places[hash % kSmallPlaces];
+  return &large_places[hash % kLargePlaces];
+}
+
+// The hash of a str that is a key, and has therefore been hashed.
+size_t HashOfKey(PyObject* key) { return reinterpret_cast<PyASCIIObject*>(key)->hash; }
+
+// Where a dict of `size` keys belongs by its first key; null if that is no str.
+inline Place* PlaceByFirst(PyObject* key, Py_ssize_t size) {
+  if (size > kMostKeys || !PyUnicode_CheckExact(key)) return nullptr;
+  return PlaceAt((HashOfKey(key) + static_cast<size_t>(size)) * kScatter, size);
+}
+
+Place* QuickPlace(PyObject* dict) {
+  Py_ssize_t position = 0;
+  PyObject *key, *value;
+  if (!PyDict_Next(dict, &position, &key, &value)) return &small_places[0];
+  return PlaceByFirst(key, PyDict_GET_SIZE(dict));
+}
+
+// Where it belongs by all keys; null if one is no str.
+Place* ExactPlace(PyObject* dict) {
+  PyObject *key, *value;
+  Py_ssize_t position = 0;
+  size_t hash = 0;
+  while (PyDict_Next(dict, &position, &key, &value)) {
+    if (!PyUnicode_CheckExact(key)) return nullptr;
+    hash = (hash ^ HashOfKey(key)) * kScatter;
+  }
+  return PlaceAt(hash, PyDict_GET_SIZE(dict));
+}
+
+PyObject* SortDict(PyObject* dict) {
+  Ref keys(PyDict_Keys(dict));
+  Ref inserted(keys ? PyList_AsTuple(keys.get()) : nullptr);
+  return inserted ? SortedOrder(inserted.get()) : nullptr;
+}
+
+// The order of a dict that is not at `quick`.
+PyObject* FindOrder(PyObject* dict, Place* quick) {
+  Place* exact = quick == nullptr ? nullptr : ExactPlace(dict);
+  if (exact == nullptr) return SortDict(dict);
+  PyObject* order = exact->Recall(dict);
+  if (order == nullptr) {
+    order = SortDict(dict);
+    if (order == nullptr) return nullptr;
+    exact->Remember(order);
+  }
+  quick->Remember(order);
+  return order;
+}
+
+// The order of a dict that was found without running code, so that it still fits; else null.
+PyObject* RecallOrder(PyObject* dict, Place* quick) {
+  return quick == nullptr ? nullptr : quick->Recall(dict);
+}
+
+// The commonest case at once: a dict with entries whose order is where its first key says.
+PyObject* TakeKnown(const DictEntry* entries, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
+  Place* place = PlaceByFirst(entries[0].key, size);
+  if (place == nullptr) return nullptr;
+  KeyOrder* order = AsOrder(place->order);
+  if (order == nullptr || NumKeys(order) != size || !EntriesMatch(entries, order->inserted)) {
+    return nullptr;
+  }
+  CopyEntries(entries, order, out, stride);
+  return Py_NewRef(place->order);
+}
+
+// Finds the order of a dict first, and takes the values then.
+PyObject* FindAndTake(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
+  Place* quick = QuickPlace(dict);
+  Ref order(RecallOrder(dict, quick));
+  if (!order) {
+    order = Ref(FindOrder(dict, quick));
+    if (!order) return nullptr;
+    bool same = NumKeys(AsOrder(order.get())) == size && Matches(dict, AsOrder(order.get()));
+    if (!same) return RaiseChanged(dict), nullptr;  // by what ran to compare the keys
+  }
+  CopyValues(dict, AsOrder(order.get()), out, stride);
+  return order.release();
+}
+
+}  // namespace
+
+PyObject* OrderOfDict(PyObject* dict) {
+  CriticalSection section(dict);
+  Place* quick = QuickPlace(dict);
+  PyObject* known = RecallOrder(dict, quick);
+  return known != nullptr ? known : FindOrder(dict, quick);
+}
+
+bool TakeValues(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_t stride) {
+  CriticalSection section(dict);
+  if (!Matches(dict, order)) return false;
+  CopyValues(dict, order, out, stride);
+  return true;
+}
+
+PyObject* TakeDict(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
+  CriticalSection section(dict);
+  if (PyDict_GET_SIZE(dict) != size) return RaiseChanged(dict), nullptr;
+  // Entries do not outlast waiting for a place's lock.
+  const DictEntry* entries = size > 0 && !kFreeThreaded ? DictEntries(dict) : nullptr;
+  PyObject* order = entries == nullptr ? nullptr : TakeKnown(entries, size, out, stride);
+  return order != nullptr ? order : FindAndTake(dict, size, out, stride);
+}
+
+}  // namespace pax_tree

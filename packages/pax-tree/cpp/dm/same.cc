@@ -1,0 +1,220 @@
+// assert_same_structure.
+#include "support/arguments.h"
+#include "dm/dm.h"
+#include "tree/functions.h"
+#include "dict/key_order.h"
+#include "core/parts.h"
+
+namespace pax_tree::dm {
+namespace {
+
+bool IsMapping(Form form) { return form.shape == Shape::kDict || form.shape == Shape::kMapping; }
+
+using Values = SlotArray<23>;
+
+class Comparison {
+ public:
+  Comparison(const char* function, bool check_types)
+      : function_(function), check_types_(check_types) {}
+  bool Same(PyObject* a, PyObject* b);
+  // Raises for the difference found, if no other error is set.
+  void Raise() const {
+    if (!PyErr_Occurred()) RaiseAt(error_, function_, place_, what_);
+  }
+
+ private:
+  bool SameNodes(PyObject* a, Form form_a, PyObject* b, Form form_b);
+  bool SameSequences(PyObject* a, Form form_a, PyObject* b, Form form_b);
+  bool SameDicts(PyObject* a, PyObject* b, bool* known);
+  bool SameOthers(PyObject* a, Form form_a, PyObject* b, Form form_b);
+  bool SameTypes(PyObject* a, Form form_a, PyObject* b, Form form_b);
+  bool SameKeys(PyObject* a, Form form_a, PyObject* b, Form form_b);
+  bool SameChildren(const Children& a, const Children& b);
+  bool SameChild(PyObject* a, PyObject* b, PyObject* key, Py_ssize_t i);
+  bool Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b);
+
+  const char* function_;
+  bool check_types_;
+  Depth depth_;
+  PyObject* error_ = nullptr;
+  std::string what_;
+  std::vector<Ref> place_;
+};
+
+bool Comparison::Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  error_ = error;
+  what_ = "the first structure has " + DescribeForm(a, form_a) + ", the other has " +
+          DescribeForm(b, form_b) + ".";
+  return false;
+}
+
+// Compares children, and if they differ adds where: under the key, or null for the index.
+bool Comparison::SameChild(PyObject* a, PyObject* b, PyObject* key, Py_ssize_t i) {
+  if (Same(a, b)) return true;
+  if (!PyErr_Occurred()) {
+    place_.emplace_back(key == nullptr ? PyLong_FromSsize_t(i) : Py_NewRef(key));
+  }
+  return false;
+}
+
+bool Comparison::SameSequences(PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  for (Py_ssize_t i = 0; i < Py_SIZE(a) && i < Py_SIZE(b); ++i) {
+    Ref first = ItemOf(a, i), second = ItemOf(b, i);
+    if (first && second && !SameChild(first.get(), second.get(), nullptr, i)) return false;
+  }
+  return Py_SIZE(a) == Py_SIZE(b) || Differ(PyExc_ValueError, a, form_a, b, form_b);
+}
+
+// Compares dicts that have the same keys in the same order; `known` says if they have.
+bool Comparison::SameDicts(PyObject* a, PyObject* b, bool* known) {
+  Values first, second;
+  Py_ssize_t size = PyDict_GET_SIZE(a);
+  if (!first.Allocate(size) || !second.Allocate(size)) return false;
+  Ref order(TakeDict(a, size, first.data(), 1));
+  if (!order) return false;
+  KeyOrder* keys = AsOrder(order.get());
+  *known = PyDict_GET_SIZE(b) == size && TakeValues(b, keys, second.data(), 1);
+  if (*known && !CheckSorted(order.get())) return false;
+  for (Py_ssize_t i = 0; *known && i < size; ++i) {
+    if (!SameChild(first[i], second[i], PyTuple_GET_ITEM(keys->sorted, i), i)) return false;
+  }
+  return *known;
+}
+
+bool Comparison::SameTypes(PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  int named = IsPlainNamedTuple(a);
+  if (named == 1) named = IsPlainNamedTuple(b);
+  if (named < 0) return false;
+  if (named == 1) {
+    int same = SameNamedTuples(a, b);
+    return same == 1 || (same == 0 && Differ(PyExc_TypeError, a, form_a, b, form_b));
+  }
+  bool same = Py_TYPE(a) == Py_TYPE(b) || (PyList_Check(a) && PyList_Check(b)) ||
+              (IsMapping(form_a) && IsMapping(form_b));
+  return same || Differ(PyExc_TypeError, a, form_a, b, form_b);
+}
+
+// Whether a mapping has a key; -1 with an error set.
+int HasKey(PyObject* mapping, PyObject* key) {
+  if (PyDict_Check(mapping)) return PyDict_Contains(mapping, key);
+  if (Ref(PyObject_GetItem(mapping, key))) return 1;
+  if (!PyErr_ExceptionMatches(PyExc_LookupError)) return -1;
+  PyErr_Clear();
+  return 0;
+}
+
+int HasKeys(PyObject* mapping, PyObject* keys) {
+  int has = 1;
+  for (Py_ssize_t i = 0; has == 1 && i < PyList_GET_SIZE(keys); ++i) {
+    has = HasKey(mapping, PyList_GET_ITEM(keys, i));
+  }
+  return has;
+}
+
+bool Comparison::SameKeys(PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  bool dicts = PyDict_Check(a) && PyDict_Check(b);
+  Py_ssize_t size = PyObject_Size(a), other = size < 0 ? -1 : PyObject_Size(b);
+  if (other < 0) return false;
+  if (size != other) return Differ(PyExc_ValueError, a, form_a, b, form_b);
+  Ref keys(dicts ? PyDict_Keys(a) : PySequence_List(a));
+  int has = keys ? HasKeys(b, keys.get()) : -1;
+  return has == 1 || (has == 0 && Differ(PyExc_ValueError, a, form_a, b, form_b));
+}
+
+bool Comparison::SameChildren(const Children& a, const Children& b) {
+  for (Py_ssize_t i = 0; i < a.size() && i < b.size(); ++i) {
+    Ref key(a.Key(i));
+    if (!key || !SameChild(a[i], b[i], key.get(), i)) return false;
+  }
+  return true;
+}
+
+bool Comparison::SameOthers(PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  Ref first(check_types_ ? Unwrapped(a, form_a) : Py_NewRef(a));
+  Ref second(first ? (check_types_ ? Unwrapped(b, form_b) : Py_NewRef(b)) : nullptr);
+  if (!second) return false;
+  a = first.get(), b = second.get();
+  if (!FormOf(a, &form_a) || !FormOf(b, &form_b)) return false;
+  if (check_types_ && !SameTypes(a, form_a, b, form_b)) return false;
+  if (check_types_ && IsMapping(form_a) && !SameKeys(a, form_a, b, form_b)) return false;
+  Children opened, other;
+  if (!OpenValues(a, form_a, &opened) || !OpenValues(b, form_b, &other)) return false;
+  if (!SameChildren(opened, other)) return false;
+  return opened.size() == other.size() || Differ(PyExc_ValueError, a, form_a, b, form_b);
+}
+
+bool Comparison::SameNodes(PyObject* a, Form form_a, PyObject* b, Form form_b) {
+  if (form_a.shape != form_b.shape) return SameOthers(a, form_a, b, form_b);
+  if (form_a.shape == Shape::kTuple || form_a.shape == Shape::kList) {
+    return SameSequences(a, form_a, b, form_b);
+  }
+  bool known = false;
+  if (form_a.shape == Shape::kDict) {
+    bool same = SameDicts(a, b, &known);
+    if (known || PyErr_Occurred()) return same;
+  }
+  return SameOthers(a, form_a, b, form_b);
+}
+
+bool Comparison::Same(PyObject* a, PyObject* b) {
+  Form form_a, form_b;
+  if (!FormOf(a, &form_a) || !FormOf(b, &form_b)) return false;
+  if (form_a.nested != form_b.nested) return Differ(PyExc_ValueError, a, form_a, b, form_b);
+  if (!form_a.nested) return true;
+  DepthGuard guard(&depth_);
+  return guard && SameNodes(a, form_a, b, form_b);
+}
+
+PyObject* AssertSameStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  PyObject *a = nullptr, *b = nullptr, *check = nullptr;
+  Parameter parameters[] = {{"a", &a}, {"b", &b}, {"check_types", &check}};
+  constexpr char kName[] = "assert_same_structure";
+  if (!ReadArguments(kName, args, nargs, names, parameters, 3, 3, 2, false)) return nullptr;
+  int check_types = check == nullptr ? 1 : PyObject_IsTrue(check);
+  if (check_types < 0 || !CheckSame(kName, a, b, check_types == 1)) return nullptr;
+  Py_RETURN_NONE;
+}
+
+constexpr char kSameDoc[] = R"(assert_same_structure(a, b, check_types=True)
+--
+
+Raises unless two structures are nested in the same way, as dm-tree's `assert_same_structure`.
+
+Args:
+    a: a structure.
+    b: another.
+    check_types: whether nodes must be of the same type, and mappings have the same keys. Two
+        named tuples of one name and the same fields are of the same type, and so are any two
+        mappings, and any two lists whatever their subclass; a `wrapt.ObjectProxy` is what it
+        wraps. Otherwise the number of children is enough.
+
+Raises:
+    TypeError: types of nodes differ, or the keys of a mapping do not sort.
+    ValueError: a node stands where the other has a leaf, or has other keys or another number of
+        children. The message names the first such place.
+
+Example:
+    >>> from pax_tree import dm as tree
+    >>> tree.assert_same_structure({"a": [1, 2]}, {"a": [3, None]})
+    >>> tree.assert_same_structure({"a": [1, 2]}, {"a": [3, [4]]})
+    Traceback (most recent call last):
+    ValueError: assert_same_structure: at the path ('a', 1): the first structure has a leaf of type
+    int, the other has a list of 1 element.
+)";
+
+}  // namespace
+
+bool CheckSame(const char* function, PyObject* a, PyObject* b, bool check_types) {
+  Comparison comparison(function, check_types);
+  if (comparison.Same(a, b)) return true;
+  comparison.Raise();
+  return false;
+}
+
+PyMethodDef same_methods[] = {
+    {"assert_same_structure", FastCall(AssertSameStructure), METH_FASTCALL | METH_KEYWORDS,
+     kSameDoc},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace pax_tree::dm

@@ -1,0 +1,211 @@
+// Reading and writing the attributes of a record.
+#include "support/cpython.h"
+#include "record/record.h"
+#include "support/threads.h"
+
+namespace pax_tree {
+
+PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
+  if (!FillDict(reinterpret_cast<Record*>(self))) return nullptr;
+  return PyObject_GenericGetAttr(self, name);
+}
+
+namespace {
+
+enum class Outcome { kFailed, kDone, kStale };
+
+// What a change of a record starts from.
+struct Before {
+  Ref spec, children;
+
+  bool Take(Record* self) { return TakeRecord(self, &spec, &children); }
+  bool Still(Record* self) const {
+    return AsObject(self->spec) == spec.get() && self->children == children.get();
+  }
+};
+
+// The children with `value` at the end, or without the one at `drop` (then `value` is null).
+PyObject* ResizedChildren(PyObject* children, Py_ssize_t drop, PyObject* value) {
+  Py_ssize_t n = PyTuple_GET_SIZE(children), to = 0;
+  PyObject* resized = PyTuple_New(n - (drop >= 0 ? 1 : 0) + (value != nullptr ? 1 : 0));
+  if (resized == nullptr) return nullptr;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    if (i != drop) PyTuple_SET_ITEM(resized, to++, Py_NewRef(PyTuple_GET_ITEM(children, i)));
+  }
+  if (value != nullptr) PyTuple_SET_ITEM(resized, to, Py_NewRef(value));
+  return resized;
+}
+
+// The children with `value` in the place of the one at `at`, or at the end.
+PyObject* WithChild(PyObject* children, Py_ssize_t at, PyObject* value) {
+  if (at < 0) return ResizedChildren(children, -1, value);
+  PyObject* copy = ResizedChildren(children, -1, nullptr);
+  if (copy == nullptr) return nullptr;
+  Py_DECREF(PyTuple_GET_ITEM(copy, at));
+  PyTuple_SET_ITEM(copy, at, Py_NewRef(value));
+  return copy;
+}
+
+// Replaces spec and children, unless another change came in between: values may run code when they
+// are compared. The attribute dict stays in step; a failure leaves spec and children as they were.
+Outcome Install(Record* self, const Before& before, PyObject* name, PyObject* value, Ref* spec,
+                Ref* children) {
+  if (!*spec || !*children || !FillDict(self)) return Outcome::kFailed;
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  if (!before.Still(self)) return Outcome::kStale;
+  if (PyDict_SetItem(self->dict, name, value) < 0) return Outcome::kFailed;
+  if (!before.Still(self)) return Outcome::kStale;
+  PyObject* old_spec = AsObject(std::exchange(self->spec, AsSpec(spec->release())));
+  PyObject* old_children = std::exchange(self->children, children->release());
+  *spec = Ref(old_spec);  // dropped by the caller, who holds no lock
+  *children = Ref(old_children);
+  return Outcome::kDone;
+}
+
+Outcome ReplaceInPlace(PyObject* children, Py_ssize_t at, PyObject* value) {
+  PyObject* old = PyTuple_GET_ITEM(children, at);
+  PyTuple_SET_ITEM(children, at, Py_NewRef(value));
+  if (!PyObject_GC_IsTracked(children)) PyObject_GC_Track(children);
+  Py_DECREF(old);
+  return Outcome::kDone;
+}
+
+// Changes one item of the children: in place when nobody else has the tuple, which cannot be seen
+// from the count without a global interpreter lock.
+Outcome ReplaceChild(Record* self, Py_ssize_t at, PyObject* value) {
+  if (!kFreeThreaded && Py_REFCNT(self->children) == 1) {
+    return ReplaceInPlace(self->children, at, value);
+  }
+  Ref children = Ref::Borrow(self->children);
+  Ref changed(WithChild(children.get(), at, value));
+  if (!changed) return Outcome::kFailed;
+  if (self->children != children.get()) return Outcome::kStale;
+  Ref old(std::exchange(self->children, changed.release()));
+  return Outcome::kDone;
+}
+
+// Gives a child another value; its place is that in `spec`.
+Outcome SetExistingChild(Record* self, PyObject* spec, Py_ssize_t at, PyObject* name,
+                         PyObject* value) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  if (AsObject(self->spec) != spec || self->children == nullptr) return Outcome::kStale;
+  if (self->dict != nullptr && PyDict_SetItem(self->dict, name, value) < 0) return Outcome::kFailed;
+  if (AsObject(self->spec) != spec || self->children == nullptr) return Outcome::kStale;
+  return ReplaceChild(self, at, value);
+}
+
+Outcome SetChild(Record* self, const Before& before, Py_ssize_t at, PyObject* name, PyObject* value,
+                 int kind) {
+  Ref spec(AsObject(SpecWithChild(AsSpec(before.spec.get()), name, kind)));
+  Ref children(spec ? WithChild(before.children.get(), at, value) : nullptr);
+  return Install(self, before, name, value, &spec, &children);
+}
+
+Outcome SetStatic(Record* self, const Before& before, Py_ssize_t at, PyObject* name,
+                  PyObject* value) {
+  Ref own(Snapshot(value));
+  Ref spec(own ? AsObject(SpecWithStatic(AsSpec(before.spec.get()), name, own.get())) : nullptr);
+  Ref children = at >= 0 ? Ref(ResizedChildren(before.children.get(), at, nullptr))
+                         : Ref::Borrow(before.children.get());
+  return Install(self, before, name, value, &spec, &children);
+}
+
+// One try to set an attribute.
+Outcome TrySet(Record* self, PyObject* name, PyObject* value, int kind) {
+  Before before;
+  if (!before.Take(self)) return Outcome::kFailed;
+  RecordSpec* spec = AsSpec(before.spec.get());
+  Py_ssize_t at = FindChild(spec, name);
+  if (at == -2) return Outcome::kFailed;
+  if (kind == kStatic) return SetStatic(self, before, at, name, value);
+  if (at < 0 || KindAt(spec, at) != kind) return SetChild(self, before, at, name, value, kind);
+  before.children = Ref();  // so that the record's tuple can be changed in place
+  return SetExistingChild(self, before.spec.get(), at, name, value);
+}
+
+// Tries again when the record was changed meanwhile, by another thread or by the values' own code.
+bool SetUntilDone(Record* self, PyObject* name, PyObject* value, int kind) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    Outcome outcome = TrySet(self, name, value, kind);
+    if (outcome != Outcome::kStale) return outcome == Outcome::kDone;
+  }
+  PyErr_Format(PyExc_RuntimeError, "%s.%S cannot be set, because setting it changes the record.",
+               Py_TYPE(self)->tp_name, name);
+  return false;
+}
+
+PyObject* InternedName(PyObject* name) {
+  if (!PyUnicode_CheckExact(name)) return PyUnicode_FromObject(name);
+  Py_INCREF(name);
+  PyUnicode_InternInPlace(&name);
+  return name;
+}
+
+bool RefuseDelete(PyObject* self, PyObject* name) {
+  PyErr_Format(PyExc_AttributeError,
+               "%s.%S cannot be deleted, because the attributes of a record are its structure; "
+               "assign None instead.",
+               Py_TYPE(self)->tp_name, name);
+  return false;
+}
+
+// What the class says about a new name: a kind, kStatic, or -2 with an error set.
+int AskKind(PyObject* self, PyObject* name, PyObject* value) {
+  PyTypeObject* type = Py_TYPE(self);
+  if (type == record_type) return kStatic;
+  Ref hook(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_classify"));
+  if (!hook) return -2;
+  Ref kind(PyObject_CallFunctionObjArgs(hook.get(), self, name, value, nullptr));
+  if (!kind) return -2;
+  if (kind.get() == Py_None) return kStatic;
+  long number = PyLong_Check(kind.get()) ? PyLong_AsLong(kind.get()) : -1;
+  if (number >= 0 && number <= 255) return static_cast<int>(number);
+  PyErr_Format(PyExc_TypeError,
+               "%s._classify(%R, ...) must return None or an int from 0 to 255, but returned %R.",
+               type->tp_name, name, kind.get());
+  return -2;
+}
+
+// A property or another data descriptor of the class takes the write itself.
+descrsetfunc DataDescriptor(PyObject* self, PyObject* name, Ref* descriptor) {
+  *descriptor = Ref(LookUpInClass(Py_TYPE(self), name));
+  return *descriptor ? Py_TYPE(descriptor->get())->tp_descr_set : nullptr;
+}
+
+// The kind of an attribute that is a child already, else -1.
+int KindOfChild(Record* self, PyObject* name) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  Py_ssize_t at = FindChild(self->spec, name);
+  return at < 0 ? -1 : KindAt(self->spec, at);
+}
+
+bool SetAny(PyObject* self, PyObject* name, PyObject* value) {
+  auto* record = reinterpret_cast<Record*>(self);
+  if (!CheckScope(record, name)) return false;
+  int kind = KindOfChild(record, name);
+  if (kind < 0) kind = AskKind(self, name, value);
+  return kind != -2 && SetUntilDone(record, name, value, kind);
+}
+
+}  // namespace
+
+bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind) {
+  return SetUntilDone(self, name, value, kind);
+}
+
+int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value) {
+  if (!PyUnicode_Check(name)) {
+    PyErr_Format(PyExc_TypeError, "An attribute name must be a str, but got %R.", name);
+    return -1;
+  }
+  Ref owned(InternedName(name)), descriptor;
+  if (!owned) return -1;
+  if (descrsetfunc set = DataDescriptor(self, owned.get(), &descriptor)) {
+    return set(descriptor.get(), self, value);
+  }
+  if (value == nullptr) return RefuseDelete(self, name), -1;
+  return SetAny(self, owned.get(), value) ? 0 : -1;
+}
+
+}  // namespace pax_tree

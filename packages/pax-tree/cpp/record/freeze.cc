@@ -1,0 +1,79 @@
+// Static values in the form in which they are compared.
+#include <cstring>
+
+#include "record/spec.h"
+
+namespace pax_tree {
+namespace {
+
+// (type, key): equal only for values of the same type.
+PyObject* Tagged(PyObject* value, PyObject* key) {
+  if (key == nullptr) return nullptr;
+  PyObject* tagged = PyTuple_Pack(2, reinterpret_cast<PyObject*>(Py_TYPE(value)), key);
+  Py_DECREF(key);
+  return tagged;
+}
+
+// The bits of a number, so that 0.0 and -0.0 differ and NaN equals itself.
+PyObject* FreezeComplex(PyObject* value) {
+  double parts[2] = {PyComplex_RealAsDouble(value), PyComplex_ImagAsDouble(value)};
+  char bytes[sizeof(parts)];
+  std::memcpy(bytes, parts, sizeof(parts));
+  return PyBytes_FromStringAndSize(bytes, sizeof(bytes));
+}
+
+// The frozen items of any iterable, in order.
+PyObject* FreezeItems(PyObject* iterable) {
+  Ref items(PySequence_Tuple(iterable));
+  if (!items) return nullptr;
+  Py_ssize_t n = PyTuple_GET_SIZE(items.get());
+  Ref frozen(PyTuple_New(n));
+  if (!frozen) return nullptr;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* item = Freeze(PyTuple_GET_ITEM(items.get(), i));
+    if (item == nullptr) return nullptr;
+    PyTuple_SET_ITEM(frozen.get(), i, item);
+  }
+  return frozen.release();
+}
+
+PyObject* FreezeDict(PyObject* dict) {
+  Ref items(PyDict_Items(dict));
+  return items ? FreezeItems(items.get()) : nullptr;
+}
+
+PyObject* FreezeSet(PyObject* set) {
+  Ref items(FreezeItems(set));
+  return items ? PyFrozenSet_New(items.get()) : nullptr;
+}
+
+PyObject* ReturnSelf(PyObject* self, PyObject*) { return Py_NewRef(self); }
+PyMethodDef identity_method = {"same", ReturnSelf, METH_NOARGS, nullptr};
+
+// A value that cannot be hashed equals only itself. A built-in method bound to it is a key that
+// holds the value and that compares and hashes by the value's identity.
+PyObject* FreezeIdentity(PyObject* value) {
+  if (!PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
+  PyErr_Clear();
+  return PyCFunction_New(&identity_method, value);
+}
+
+PyObject* FreezeKey(PyObject* value) {
+  if (PyFloat_CheckExact(value) || PyComplex_CheckExact(value)) return FreezeComplex(value);
+  if (PyTuple_Check(value) || PyList_CheckExact(value)) return FreezeItems(value);
+  if (PyDict_CheckExact(value)) return FreezeDict(value);
+  if (PyAnySet_CheckExact(value)) return FreezeSet(value);
+  if (PyObject_Hash(value) == -1) return FreezeIdentity(value);
+  return Py_NewRef(value);
+}
+
+}  // namespace
+
+PyObject* Freeze(PyObject* value) {
+  if (Py_EnterRecursiveCall(" while comparing a static attribute") != 0) return nullptr;
+  PyObject* frozen = Tagged(value, FreezeKey(value));
+  Py_LeaveRecursiveCall();
+  return frozen;
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,218 @@
+// The Python type Record.
+#include "record/record.h"
+
+#include <structmember.h>
+
+#include <cstddef>
+
+#include "support/threads.h"
+
+namespace pax_tree {
+
+PyTypeObject* record_type = nullptr;
+
+PyObject* MakeRecord(RecordSpec* spec, PyObject* children) {
+  Ref owned(children), scope;
+  if (!owned || !CurrentScope(&scope)) return nullptr;
+  auto* self = reinterpret_cast<Record*>(spec->cls->tp_alloc(spec->cls, 0));
+  if (self == nullptr) return nullptr;
+  self->spec = AsSpec(Py_NewRef(AsObject(spec)));
+  self->children = owned.release();
+  self->scope = scope.release();
+  return reinterpret_cast<PyObject*>(self);
+}
+
+bool TakeRecord(Record* self, Ref* spec, Ref* children) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  *spec = Ref::Borrow(AsObject(self->spec));
+  *children = Ref::Borrow(self->children);
+  if (*children) return true;
+  PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
+  return false;
+}
+
+namespace {
+
+// The attributes by name.
+PyObject* AttributeDict(RecordSpec* spec, PyObject* children) {
+  Ref dict(Snapshot(spec->statics));
+  for (Py_ssize_t i = 0; dict && i < NumChildren(spec); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(spec->names, i);
+    if (PyDict_SetItem(dict.get(), name, PyTuple_GET_ITEM(children, i)) < 0) return nullptr;
+  }
+  return dict.release();
+}
+
+bool HasDict(Record* self) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  return self->dict != nullptr;
+}
+
+}  // namespace
+
+bool FillDict(Record* self) {
+  while (!HasDict(self)) {
+    Ref spec, children;
+    if (!TakeRecord(self, &spec, &children)) return false;
+    Ref dict(AttributeDict(AsSpec(spec.get()), children.get()));
+    if (!dict) return false;
+    CriticalSection section(reinterpret_cast<PyObject*>(self));
+    bool same = self->children == children.get() && AsObject(self->spec) == spec.get();
+    if (self->dict == nullptr && same) self->dict = dict.release();
+  }
+  return true;
+}
+
+namespace {
+
+bool RefuseArguments(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  if (type->tp_init != PyBaseObject_Type.tp_init) return true;
+  if (PyTuple_GET_SIZE(args) == 0 && (kwargs == nullptr || PyDict_GET_SIZE(kwargs) == 0))
+    return true;
+  PyErr_Format(PyExc_TypeError, "%s() takes no arguments, because it defines no __init__.",
+               type->tp_name);
+  return false;
+}
+
+PyObject* New(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  if (!RefuseArguments(type, args, kwargs)) return nullptr;
+  Ref spec(AsObject(RootSpec(type)));
+  if (!spec) return nullptr;
+  Ref self(MakeRecord(AsSpec(spec.get()), PyTuple_New(0)));
+  if (!self || !FillDict(reinterpret_cast<Record*>(self.get()))) return nullptr;
+  return self.release();
+}
+
+int Traverse(PyObject* self, visitproc visit, void* arg) {
+  auto* record = reinterpret_cast<Record*>(self);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(record->spec);
+  Py_VISIT(record->children);
+  Py_VISIT(record->dict);
+  return 0;
+}
+
+// Breaks cycles and leaves a record without children or attributes that is still safe to touch.
+int Clear(PyObject* self) {
+  auto* record = reinterpret_cast<Record*>(self);
+  Py_CLEAR(record->dict);
+  Py_CLEAR(record->children);
+  return 0;
+}
+
+void Dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  auto* record = reinterpret_cast<Record*>(self);
+  PyObject_GC_UnTrack(self);
+  if (record->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
+  Clear(self);
+  Py_CLEAR(record->scope);
+  Py_CLEAR(record->spec);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyObject* GetDict(PyObject* self, void*) {
+  auto* record = reinterpret_cast<Record*>(self);
+  if (!FillDict(record)) return nullptr;
+  CriticalSection section(self);
+  return PyDictProxy_New(record->dict);
+}
+
+PyObject* Classify(PyObject*, PyObject* args) {
+  PyObject *name, *value;
+  if (!PyArg_ParseTuple(args, "UO:_classify", &name, &value)) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* ScopeError(PyObject* self, PyObject* name) {
+  Ref message(PyUnicode_FromFormat(
+      "%s.%S was made in another scope than the one that sets it now; take a copy, change the copy "
+      "and return it.",
+      Py_TYPE(self)->tp_name, name));
+  return message ? PyObject_CallOneArg(PyExc_RuntimeError, message.get()) : nullptr;
+}
+
+// Tells the Python side about the new class, which enters it into other libraries' registries.
+PyObject* InitSubclass(PyObject* cls, PyObject* args, PyObject* kwargs) {
+  Ref super(PyObject_CallFunctionObjArgs(reinterpret_cast<PyObject*>(&PySuper_Type),
+                                         reinterpret_cast<PyObject*>(record_type), cls, nullptr));
+  Ref next(super ? PyObject_GetAttrString(super.get(), "__init_subclass__") : nullptr);
+  Ref done(next ? PyObject_Call(next.get(), args, kwargs) : nullptr);
+  if (!done) return nullptr;
+  Ref module(PyImport_ImportModule("pax_tree._interop"));
+  return module ? PyObject_CallMethod(module.get(), "publish_record", "O", cls) : nullptr;
+}
+
+PyMethodDef methods[] = {
+    {"_classify", Classify, METH_VARARGS,
+     "_classify(name, value)\n--\n\nThe kind (0 to 255) of a new child attribute, or None for a "
+     "static one.\n\nSubclasses override it; it is asked for names that are not children yet."},
+    {"_scope_error", ScopeError, METH_O,
+     "_scope_error(name)\n--\n\nThe exception to raise when `name` is set in another scope than "
+     "the "
+     "one that made the record."},
+    {"__init_subclass__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(InitSubclass)),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, "Makes the subclass a node for every library."},
+    {"__copy__", RecordCopy, METH_NOARGS, "A record of the same structure and children."},
+    {"__deepcopy__", RecordDeepCopy, METH_O, "A record of the same structure, children copied."},
+    {"__reduce_ex__", RecordReduce, METH_O, "Pickle support."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Record, weakrefs), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Record, dict), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+PyGetSetDef getset[] = {
+    {"__dict__", GetDict, nullptr, "A read-only view of the attributes.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+constexpr char kDoc[] =
+    "An attribute object that is a node of trees: children are attributes, the rest is static.\n\n"
+    "Subclasses override `_classify(name, value)` to say which new attributes are children.\n\n"
+    "Example:\n"
+    "    >>> import pax_tree\n"
+    "    >>> class Point(pax_tree.Record):\n"
+    "    ...     def __init__(self, x, y):\n"
+    "    ...         self.x = x\n"
+    "    ...         self.y = y\n"
+    "    ...         self.unit = \"m\"\n"
+    "    ...\n"
+    "    ...     def _classify(self, name, value):\n"
+    "    ...         return 0 if isinstance(value, float) else None\n"
+    "    >>> pax_tree.tree_leaves(Point(1.0, 2.0))\n"
+    "    [1.0, 2.0]\n"
+    "    >>> doubled = pax_tree.tree_map(lambda leaf: 2 * leaf, Point(1.0, 2.0))\n"
+    "    >>> doubled.y, doubled.unit\n"
+    "    (4.0, 'm')\n";
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>(kDoc)},
+    {Py_tp_new, reinterpret_cast<void*>(New)},
+    {Py_tp_traverse, reinterpret_cast<void*>(Traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(Clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(Dealloc)},
+    {Py_tp_getattro, reinterpret_cast<void*>(RecordGetAttr)},
+    {Py_tp_setattro, reinterpret_cast<void*>(RecordSetAttr)},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, getset},
+    {0, nullptr},
+};
+
+PyType_Spec type_spec = {"pax_tree.Record", sizeof(Record), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+bool InitRecord(PyObject* module) {
+  record_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&type_spec));
+  return record_type != nullptr &&
+         PyModule_AddObjectRef(module, "Record", reinterpret_cast<PyObject*>(record_type)) == 0;
+}
+
+}  // namespace pax_tree

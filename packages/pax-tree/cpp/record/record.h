@@ -1,0 +1,58 @@
+// Record: an attribute object made of an interned spec and a tuple of children.
+#pragma once
+
+#include "record/spec.h"
+#include "support/ref.h"
+
+namespace pax_tree {
+
+struct Record {
+  PyObject_HEAD RecordSpec* spec;
+  PyObject* children;  // a tuple, shared with whoever flattened the record
+  PyObject* scope;     // weak reference to the token of the trace that made it; null at top level
+  PyObject* dict;      // attributes by name; null until the first read after unflatten
+  PyObject* weakrefs;
+};
+
+extern PyTypeObject* record_type;
+
+inline bool IsRecordType(PyTypeObject* type) { return PyType_IsSubtype(type, record_type); }
+
+// A record of `spec` over `children`, without running __init__. Steals `children`, also on failure.
+PyObject* MakeRecord(RecordSpec* spec, PyObject* children);
+
+// New references to the spec and the children as they belong together. False with an error set.
+bool TakeRecord(Record* self, Ref* spec, Ref* children);
+
+// Fills the attribute dict if it is not there yet.
+bool FillDict(Record* self);
+
+// Attribute reads and writes (attributes.cc).
+PyObject* RecordGetAttr(PyObject* self, PyObject* name);
+int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value);
+// Writes with an explicit kind; kStatic makes the attribute static.
+bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind);
+
+// Who may write (scope.cc): the token of the present trace as a weak reference, or null at top
+// level.
+bool CurrentScope(Ref* scope);
+bool CheckScope(Record* self, PyObject* name);
+PyObject* SetScopeHook(PyObject* module, PyObject* const* args, Py_ssize_t nargs, PyObject* names);
+
+// The module's functions on records (functions.cc).
+PyObject* RecordFlatten(PyObject* module, PyObject* object);
+PyObject* RecordFlattenWithKeys(PyObject* key_type, PyObject* object);
+PyObject* RecordFlattener(PyObject* module, PyObject* key_type);
+PyObject* RecordUnflatten(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* RecordSpecOf(PyObject* module, PyObject* object);
+PyObject* RecordSet(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* RecordWithSpec(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+
+// Methods of Record (copy.cc).
+PyObject* RecordCopy(PyObject* self, PyObject* unused);
+PyObject* RecordDeepCopy(PyObject* self, PyObject* memo);
+PyObject* RecordReduce(PyObject* self, PyObject* protocol);
+
+bool InitRecord(PyObject* module);
+
+}  // namespace pax_tree

@@ -1,0 +1,88 @@
+// Who may write to a record: only the scope that made it.
+#include "support/arguments.h"
+#include "record/record.h"
+#include "support/threads.h"
+
+namespace pax_tree {
+namespace {
+
+// What set_scope_hook was given; both null without a hook. Never changed in place, so that a thread
+// that has read the pair may go on with it.
+struct Source {
+  PyObject* hook;
+  PyObject* top_level;
+};
+
+Mutex source_mutex;
+Source source = {nullptr, nullptr};
+std::atomic<bool> hooked{false};  // whether there is a hook
+
+struct HeldSource {
+  HeldSource() {
+    Lock lock(&source_mutex);
+    hook = Ref::Borrow(source.hook);
+    top_level = Ref::Borrow(source.top_level);
+  }
+  Ref hook, top_level;
+};
+
+// A weak reference to a token stands for its scope. There is one for each token while it lives, and
+// the records made in a scope hold it, so a later token never gets the reference of an earlier one.
+bool SameScope(PyObject* a, PyObject* b) { return a == b; }
+
+bool RaiseScopeError(Record* self, PyObject* name) {
+  PyObject* object = reinterpret_cast<PyObject*>(self);
+  Ref hook(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "_scope_error"));
+  Ref error(hook ? PyObject_CallFunctionObjArgs(hook.get(), object, name, nullptr) : nullptr);
+  if (!error) return false;
+  if (PyExceptionInstance_Check(error.get())) {
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+  } else {
+    PyErr_Format(PyExc_TypeError, "%s._scope_error must return an exception, but returned %R.",
+                 Py_TYPE(self)->tp_name, error.get());
+  }
+  return false;
+}
+
+}  // namespace
+
+bool CurrentScope(Ref* scope) {
+  if (!hooked.load(kObserve)) return true;
+  HeldSource now;
+  if (!now.hook) return true;
+  Ref token(PyObject_CallNoArgs(now.hook.get()));
+  if (!token) return false;
+  if (token.get() == Py_None || token.get() == now.top_level.get()) return true;
+  *scope = Ref(PyWeakref_NewRef(token.get(), nullptr));
+  return static_cast<bool>(*scope);
+}
+
+bool CheckScope(Record* self, PyObject* name) {
+  Ref scope;
+  if (!hooked.load(kObserve)) return true;
+  if (!CurrentScope(&scope)) return false;
+  return SameScope(self->scope, scope.get()) || RaiseScopeError(self, name);
+}
+
+PyObject* SetScopeHook(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  PyObject *hook = nullptr, *top_level = nullptr;
+  Parameter parameters[] = {{"hook", &hook}, {"top_level", &top_level}};
+  if (!ReadArguments("set_scope_hook", args, nargs, names, parameters, 2, 2, 1, false)) {
+    return nullptr;
+  }
+  if (hook != Py_None && !PyCallable_Check(hook)) {
+    return PyErr_Format(PyExc_TypeError, "set_scope_hook takes a function or None, but got %R.",
+                        hook);
+  }
+  Source next = {nullptr, nullptr};
+  if (hook != Py_None) {
+    next = {Py_NewRef(hook), Py_NewRef(top_level == nullptr ? Py_None : top_level)};
+  }
+  Lock lock(&source_mutex);
+  std::swap(source, next);
+  hooked.store(source.hook != nullptr, kPublish);
+  if (next.hook == nullptr) return PyTuple_Pack(2, Py_None, Py_None);
+  return Py_BuildValue("(NN)", next.hook, next.top_level);
+}
+
+}  // namespace pax_tree

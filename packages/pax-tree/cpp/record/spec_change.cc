@@ -1,0 +1,185 @@
+// From one spec to the next, when an attribute is set.
+#include <algorithm>
+#include <string>
+
+#include "support/cpython.h"
+#include "record/spec.h"
+
+namespace pax_tree {
+namespace {
+
+using Transition = RecordSpec::Transition;
+
+bool SameChange(const Transition& t, PyObject* name, PyObject* value, int kind) {
+  return t.name == name && t.value == value && t.kind == kind;
+}
+
+// The remembered target of this change if it is still alive; never an error.
+RecordSpec* RecallTransition(RecordSpec* spec, PyObject* name, PyObject* value, int kind) {
+  Lock lock(&spec->mutex);
+  for (const Transition& t : spec->transitions) {
+    if (t.target == nullptr || !SameChange(t, name, value, kind)) continue;
+    if (PyObject* target = Referent(t.target)) return AsSpec(target);
+  }
+  return nullptr;
+}
+
+bool RememberTransition(RecordSpec* spec, PyObject* name, PyObject* value, int kind,
+                        RecordSpec* target) {
+  if (target == spec) return true;
+  Ref weak(PyWeakref_NewRef(AsObject(target), nullptr));
+  if (!weak) return false;
+  Ref old_name, old_value, old_target;  // dropped after the lock is
+  Lock lock(&spec->mutex);
+  Transition& slot = spec->transitions[spec->next_transition];
+  spec->next_transition =
+      static_cast<uint8_t>((spec->next_transition + 1) % RecordSpec::kTransitions);
+  old_name = Ref(slot.name), old_value = Ref(slot.value), old_target = Ref(slot.target);
+  slot = {Py_NewRef(name), Py_XNewRef(value), kind, weak.release()};
+  return true;
+}
+
+// Lists of a spec's parts with one entry set or taken out. Each returns a new reference.
+PyObject* TupleWithout(PyObject* tuple, Py_ssize_t at) {
+  Ref head(PyTuple_GetSlice(tuple, 0, at));
+  Ref tail(PyTuple_GetSlice(tuple, at + 1, PyTuple_GET_SIZE(tuple)));
+  return head && tail ? PySequence_Concat(head.get(), tail.get()) : nullptr;
+}
+
+PyObject* TupleWith(PyObject* tuple, Py_ssize_t at, PyObject* item, bool replace) {
+  Ref head(PyTuple_GetSlice(tuple, 0, at)), one(PyTuple_Pack(1, item));
+  Ref tail(PyTuple_GetSlice(tuple, at + (replace ? 1 : 0), PyTuple_GET_SIZE(tuple)));
+  if (!head || !one || !tail) return nullptr;
+  Ref start(PySequence_Concat(head.get(), one.get()));
+  return start ? PySequence_Concat(start.get(), tail.get()) : nullptr;
+}
+
+PyObject* BytesOf(const std::string& text) {
+  return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+}
+
+std::string KindsOf(RecordSpec* spec) {
+  return std::string(PyBytes_AS_STRING(spec->kinds), NumChildren(spec));
+}
+
+// Where `name` stands, or belongs, among the sorted (name, frozen value) pairs.
+Py_ssize_t FrozenPosition(PyObject* frozen, PyObject* name, bool* found) {
+  Py_ssize_t i = 0, n = PyTuple_GET_SIZE(frozen);
+  int order = 1;
+  for (; i < n; ++i) {
+    order = PyUnicode_Compare(PyTuple_GET_ITEM(PyTuple_GET_ITEM(frozen, i), 0), name);
+    if (order >= 0) break;
+  }
+  *found = i < n && order == 0;
+  return i;
+}
+
+// The parts of a spec under change; `Intern` makes the result.
+struct Draft {
+  RecordSpec* spec;
+  Ref names, kinds, statics, frozen;
+
+  explicit Draft(RecordSpec* from)
+      : spec(from),
+        names(Ref::Borrow(from->names)),
+        kinds(Ref::Borrow(from->kinds)),
+        statics(PyDict_Copy(from->statics)),
+        frozen(Ref::Borrow(from->frozen)) {}
+
+  bool DropChild(Py_ssize_t at) {
+    std::string bytes = KindsOf(spec);
+    kinds = Ref(BytesOf(bytes.erase(at, 1)));
+    names = Ref(TupleWithout(spec->names, at));
+    return names && kinds;
+  }
+
+  bool SetChild(Py_ssize_t at, PyObject* name, int kind) {
+    std::string bytes = KindsOf(spec);
+    if (at >= 0) {
+      bytes[at] = static_cast<char>(kind);
+    } else {
+      bytes.push_back(static_cast<char>(kind));
+      names = Ref(TupleWith(spec->names, NumChildren(spec), name, false));
+    }
+    kinds = Ref(BytesOf(bytes));
+    return names && kinds;
+  }
+
+  bool DropStatic(PyObject* name) {
+    bool found;
+    Py_ssize_t at = FrozenPosition(spec->frozen, name, &found);
+    if (!found) return true;
+    frozen = Ref(TupleWithout(spec->frozen, at));
+    return frozen && PyDict_DelItem(statics.get(), name) == 0;
+  }
+
+  bool SetStatic(PyObject* name, PyObject* value) {
+    Ref key(Freeze(value));
+    Ref pair(key ? PyTuple_Pack(2, name, key.get()) : nullptr);
+    if (!pair) return false;
+    bool found;
+    Py_ssize_t at = FrozenPosition(spec->frozen, name, &found);
+    frozen = Ref(TupleWith(spec->frozen, at, pair.get(), found));
+    return frozen && PyDict_SetItem(statics.get(), name, value) == 0;
+  }
+
+  RecordSpec* Intern() {
+    return InternSpec(spec->cls, names.get(), kinds.get(), statics.get(), frozen.get());
+  }
+};
+
+RecordSpec* DraftChild(RecordSpec* spec, Py_ssize_t at, PyObject* name, int kind) {
+  Draft draft(spec);
+  if (!draft.statics || !draft.SetChild(at, name, kind) || !draft.DropStatic(name)) return nullptr;
+  return draft.Intern();
+}
+
+RecordSpec* DraftStatic(RecordSpec* spec, Py_ssize_t at, PyObject* name, PyObject* value) {
+  Draft draft(spec);
+  if (!draft.statics || (at >= 0 && !draft.DropChild(at))) return nullptr;
+  return draft.SetStatic(name, value) ? draft.Intern() : nullptr;
+}
+
+// A spec that grew keeps the one it grew from, so that the next object of the class finds it.
+bool Grew(RecordSpec* from, RecordSpec* to) {
+  return NumChildren(to) + PyDict_GET_SIZE(to->statics) >
+         NumChildren(from) + PyDict_GET_SIZE(from->statics);
+}
+
+void KeepAncestor(RecordSpec* spec, RecordSpec* ancestor) {
+  Lock lock(&spec->mutex);
+  if (spec->ancestor == nullptr) spec->ancestor = Py_NewRef(AsObject(ancestor));
+}
+
+RecordSpec* Finish(RecordSpec* spec, PyObject* name, PyObject* value, int kind, RecordSpec* next) {
+  if (next == nullptr) return nullptr;
+  if (Grew(spec, next)) KeepAncestor(next, spec);
+  if (RememberTransition(spec, name, value, kind, next)) return next;
+  Py_DECREF(AsObject(next));
+  return nullptr;
+}
+
+}  // namespace
+
+RecordSpec* SpecWithChild(RecordSpec* spec, PyObject* name, int kind) {
+  if (RecordSpec* known = RecallTransition(spec, name, nullptr, kind)) return known;
+  Py_ssize_t at = FindChild(spec, name);
+  if (at == -2) return nullptr;
+  return Finish(spec, name, nullptr, kind, DraftChild(spec, at, name, kind));
+}
+
+// A list or a dict can change without changing its identity: such a value is compared each time.
+RecordSpec* SpecWithStatic(RecordSpec* spec, PyObject* name, PyObject* value) {
+  bool mutable_value = PyList_CheckExact(value) || PyDict_CheckExact(value) ||
+                       PyTuple_Check(value) || PySet_Check(value);
+  if (!mutable_value) {
+    if (RecordSpec* known = RecallTransition(spec, name, value, kStatic)) return known;
+  }
+  Py_ssize_t at = FindChild(spec, name);
+  if (at == -2) return nullptr;
+  RecordSpec* next = DraftStatic(spec, at, name, value);
+  if (mutable_value) return next;
+  return Finish(spec, name, value, kStatic, next);
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,166 @@
+// The table of live specs: one object for each structure.
+#include <new>
+#include <unordered_map>
+#include <vector>
+
+#include "support/cpython.h"
+#include "record/spec.h"
+
+namespace pax_tree {
+namespace {
+
+// Weak references, so that the table keeps nothing alive and the garbage collector sees every
+// reference that a spec holds; a spec leaves the table when it dies.
+struct Entry {
+  RecordSpec* spec;  // only compared
+  PyObject* weak;
+};
+using Table = std::unordered_multimap<Py_hash_t, Entry>;
+
+struct LiveSpecs {
+  Table table;
+  size_t entered = 0;  // how many specs ever were
+  Mutex mutex;
+};
+
+LiveSpecs& Live() {
+  static auto* live = new LiveSpecs();
+  return *live;
+}
+
+struct Structure {
+  PyTypeObject* cls;
+  PyObject* names;
+  PyObject* kinds;
+  PyObject* frozen;
+};
+
+bool HashStructure(const Structure& structure, Py_hash_t* hash) {
+  Py_uhash_t h = reinterpret_cast<Py_uhash_t>(structure.cls) >> 4;
+  for (PyObject* part : {structure.names, structure.kinds, structure.frozen}) {
+    Py_hash_t part_hash = PyObject_Hash(part);
+    if (part_hash == -1) return false;
+    h = (h ^ static_cast<Py_uhash_t>(part_hash)) * static_cast<Py_uhash_t>(1000003);
+  }
+  *hash = static_cast<Py_hash_t>(h);
+  if (*hash == -1) *hash = -2;
+  return true;
+}
+
+// 1, 0, or -1 with an error set; may run a static value's __eq__.
+int SameStructure(const RecordSpec* spec, const Structure& structure) {
+  if (spec->cls != structure.cls) return 0;
+  int same = PyObject_RichCompareBool(spec->names, structure.names, Py_EQ);
+  if (same == 1) same = PyObject_RichCompareBool(spec->kinds, structure.kinds, Py_EQ);
+  if (same == 1) same = PyObject_RichCompareBool(spec->frozen, structure.frozen, Py_EQ);
+  return same;
+}
+
+// The live specs of a hash; `entered` says how many specs there ever were.
+std::vector<Ref> Candidates(Py_hash_t hash, size_t* entered) {
+  std::vector<Ref> candidates;
+  Lock lock(&Live().mutex);
+  *entered = Live().entered;
+  auto range = Live().table.equal_range(hash);
+  for (auto it = range.first; it != range.second; ++it) {
+    if (PyObject* spec = Referent(it->second.weak)) candidates.emplace_back(spec);
+  }
+  return candidates;
+}
+
+// The live spec of this structure, null without an error if there is none.
+RecordSpec* FindSpec(const Structure& structure, Py_hash_t hash, size_t* entered) {
+  for (Ref& candidate : Candidates(hash, entered)) {
+    int same = SameStructure(AsSpec(candidate.get()), structure);
+    if (same < 0) return nullptr;
+    if (same == 1) return AsSpec(candidate.release());
+  }
+  return nullptr;
+}
+
+PyObject* IndexOf(PyObject* names) {
+  Ref index(PyDict_New());
+  for (Py_ssize_t i = 0; index && i < PyTuple_GET_SIZE(names); ++i) {
+    Ref position(PyLong_FromSsize_t(i));
+    if (!position) return nullptr;
+    if (PyDict_SetItem(index.get(), PyTuple_GET_ITEM(names, i), position.get()) < 0) return nullptr;
+  }
+  return index.release();
+}
+
+RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t hash) {
+  Ref index(IndexOf(structure.names));
+  if (!index) return nullptr;
+  auto* spec = AsSpec(record_spec_type->tp_alloc(record_spec_type, 0));
+  if (spec == nullptr) return nullptr;
+  Py_INCREF(structure.cls);
+  spec->cls = structure.cls;
+  spec->names = Py_NewRef(structure.names);
+  spec->kinds = Py_NewRef(structure.kinds);
+  spec->statics = Py_NewRef(statics);
+  spec->frozen = Py_NewRef(structure.frozen);
+  spec->index = index.release();
+  spec->hash = hash;
+  return spec;
+}
+
+// Enters a spec, unless others were entered since it was looked for: a user's __eq__ and other
+// threads may make specs too.
+bool Enter(RecordSpec* spec, PyObject* weak, size_t entered) {
+  Lock lock(&Live().mutex);
+  if (Live().entered != entered) return false;
+  Live().table.emplace(spec->hash, Entry{spec, Py_NewRef(weak)});
+  ++Live().entered;
+  return spec->interned = true;
+}
+
+// The one spec of a structure.
+RecordSpec* FindOrMake(const Structure& structure, PyObject* statics, Py_hash_t hash) {
+  Ref made, weak;
+  for (;;) {
+    size_t entered;
+    RecordSpec* known = FindSpec(structure, hash, &entered);
+    if (known != nullptr || PyErr_Occurred()) return known;
+    if (!made) made = Ref(AsObject(NewSpec(structure, statics, hash)));
+    if (!weak) weak = Ref(made ? PyWeakref_NewRef(made.get(), nullptr) : nullptr);
+    if (!weak) return nullptr;
+    if (Enter(AsSpec(made.get()), weak.get(), entered)) return AsSpec(made.release());
+  }
+}
+
+}  // namespace
+
+RecordSpec* InternSpec(PyTypeObject* cls, PyObject* names, PyObject* kinds, PyObject* statics,
+                       PyObject* frozen) {
+  Structure structure{cls, names, kinds, frozen};
+  Py_hash_t hash;
+  if (!HashStructure(structure, &hash)) return nullptr;
+  try {
+    return FindOrMake(structure, statics, hash);
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return nullptr;
+  }
+}
+
+void ForgetSpec(RecordSpec* spec) {
+  Ref weak;  // dropped after the lock is
+  Lock lock(&Live().mutex);
+  if (!spec->interned) return;
+  spec->interned = false;
+  auto range = Live().table.equal_range(spec->hash);
+  for (auto it = range.first; it != range.second; ++it) {
+    if (it->second.spec != spec) continue;
+    weak = Ref(it->second.weak);
+    Live().table.erase(it);
+    return;
+  }
+}
+
+RecordSpec* RootSpec(PyTypeObject* cls) {
+  Ref empty(PyTuple_New(0)), kinds(PyBytes_FromStringAndSize(nullptr, 0)), statics(PyDict_New());
+  if (!empty || !kinds || !statics) return nullptr;
+  return InternSpec(cls, empty.get(), kinds.get(), statics.get(), empty.get());
+}
+
+}  // namespace pax_tree

@@ -1,0 +1,207 @@
+// tree_flatten, tree_leaves, tree_structure.
+#include <algorithm>
+
+#include "support/arguments.h"
+#include "tree/functions.h"
+#include "core/parts.h"
+#include "core/plain.h"
+#include "treedef/treedef.h"
+
+namespace pax_tree {
+namespace {
+
+// Where the results of flattening go; either may be missing.
+struct Sink {
+  Sink() = default;
+  Sink(const Sink&) = delete;
+  ~Sink() {
+    for (PyObject* leaf : leaves) Py_XDECREF(leaf);
+  }
+  PyObject* List() {
+    auto n = static_cast<Py_ssize_t>(leaves.size());
+    PyObject* list = PyList_New(n);
+    if (list == nullptr) return nullptr;
+    for (Py_ssize_t i = 0; i < n; ++i) PyList_SET_ITEM(list, i, leaves[i]);
+    leaves.Resize(0);
+    return list;
+  }
+
+  Stack<PyObject*, 32> leaves;  // owned
+  NodeList* nodes = nullptr;
+};
+
+bool AddLeaf(Sink* sink, PyObject* leaf) {
+  PyObject** place = sink->leaves.Reserve(1);
+  if (place == nullptr) return false;
+  *place = Py_NewRef(leaf);
+  sink->leaves.Resize(sink->leaves.size() + 1);
+  return sink->nodes == nullptr || sink->nodes->Add(Kind::kLeaf, 0, nullptr, nullptr);
+}
+
+bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink);
+
+bool FlattenInto(Walk* walk, PyObject* tree, Sink* sink) {
+  Verdict verdict;
+  if (!walk->Classify(tree, &verdict)) return false;
+  if (verdict.kind == Kind::kLeaf) return AddLeaf(sink, tree);
+  return FlattenNode(walk, tree, verdict, sink);
+}
+
+// Flattens children of which the first is no leaf.
+bool FlattenChildren(Walk* walk, Slots* children, Py_ssize_t count, Verdict first, Sink* sink) {
+  DepthGuard guard(&walk->depth);
+  if (!guard || !FlattenNode(walk, (*children)[0], first, sink)) return false;
+  for (Py_ssize_t i = 1; i < count; ++i) {
+    if (!FlattenInto(walk, (*children)[i], sink)) return false;
+  }
+  return true;
+}
+
+// Flattens the last `count` objects of the sink's leaves, which are the children of a node. Those
+// before the first that is no leaf stay where they are.
+bool FlattenLast(Walk* walk, size_t count, Sink* sink) {
+  size_t first = sink->leaves.size() - count, leaves = 0;
+  Verdict verdict = {Kind::kLeaf, nullptr};
+  for (; leaves < count; ++leaves) {
+    PyObject* child = sink->leaves[first + leaves];
+    if (walk->IsLikeLastLeaf(child)) continue;
+    if (!walk->Classify(child, &verdict)) return false;
+    if (verdict.kind != Kind::kLeaf) break;
+  }
+  if (sink->nodes != nullptr && !sink->nodes->AddLeaves(leaves)) return false;
+  if (leaves == count) return true;
+  auto rest = static_cast<Py_ssize_t>(count - leaves);
+  Slots children;
+  if (!children.Allocate(rest)) return false;
+  for (Py_ssize_t i = 0; i < rest; ++i) children[i] = sink->leaves[first + leaves + i];
+  sink->leaves.Resize(first + leaves);
+  return FlattenChildren(walk, &children, rest, verdict, sink);
+}
+
+// Puts the children of a node after the sink's leaves, and writes down the node. Returns the number
+// of children, or -1.
+Py_ssize_t AddPlain(PyObject* tree, Verdict verdict, Sink* sink) {
+  Py_ssize_t arity = PlainSize(tree, verdict.kind);
+  PyObject** place = sink->leaves.Reserve(arity);
+  PyObject* data = nullptr;
+  if (place == nullptr || !TakePlain(tree, verdict.kind, arity, place, 1, &data)) return -1;
+  sink->leaves.Resize(sink->leaves.size() + arity);
+  if (sink->nodes == nullptr) return Py_XDECREF(data), arity;
+  return sink->nodes->Add(verdict.kind, arity, data, verdict.registration) ? arity : -1;
+}
+
+Py_ssize_t AddOther(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
+  Parts parts;
+  if (!Open(walk, tree, verdict, &parts)) return -1;
+  PyObject** place = sink->leaves.Reserve(parts.arity);
+  if (place == nullptr) return -1;
+  std::fill_n(place, parts.arity, nullptr);
+  sink->leaves.Resize(sink->leaves.size() + parts.arity);
+  if (!Fill(parts, place, 1)) return -1;
+  if (sink->nodes == nullptr) return parts.arity;
+  bool added = sink->nodes->Add(parts.kind, parts.arity, parts.data.release(), parts.registration);
+  return added ? parts.arity : -1;
+}
+
+bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
+  NodeList* nodes = sink->nodes;
+  size_t at = nodes == nullptr ? 0 : nodes->size(), before = sink->leaves.size();
+  Py_ssize_t arity =
+      IsPlain(verdict.kind) ? AddPlain(tree, verdict, sink) : AddOther(walk, tree, verdict, sink);
+  if (arity < 0 || !FlattenLast(walk, arity, sink)) return false;
+  return nodes == nullptr || nodes->Close(at, sink->leaves.size() - before);
+}
+
+bool Flatten(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
+             Sink* sink) {
+  PyObject *tree = nullptr, *is_leaf = Py_None, *given = nullptr, *none_is_leaf = nullptr;
+  Parameter parameters[] = {{"tree", &tree}, {"is_leaf", &given}, {"none_is_leaf", &none_is_leaf}};
+  if (!ReadArguments(function, args, nargs, names, parameters, 3, 2, 1, false)) return false;
+  Options options;
+  if (given != nullptr) is_leaf = given;
+  if (!ReadOptions(is_leaf, none_is_leaf, nullptr, &options)) return false;
+  Walk walk(function, options);
+  return FlattenInto(&walk, tree, sink);
+}
+
+PyObject* TreeFlatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  NodeList nodes;
+  Sink sink;
+  sink.nodes = &nodes;
+  if (!Flatten("tree_flatten", args, nargs, names, &sink)) return nullptr;
+  Ref leaves(sink.List()), treedef(nodes.Finish());
+  return leaves && treedef ? PyTuple_Pack(2, leaves.get(), treedef.get()) : nullptr;
+}
+
+PyObject* TreeLeaves(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  Sink sink;
+  return Flatten("tree_leaves", args, nargs, names, &sink) ? sink.List() : nullptr;
+}
+
+PyObject* TreeStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  NodeList nodes;
+  Sink sink;
+  sink.nodes = &nodes;
+  return Flatten("tree_structure", args, nargs, names, &sink) ? nodes.Finish() : nullptr;
+}
+
+constexpr char kFlattenDoc[] =
+    R"(tree_flatten(tree, is_leaf=None, *, none_is_leaf=False)
+--
+
+Takes a tree apart into its leaves and its structure, as `jax.tree_util.tree_flatten` does.
+
+Args:
+    tree: any object; what is no container is a leaf.
+    is_leaf: asked at every node before it is opened; true means that the node is a leaf.
+    none_is_leaf: whether None is a leaf rather than a node without children.
+
+Returns:
+    The list of leaves, and the PyTreeDef.
+
+Raises:
+    ValueError: the flatten function of a registered class returned something else than a pair.
+    RecursionError: the tree is too deep, or contains itself.
+
+Example:
+    >>> import pax_tree
+    >>> leaves, structure = pax_tree.tree_flatten({"b": 1, "a": [2, None]})
+    >>> leaves, structure
+    ([2, 1], PyTreeDef({'a': [*, None], 'b': *}))
+)";
+
+constexpr char kLeavesDoc[] =
+    R"(tree_leaves(tree, is_leaf=None, *, none_is_leaf=False)
+--
+
+The leaves of a tree, a list, as `jax.tree_util.tree_leaves`; arguments as of `tree_flatten`.
+
+Example:
+    >>> import pax_tree
+    >>> pax_tree.tree_leaves([1, (2, {"x": 3}), None])
+    [1, 2, 3]
+)";
+
+constexpr char kStructureDoc[] =
+    R"(tree_structure(tree, is_leaf=None, *, none_is_leaf=False)
+--
+
+The structure of a tree, a PyTreeDef, as `jax.tree_util.tree_structure`; arguments as of
+`tree_flatten`.
+
+Example:
+    >>> import pax_tree
+    >>> pax_tree.tree_structure([1, (2, 3)])
+    PyTreeDef([*, (*, *)])
+)";
+
+}  // namespace
+
+PyMethodDef flatten_methods[] = {
+    {"tree_flatten", FastCall(TreeFlatten), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
+    {"tree_leaves", FastCall(TreeLeaves), METH_FASTCALL | METH_KEYWORDS, kLeavesDoc},
+    {"tree_structure", FastCall(TreeStructure), METH_FASTCALL | METH_KEYWORDS, kStructureDoc},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace pax_tree

@@ -1,0 +1,82 @@
+// Equality and hash of treedefs.
+#include "dict/key_order.h"
+#include "core/parts.h"
+#include "record/spec.h"
+#include "treedef/treedef.h"
+
+namespace pax_tree {
+namespace {
+
+bool IsDict(Kind kind) {
+  return kind == Kind::kDict || kind == Kind::kOrderedDict || kind == Kind::kDefaultDict;
+}
+
+PyObject* SortedKeys(const Node& node) {
+  return AsOrder(OrderObject(node.kind, node.data))->sorted;
+}
+
+int Equal(PyObject* a, PyObject* b) { return PyObject_RichCompareBool(a, b, Py_EQ); }
+
+// 1, 0, or -1 with an error set. The order in which a dict was filled does not count.
+int SameNode(const Node& a, const Node& b) {
+  if (a.kind != b.kind || a.arity != b.arity || a.num_nodes != b.num_nodes) return 0;
+  if (a.data == b.data) return a.registration == b.registration;
+  if (a.kind == Kind::kRecord || a.kind == Kind::kNamedTuple) return 0;
+  if (a.kind == Kind::kCustom && a.registration != b.registration) return 0;
+  if (!IsDict(a.kind)) return Equal(a.data, b.data);
+  if (a.kind == Kind::kDefaultDict) {
+    int same = Equal(PyTuple_GET_ITEM(a.data, 0), PyTuple_GET_ITEM(b.data, 0));
+    if (same != 1) return same;
+  }
+  return Equal(SortedKeys(a), SortedKeys(b));
+}
+
+int SameTreeDef(PyObject* a, PyObject* b) {
+  if (a == b) return 1;
+  if (Py_SIZE(a) != Py_SIZE(b) || Nodes(a)->num_leaves != Nodes(b)->num_leaves) return 0;
+  for (Py_ssize_t i = 0; i < Py_SIZE(a); ++i) {
+    int same = SameNode(Nodes(a)[i], Nodes(b)[i]);
+    if (same != 1) return same;
+  }
+  return 1;
+}
+
+// The hash of a node's data; an unhashable one is an error that names the class.
+Py_hash_t HashData(const Node& node) {
+  if (node.data == nullptr) return 0;
+  if (IsDict(node.kind)) return PyObject_Hash(SortedKeys(node));
+  Py_hash_t hash = PyObject_Hash(node.data);
+  if (hash != -1 || node.kind != Kind::kCustom || !PyErr_ExceptionMatches(PyExc_TypeError))
+    return hash;
+  PyErr_Clear();
+  PyErr_Format(
+      PyExc_TypeError,
+      "This structure has no hash, because the static data of a node of class %s has none: "
+      "%R. Let the flatten function of the class return hashable static data.",
+      node.registration->type->tp_name, node.data);
+  return -1;
+}
+
+}  // namespace
+
+PyObject* TreeDefCompare(PyObject* a, PyObject* b, int op) {
+  bool comparable = Py_IS_TYPE(a, treedef_type) && Py_IS_TYPE(b, treedef_type);
+  if (!comparable || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
+  int same = SameTreeDef(a, b);
+  return same < 0 ? nullptr : PyBool_FromLong(same == (op == Py_EQ ? 1 : 0));
+}
+
+Py_hash_t TreeDefHash(PyObject* self) {
+  Py_uhash_t hash = 0x345678;
+  for (Py_ssize_t i = 0; i < Py_SIZE(self); ++i) {
+    const Node& node = Nodes(self)[i];
+    Py_hash_t data = HashData(node);
+    if (data == -1) return -1;
+    Py_uhash_t own = static_cast<Py_uhash_t>(data) * 31 + static_cast<Py_uhash_t>(node.kind);
+    if (node.kind == Kind::kCustom) own ^= reinterpret_cast<Py_uhash_t>(node.registration) >> 4;
+    hash = (hash ^ (own * 31 + node.arity)) * static_cast<Py_uhash_t>(1000003);
+  }
+  return hash == static_cast<Py_uhash_t>(-1) ? -2 : static_cast<Py_hash_t>(hash);
+}
+
+}  // namespace pax_tree
