@@ -161,6 +161,10 @@ def defined(tree: ast.Module) -> Iterable[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             is_own = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
             name = node.attr if is_own else ""
+        elif isinstance(node, ast.Call) and called_name(node) == "type":
+            keys = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            yield from (key for key in keys if isinstance(key, str) and is_private(key))
+            continue
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
             texts = [each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant)]
             yield from (text for text in texts if isinstance(text, str) and is_private(text))
