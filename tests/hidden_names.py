@@ -17,7 +17,7 @@ import types
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import distributions  # noqa: E402
 import foreign_names  # noqa: E402
@@ -83,7 +83,7 @@ def outcomes(package: str, names: list[str]) -> dict[str, str]:
     hide(names)
     own = distributions.import_name(package)
     try:
-        calls = importlib.import_module(f"basic_calls.{own}")
+        calls = importlib.import_module(f"tests.basic_calls.{own}")
         checks = [f for f in vars(calls).values() if isinstance(f, types.FunctionType)]
         found = {}
         for check in checks:
