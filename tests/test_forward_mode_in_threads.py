@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 from torch.autograd import forward_ad
 
 import pax_torch
-import torch2jax_bridge
+from pax_tree._forward_level import forward_level
 from torch2jax_bridge import j2t, torch2jax
 
 
@@ -49,11 +48,7 @@ def test_a_derivative_may_wait_for_one_in_jax():
     assert forward_ad._current_level == -1
 
 
-@pytest.mark.parametrize(
-    "scope",
-    [pax_torch._autodiff.forward._forward_level, torch2jax_bridge._forward_mode.forward_level],
-)
-def test_a_level_that_torch_func_still_uses_is_left_open_and_found_again(scope):
+def test_a_level_that_torch_func_still_uses_is_left_open_and_found_again():
     inside, go_on = threading.Event(), threading.Event()
 
     def waits(x):
@@ -65,11 +60,11 @@ def test_a_level_that_torch_func_still_uses_is_left_open_and_found_again(scope):
         return torch.func.jvp(function, (torch.tensor(2.0),), (torch.tensor(1.0),))[1]
 
     with ThreadPoolExecutor(1) as pool:
-        with scope():
+        with forward_level():
             others = pool.submit(slope, waits)
             assert inside.wait(20)
         go_on.set()
         assert others.result(20) == 12
-    with scope():
+    with forward_level():
         assert slope(lambda x: x**2) == 4
     assert forward_ad._current_level == -1

@@ -54,7 +54,12 @@ dispatch_mode: Callable[[], Any] = foreign(
 
 def is_traced() -> bool:
     """Whether what runs now may be on tensors without values, or written down."""
-    return bool(dispatch_mode()) or torch.compiler.is_compiling()
+    return bool(dispatch_mode())
+
+
+def values_are_hidden() -> bool:
+    """Whether the values of tensors cannot be read now: transformed, traced or compiled."""
+    return torch.compiler.is_compiling() or transforms_active() or is_traced()
 
 
 def _try_dual() -> bool:
@@ -231,25 +236,18 @@ def let_write(views: Sequence[Tensor]) -> None:
         _set_creation_meta(view, _CreationMeta.DEFAULT)
 
 
-# What `torch.autograd.grad` does once it has checked its arguments, which takes it longer.
-_run_backward: Any = foreign("torch.autograd.graph._engine_run_backward", "pax_torch.grad", None)
-
-
-def gradients(
-    value: Tensor, variables: Sequence[Tensor], create_graph: bool
-) -> Sequence[Tensor | None]:
-    """Return the gradients of a scalar, None for a variable that it does not depend on."""
-    if _run_backward is None:
-        return torch.autograd.grad(value, variables, create_graph=create_graph, allow_unused=True)
-    return _run_backward(
-        (value,),
-        (torch.ones_like(value),),
-        create_graph,
-        create_graph,
-        tuple(variables),
-        allow_unreachable=True,
-        accumulate_grad=False,
+def _run_checked(
+    values: Any, cotangents: Any, retain_graph: bool, create_graph: bool, inputs: Any, **_: Any
+) -> Any:
+    return torch.autograd.grad(
+        values, inputs, cotangents, retain_graph, create_graph, allow_unused=True
     )
+
+
+# What `torch.autograd.grad` does once it has checked its arguments, which takes it longer.
+run_backward: Callable[..., Sequence[Tensor | None]] = foreign(
+    "torch.autograd.graph._engine_run_backward", "pax_torch.grad", _run_checked
+)
 
 
 def refuses_checkpoint(error: RuntimeError) -> bool:

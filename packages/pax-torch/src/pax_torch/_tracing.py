@@ -19,7 +19,7 @@ _NO_VALUE = (
 )
 
 
-def being_traced() -> bool:
+def is_traced() -> bool:
     """Whether what runs now may be on tensors without values, or written down."""
     return _get_current_dispatch_mode() is not None
 

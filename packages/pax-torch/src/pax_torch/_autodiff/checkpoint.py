@@ -9,14 +9,11 @@ from typing import Any
 import torch.utils.checkpoint
 from torch import Tensor
 
-from pax_torch._autodiff.nesting import at_this_depth, transforms_active
+from pax_torch._autodiff.grad import at_this_depth
+from pax_torch._compat import is_traced, refuses_checkpoint, transforms_active
 from pax_torch._errors import check_callable
 from pax_torch._rng import RandomState
-from pax_torch._tracing import being_traced
 from pax_tree import tree_leaves
-
-# What PyTorch says when a derivative of `torch.func` begins within a checkpoint.
-_NO_HOOKS = "don't yet support saved tensor hooks"
 
 
 def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +46,7 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fun, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         call = functools.partial(fun, *args, **kwargs)
-        if transforms_active() or being_traced() or not torch.is_grad_enabled():
+        if transforms_active() or is_traced() or not torch.is_grad_enabled():
             return call()
         # Here, since the first run may end after it has drawn some.
         random_state = RandomState(
@@ -58,7 +55,7 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return torch.utils.checkpoint.checkpoint(at_this_depth(call), use_reentrant=False)
         except RuntimeError as error:
-            if _NO_HOOKS not in str(error):
+            if not refuses_checkpoint(error):
                 raise
         random_state.restore()
         return call()

@@ -1,6 +1,6 @@
 """Functions with derivative rules of their own, as `torch.autograd.Function` of tensors.
 
-A `Rule` says how one call computes its result and its derivatives from the tensors among its
+A `DerivativeRule` says how one call computes its result and its derivatives from the tensors among its
 arguments; `apply` makes that known to autograd and to the transforms of `torch.func`.
 """
 
@@ -10,45 +10,49 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch._C._functorch import (
-    TransformType,
-    _add_batch_dim,
-    get_unwrapped,
-    is_batchedtensor,
-    is_functorch_wrapped_tensor,
-    maybe_get_bdim,
-    maybe_get_level,
-    unwrap_if_dead,
-)
-from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.autograd import forward_ad
 
 from pax_torch._autodiff.flatten_fun import check_argnums, is_differentiable, merge, to_tensor
-from pax_torch._autodiff.nesting import current_depth, differentiation
-from pax_torch._autodiff.reverse import pull_back_by_func
+from pax_torch._autodiff.grad import current_depth, differentiation, pull_back_by_func
+from pax_torch._compat import (
+    differentiates,
+    forward_mode_is_on,
+    forward_mode_runs,
+    inside_of_batched,
+    is_batched,
+    is_followed,
+    set_forward_mode,
+    transforms_active,
+    unwrap_if_dead,
+)
 from pax_tree import tree_flatten, tree_unflatten
 
 Tensors = Sequence[Tensor]
 Optionals = Sequence[Tensor | None]
 
 
-class Rule(ABC):
+class DerivativeRule(ABC):
     """One call of a function and its derivatives.
 
     Args:
-        args: the positional arguments of the call.
-        nondiff: the places of those that the derivatives do not know.
+        function: the `custom_jvp` or `custom_vjp` that is called.
+        args: all the arguments of the call, by position.
     """
 
-    def __init__(self, args: Sequence[Any], nondiff: Sequence[int] = ()) -> None:
-        self._places = [i for i in range(len(args)) if i not in nondiff]
+    # What users know the kind of rule by.
+    name: ClassVar[str]
+
+    def __init__(self, function: Any, args: Sequence[Any]) -> None:
+        self.fun = function.fun
+        nondiff = _nondiff_positions(function.nondiff_argnums, args, self.name)
+        self._positions = [i for i in range(len(args)) if i not in nondiff]
         self.nondiff = [args[i] for i in nondiff]
         self._args = [arg if i in nondiff else None for i, arg in enumerate(args)]
-        leaves, self.treedef = tree_flatten(tuple([args[i] for i in self._places]))
+        leaves, self.treedef = tree_flatten(tuple([args[i] for i in self._positions]))
         leaves = [_with_derivative(leaf) for leaf in leaves]
         self.is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
         self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -82,8 +86,8 @@ class Rule(ABC):
     def arguments(self, tensors: Tensors) -> list[Any]:
         """Return all the arguments of the call, with other tensors."""
         arguments = list(self._args)
-        for place, tree in zip(self._places, self.trees(tensors), strict=True):
-            arguments[place] = tree
+        for i, tree in zip(self._positions, self.trees(tensors), strict=True):
+            arguments[i] = tree
         return arguments
 
     def flat_primal(self, tensors: Tensors) -> tuple[Tensor, ...]:
@@ -118,27 +122,32 @@ def distinct(out: Tensors, tensors: Tensors) -> tuple[Tensor, ...]:
     return tuple(result)
 
 
-def apply(rule: Rule) -> Any:
+def call_with_rule(
+    rule_class: type[DerivativeRule], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Return the result of a call such that its derivatives are those of the rule."""
+    bound = _bind(function.fun, args, kwargs)
+    rule = rule_class(function, bound)
+    if not _has_derivative(rule.tensors):
+        return function.fun(*bound)
     tensors, rule.tensors = rule.tensors, []
     return rule.result(_Function.apply(rule, *tensors))  # pyright: ignore[reportArgumentType]
 
 
-def has_derivative(tensors: Tensors) -> bool:
+def _has_derivative(tensors: Tensors) -> bool:
     """Whether a derivative may be taken of what is computed from these tensors now."""
-    kinds = {interpreter.key() for interpreter in retrieve_all_functorch_interpreters()}
-    if kinds & {TransformType.Grad, TransformType.Jvp}:
+    if differentiates():
         return True
-    if torch.is_grad_enabled() and (kinds or any(tensor.requires_grad for tensor in tensors)):
+    if torch.is_grad_enabled() and (transforms_active() or any(x.requires_grad for x in tensors)):
         return True
-    return forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled()
+    return forward_mode_runs() and forward_mode_is_on()
 
 
 class _Function(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(rule: Rule, *tensors: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(rule: DerivativeRule, *tensors: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return rule.flat_primal(tensors)
 
     @staticmethod
@@ -170,16 +179,15 @@ class _Function(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors[: ctx.count]
         # PyTorch switches forward mode off here, also for the derivatives around this one.
-        with differentiation(ctx.rule.depth), forward_ad._set_fwd_grad_enabled(True):
+        with differentiation(ctx.rule.depth), set_forward_mode(True):
             tensors = [_without_tangent(tensor) for tensor in saved]
             return tuple(ctx.rule.push(tensors, tangents[1:]))
 
 
 def _without_tangent(tensor: Tensor) -> Tensor:
     """Return a tensor without its tangent of this derivative, but with those of outer ones."""
-    if is_batchedtensor(tensor):  # the operation below cannot be mapped
-        inner = _without_tangent(get_unwrapped(tensor))
-        return _add_batch_dim(inner, maybe_get_bdim(tensor), maybe_get_level(tensor))
+    if is_batched(tensor):  # the operation below cannot be mapped
+        return inside_of_batched(_without_tangent, tensor)
     return forward_ad.unpack_dual(tensor).primal
 
 
@@ -214,7 +222,7 @@ def transposed(
     return list(merge(pull_back(tuple(kept)), chosen))
 
 
-def bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+def _bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Return all the arguments of a call by position, defaults included."""
     try:
         signature = inspect.signature(fun)
@@ -240,28 +248,22 @@ def nondiff_numbers(nondiff_argnums: Any, name: str) -> tuple[int, ...]:
     return (numbers,) if isinstance(numbers, int) else numbers
 
 
-def nondiff_places(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:
-    """Return the places of the arguments without derivative, in order, each once.
+def _nondiff_positions(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:
+    """Return the positions of the arguments without derivative, in order, each once.
 
     Raises:
         TypeError: there is no such argument, or a tensor in it is being differentiated or mapped.
     """
-    places = []
     for number in nondiff_argnums:
         if not -len(args) <= number < len(args):
             raise TypeError(f"{name}: nondiff_argnums has {number} for {len(args)} arguments.")
-        places.append(number % len(args))
-    places = sorted(set(places))
-    for place in places:
-        for leaf in tree_flatten(args[place])[0]:
-            if isinstance(leaf, Tensor) and _is_followed(leaf):
-                raise TypeError(
-                    f"{name}: argument {place} is in nondiff_argnums, but has a tensor that is "
-                    "being differentiated or mapped; take it out of nondiff_argnums, and give it a "
-                    "zero derivative."
-                )
-    return places
-
-
-def _is_followed(tensor: Tensor) -> bool:
-    return (tensor.requires_grad and torch.is_grad_enabled()) or is_functorch_wrapped_tensor(tensor)
+    found = sorted({number % len(args) for number in nondiff_argnums})
+    for position in found:
+        leaves = tree_flatten(args[position])[0]
+        if any(isinstance(leaf, Tensor) and is_followed(leaf) for leaf in leaves):
+            raise TypeError(
+                f"{name}: argument {position} is in nondiff_argnums, but has a tensor that is "
+                "being differentiated or mapped; take it out of nondiff_argnums, and give it a "
+                "zero derivative."
+            )
+    return found

@@ -11,14 +11,11 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.custom_function import (
+    DerivativeRule,
     Optionals,
-    Rule,
     Tensors,
-    apply,
-    bind,
-    has_derivative,
+    call_with_rule,
     nondiff_numbers,
-    nondiff_places,
     transposed,
 )
 from pax_torch._autodiff.flatten_fun import directions, is_differentiable, merge, parts_like
@@ -124,17 +121,15 @@ class custom_jvp:
         """Call the function."""
         if self.jvp is None:
             raise AttributeError(f"No JVP defined for custom_jvp function {self} using defjvp.")
-        bound = bind(self.fun, args, kwargs)
-        rule = _JvpRule(bound, nondiff_places(self.nondiff_argnums, bound, "custom_jvp"))
-        if not has_derivative(rule.tensors):
-            return self.fun(*bound)
-        rule.fun, rule.jvp = self.fun, self.jvp
-        return apply(rule)
+        return call_with_rule(_JvpRule, self, args, kwargs)
 
 
-class _JvpRule(Rule):
-    fun: Callable[..., Any]
-    jvp: Callable[..., Any]
+class _JvpRule(DerivativeRule):
+    name = "custom_jvp"
+
+    def __init__(self, function: Any, args: Sequence[Any]) -> None:
+        super().__init__(function, args)
+        self.jvp = function.jvp
 
     def primal(self, tensors: Tensors) -> Any:
         self._random_state = RandomState(tensors)

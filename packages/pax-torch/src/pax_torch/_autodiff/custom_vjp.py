@@ -11,18 +11,15 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.custom_function import (
+    DerivativeRule,
     Optionals,
-    Rule,
     Tensors,
-    apply,
-    bind,
-    has_derivative,
+    call_with_rule,
     nondiff_numbers,
-    nondiff_places,
     transposed,
 )
 from pax_torch._autodiff.flatten_fun import directions, is_differentiable, merge
-from pax_torch._autodiff.nesting import transforms_active
+from pax_torch._compat import transforms_active
 from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch._rng import RandomState
 from pax_tree import tree_flatten, tree_leaves, tree_structure, tree_unflatten
@@ -95,17 +92,15 @@ class custom_vjp:
         """Call the function."""
         if self.fwd is None or self.bwd is None:
             raise AttributeError(f"No VJP defined for custom_vjp function {self} using defvjp.")
-        bound = bind(self.fun, args, kwargs)
-        rule = _VjpRule(bound, nondiff_places(self.nondiff_argnums, bound, "custom_vjp"))
-        if not has_derivative(rule.tensors):
-            return self.fun(*bound)
-        rule.fwd, rule.bwd = self.fwd, self.bwd
-        return apply(rule)
+        return call_with_rule(_VjpRule, self, args, kwargs)
 
 
-class _VjpRule(Rule):
-    fwd: Callable[..., Any]
-    bwd: Callable[..., Any]
+class _VjpRule(DerivativeRule):
+    name = "custom_vjp"
+
+    def __init__(self, function: Any, args: Sequence[Any]) -> None:
+        super().__init__(function, args)
+        self.fwd, self.bwd = function.fwd, function.bwd
 
     def primal(self, tensors: Tensors) -> Any:
         self._random_state = RandomState(tensors)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pax_torch._errors import describe, leaf_place, place_in
+from pax_torch._errors import check_callable, describe, leaf_place, place_in
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 
 Argnums = int | Sequence[int]
@@ -265,6 +265,16 @@ class FlatFunction:
     def up_to(self, tree: Any, what: str) -> list[Any]:
         """Return the parts of a tree in the places of the result's leaves, None included."""
         return parts_like(self._treedef, tree, what, "the result")
+
+
+def flatten_fun(
+    fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool, name: str
+) -> tuple[Selection, FlatFunction]:
+    """Return the leaves of all arguments of a function, and the function of those that vary."""
+    check_callable(fun, name)
+    selection = Selection(primals, tuple(range(len(primals))))
+    selection.check(name, allow_int=True)
+    return selection, FlatFunction(lambda xs: fun(*selection.arguments(xs)), has_aux, name)
 
 
 class NonEmptyOutput:

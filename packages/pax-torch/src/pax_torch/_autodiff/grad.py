@@ -1,24 +1,43 @@
-"""`grad` and `value_and_grad`: derivatives as functions, with the API of JAX."""
+"""Reverse mode: `value_and_grad`, `grad` and `vjp`, and how derivatives nest.
+
+Two engines give the same result: `torch.autograd` where no transform of `torch.func` is active, and
+`torch.func` inside one, where autograd cannot be told to track a tensor. A derivative keeps its
+graph inside another differentiation, or on request.
+"""
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from pax_torch._autodiff.flatten_fun import (
     Argnums,
+    FlatFunction,
+    NonEmptyOutput,
     Selection,
     check_argnums,
     check_output,
+    directions,
+    flatten_fun,
     split_aux,
 )
-from pax_torch._autodiff.reverse import reverse
-from pax_torch._errors import check_callable, describe
+from pax_torch._compat import (
+    forward_mode_runs,
+    let_write,
+    read_only,
+    run_backward,
+    transforms_active,
+)
+from pax_torch._errors import check_callable, describe, leaf_place
+from pax_tree import tree_leaves, tree_map
 
 
 def value_and_grad(
@@ -92,11 +111,11 @@ def value_and_grad(
         )
         if not allow_unused:
             _check_used(grads, selection)
-        filled = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
+        found = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
         if holomorphic:
-            filled = [gradient.conj().resolve_conj() for gradient in filled]
+            found = [gradient.conj().resolve_conj() for gradient in found]
         result = (value, aux) if has_aux else value
-        return result, selection.gradients(filled)
+        return result, selection.gradients(found)
 
     return value_and_grad_fun
 
@@ -180,3 +199,265 @@ def _check_used(grads: Sequence[Tensor | None], selection: Selection) -> None:
                 f"the value does not depend on {selection.place(leaf)}, and allow_unused=False; "
                 "use that leaf, or pass allow_unused=True to get zeros for it."
             )
+
+
+def vjp(
+    fun: Callable[..., Any], *primals: Any, has_aux: bool = False, create_graph: bool = False
+) -> tuple[Any, ...]:
+    """Return the value of `fun` and the function that pulls cotangents back, by reverse mode.
+
+    Args:
+        fun: takes the primals and returns a pytree of tensors; with `has_aux`, a pair of that
+            and any pytree.
+        *primals: pytrees of tensors, NumPy arrays and numbers.
+        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
+        create_graph: keep the graph of the results, as in `grad`.
+
+    Returns:
+        `(out, pull_back)`, or `(out, pull_back, aux)`. `pull_back(cotangent)` takes a tree like
+        `out`, with None for a tensor of an integer dtype and for zeros, and returns a tuple of
+        trees like the primals, with None for a leaf of an integer dtype. It may be called any
+        number of times, and mapped by `vmap`. For complex leaves it is PyTorch's, the adjoint.
+
+    Raises:
+        TypeError: there is nothing to differentiate, the result is not of tensors, or a
+            cotangent has another dtype than its result.
+        ValueError: a cotangent has another shape or structure.
+
+    Example:
+        >>> import pax_torch
+        >>> out, pull_back = pax_torch.vjp(lambda x, y: x * y, 2.0, 3.0)
+        >>> out, pull_back(1.0)
+        (tensor(6.), (tensor(3.), tensor(2.)))
+
+    The API is that of `jax.vjp`.
+    """
+    selection, flat = flatten_fun(fun, primals, has_aux, "vjp")
+
+    def forward(tensors: list[Tensor]) -> tuple[Any, ...]:
+        out, pull, rest = pull_back_by_func(flat, tensors)
+        result = flat.result(out, rest)
+        return result, [x.detach() for x in tree_leaves(result)], pull, flat.aux(rest)
+
+    out, points, pull, aux = run(forward, selection.variables, create_graph)
+
+    def pull_back(cotangent: Any) -> tuple[Any, ...]:
+        parts = flat.up_to(cotangent, "the cotangent")
+        given = directions(parts, points, lambda i: leaf_place(out, i, "the cotangent"))
+        return run(lambda tensors: selection.gradients(pull(tuple(tensors))), given, create_graph)
+
+    return (out, pull_back, aux) if has_aux else (out, pull_back)
+
+
+# Engines -----------------------------------------------------------------------------------------
+
+Call = Callable[[Sequence[Tensor]], tuple[Tensor, Any]]
+Result = tuple[Tensor, Any, list[Tensor | None]]
+
+
+def reverse(
+    call: Call, leaves: Sequence[Tensor], *, create_graph: bool, find_unused: bool
+) -> Result:
+    """Return value, aux and the gradient of the value for each leaf.
+
+    Args:
+        call: maps tensors like `leaves` to a scalar and anything else.
+        leaves: floating-point or complex tensors; they are read, never changed.
+        create_graph: keep the graph of the results. It is kept in any case inside another
+            differentiation.
+        find_unused: give None, and not zeros, for every leaf that the value does not depend on.
+
+    Returns:
+        The scalar, the second result of `call`, and per leaf its gradient, or None where the
+        value does not depend on it.
+    """
+    if transforms_active():
+        return _reverse_by_func(call, leaves, find_unused)
+    keep = create_graph or nested()
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _reverse_by_autograd(call, leaves, keep)
+    return _reverse_by_autograd(call, leaves, keep)
+
+
+def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:
+    with differentiation(), torch.enable_grad():
+        variables = _variables(leaves, keep)
+        value, aux = call(variables)
+        if keep:
+            let_write([x for x, leaf in zip(variables, leaves, strict=True) if leaf.requires_grad])
+        grads = _gradients(value, variables, keep)
+    if keep:
+        return value, aux, grads
+    return detached(value), detach_tree(aux), grads
+
+
+def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
+    """Return new differentiable tensors with the memory of the leaves, in their graph when that is kept."""
+    leaves = normal_tensors(leaves)
+    if not keep:
+        detach = detached if forward_mode_runs() else Tensor.detach
+        return [detach(leaf).requires_grad_() for leaf in leaves]
+    return [
+        read_only(leaf) if leaf.requires_grad else detached(leaf).requires_grad_()
+        for leaf in leaves
+    ]
+
+
+def _gradients(
+    value: Tensor, variables: Sequence[Tensor], create_graph: bool
+) -> list[Tensor | None]:
+    if not value.requires_grad:
+        return [None] * len(variables)
+    ones = (torch.ones_like(value),)
+    found = run_backward(
+        (value,),
+        ones,
+        create_graph,
+        create_graph,
+        tuple(variables),
+        allow_unreachable=True,
+        accumulate_grad=False,
+    )
+    return list(found)
+
+
+def pull_back_by_func(
+    function: Callable[..., Any], points: Sequence[Tensor]
+) -> tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]], Any]:
+    """Return `(out, pull_back, aux)` of a function that returns a tuple of tensors and aux tensors.
+
+    It is `torch.func.vjp`, also for a function that returns the empty tuple.
+    """
+    non_empty = NonEmptyOutput(function)
+    result: Any = torch.func.vjp(non_empty, *points, has_aux=True)
+    if non_empty.empty:
+        return (), lambda _: tuple(map(torch.zeros_like, points)), result[2]
+    return result
+
+
+def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) -> Result:
+    unused = [False] * len(leaves)
+
+    def call_and_see(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
+        nonlocal unused
+        value, aux = call(variables)
+        if find_unused:
+            unused = [g is None for g in _gradients(value, variables, True)]
+        return value, aux
+
+    flat = FlatFunction(call_and_see, True, "grad")
+    result: tuple[Any, ...] = torch.func.vjp(flat, *leaves, has_aux=True)
+    (value,), pull_back, rest = result
+    grads = pull_back((torch.ones_like(value),))
+    found = [None if none else g for g, none in zip(grads, unused, strict=True)]
+    return value, flat.aux(rest), found
+
+
+# Levels ------------------------------------------------------------------------------------------
+
+
+class _Depth(threading.local):
+    """How many differentiations by `torch.autograd` are running in this thread."""
+
+    value = 0
+
+
+_depth = _Depth()
+
+
+def current_depth() -> int:
+    """How many differentiations by `torch.autograd` are running in this thread."""
+    return _depth.value
+
+
+def nested() -> bool:
+    """Whether the results of a derivative may be differentiated by one that is running."""
+    return transforms_active() or (_depth.value > 0 and torch.is_grad_enabled())
+
+
+class differentiation:
+    """Counts one differentiation more, or continues at the given depth in another thread."""
+
+    __slots__ = ("_before", "_inside")
+
+    def __init__(self, depth: int | None = None) -> None:
+        self._inside = depth
+
+    def __enter__(self) -> None:
+        self._before = _depth.value
+        _depth.value = self._before + 1 if self._inside is None else self._inside
+
+    def __exit__(self, *_: object) -> None:
+        _depth.value = self._before
+
+
+def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `fun` for a later call, by the backward pass for example, at the depth of now."""
+    depth = _depth.value
+
+    @functools.wraps(fun, updated=())
+    def later(*args: Any, **kwargs: Any) -> Any:
+        with differentiation(depth):
+            return fun(*args, **kwargs)
+
+    return later
+
+
+def detach_tree(tree: Any) -> Any:
+    """Return the tree with its tensors out of any graph; all else stays as it is."""
+    return tree_map(_detach, tree)
+
+
+def _detach(leaf: Any) -> Any:
+    return detached(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else leaf
+
+
+def detached(tensor: Tensor) -> Tensor:
+    """Return the tensor out of any graph, but with its tangent where it is a dual tensor."""
+    plain = tensor.detach()
+    if not forward_mode_runs():
+        return plain
+    tangent = forward_ad.unpack_dual(tensor).tangent
+    return plain if tangent is None else forward_ad.make_dual(plain, tangent.detach())
+
+
+def normal_tensors(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors with a copy of each that inference mode made, which has no derivative."""
+    if not any(map(Tensor.is_inference, tensors)):
+        return list(tensors)
+    return [tensor.clone() if tensor.is_inference() else tensor for tensor in tensors]
+
+
+def run(
+    function: Callable[[list[Tensor]], Any], tensors: Sequence[Tensor], create_graph: bool
+) -> Any:
+    """Call `function` with `tensors` so that the result keeps a graph only where it should."""
+    keep = create_graph or nested()
+    grad_mode = create_graph or not keep or torch.is_grad_enabled()
+    inference = torch.is_inference_mode_enabled()
+    outside = torch.inference_mode(False) if inference else nullcontext()
+    with outside, torch.set_grad_enabled(grad_mode):
+        tensors = normal_tensors(tensors)
+        if keep:
+            return function(tensors)
+        return detach_tree(function([detached(tensor) for tensor in tensors]))
+
+
+def stop_gradient(tree: Any) -> Any:
+    """Return the same values, which no derivative flows through.
+
+    Args:
+        tree: any pytree; its leaves that are no tensors stay as they are.
+
+    Returns:
+        A tree of the same structure, whose tensors share their memory with the given ones.
+
+    Example:
+        >>> import pax_torch
+        >>> pax_torch.grad(lambda x: x * pax_torch.stop_gradient(x))(3.0)
+        tensor(3.)
+
+    The API is that of `jax.lax.stop_gradient`.
+    """
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from pax_torch._autodiff.basis import columns, rows
 from pax_torch._autodiff.flatten_fun import (
     Argnums,
     FlatFunction,
@@ -16,9 +17,8 @@ from pax_torch._autodiff.flatten_fun import (
     check_argnums,
     check_output,
 )
-from pax_torch._autodiff.grad import grad
-from pax_torch._autodiff.jvp import jvp
-from pax_torch._autodiff.nesting import run
+from pax_torch._autodiff.grad import grad, pull_back_by_func, run
+from pax_torch._autodiff.jvp import forward_derivative, jvp
 from pax_torch._errors import check_callable
 
 
@@ -61,7 +61,7 @@ def jacfwd(
 
     The API is that of `jax.jacfwd`.
     """
-    return _jacobian("jacfwd", columns, fun, argnums, has_aux, holomorphic, False, create_graph)
+    return _jacobian("jacfwd", fun, _Options(argnums, has_aux, holomorphic, create_graph))
 
 
 def jacrev(
@@ -100,24 +100,25 @@ def jacrev(
 
     The API is that of `jax.jacrev`.
     """
-    return _jacobian("jacrev", rows, fun, argnums, has_aux, holomorphic, allow_int, create_graph)
+    options = _Options(argnums, has_aux, holomorphic, create_graph, allow_int)
+    return _jacobian("jacrev", fun, options)
 
 
 jacobian = jacrev
 """`jacrev` under a shorter name."""
 
 
-def _jacobian(
-    name: str,
-    compute: Callable[..., tuple[Any, Any]],
-    fun: Callable[..., Any],
-    argnums: Argnums,
-    has_aux: bool,
-    holomorphic: bool,
-    allow_int: bool,
-    create_graph: bool,
-) -> Callable[..., Any]:
+class _Options(NamedTuple):
+    argnums: Argnums
+    has_aux: bool
+    holomorphic: bool
+    create_graph: bool
+    allow_int: bool = False
+
+
+def _jacobian(name: str, fun: Callable[..., Any], options: _Options) -> Callable[..., Any]:
     check_callable(fun, name)
+    argnums, has_aux, holomorphic, create_graph, allow_int = options
     numbers = check_argnums(argnums, name)
     reverse = name == "jacrev"
 
@@ -136,7 +137,7 @@ def _jacobian(
             return out, rest
 
         def blocks(variables: list[Tensor]) -> Any:
-            found, rest = compute(checked, variables)
+            found, rest = (_rows if reverse else _columns)(checked, variables)
             if reverse and holomorphic:
                 found = [[block.conj().resolve_conj() for block in row] for row in found]
             jacobian = flat.result([selection.gradients(row) for row in found])
@@ -219,3 +220,77 @@ def hvp(
     check_callable(fun, "hvp")
     _, product = jvp(grad(fun, argnums), primals, tangents, create_graph=create_graph)
     return product
+
+
+def _columns(
+    function: Callable[..., Any], variables: Sequence[Tensor]
+) -> tuple[list[list[Tensor]], Any]:
+    """Return the Jacobian of a function by forward mode, and what else it returned.
+
+    Args:
+        function: takes the variables and returns a tuple of tensors and a tuple of other ones.
+        variables: floating-point or complex tensors.
+
+    Returns:
+        For each result and each variable a tensor of their shapes joined; and the second part of
+        what the function returned.
+    """
+    if not sum(variable.numel() for variable in variables):
+        out, rest = function(*variables)
+        return [[_empty(tensor, v) for v in variables] for tensor in out], rest
+
+    def push(*tangents: Tensor) -> Any:
+        return forward_derivative(function, variables, tangents)[1:]
+
+    # Random numbers are those of one evaluation, whichever column is computed.
+    mapped = torch.func.vmap(push, randomness="same")
+    derivatives, rest = mapped(*_basis(variables))
+    blocks = [_blocks(derivative, variables) for derivative in derivatives]
+    joined = [
+        [
+            block.movedim(0, -1).reshape(block.shape[1:] + v.shape)
+            for block, v in zip(row, variables, strict=True)
+        ]
+        for row in blocks
+    ]
+    return joined, [tensor[0] for tensor in rest]
+
+
+def _rows(
+    function: Callable[..., Any], variables: Sequence[Tensor]
+) -> tuple[list[list[Tensor]], Any]:
+    """Return the Jacobian of a function by reverse mode, and what else it returned."""
+    out, pull, rest = pull_back_by_func(function, variables)
+    if not sum(tensor.numel() for tensor in out):
+        return [[_empty(tensor, v) for v in variables] for tensor in out], rest
+    derivatives = torch.func.vmap(lambda *cotangents: pull(cotangents))(*_basis(out))
+    blocks = [_blocks(derivative, out) for derivative in derivatives]
+    joined = [
+        [
+            column[i].reshape(tensor.shape + v.shape)
+            for column, v in zip(blocks, variables, strict=True)
+        ]
+        for i, tensor in enumerate(out)
+    ]
+    return joined, rest
+
+
+def _basis(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the unit vectors of the space of all `tensors`, along a new first axis."""
+    sizes = [tensor.numel() for tensor in tensors]
+    basis, start = [], 0
+    for tensor, size in zip(tensors, sizes, strict=True):
+        ones = torch.eye(size, dtype=tensor.dtype, device=tensor.device)
+        part = pad(ones, (0, 0, start, sum(sizes) - start - size))
+        basis.append(part.reshape(sum(sizes), *tensor.shape))
+        start += size
+    return basis
+
+
+def _blocks(derivative: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Split the first axis into the parts of the basis that belong to each tensor."""
+    return derivative.split([tensor.numel() for tensor in tensors])
+
+
+def _empty(tensor: Tensor, variable: Tensor) -> Tensor:
+    return torch.zeros(tensor.shape + variable.shape, dtype=variable.dtype, device=variable.device)

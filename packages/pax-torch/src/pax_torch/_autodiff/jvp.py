@@ -1,4 +1,4 @@
-"""`jvp` and `linearize`: the derivative of a function along a direction."""
+"""Forward mode: `jvp` and `linearize`, the derivative of a function along a direction."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._autodiff.flatten_fun import FlatFunction, Selection
-from pax_torch._autodiff.forward import forward_derivative
-from pax_torch._autodiff.nesting import run
-from pax_torch._autodiff.reverse import pull_back_by_func
-from pax_torch._errors import check_callable, describe
+from pax_torch._autodiff.flatten_fun import NonEmptyOutput, flatten_fun
+from pax_torch._autodiff.grad import pull_back_by_func, run
+from pax_torch._autodiff.zero_tangents import ordinary_zeros
+from pax_torch._errors import describe
+from pax_tree._forward_level import forward_level
 
 
 def jvp(
@@ -50,11 +50,8 @@ def jvp(
 
     The API is that of `jax.jvp`.
     """
-    check_callable(fun, "jvp")
     _check_sequences(primals, tangents)
-    selection = Selection(primals, tuple(range(len(primals))))
-    selection.check("jvp", allow_int=True)
-    flat = FlatFunction(lambda variables: fun(*selection.arguments(variables)), has_aux, "jvp")
+    selection, flat = flatten_fun(fun, primals, has_aux, "jvp")
     given = selection.directions(tangents, "tangents")
 
     def push(tensors: list[Tensor]) -> tuple[Any, ...]:
@@ -93,18 +90,13 @@ def linearize(
     The API is that of `jax.linearize`. The linear map is the transpose of the transposed one, so
     that what `fun` computes must be twice differentiable by reverse mode.
     """
-    check_callable(fun, "linearize")
-    selection = Selection(primals, tuple(range(len(primals))))
-    selection.check("linearize", allow_int=True)
-    flat = FlatFunction(
-        lambda variables: fun(*selection.arguments(variables)), has_aux, "linearize"
-    )
+    selection, flat = flatten_fun(fun, primals, has_aux, "linearize")
 
     def forward(tensors: list[Tensor]) -> tuple[Any, Any, Any]:
         out, pull_back, rest = pull_back_by_func(flat, tensors)
-        zeros = [torch.zeros_like(tensor) for tensor in out]
         transpose: Any = lambda tangents: ()  # noqa: E731
         if out:
+            zeros = map(torch.zeros_like, out)
             transpose = torch.func.vjp(lambda *cotangents: pull_back(cotangents), *zeros)[1]
         return flat.result(out, rest), flat.aux(rest), transpose
 
@@ -129,3 +121,16 @@ def _check_sequences(primals: Any, tangents: Any) -> None:
             f"jvp takes one tangent for each primal, got {len(primals)} primals and "
             f"{len(tangents)} tangents."
         )
+
+
+def forward_derivative(
+    function: Callable[..., Any], points: Sequence[Tensor], tangents: Sequence[Tensor]
+) -> Any:
+    """Return `(out, tangents_out, aux)` of a function that returns a tuple of tensors and aux tensors.
+
+    It is `torch.func.jvp`, also for a function that returns the empty tuple.
+    """
+    filled = NonEmptyOutput(function)
+    with forward_level(), ordinary_zeros():
+        result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
+    return ((), (), result[2]) if filled.empty else result

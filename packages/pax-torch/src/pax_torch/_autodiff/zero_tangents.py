@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pax_torch._compat import HAS_ZEROS, DispatchMode, dispatch_mode, efficient_zeros, schema
 from pax_tree import tree_leaves, tree_map
 
 _aten = torch.ops.aten
+_Operation = type(_aten.add.Tensor)
 _PRODUCTS = {_aten.mul.Tensor, _aten.mul.Scalar}
 _QUOTIENTS = {_aten.div.Tensor, _aten.div.Scalar}
 _SUMS = {_aten.add.Tensor, _aten.sub.Tensor}
@@ -26,11 +27,13 @@ _SUMS = {_aten.add.Tensor, _aten.sub.Tensor}
 
 def ordinary_zeros() -> AbstractContextManager[Any]:
     """Make zero tangents ordinary tensors if what runs now may be on tensors without values."""
-    mode = _get_current_dispatch_mode()
-    return nullcontext() if mode is None or isinstance(mode, _OrdinaryZeros) else _OrdinaryZeros()
+    mode = dispatch_mode()
+    if mode and HAS_ZEROS and not isinstance(mode, _OrdinaryZeros):
+        return _OrdinaryZeros()
+    return nullcontext()
 
 
-class _OrdinaryZeros(TorchDispatchMode):
+class _OrdinaryZeros(DispatchMode):
     """Makes ordinary tensors in place of those zeros, and multiplies and divides them alike."""
 
     supports_higher_order_operators = True
@@ -44,32 +47,26 @@ class _OrdinaryZeros(TorchDispatchMode):
     ) -> Any:
         """Run one operation."""
         kwargs = kwargs or {}
-        if func is _aten._efficientzerotensor.default:
+        if func is efficient_zeros:
             return self._known(_aten.zeros.default(*args, **kwargs))
         out = func(*args, **kwargs)
-        if not self._zeros or not isinstance(func, OpOverload):
+        if not self._zeros or not isinstance(func, _Operation):
             return out
-        if func._schema.is_mutable:
+        if schema(func).is_mutable:
             self._forget_written(func, args, kwargs)
             return out
         if func.is_view and self._is_zero(args[0]):
             return tree_map(self._known, out)
         return self._known(torch.zeros_like(out)) if self._is_product(func, args) else out
 
-    def _forget_written(self, func: OpOverload, args: Sequence[Any], kwargs: Any) -> None:
+    def _forget_written(self, func: Any, args: Sequence[Any], kwargs: Any) -> None:
         """Take what shares memory with a tensor that was written to for an ordinary one."""
-        given = {
-            **dict(zip((a.name for a in func._schema.arguments), args, strict=False)),
-            **kwargs,
-        }
-        written = [
-            given[argument.name]
-            for argument in func._schema.arguments
-            if argument.is_write and argument.name in given
-        ]
-        memory = {x.untyped_storage()._cdata for x in tree_leaves(written) if isinstance(x, Tensor)}
+        arguments = schema(func).arguments
+        given = {**dict(zip([a.name for a in arguments], args, strict=False)), **kwargs}
+        written = tree_leaves([given.get(a.name) for a in arguments if a.is_write])
+        memory = {_memory(leaf) for leaf in written if isinstance(leaf, Tensor)}
         for zeros in list(self._zeros):
-            if zeros.untyped_storage()._cdata in memory:
+            if _memory(zeros) in memory:
                 del self._zeros[zeros]
 
     def _is_product(self, func: Any, args: Sequence[Any]) -> bool:
@@ -85,3 +82,8 @@ class _OrdinaryZeros(TorchDispatchMode):
     def _known(self, zeros: Tensor) -> Tensor:
         self._zeros[zeros] = True
         return zeros
+
+
+def _memory(tensor: Tensor) -> StorageWeakRef:
+    """Return what is equal for tensors that share their memory."""
+    return StorageWeakRef(tensor.untyped_storage())

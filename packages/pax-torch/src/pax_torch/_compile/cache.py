@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import FlatFunction, is_differentiable, merge
-from pax_torch._autodiff.nesting import forward_mode_runs, nested, transforms_active
+from pax_torch._autodiff.grad import nested
+from pax_torch._compat import forward_mode_runs, is_traced, transforms_active
 from pax_torch._compile.torch_settings import autocast, defaults, with_autocast, without_autocast
 from pax_torch._compile.trace import Compile, Program
 from pax_torch._rng import RandomState
-from pax_torch._tracing import being_traced
 
 Function = Callable[..., Any]
 
@@ -33,7 +33,7 @@ class Programs:
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         """Return the result of a function of tensors; `key` tells apart functions."""
-        if transforms_active() or being_traced() or forward_mode_runs():
+        if transforms_active() or is_traced() or forward_mode_runs():
             return function(*tensors)
         settings = autocast()
         if not settings:

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pax_torch._autodiff.custom_function import distinct
-from pax_torch._autodiff.nesting import differentiation
+from pax_torch._autodiff.grad import differentiation
 from pax_torch._tracing import without_values
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 

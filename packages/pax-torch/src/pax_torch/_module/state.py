@@ -15,7 +15,7 @@ from torch._functorch.pyfunctorch import (
 from torch.nn import Module, ModuleList
 from torch.nn.parameter import is_lazy
 
-from pax_torch._autodiff.nesting import transforms_active
+from pax_torch._compat import transforms_active
 from pax_torch._errors import describe
 
 

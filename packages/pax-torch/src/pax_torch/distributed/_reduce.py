@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensors
+from pax_torch._compat import is_traced
 from pax_torch._errors import leaf_place
-from pax_torch._tracing import being_traced
 from pax_torch.distributed._buckets import buckets, joined, parted
 from pax_tree import tree_flatten, tree_unflatten
 
@@ -131,7 +131,7 @@ def _started(vector: Tensor, group: Any) -> tuple[Tensor, Any]:
     if vector.requires_grad and torch.is_grad_enabled():
         return _Sum.apply(vector, group), None  # pyright: ignore[reportReturnType]
     vector = vector.detach()
-    if being_traced():
+    if is_traced():
         return _traced_sum(vector, group), None
     return vector, dist.all_reduce(vector, group=group, async_op=True)
 
@@ -153,7 +153,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vector: Tensor, group: Any) -> Tensor:
         ctx.group = group
-        if being_traced():
+        if is_traced():
             return _traced_sum(vector, group)
         vector = vector.clone()
         dist.all_reduce(vector, group=group)
