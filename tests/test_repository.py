@@ -1,39 +1,22 @@
 """Rules that every file of the repository keeps."""
 
-import subprocess
-
 import pytest
 
 import distributions
+import source_files
+from structure_check import LONGEST_FILE
 
 SOURCES = {".py", ".pyi", ".cc", ".h", ".sh", ".toml", ".yml", ".yaml", ".cmake", ".txt", ""}
-LONGEST = 400
-GENERATED = b"# Written by `python -m "
 
 
-def tracked_files():
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=distributions.ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [distributions.ROOT / name for name in listed.stdout.split("\0") if name]
-
-
-def is_generated(file):
-    return file.read_bytes().startswith(GENERATED)
-
-
-def test_no_source_file_is_longer_than_the_limit():
+def test_no_source_file_has_more_code_than_the_limit():
     lengths = {
-        str(file.relative_to(distributions.ROOT)): len(file.read_bytes().splitlines())
-        for file in tracked_files()
-        if file.is_file() and file.suffix in SOURCES and not is_generated(file)
+        str(file.relative_to(distributions.ROOT)): source_files.code_lines(file)
+        for file in source_files.tracked_files()
+        if file.suffix in SOURCES and not source_files.is_generated(file)
     }
     assert len(lengths) > 50
-    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
 @pytest.mark.parametrize("name", distributions.NAMES)
