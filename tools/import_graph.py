@@ -68,13 +68,15 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def native_graph(files: list[Path]) -> Graph:
-    """Which C++ files each C++ file includes."""
-    known = {"/".join(file.parts[-depth:]): file.name for file in files for depth in (1, 2, 3)}
+    """Return which C++ files each C++ file includes, by paths relative to `cpp`."""
+    paths = {file: file.parts[file.parts.index("cpp") + 1 :] for file in files}
+    names = {file: "/".join(path) for file, path in paths.items()}
     graph: Graph = {}
-    for file in files:
+    for file, name in names.items():
         lines = [line.split('"') for line in file.read_text().splitlines()]
-        named = {line[1] for line in lines if line[0].strip() == "#include" and len(line) == 3}
-        graph[file.name] = {known[path] for path in named if path in known} - {file.name}
+        included = [line[1] for line in lines if line[0].strip() == "#include" and len(line) == 3]
+        beside = ["/".join([*paths[file][:-1], path]) for path in included]
+        graph[name] = {*included, *beside} & set(names.values()) - {name}
     return graph
 
 

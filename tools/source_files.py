@@ -56,8 +56,8 @@ def python_sources(name: str, root: Path = distributions.ROOT) -> dict[str, Path
 
 def native_sources(name: str, root: Path = distributions.ROOT) -> list[Path]:
     """Return the C++ files of a package."""
-    folders = [root / "packages" / name / part for part in ("cpp", "include")]
-    return sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in NATIVE)
+    files = (root / "packages" / name / "cpp").rglob("*")
+    return sorted(file for file in files if file.suffix in NATIVE)
 
 
 def module_name(path: Path) -> str:
