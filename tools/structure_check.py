@@ -43,6 +43,9 @@ SECTIONS = {
     "Warning",
     "Yields",
 }
+# A message begins with one of these only where it begins a sentence; other names are those of functions.
+ARTICLES = {"a", "an", "each", "expected", "got", "it", "no", "result", "the", "this", "with"}
+VALUE = "{}"
 HEADING = re.compile(r"( *)([A-Z]\w*):")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -265,6 +268,35 @@ def indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
+def messages(name: str) -> Problems:
+    """Yield the texts of errors that are no sentence: without a capital or one full stop."""
+    for _, file, tree in parsed(name):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                text = written(node.exc.args[0])
+                if text is None:
+                    continue
+                if text[0].islower() and text.split()[0] in ARTICLES:
+                    yield file, node.lineno, f"the message {text[:40]!r} begins without a capital"
+                if not text.endswith((".", "?", VALUE)) or text.endswith(".."):
+                    yield (
+                        file,
+                        node.lineno,
+                        f"the message {text[-40:]!r} ends without one full stop",
+                    )
+
+
+def written(node: ast.expr) -> str | None:
+    """Return the text that an expression writes, with a mark for each value; None if it is no text."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) and node.value else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(written(part) or VALUE for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return (written(node.left) or VALUE) + (written(node.right) or VALUE)
+    return None
+
+
 def import_circles(name: str) -> Problems:
     """Modules that import one another in a circle, and C++ files that include one another."""
     modules = python_sources(name)
@@ -302,6 +334,7 @@ CHECKS: dict[str, Callable[[str], Problems]] = {
     "exports": exports,
     "leaks": leaks,
     "docstrings": docstring_sections,
+    "messages": messages,
     "circles": import_circles,
     "foreign": foreign_privates,
     "paths-in-tests": named_sources,
