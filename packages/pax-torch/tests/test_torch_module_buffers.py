@@ -47,6 +47,17 @@ def register(net, x):
     return x
 
 
+def register_in_layer(net, x):
+    net.layer.register_buffer("d", x.sum() + getattr(net.layer, "d", 0))
+    return x
+
+
+def in_layer():
+    net = Buffers(register_in_layer)
+    net.layer = nn.ReLU()
+    return net
+
+
 def clear(net, x):
     result, net.c = x if net.c is None else x + net.c, None
     return result
@@ -61,6 +72,7 @@ CHANGES = {
     "grows": lambda: Buffers(grow, c=torch.zeros(1)),
     "fills a slot": lambda: Buffers(fill_slot, c=None),
     "registers": lambda: nn.Sequential(Buffers(register)),
+    "registers in a layer of PyTorch": in_layer,
     "clears": lambda: Buffers(clear, c=torch.ones(3)),
     "clears and fills": lambda: Buffers(alternate, c=torch.ones(3)),
     "fills and clears": lambda: Buffers(alternate, c=None),

@@ -270,11 +270,18 @@ def test_module_prepared_for_quantization(preserve, x):
     torch.testing.assert_close(buffers, dict(net.named_buffers()))
 
 
+READERS = {
+    "function": "hook = lambda module, args, out: net[1](out)",
+    "function within it": "hook = lambda module, args, out: (lambda: net[1](out))()",
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("preserve", [True, False])
-def test_module_in_a_global_variable_is_an_error(preserve):
+def test_module_in_a_global_variable_is_an_error(preserve, reader):
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     namespace = {"net": net}
-    exec("hook = lambda module, args, out: net[1](out)", namespace)
+    exec(reader, namespace)
     net[0].register_forward_hook(namespace["hook"])
     message = "'_forward_hooks' of submodule '0': .* global variable 'net'"
     with pytest.raises(TypeError, match=message):

@@ -248,3 +248,28 @@ def test_train_that_freezes_leaves_tensors_shared(x):
     forward, params = pax.functional_module(net, preserve_original=False), pax.get_params(net)
     assert_same(forward(params, x)[0], expected)
     assert all(p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.parametrize("freeze", ["attribute", "method"])
+@pytest.mark.parametrize("transform", [lambda f: f, pax.vmap], ids=["grad", "grad of vmap"])
+def test_train_that_freezes_parameters_that_are_differentiated(x, freeze, transform):
+    """Whose derivatives are taken all the same, since the caller asked for them."""
+
+    class Freezing(nn.Linear):
+        def train(self, mode=True):
+            super().train(mode)
+            if freeze == "attribute":
+                self.weight.requires_grad = False
+            else:
+                self.bias.requires_grad_(False)
+            return self
+
+    net = Freezing(3, 3)
+    forward, params = pax.functional_module(net), pax.get_params(net)
+    run = transform(lambda params, x: forward(params, x)[0])
+    if transform is pax.vmap:
+        params, x = pax.stack_params([net, net]), torch.stack([x, x + 1])
+    found = pax.grad(lambda params: run(params, x).sin().sum())(params)
+    plain = pax.functional_module(nn.Linear(3, 3))
+    run = transform(lambda params, x: plain(params, x)[0])
+    assert_same(found, pax.grad(lambda params: run(params, x).sin().sum())(params))

@@ -7,6 +7,7 @@ the answer to what many functions ask: is the code that runs now transformed or 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 
 from pax_tree._foreign import foreign
 
@@ -304,6 +306,27 @@ def has_function_mode() -> bool:
 _function_modes: Callable[[], int] = foreign(
     "torch._C._len_torch_function_stack", "pax_torch.jit", lambda: 1
 )
+
+# Modules -----------------------------------------------------------------------------------------
+
+# Where `torch.nn.Module` keeps what it holds, and the call that `Module.compile` has made for it:
+# there is no other way to make a module without running its constructor.
+HELD_BY_MODULES = "_parameters", "_buffers", "_modules"
+COMPILED_CALL = "_compiled_call_impl"
+_CACHES = foreign("torch.nn.utils.parametrize._cache_enabled", "functional_module", None)
+
+
+def parametrizations_are_cached() -> bool:
+    """Whether `torch.nn.utils.parametrize.cached` is active; not known without the name above."""
+    return _CACHES is not None and parametrize._cache_enabled > 0
+
+
+def is_compiled_module(module: torch.nn.Module) -> bool:
+    """Whether `torch.compile` returned a module; without its class, such a module is as any other."""
+    if "torch._dynamo.eval_frame" not in sys.modules:  # which takes seconds to import
+        return False
+    return isinstance(module, foreign("torch._dynamo.OptimizedModule", "functional_module", ()))
+
 
 # torch.compile -----------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from pax_torch._compat import is_compiled_module
 from pax_torch._module.state import check_materialized, check_module, get_buffers, own_copies
-from pax_torch._module.template import Skeleton
+from pax_torch._module.template import ModuleTemplate
 
 Shapes = dict[str, torch.Size]
 Buffers = Mapping[str, Tensor | None]
@@ -41,10 +42,10 @@ def functional_module(
     given once, under the first of its names.
 
     What is written in place is not undone. A forward that writes to a parameter writes to the
-    argument (other than `Embedding(max_norm=...)`, which has a copy). What it writes into a list, a
-    dictionary or a tensor that is an attribute, or that a hook closes over, stays for later calls,
-    as do hooks that it registers, and buffers that it gives to one of PyTorch's own layers; let it
-    keep such things in buffers of its own.
+    argument; `Embedding(max_norm=...)` has a copy, as has a module with a `train` of its own, which
+    every call runs. What is written into a list, a dictionary or a tensor that is an attribute, or
+    that a hook closes over, stays for later calls, as do hooks that a forward registers; let it keep
+    such things in buffers.
 
     Args:
         module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
@@ -79,7 +80,7 @@ def functional_module(
     _check_convertible(module)
     param_shapes = _shapes(module)
     initial_buffers = get_buffers(module)
-    skeleton = Skeleton(module, preserve_original)
+    template = ModuleTemplate(module, preserve_original)
     owner = type(module).__name__
 
     def forward(
@@ -92,10 +93,10 @@ def functional_module(
     ) -> tuple[Any, dict[str, Tensor]]:
         buffers = initial_buffers if buffers is None else buffers
         _check_params(params, param_shapes, owner)
-        _check_buffers(buffers, initial_buffers, skeleton, owner)
-        modules = skeleton.fill(params, own_copies(buffers, is_training), bool(is_training))
+        _check_buffers(buffers, initial_buffers, template, owner)
+        modules = template.fill(params, own_copies(buffers, is_training), bool(is_training))
         out = modules[0](*args, **kwargs)
-        return out, skeleton.read_buffers(modules)
+        return out, template.read_buffers(modules)
 
     return forward
 
@@ -103,7 +104,7 @@ def functional_module(
 def _check_convertible(module: Module) -> None:
     for name, submodule in module.named_modules():
         scripted = isinstance(submodule, torch.jit.ScriptModule)
-        if scripted or "_orig_mod" in submodule._modules:
+        if scripted or is_compiled_module(submodule):
             what = "scripted" if scripted else "compiled"
             where = f"submodule {name!r}" if name else "module"
             raise TypeError(
@@ -134,10 +135,10 @@ def _check_params(params: Any, shapes: Shapes, owner: str) -> None:
             )
 
 
-def _check_buffers(buffers: Any, initial: Buffers, skeleton: Skeleton, owner: str) -> None:
+def _check_buffers(buffers: Any, initial: Buffers, template: ModuleTemplate, owner: str) -> None:
     _check_mapping(buffers, "buffers")
     if buffers.keys() != initial.keys():
-        expected = [*initial, *filter(skeleton.accepts, buffers)]
+        expected = [*initial, *filter(template.accepts, buffers)]
         if buffers.keys() != set(expected):
             _raise_names(buffers, expected, "buffers", owner)
     for name, tensor in buffers.items():

@@ -6,16 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch._C._functorch import _add_batch_dim
-from torch._functorch.pyfunctorch import (
-    VmapInterpreter,
-    retrieve_all_functorch_interpreters,
-    temporarily_clear_interpreter_stack,
-)
 from torch.nn import Module, ModuleList
 from torch.nn.parameter import is_lazy
 
-from pax_torch._compat import transforms_active
+from pax_torch._compat import mapped_zeros, running_vmaps
 from pax_torch._errors import describe
 
 
@@ -148,27 +142,14 @@ def own_copies(buffers: Mapping[str, Tensor | None], is_training: bool) -> dict[
     In training mode those of floating and complex dtypes are mapped by every `vmap` that is
     running: what is written there differs from example to example.
     """
-    maps = _running_maps() if is_training and buffers and transforms_active() else []
-    return {name: None if x is None else _own_copy(x, maps) for name, x in buffers.items()}
+    vmaps = running_vmaps() if is_training and buffers else []
+    return {name: None if x is None else _own_copy(x, vmaps) for name, x in buffers.items()}
 
 
-def _own_copy(buffer: Tensor, maps: list[tuple[int, int]]) -> Tensor:
-    if maps and (buffer.is_floating_point() or buffer.is_complex()):
-        return sum(_mapped_zeros(maps, buffer), buffer)
+def _own_copy(buffer: Tensor, vmaps: list[tuple[int, int]]) -> Tensor:
+    if vmaps and (buffer.is_floating_point() or buffer.is_complex()):
+        return sum(mapped_zeros(vmaps, buffer.device), buffer)
     return buffer.clone()
-
-
-def _running_maps() -> list[tuple[int, int]]:
-    """Return the level and the number of examples of each `vmap` that is running."""
-    interpreters = retrieve_all_functorch_interpreters()
-    return [(x.level(), x.batch_size()) for x in interpreters if isinstance(x, VmapInterpreter)]
-
-
-def _mapped_zeros(maps: list[tuple[int, int]], buffer: Tensor) -> list[Tensor]:
-    """Return for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
-    with temporarily_clear_interpreter_stack():
-        zeros = [torch.zeros(size, dtype=torch.bool, device=buffer.device) for _, size in maps]
-    return [_add_batch_dim(zero, 0, level) for zero, (level, _) in zip(zeros, maps, strict=True)]
 
 
 def check_module(module: object, name: str) -> None:
