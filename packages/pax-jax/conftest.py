@@ -3,17 +3,15 @@
 from importlib.util import find_spec
 
 NEEDS = {
-    "_from_haiku.py": "haiku",
-    "_from_equinox.py": "equinox",
-    "_from_flax.py": "flax",
-    "_from_torch.py": "torch2jax_bridge",
-    "optim.py": "optax",
-    "_unroll.py": "haiku",
-    "checkpoint.py": "orbax",
-    "weights.py": "torch2jax_bridge",
-    "haiku.py": "haiku",
-    "_mixed_precision.py": "jmp",
-    "experimental/_precision.py": "jmp",
+    "_checkpoint.py": "orbax",
+    "_interop/equinox.py": "equinox",
+    "_interop/flax.py": "flax",
+    "_interop/haiku.py": "haiku",
+    "_interop/haiku_layers.py": "haiku",
+    "_interop/optax.py": "optax",
+    "_interop/torch.py": "torch2jax_bridge",
+    "_precision.py": "jmp",
+    "_weights.py": "torch2jax_bridge",
 }
 
 collect_ignore = [

@@ -1,33 +1,26 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from __future__ import annotations
-
 from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
-from pax_jax._from_equinox import from_equinox
-from pax_jax._from_flax import from_flax
-from pax_jax._from_haiku import from_haiku
-from pax_jax._from_torch import from_torch
-from pax_jax._grad import grad, value_and_grad
-from pax_jax._jit import jit
-from pax_jax._lazy import LazyModule
-from pax_jax._mixed_precision import apply_mp_policy, unwrap_mp_policy
-from pax_jax._modes import (
+from pax_jax._interop.equinox import from_equinox
+from pax_jax._interop.flax import from_flax
+from pax_jax._interop.haiku import from_haiku
+from pax_jax._interop.torch import from_torch
+from pax_jax._module.calls import module_and_value, mutable, pure, purecall
+from pax_jax._module.compare import assert_structure_equal
+from pax_jax._module.modes import (
     enable_eval_mode,
     enable_train_mode,
     freeze_parameters,
     unfreeze_parameters,
 )
-from pax_jax._module import Module, ParameterModule, StateModule
-from pax_jax._mutable import mutable
-from pax_jax._optimizer import Optimizer
-from pax_jax._pure import module_and_value, pure, purecall
-from pax_jax._rng import next_rng_key, seed_rng_key
-from pax_jax._rng_seq import RngSeq
-from pax_jax._scan import scan
-from pax_jax._shared import Shared
-from pax_jax._structure import assert_structure_equal
-from pax_jax._trees import parameters_method, select_parameters, update_parameters
-from pax_jax._update_fn import build_update_fn
+from pax_jax._module.module import LazyModule, Module, Optimizer, ParameterModule, StateModule
+from pax_jax._module.tied import Shared
+from pax_jax._module.trees import parameters_method, select_parameters, update_parameters
+from pax_jax._precision import apply_mp_policy, unwrap_mp_policy
+from pax_jax._rng import RngSeq, next_rng_key, seed_rng_key
+from pax_jax._transforms.grad import build_update_fn, grad, value_and_grad
+from pax_jax._transforms.jit import jit
+from pax_jax._transforms.scan import scan
 from pax_jax.nn import (
     EMA,
     GRU,

@@ -1,4 +1,4 @@
-"""A stream of random keys for each thread, so that layers can be made without passing keys."""
+"""Random keys: a stream for each thread, and streams that are modules."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import weakref
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from pax_jax._scope import current_trace
+from pax_jax._module.module import StateModule
+from pax_jax._module.scope import current_trace
 
 _DEFAULT_SEED = 0
 
@@ -95,3 +97,80 @@ def next_rng_key() -> jax.Array:
             "seed_rng_key(seed) inside."
         )
     return stream.next()
+
+
+class RngSeq(StateModule):
+    """An endless sequence of random keys, whose state passes through JAX like any module.
+
+    Args:
+        seed: an integer.
+        rng_key: the first key, before which `seed` is ignored; `next_rng_key()` without either.
+        name: shown when the module is printed.
+
+    Raises:
+        TypeError: `seed` is not an integer.
+
+    Example:
+        >>> import pax_jax as pax
+        >>> keys = pax.RngSeq(seed=42)
+        >>> first, second = keys.next_rng_key(), keys.next_rng_key(2)
+        >>> first.shape, len(second)
+        ((), 2)
+    """
+
+    rng_key: jax.Array
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        rng_key: jax.Array | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise TypeError(
+                f"RngSeq expects an int as seed, got {seed!r} of type {type(seed).__name__}."
+            )
+        if rng_key is None:
+            rng_key = next_rng_key() if seed is None else jax.random.key(seed)
+        self.rng_key = rng_key
+
+    def next_rng_key(self, num_keys: int = 1) -> Any:
+        """Return the next key, or a list of the next `num_keys` ones.
+
+        In evaluation mode the sequence stands still: the same keys come again.
+
+        Raises:
+            ValueError: `num_keys` is not positive.
+        """
+        if num_keys < 1:
+            raise ValueError(f"next_rng_key makes at least one key, got num_keys={num_keys}.")
+        state, *keys = jax.random.split(self.rng_key, num_keys + 1)
+        if self.training:
+            self.rng_key = state
+        return keys[0] if num_keys == 1 else keys
+
+
+def is_key(leaf: Any) -> bool:
+    """Say whether a leaf is an array of typed random keys, or stands for one."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def stored_leaf(leaf: Any) -> Any:
+    """Return the array that stands for a leaf."""
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf
+
+
+def loaded_leaf(like: Any, array: Any) -> Any:
+    """Return the leaf, of the type of `like`, that an array stands for."""
+    if is_key(like):
+        return jax.random.wrap_key_data(array, impl=_implementation(like.dtype))
+    return array if hasattr(like, "shape") else type(like)(array)
+
+
+def _implementation(dtype: Any) -> str:
+    """Return the name of the random keys of a dtype, which an abstract array does not know."""
+    names = ("threefry2x32", "rbg", "unsafe_rbg")
+    made = {name: jax.random.key(0, impl=name).dtype for name in names}
+    return next(name for name, known in made.items() if known == dtype)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 import pax_tree
-from pax_jax._kinds import STATE
-from pax_jax._module import Module
-from pax_jax.experimental._packing import pack, unpack
+from pax_jax._module.kinds import STATE, is_array
+from pax_jax._module.module import Module
 from pax_tree import record_flatten, record_set, record_spec
 
 
@@ -123,3 +127,47 @@ class Flattener(Module):
 
     def __repr__(self) -> str:
         return f"Flattener({', '.join(name for name, _ in self._structures)})"
+
+
+class Layout(NamedTuple):
+    """Where leaves are: for each the number of its vector, or -1 where it stands alone; its shape."""
+
+    vectors: tuple[int, ...]
+    shapes: tuple[Any, ...]
+
+
+def pack(leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Layout]:
+    """Return the vectors, then the leaves that stand alone, and the layout of both."""
+    dtypes = list(dict.fromkeys(leaf.dtype for leaf in leaves if _is_packed(leaf)))
+    numbers = tuple(dtypes.index(leaf.dtype) if _is_packed(leaf) else -1 for leaf in leaves)
+    pairs = list(zip(numbers, leaves, strict=True))
+    vectors = [
+        jnp.concatenate([jnp.ravel(leaf) for number, leaf in pairs if number == i])
+        for i in range(len(dtypes))
+    ]
+    alone = [leaf for number, leaf in pairs if number < 0]
+    shapes = tuple(leaf.shape if number >= 0 else None for number, leaf in pairs)
+    return (*vectors, *alone), Layout(numbers, shapes)
+
+
+def _is_packed(leaf: Any) -> bool:
+    """Say whether a leaf goes into a vector: random keys, numbers and weak types do not."""
+    plain = is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    return plain and not getattr(leaf, "weak_type", False)
+
+
+def unpack(arrays: Sequence[Any], layout: Layout) -> list[Any]:
+    """Return the leaves that `pack` was given."""
+    number_of_vectors = max(layout.vectors, default=-1) + 1
+    starts = [0] * number_of_vectors
+    alone = iter(arrays[number_of_vectors:])
+    leaves = []
+    for number, shape in zip(*layout, strict=True):
+        if number < 0:
+            leaves.append(next(alone))
+            continue
+        stop = starts[number] + math.prod(shape)
+        piece = jax.lax.slice_in_dim(arrays[number], starts[number], stop)
+        leaves.append(piece.reshape(shape))
+        starts[number] = stop
+    return leaves

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module import Module
+from pax_jax._module.module import Module
 from pax_jax._rng import next_rng_key
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Dropout, Embed, KeyValueCache

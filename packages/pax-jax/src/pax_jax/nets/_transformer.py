@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from pax_jax._module import Module
+from pax_jax._module.module import Module
 from pax_jax._rng import next_rng_key
 from pax_jax.nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
 

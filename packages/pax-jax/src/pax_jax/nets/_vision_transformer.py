@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module import Module
+from pax_jax._module.module import Module
+from pax_jax._module.trees import parameters_method
 from pax_jax._rng import next_rng_key
-from pax_jax._trees import parameters_method
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Conv2D, Dropout, Linear
 

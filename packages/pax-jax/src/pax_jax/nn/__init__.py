@@ -1,23 +1,31 @@
 """Layers."""
 
-from __future__ import annotations
-
 from pax_jax.nn import initializers
-from pax_jax.nn._attention import KeyValueCache, MultiHeadAttention
-from pax_jax.nn._batch_norm import BatchNorm1D, BatchNorm2D, BatchNorm3D
-from pax_jax.nn._conv import Conv1D, Conv2D, Conv3D
-from pax_jax.nn._conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from pax_jax.nn._attention import KeyValueCache, MultiHeadAttention, rotary_embedding
+from pax_jax.nn._conv import (
+    Conv1D,
+    Conv1DTranspose,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    Conv3DTranspose,
+)
 from pax_jax.nn._dropout import Dropout, dropout
 from pax_jax.nn._ema import EMA
 from pax_jax.nn._embed import Embed
-from pax_jax.nn._group_norm import GroupNorm, InstanceNorm
-from pax_jax.nn._identity import Identity
-from pax_jax.nn._lambda import Lambda
-from pax_jax.nn._layer_norm import LayerNorm, RMSNorm
+from pax_jax.nn._lambda import Identity, Lambda
 from pax_jax.nn._linear import Linear
+from pax_jax.nn._norm import (
+    BatchNorm1D,
+    BatchNorm2D,
+    BatchNorm3D,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    RMSNorm,
+)
 from pax_jax.nn._pool import avg_pool, max_pool
 from pax_jax.nn._recurrent import GRU, LSTM, GRUState, LSTMState, VanillaRNN, VanillaRNNState
-from pax_jax.nn._rotary import rotary_embedding
 from pax_jax.nn._sequential import Sequential
 
 __all__ = [

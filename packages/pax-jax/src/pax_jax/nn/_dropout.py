@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module import StateModule
+from pax_jax._module.module import StateModule
 from pax_jax._rng import next_rng_key
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module import StateModule
+from pax_jax._module.module import StateModule
 
 
 class EMA(StateModule):

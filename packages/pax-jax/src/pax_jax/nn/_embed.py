@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module import Module
+from pax_jax._module.module import Module
+from pax_jax._module.trees import parameters_method
 from pax_jax._rng import next_rng_key
-from pax_jax._trees import parameters_method
 from pax_jax.nn._initialize import Initializer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -34,3 +34,46 @@ def weight_and_bias(
     shape = weight_shape[-1:] if bias_size is None else (bias_size,)
     bias = (b_init or jax.nn.initializers.zeros)(bias_key, shape, jnp.float32)
     return weight, bias
+
+
+def random_normal(stddev: float = 1.0, mean: float = 0.0) -> jax.nn.initializers.Initializer:
+    """Draw from a normal distribution.
+
+    Args:
+        stddev: its standard deviation.
+        mean: its mean.
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> init = pax.initializers.random_normal(stddev=0.0, mean=2.0)
+        >>> init(jax.random.key(0), (2,))
+        Array([2., 2.], dtype=float32)
+    """
+
+    def init(
+        key: Any, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> jax.Array:
+        drawn = jax.random.normal(key, shape, dtype, out_sharding=out_sharding)
+        return drawn * stddev + mean
+
+    return init
+
+
+def random_uniform(minval: float = 0.0, maxval: float = 1.0) -> jax.nn.initializers.Initializer:
+    """Draw from the uniform distribution from `minval` to `maxval`.
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> init = pax.initializers.random_uniform(3.0, 3.5)
+        >>> bool((init(jax.random.key(0), (8,)) >= 3.0).all())
+        True
+    """
+
+    def init(
+        key: Any, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, minval, maxval, out_sharding=out_sharding)
+
+    return init

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from pax_jax._module import Module
+from pax_jax._module.module import Module
 
 
 def _find(module: str, qualname: str) -> Any:
@@ -92,3 +92,20 @@ class Lambda(Module):
 
     def __repr__(self) -> str:
         return f"Lambda({self._label})"
+
+
+class Identity(Module):
+    """A module that returns its input.
+
+    Args:
+        name: shown when the module is printed.
+
+    Example:
+        >>> import pax_jax as pax
+        >>> pax.Identity()(3)
+        3
+    """
+
+    def __call__(self, x: Any) -> Any:
+        """Return `x`."""
+        return x

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module import Module
+from pax_jax._module.module import Module
 from pax_jax._rng import next_rng_key
 from pax_jax.nn._initialize import Initializer
 from pax_jax.nn._lambda import Lambda

@@ -6,8 +6,8 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pax_jax._kinds import MODULE
-from pax_jax._module import Module
+from pax_jax._module.kinds import MODULE
+from pax_jax._module.module import Module
 from pax_jax.nn._lambda import Lambda
 from pax_tree import record_flatten, record_set
 

@@ -4,13 +4,6 @@ All of `jax.nn.initializers`, and two more names that Pax has always had. Each l
 function as `w_init` or `b_init`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 from jax.nn.initializers import (
     Initializer,
     constant,
@@ -33,6 +26,8 @@ from jax.nn.initializers import (
     xavier_uniform,
     zeros,
 )
+
+from pax_jax.nn._initialize import random_normal, random_uniform
 
 __all__ = [
     "Initializer",
@@ -58,46 +53,3 @@ __all__ = [
     "xavier_uniform",
     "zeros",
 ]
-
-
-def random_normal(stddev: float = 1.0, mean: float = 0.0) -> Initializer:
-    """Draw from a normal distribution.
-
-    Args:
-        stddev: its standard deviation.
-        mean: its mean.
-
-    Example:
-        >>> import jax
-        >>> import pax_jax as pax
-        >>> init = pax.initializers.random_normal(stddev=0.0, mean=2.0)
-        >>> init(jax.random.key(0), (2,))
-        Array([2., 2.], dtype=float32)
-    """
-
-    def init(
-        key: Any, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
-    ) -> jax.Array:
-        drawn = jax.random.normal(key, shape, dtype, out_sharding=out_sharding)
-        return drawn * stddev + mean
-
-    return init
-
-
-def random_uniform(minval: float = 0.0, maxval: float = 1.0) -> Initializer:
-    """Draw from the uniform distribution from `minval` to `maxval`.
-
-    Example:
-        >>> import jax
-        >>> import pax_jax as pax
-        >>> init = pax.initializers.random_uniform(3.0, 3.5)
-        >>> bool((init(jax.random.key(0), (8,)) >= 3.0).all())
-        True
-    """
-
-    def init(
-        key: Any, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
-    ) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, minval, maxval, out_sharding=out_sharding)
-
-    return init

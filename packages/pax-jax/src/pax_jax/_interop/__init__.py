@@ -1,0 +1,1 @@
+"""Modules and optimizers of other libraries as modules."""

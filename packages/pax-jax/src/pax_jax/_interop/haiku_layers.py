@@ -1,0 +1,386 @@
+"""Layers of dm-haiku as modules, made without an example of their inputs, and its `dynamic_unroll`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import pax_tree
+from pax_jax import nn
+from pax_jax._extras import extra
+from pax_jax._interop.haiku import HaikuModule, from_haiku
+from pax_jax._module.kinds import MODULE, is_module
+from pax_jax.nn import Lambda
+from pax_tree import record_flatten
+
+Sizes = int | Sequence[int]
+Initializer = Callable[..., Any]
+
+
+def _haiku(name: str) -> Any:
+    return extra("haiku", f"pax_jax.haiku.{name}")
+
+
+def _make(cls: Any, inputs: tuple[Any, ...], options: dict[str, Any], **build: Any) -> HaikuModule:
+    return from_haiku(cls, delay=False, **build)(**options)(*inputs)
+
+
+def linear(
+    in_dim: int,
+    out_dim: int,
+    with_bias: bool = True,
+    w_init: Initializer | None = None,
+    b_init: Initializer | None = None,
+    *,
+    rng_key: jax.Array | None = None,
+) -> HaikuModule:
+    """Make a `haiku.Linear` for inputs `(..., in_dim)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.linear(2, 3)(jnp.ones((4, 2))).shape
+        (4, 3)
+    """
+    options = {"output_size": out_dim, "with_bias": with_bias, "w_init": w_init, "b_init": b_init}
+    return _make(_haiku("linear").Linear, (jnp.zeros((1, in_dim)),), options, rng_key=rng_key)
+
+
+def layer_norm(num_channels: int, axis: int = -1) -> HaikuModule:
+    """Make a `haiku.LayerNorm` with scale and offset, over an axis of `num_channels`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.layer_norm(2)(jnp.array([[1.0, 3.0]])).round(2)
+        Array([[-1.,  1.]], dtype=float32)
+    """
+    options = {"axis": axis, "create_scale": True, "create_offset": True, "param_axis": axis}
+    inputs = _with_channels(4, num_channels, axis)
+    return _make(_haiku("layer_norm").LayerNorm, (inputs,), options)
+
+
+def batch_norm_2d(
+    num_channels: int,
+    axis: int = -1,
+    decay_rate: float = 0.99,
+    cross_replica_axis: str | None = None,
+) -> HaikuModule:
+    """Make a `haiku.BatchNorm` for images with the channels on `axis`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> norm = pax.haiku.batch_norm_2d(3)
+        >>> norm(jnp.ones((2, 4, 4, 3))).shape
+        (2, 4, 4, 3)
+        >>> norm.state["batch_norm/~/mean_ema"]["average"].ravel()
+        Array([1., 1., 1.], dtype=float32)
+    """
+    options = {
+        "create_scale": True,
+        "create_offset": True,
+        "decay_rate": decay_rate,
+        "cross_replica_axis": cross_replica_axis,
+        "data_format": "channels_last" if axis in (-1, 3) else "channels_first",
+    }
+    inputs = _with_channels(4, num_channels, axis)
+    cls = _haiku("batch_norm_2d").BatchNorm
+    return _make(cls, (inputs,), options, pass_is_training=True)
+
+
+def lstm(hidden_dim: int) -> HaikuModule:
+    """Make a `haiku.LSTM` for inputs `(batch, hidden_dim)`; it has `initial_state(batch_size)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> core = pax.haiku.lstm(3)
+        >>> y, state = core(jnp.ones((4, 3)), core.initial_state(4))
+        >>> y.shape, state.cell.shape
+        ((4, 3), (4, 3))
+    """
+    return _core(_haiku("lstm").LSTM, hidden_dim)
+
+
+def gru(hidden_dim: int) -> HaikuModule:
+    """Make a `haiku.GRU` for inputs `(batch, hidden_dim)`; it has `initial_state(batch_size)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> core = pax.haiku.gru(3)
+        >>> y, state = core(jnp.ones((4, 3)), core.initial_state(4))
+        >>> y.shape
+        (4, 3)
+    """
+    return _core(_haiku("gru").GRU, hidden_dim)
+
+
+def _core(cls: Any, hidden_dim: int) -> HaikuModule:
+    core = from_haiku(cls)(hidden_size=hidden_dim)
+    return core.hk_init(jnp.zeros((1, hidden_dim)), core.initial_state(1))
+
+
+def embed(vocab_size: int, embed_dim: int, w_init: Initializer | None = None) -> HaikuModule:
+    """Make a `haiku.Embed` for integers less than `vocab_size`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.embed(10, 3)(jnp.array([[1, 2]])).shape
+        (1, 2, 3)
+    """
+    options = {"vocab_size": vocab_size, "embed_dim": embed_dim, "w_init": w_init}
+    return _make(_haiku("embed").Embed, (jnp.zeros((1, 1), jnp.int32),), options)
+
+
+def conv_1d(
+    input_channels: int,
+    output_channels: int,
+    kernel_shape: Sizes,
+    stride: Sizes = 1,
+    rate: Sizes = 1,
+    padding: Any = "SAME",
+    with_bias: bool = True,
+    w_init: Initializer | None = None,
+    b_init: Initializer | None = None,
+    data_format: str = "NWC",
+    feature_group_count: int = 1,
+) -> HaikuModule:
+    """Make a `haiku.Conv1D` for inputs of `data_format` "NWC" or "NCW".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_1d(3, 8, 3, stride=2)(jnp.ones((1, 16, 3))).shape
+        (1, 8, 8)
+    """
+    options = {k: v for k, v in locals().items() if k != "input_channels"}
+    return _conv(_haiku("conv_1d").Conv1D, input_channels, options)
+
+
+def conv_2d(
+    input_channels: int,
+    output_channels: int,
+    kernel_shape: Sizes,
+    stride: Sizes = 1,
+    rate: Sizes = 1,
+    padding: Any = "SAME",
+    with_bias: bool = True,
+    w_init: Initializer | None = None,
+    b_init: Initializer | None = None,
+    data_format: str = "NHWC",
+    feature_group_count: int = 1,
+) -> HaikuModule:
+    """Make a `haiku.Conv2D` for images of `data_format` "NHWC" or "NCHW".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_2d(3, 8, 3, stride=2)(jnp.ones((1, 16, 16, 3))).shape
+        (1, 8, 8, 8)
+    """
+    options = {k: v for k, v in locals().items() if k != "input_channels"}
+    return _conv(_haiku("conv_2d").Conv2D, input_channels, options)
+
+
+def conv_1d_transpose(
+    input_channels: int,
+    output_channels: int,
+    kernel_shape: Sizes,
+    stride: Sizes = 1,
+    output_shape: Sizes | None = None,
+    padding: Any = "SAME",
+    with_bias: bool = True,
+    w_init: Initializer | None = None,
+    b_init: Initializer | None = None,
+    data_format: str = "NWC",
+    mask: jax.Array | None = None,
+) -> HaikuModule:
+    """Make a `haiku.Conv1DTranspose` for inputs of `data_format` "NWC" or "NCW".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_1d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 3))).shape
+        (1, 16, 8)
+    """
+    options = {k: v for k, v in locals().items() if k != "input_channels"}
+    return _conv(_haiku("conv_1d_transpose").Conv1DTranspose, input_channels, options)
+
+
+def conv_2d_transpose(
+    input_channels: int,
+    output_channels: int,
+    kernel_shape: Sizes,
+    stride: Sizes = 1,
+    output_shape: Sizes | None = None,
+    padding: Any = "SAME",
+    with_bias: bool = True,
+    w_init: Initializer | None = None,
+    b_init: Initializer | None = None,
+    data_format: str = "NHWC",
+    mask: jax.Array | None = None,
+) -> HaikuModule:
+    """Make a `haiku.Conv2DTranspose` for images of `data_format` "NHWC" or "NCHW".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.conv_2d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 8, 3))).shape
+        (1, 16, 16, 8)
+    """
+    options = {k: v for k, v in locals().items() if k != "input_channels"}
+    return _conv(_haiku("conv_2d_transpose").Conv2DTranspose, input_channels, options)
+
+
+def _conv(cls: Any, input_channels: int, options: dict[str, Any]) -> HaikuModule:
+    data_format = options["data_format"]
+    inputs = _with_channels(len(data_format), input_channels, data_format.index("C"))
+    return _make(cls, (inputs,), options)
+
+
+def _with_channels(ndim: int, channels: int, axis: int) -> jax.Array:
+    shape = [1] * ndim
+    shape[axis] = channels
+    return jnp.zeros(shape)
+
+
+def avg_pool(
+    window_shape: Sizes, strides: Sizes, padding: str, channel_axis: int | None = -1
+) -> Lambda:
+    """Make a module that pools as `haiku.avg_pool` does with these arguments.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.avg_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
+        (1, 2, 2, 3)
+    """
+    return _pool(nn.avg_pool, window_shape, strides, padding, channel_axis)
+
+
+def max_pool(
+    window_shape: Sizes, strides: Sizes, padding: str, channel_axis: int | None = -1
+) -> Lambda:
+    """Make a module that pools as `haiku.max_pool` does with these arguments.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> pax.haiku.max_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
+        (1, 2, 2, 3)
+    """
+    return _pool(nn.max_pool, window_shape, strides, padding, channel_axis)
+
+
+def _pool(pool: Callable[..., Any], *options: Any) -> Lambda:
+    names = ("window_shape", "strides", "padding", "channel_axis")
+    bound = functools.partial(pool, **dict(zip(names, options, strict=True)))
+    return Lambda(bound, name=pool.__name__)
+
+
+def dynamic_unroll(
+    core: Any,
+    input_sequence: Any,
+    initial_state: Any,
+    time_major: bool = True,
+    reverse: bool = False,
+    return_all_states: bool = False,
+    unroll: int = 1,
+) -> tuple[Any, Any]:
+    """Call a recurrent core for every step of a sequence, in one `jax.lax.scan`.
+
+    As `haiku.dynamic_unroll`. What the core changes in itself (a random key, say) is kept.
+
+    Args:
+        core: a module, called as `core(inputs, state)`, that returns an output and the next state.
+        input_sequence: pytree of arrays `(time, batch, ...)`.
+        initial_state: the state before the first step.
+        time_major: whether time is the first axis of inputs and outputs; else it is the second.
+        reverse: whether to go from the last step to the first.
+        return_all_states: whether to return the states of all steps rather than the last one.
+        unroll: how many steps one turn of the compiled loop makes.
+
+    Returns:
+        The outputs of all steps, and the last state or all states.
+
+    Raises:
+        ValueError: the core has no parameters yet.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> from pax_jax.haiku import dynamic_unroll
+        >>> core = pax.haiku.gru(3)
+        >>> outputs, state = dynamic_unroll(core, jnp.ones((7, 4, 3)), core.initial_state(4))
+        >>> outputs.shape, state.shape
+        ((7, 4, 3), (4, 3))
+    """
+    leaves, treedef = pax_tree.tree_flatten(core, none_is_leaf=True)
+    trained = pax_tree.tree_leaves(core.parameters(), none_is_leaf=True)
+    states = [i for i, leaf in enumerate(leaves) if leaf is not None and trained[i] is None]
+    changed: set[int] = set()
+
+    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        values, state = carry
+        now = dict(zip(states, values, strict=True))
+        module = treedef.unflatten([now.get(i, leaf) for i, leaf in enumerate(leaves)])
+        output, state = module(inputs, state)
+        after = pax_tree.tree_leaves(module, none_is_leaf=True)
+        if len(after) != len(leaves):
+            raise ValueError(
+                f"{core!r} makes its parameters at its first call, which cannot be inside of a "
+                "loop. Give it an example of its inputs first: `core = core.hk_init(inputs, state)`."
+            )
+        changed.update(i for i in states if after[i] is not now[i])
+        return ([after[i] for i in states], state), (output, state if return_all_states else None)
+
+    start = ([leaves[i] for i in states], initial_state)
+    sequence = input_sequence if time_major else _swap_axes(input_sequence)
+    (values, state), (outputs, all_states) = jax.lax.scan(
+        step, start, sequence, reverse=reverse, unroll=unroll
+    )
+    for i, value in zip(states, values, strict=True):
+        if i in changed:
+            leaves[i] = value
+    _absorb(core, treedef.unflatten(leaves))
+    result = (outputs, all_states) if return_all_states else (outputs, state)
+    return (
+        result if time_major else (_swap_axes(outputs), _swapped_states(result, return_all_states))
+    )
+
+
+def _swap_axes(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)
+
+
+def _swapped_states(result: Any, all_states: bool) -> Any:
+    return _swap_axes(result[1]) if all_states else result[1]
+
+
+def _absorb(module: Any, after: Any) -> None:
+    """Assign to `module` what differs in `after`, a module of the same structure."""
+    children, spec = record_flatten(module)
+    others, _ = record_flatten(after)
+    for name, kind, child, other in zip(spec.names, spec.kinds, children, others, strict=True):
+        if kind == MODULE:
+            pairs = zip(_modules(child), _modules(other), strict=True)
+            for inner, inner_after in pairs:
+                _absorb(inner, inner_after)
+        elif _differs(child, other):
+            setattr(module, name, other)
+
+
+def _modules(tree: Any) -> list[Any]:
+    return pax_tree.tree_leaves(tree, is_leaf=is_module)
+
+
+def _differs(tree: Any, other: Any) -> bool:
+    pairs = zip(pax_tree.tree_leaves(tree), pax_tree.tree_leaves(other), strict=True)
+    return any(a is not b for a, b in pairs)

@@ -1,0 +1,1 @@
+"""What a module is, and what all modules do."""

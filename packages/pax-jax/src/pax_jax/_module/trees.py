@@ -1,0 +1,175 @@
+"""Whole-tree operations on modules; each returns new modules and leaves its argument alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import pax_tree
+from pax_jax._module.kinds import MODULE, PARAMETER, is_module
+from pax_tree import Record, record_flatten, record_unflatten
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+
+def copy_tree(tree: T) -> T:
+    """Return `tree` with new containers and modules around the same leaves."""
+    leaves, treedef = pax_tree.tree_flatten(tree)
+    return pax_tree.tree_unflatten(treedef, leaves)
+
+
+def submodules(module: Any) -> Iterator[Any]:
+    """Yield the modules directly inside `module`, through lists, tuples and dicts, in order."""
+    children, _ = record_flatten(module)
+    leaves = pax_tree.tree_leaves(children, is_leaf=is_module)
+    return (leaf for leaf in leaves if is_module(leaf))
+
+
+def select_parameters(tree: T) -> T:
+    """Return `tree` with the leaves of its modules that are not parameters replaced by `None`.
+
+    Args:
+        tree: a module, or any pytree; leaves that are in no module count as parameters.
+
+    Returns:
+        A pytree of the same structure, ready to be differentiated.
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> params = pax.select_parameters({"norm": pax.BatchNorm1D(2), "bias": 0.5})
+        >>> params["norm"].ema_mean, params["bias"]
+        (None, 0.5)
+    """
+    return pax_tree.tree_map(
+        lambda leaf: leaf.parameters() if is_module(leaf) else leaf, tree, is_leaf=is_module
+    )
+
+
+def own_parameters(module: R) -> R:
+    """Return `module` with every leaf that is not a parameter replaced by `None`."""
+    children, spec = record_flatten(module)
+    kept = [_keep(kind, child) for kind, child in zip(spec.kinds, children, strict=True)]
+    return record_unflatten(spec, tuple(kept))
+
+
+def own_states(module: R) -> R:
+    """Return `module` with every parameter replaced by `None`."""
+    params = module.parameters()  # type: ignore[attr-defined]
+    return pax_tree.tree_map(
+        lambda leaf, param: leaf if param is None else None, module, params, none_is_leaf=True
+    )
+
+
+def _keep(kind: int, child: Any) -> Any:
+    if kind == PARAMETER:
+        return child
+    if kind == MODULE and is_module(child):
+        return child.parameters()
+    if kind == MODULE:
+        return pax_tree.tree_map(
+            lambda leaf: leaf.parameters() if is_module(leaf) else None, child, is_leaf=is_module
+        )
+    return pax_tree.tree_map(lambda _: None, child)
+
+
+def parameters_method(*names: str) -> Any:
+    """Declare which attributes of a class are parameters.
+
+    Args:
+        *names: attributes; an array, or a list, tuple or dict of arrays, assigned to one of them is a
+            parameter.
+
+    Returns:
+        The method `parameters`, to be assigned to that name in the class body.
+
+    Raises:
+        TypeError: a name is not a string.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Scale(pax.Module):
+        ...     parameters = pax.parameters_method("scale")
+        ...
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = jnp.ones(())
+        ...         self.calls = jnp.zeros((), jnp.int32)
+        >>> params = Scale().parameters()
+        >>> params.scale, params.calls
+        (Array(1., dtype=float32), None)
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"parameters_method expects attribute names, got {name!r}.")
+
+    def parameters(self: R) -> R:
+        """Return this module with every leaf that is not a parameter replaced by `None`."""
+        return own_parameters(self)
+
+    parameters._parameter_names = frozenset(names)  # type: ignore[attr-defined]
+    return parameters
+
+
+def update_parameters(tree: T, params: T) -> T:
+    """Return a copy of `tree` with the leaves of `params` that are not `None`.
+
+    Args:
+        tree: a module, or any pytree.
+        params: a pytree of the same structure in which `None` may stand for any leaf, such as
+            `select_parameters(tree)` or its gradients.
+
+    Returns:
+        A new pytree with the static attributes of `tree`.
+
+    Raises:
+        TypeError: a module of `tree` meets a module of another class in `params`.
+        ValueError: the two differ in structure.
+
+    Example:
+        >>> import pax_jax as pax
+        >>> pax.update_parameters({"a": 1.0, "b": 2.0}, {"a": None, "b": 3.0})
+        {'a': 1.0, 'b': 3.0}
+    """
+    return _merge("", tree, params)
+
+
+def _merge(path: str, old: Any, new: Any) -> Any:
+    if is_module(old):
+        return _merge_module(path, old, new)
+    try:
+        return pax_tree.tree_map(
+            lambda a, b: _merge_module(path, a, b) if is_module(a) else a if b is None else b,
+            old,
+            new,
+            is_leaf=is_module,
+            none_is_leaf=True,
+        )
+    except ValueError as error:
+        where = f" at {path}" if path else ""
+        raise ValueError(f"The update differs in structure{where}: {error}") from error
+
+
+def _merge_module(path: str, old: Any, new: Any) -> Any:
+    if new is None:
+        return copy_tree(old)
+    where = path or type(old).__name__
+    if type(new) is not type(old):
+        raise TypeError(
+            f"Cannot update {where}, a {type(old).__name__}, with a {type(new).__name__}: "
+            "an update is a module of the same class, such as `module.parameters()`."
+        )
+    children, spec = record_flatten(old)
+    others, other_spec = record_flatten(new)
+    if other_spec.names != spec.names:
+        raise ValueError(
+            f"Cannot update {where}: it has the attributes {', '.join(spec.names)}, "
+            f"and the update has {', '.join(other_spec.names)}."
+        )
+    merged = [
+        _merge(f"{where}.{name}", a, b)
+        for name, a, b in zip(spec.names, children, others, strict=True)
+    ]
+    return record_unflatten(spec, tuple(merged))

@@ -1,0 +1,249 @@
+"""Mixed precision: modules that compute in another dtype than that of their parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+import pax_tree
+from pax_jax import nn
+from pax_jax._extras import extra
+from pax_jax._module.meta import derive, with_class
+from pax_jax._module.module import Module
+from pax_jax._module.trees import copy_tree
+from pax_tree import record_flatten, record_spec
+
+M = TypeVar("M", bound=Module)
+
+_LETTERS = {"float64": "D", "float32": "F", "float16": "H", "bfloat16": "H"}
+
+
+def apply_mp_policy(module: M, mp_policy: Any) -> M:
+    """Return a copy of a module that computes by a mixed-precision policy of jmp.
+
+    Its parameters and states are kept in the policy's parameter dtype. Its own methods (`__call__` and
+    those that not every module has) run on a copy in the compute dtype, with their arguments in
+    that dtype too; what they return is in the output dtype, and states that they change are kept.
+
+    Args:
+        module: any module; the modules inside it compute in the same dtype.
+        mp_policy: a `jmp.Policy` (extra `jmp`).
+
+    Returns:
+        A module of a subclass of the same name.
+
+    Raises:
+        ValueError: `module` has a policy already.
+        TypeError: `mp_policy` is no policy.
+        ImportError: jmp is not installed.
+
+    Example:
+        >>> import jmp
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> policy = jmp.get_policy("params=float32,compute=bfloat16,output=float32")
+        >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), policy)
+        >>> layer, layer(jnp.ones((1, 3))).dtype
+        (Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF), dtype('float32'))
+    """
+    jmp = extra("jmp", "apply_mp_policy")
+    if not isinstance(mp_policy, jmp.Policy):
+        raise TypeError(
+            f"apply_mp_policy expects a jmp.Policy, such as `jmp.get_policy('half')`, "
+            f"got {mp_policy!r} of type {type(mp_policy).__name__}."
+        )
+    if hasattr(module, "mp_policy"):
+        raise ValueError(
+            f"{module!r} has a mixed-precision policy already. Take it off first: "
+            "`pax_jax.unwrap_mp_policy(module)`."
+        )
+    cast = mp_policy.cast_to_param(module)
+    return with_class(cast, _mixed(type(module)), mp_policy=mp_policy)
+
+
+def unwrap_mp_policy(module: M) -> M:
+    """Return a copy of a module without its mixed-precision policy; its arrays keep their dtypes.
+
+    Example:
+        >>> import jmp
+        >>> import pax_jax as pax
+        >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), jmp.get_policy("float32"))
+        >>> pax.unwrap_mp_policy(layer)
+        Linear(in_dim=3, out_dim=3, with_bias=True)
+    """
+    base = _plain(type(module))
+    return module.copy() if base is None else with_class(module.copy(), base, mp_policy=None)
+
+
+def _mixed(base: type) -> type:
+    """Return the subclass of `base` whose methods follow a policy."""
+    return derive(_mixed, base, methods=lambda: _methods(base))
+
+
+def _plain(cls: Any) -> Any:
+    """Return the class of which `cls` is the mixed-precision form, or `None`."""
+    make, args = vars(cls).get("_recipe", (None, ()))
+    return args[0] if make is _mixed else None
+
+
+def _methods(base: type) -> dict[str, Any]:
+    own = {name: getattr(base, name) for name in dir(base) if name not in dir(Module)}
+    functions = {
+        name: _in_policy(value)
+        for name, value in own.items()
+        if isinstance(value, FunctionType)
+        and not isinstance(_descriptor(base, name), staticmethod)
+        and (name == "__call__" or not name.startswith("_"))
+    }
+    return functions | {"__repr__": _repr}
+
+
+def _descriptor(cls: type, name: str) -> Any:
+    return next(vars(c)[name] for c in cls.__mro__ if name in vars(c))
+
+
+def _in_policy(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        policy = self.mp_policy
+        plain, args, kwargs = policy.cast_to_compute((unwrap_mp_policy(self), args, kwargs))
+        before = plain.copy()
+        output = method(plain, *args, **kwargs)
+        _keep_changes(self, before, plain)
+        return policy.cast_to_output(output)
+
+    return call
+
+
+def _keep_changes(module: Any, before: Any, after: Any) -> None:
+    """Assign to `module` what a call has changed: attributes whose leaves are other objects."""
+    old, _ = record_flatten(before)
+    children, spec = record_flatten(after)
+    known = dict(zip(record_spec(before).names, old, strict=True))
+    for name, child in zip(spec.names, children, strict=True):
+        if name not in known or not _same_leaves(known[name], child):
+            setattr(module, name, _in_param_dtype(module, name, known.get(name), child))
+    for name, value in spec.statics.items():
+        if record_spec(before).statics.get(name, _in_policy) != value:
+            setattr(module, name, value)
+
+
+def _same_leaves(a: Any, b: Any) -> bool:
+    mine, structure = pax_tree.tree_flatten(a)
+    theirs, other = pax_tree.tree_flatten(b)
+    return structure == other and all(x is y for x, y in zip(mine, theirs, strict=True))
+
+
+def _in_param_dtype(module: Any, name: str, before: Any, after: Any) -> Any:
+    """Return `after` in the dtype of parameters, with the module's own arrays where none changed."""
+    cast = module.mp_policy.cast_to_param
+    own = getattr(module, name, None)
+    if pax_tree.tree_structure(after) != pax_tree.tree_structure(own):
+        return cast(after)
+    return jax.tree.map(lambda o, x, y: o if x is y else cast(y), own, before, after)
+
+
+def _repr(self: Any) -> str:
+    policy = self.mp_policy
+    dtypes = (policy.param_dtype, policy.compute_dtype, policy.output_dtype)
+    names = [jax.numpy.dtype(dtype).name for dtype in dtypes]
+    letters = "".join(_LETTERS.get(name, f"[{name}]") for name in names)
+    head, bracket, rest = _plain(type(self)).__repr__(self).partition("(")
+    inside = f"{rest[:-1]}, " if bracket and rest != ")" else ""
+    return f"{head}({inside}mp_policy={letters})"
+
+
+_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+_TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+_HALF = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
+_BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D)
+_FULL = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
+
+
+def default_mp_policy(module: M) -> M:
+    """Give one module the usual mixed-precision policy, for `net.apply(default_mp_policy)`.
+
+    Linear and convolutional layers compute in half precision, normalization in full precision; other
+    modules are returned as they are. Parameters and outputs stay in full precision.
+
+    Args:
+        module: any module.
+
+    Raises:
+        ValueError: the module has a policy already.
+        ImportError: jmp is not installed (extra `jmp`).
+
+    Example:
+        >>> import pax_jax as pax
+        >>> net = pax.Sequential(pax.Linear(3, 3), pax.Dropout(0.5))
+        >>> print(net.apply(pax.experimental.default_mp_policy).summary())
+        Sequential
+        ├── Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
+        └── Dropout(dropout_rate=0.5)
+    """
+    jmp = extra("jmp", "default_mp_policy")
+    half, full = jmp.half_dtype(), jnp.float32
+    for classes, compute in ((_HALF, half), (_FULL, full)):
+        if isinstance(module, classes):
+            policy = jmp.Policy(param_dtype=full, compute_dtype=compute, output_dtype=full)
+            return apply_mp_policy(module, policy)
+    return module
+
+
+def apply_scaled_gradients(
+    model: M, optimizer: Any, loss_scale: Any, grads: Any
+) -> tuple[M, Any, Any]:
+    """Take one step of an optimizer with gradients of a scaled loss.
+
+    The gradients are divided by the scale. If one of them is infinite or not a number, model and
+    optimizer stay as they are and only the scale is adjusted.
+
+    Args:
+        model: a module.
+        optimizer: a module with `step(grads, model)`, made for the parameters of `model`.
+        loss_scale: a `NoOpLossScale`, `StaticLossScale` or `DynamicLossScale` of jmp (extra `jmp`).
+        grads: the gradients of `loss_scale.scale(loss)` with respect to the parameters of `model`.
+
+    Returns:
+        The new model, optimizer and loss scale; the arguments stay as they are.
+
+    Raises:
+        ImportError: jmp is not installed.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jmp
+        >>> import pax_jax as pax
+        >>> class Descent(pax.Optimizer):
+        ...     def step(self, grads, model):
+        ...         return model | jax.tree.map(jnp.subtract, ~model, grads)
+        >>> net, scale = pax.Linear(1, 1), jmp.StaticLossScale(jnp.array(8.0))
+        >>> grads = net.parameters().map(lambda p: jnp.full_like(p, 4.0))
+        >>> net, _, _ = pax.experimental.apply_scaled_gradients(net, Descent(), scale, grads)
+        >>> net.bias
+        Array([-0.5], dtype=float32)
+    """
+    jmp = extra("jmp", "apply_scaled_gradients")
+    grads = loss_scale.unscale(grads)
+    finite = jmp.all_finite(grads)
+    stepped = copy_tree(optimizer)
+    new = (stepped.step(grads, copy_tree(model)), stepped)
+    model, optimizer = jax.tree.map(
+        lambda a, b: a if a is b else jnp.where(finite, a, b), new, (model, optimizer)
+    )
+    return model, optimizer, _adjusted(loss_scale, finite)
+
+
+def _adjusted(loss_scale: Any, finite: jax.Array) -> Any:
+    """Return the next loss scale; jmp's own needs arrays of JAX, of one dtype, and promotion."""
+    if hasattr(loss_scale, "min_loss_scale"):
+        scale = jnp.asarray(loss_scale.loss_scale)
+        least = jnp.asarray(loss_scale.min_loss_scale, scale.dtype)
+        loss_scale = dataclasses.replace(loss_scale, loss_scale=scale, min_loss_scale=least)
+    with jax.numpy_dtype_promotion("standard"):
+        return loss_scale.adjust(finite)

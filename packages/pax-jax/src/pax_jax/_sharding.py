@@ -1,0 +1,236 @@
+"""Modules whose arrays are spread over the devices of a mesh, by rules about their paths.
+
+The mesh is JAX's, and so is what runs on it: `jax.jit` of a step whose arguments are sharded by
+these functions is data parallel, fully sharded (FSDP) or tensor parallel, or all of them at once.
+Every axis of the mesh is taken as `jax.sharding.AxisType.Auto`: the compiler finds out how what is
+computed in between is spread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import prod
+from typing import Any, TypeVar
+
+import jax
+import jax.core
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+import pax_tree
+from pax_jax._module.state_dict import dotted
+from pax_jax._rng import is_key
+
+T = TypeVar("T")
+
+Rules = Sequence[tuple[str, PartitionSpec]]
+"""Pairs of a regular expression, looked for in paths such as "layers.0.weight", and a spec."""
+
+
+def shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+    """Return the sharding of every leaf.
+
+    Args:
+        tree: a module, or any pytree; of arrays or of `jax.ShapeDtypeStruct`.
+        mesh: the devices.
+        rules: the first one that is found in a leaf's path decides; without one, every device has
+            the whole array. The state of an optimizer has the paths of its parameters in its own.
+
+    Returns:
+        The tree with a `NamedSharding` for every leaf, as `jax.jit` takes it for `in_shardings` and
+        `out_shardings`.
+
+    Raises:
+        ValueError: the mesh has no axis of a rule's name, or an array's axis cannot be divided by it.
+
+    Example:
+        >>> import jax
+        >>> from jax.sharding import PartitionSpec as P
+        >>> import pax_jax as pax
+        >>> mesh = jax.make_mesh((1,), ("model",))
+        >>> net = pax.Sequential(pax.Linear(2, 4), pax.Linear(4, 2))
+        >>> rules = [(r"modules.0.weight", P(None, "model"))]
+        >>> found = pax.sharding.shardings(net, mesh, rules)
+        >>> found.modules[0].weight.spec, found.modules[1].weight.spec
+        (P(None, 'model'), P())
+    """
+    mesh = _automatic(mesh)
+    return pax_tree.tree_map_with_path(
+        lambda path, leaf: NamedSharding(mesh, _spec(dotted(path), np.shape(leaf), mesh, rules)),
+        tree,
+    )
+
+
+def fsdp(tree: Any, mesh: Mesh, axis: str = "data", rules: Rules = (), min_size: int = 1024) -> Any:
+    """Return shardings that spread every large array over one axis of the mesh.
+
+    Each array is divided along its largest axis that the size of the mesh axis divides, and that no
+    rule divides already (ZeRO, https://arxiv.org/abs/1910.02054).
+
+    Args:
+        tree: a module, an optimizer, or any pytree.
+        mesh: the devices.
+        axis: the mesh axis that is also that of the batch.
+        rules: as in `shardings`; for tensor parallelism over another axis.
+        min_size: arrays with fewer elements are left whole.
+
+    Returns:
+        The tree with a `NamedSharding` for every leaf.
+
+    Raises:
+        ValueError: as in `shardings`.
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> mesh = jax.make_mesh((1,), ("data",))
+        >>> found = pax.sharding.fsdp(pax.Linear(64, 32), mesh)
+        >>> found.weight.spec, found.bias.spec
+        (P('data', None), P())
+    """
+    _check_axes("axis", PartitionSpec(axis), mesh)
+    mesh = _automatic(mesh)
+
+    def spread(path: Any, leaf: Any) -> NamedSharding:
+        shape = np.shape(leaf)
+        spec = _spec(dotted(path), shape, mesh, rules)
+        if prod(shape) >= min_size:
+            spec = _divided_once_more(spec, shape, mesh, axis)
+        return NamedSharding(mesh, spec)
+
+    return pax_tree.tree_map_with_path(spread, tree)
+
+
+def shard(tree: T, target: Any, rules: Rules = ()) -> T:
+    """Return a tree with its arrays moved to where they belong, or, while tracing, held there.
+
+    Args:
+        tree: a module, or any pytree.
+        target: a mesh, or what `shardings` or `fsdp` returns.
+        rules: as in `shardings`, with a mesh.
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> net = pax.sharding.shard(pax.Linear(2, 3), jax.make_mesh((1,), ("data",)))
+        >>> net.weight.sharding.spec
+        P()
+    """
+    places = shardings(tree, target, rules) if isinstance(target, Mesh) else target
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in pax_tree.tree_leaves(tree)):
+        return jax.lax.with_sharding_constraint(tree, places)
+    return jax.tree.map(_placed, tree, places)
+
+
+def shard_batch(batch: T, mesh: Mesh, axis: str | tuple[str, ...] = "data") -> T:
+    """Return a batch with its first axis spread over a mesh axis, or over several.
+
+    Args:
+        batch: a pytree of arrays; with several processes, the part that this process has loaded.
+        mesh: the devices, of all processes.
+        axis: the mesh axis.
+
+    Raises:
+        ValueError: the mesh has no such axis.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> mesh = jax.make_mesh((1,), ("data",))
+        >>> pax.sharding.shard_batch(jnp.ones((4, 2)), mesh).sharding.spec
+        P('data',)
+    """
+    _check_axes("axis", PartitionSpec(axis), mesh)
+    sharding = NamedSharding(_automatic(mesh), PartitionSpec(axis))
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), batch
+    )
+
+
+def transformer_rules(axis: str = "model") -> Rules:
+    """Return rules that divide every layer of `nets.Transformer` over a mesh axis.
+
+    Heads and hidden units are divided, so that a layer needs one sum over the devices after its
+    attention and one after its dense part (Megatron, https://arxiv.org/abs/1909.08053).
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> net = pax.nets.Transformer(8, 2, 1)
+        >>> mesh = jax.make_mesh((1,), ("model",))
+        >>> found = pax.sharding.shardings(net, mesh, pax.sharding.transformer_rules())
+        >>> found.layers[0].dense_in.weight.spec, found.layers[0].dense_out.weight.spec
+        (P(None, 'model'), P('model', None))
+    """
+    return [
+        (r"(attention\.(query|key|value)|dense_in)\.weight$", PartitionSpec(None, axis)),
+        (r"(attention\.(query|key|value)|dense_in)\.bias$", PartitionSpec(axis)),
+        (r"(attention\.output|dense_out)\.weight$", PartitionSpec(axis, None)),
+    ]
+
+
+def _placed(leaf: Any, place: NamedSharding) -> jax.Array:
+    if not is_key(leaf):
+        return jax.device_put(leaf, place)
+    # Typed keys go to the devices of other processes only as their numbers.
+    data = jax.device_put(jax.random.key_data(leaf), place)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+
+
+def _automatic(mesh: Any) -> Any:
+    return mesh.update(axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def _spec(path: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:
+    for pattern, spec in rules:
+        if re.search(pattern, path):
+            _check(pattern, spec, path, shape, mesh)
+            return spec
+    return PartitionSpec()
+
+
+def _check(
+    pattern: str, spec: PartitionSpec, path: str, shape: tuple[int, ...], mesh: Mesh
+) -> None:
+    _check_axes(f"The rule {pattern!r}", spec, mesh)
+    if len(spec) > len(shape):
+        raise ValueError(
+            f"The rule {pattern!r} divides {len(spec)} axes, and {path} has the shape {shape}."
+        )
+    for size, part in zip(shape, spec, strict=False):
+        if size % _devices(part, mesh):
+            raise ValueError(
+                f"The rule {pattern!r} divides an axis of {path}, which has the shape {shape}, over "
+                f"the {_devices(part, mesh)} devices of {part!r}, and {size} is no multiple of that."
+            )
+
+
+def _check_axes(what: str, spec: PartitionSpec, mesh: Mesh) -> None:
+    for name in (name for part in spec for name in _names(part)):
+        if name not in mesh.shape:
+            known = ", ".join(map(repr, mesh.shape))
+            raise ValueError(f"{what} names the mesh axis {name!r}; the mesh has {known}.")
+
+
+def _names(part: Any) -> tuple[str, ...]:
+    if part is None:
+        return ()
+    return (part,) if isinstance(part, str) else tuple(part)
+
+
+def _devices(part: Any, mesh: Mesh) -> int:
+    return prod(mesh.shape[name] for name in _names(part))
+
+
+def _divided_once_more(
+    spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh, axis: str
+) -> PartitionSpec:
+    parts = [*spec, *[None] * (len(shape) - len(spec))]
+    if any(axis in _names(part) for part in parts):
+        return spec
+    free = [i for i, part in enumerate(parts) if part is None and shape[i] % mesh.shape[axis] == 0]
+    if not free:
+        return spec
+    parts[max(free, key=lambda i: shape[i])] = axis
+    return PartitionSpec(*parts)

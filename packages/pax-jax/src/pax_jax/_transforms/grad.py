@@ -1,0 +1,155 @@
+"""Derivatives with respect to the parameters of modules, and the training step made of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from pax_jax._module.calls import pure
+from pax_jax._module.kinds import is_module
+from pax_jax._module.trees import select_parameters, update_parameters
+
+
+def value_and_grad(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Make a function that evaluates `fun` and its gradient with respect to parameters.
+
+    As `jax.value_and_grad`, but only the parameters of the modules in the arguments `argnums` are
+    differentiated. `fun` is given copies of these arguments, which it may change and return.
+
+    Args:
+        fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree.
+        argnums: which arguments to differentiate: modules, or any pytrees.
+        has_aux: whether `fun` returns such a pair.
+
+    Returns:
+        A function that returns the value of `fun` and the gradient: for each argument the shape of
+        its `parameters()`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> def loss_fn(net, x):
+        ...     return jnp.sum(net(x))
+        >>> loss, grads = pax.value_and_grad(loss_fn)(pax.Linear(2, 1), jnp.ones((4, 2)))
+        >>> grads.bias
+        Array([4.], dtype=float32)
+    """
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def on_parameters(params: tuple[Any, ...], args: tuple[Any, ...], kwargs: Any) -> Any:
+        full = list(args)
+        for position, new in zip(positions, params, strict=True):
+            full[position] = update_parameters(args[position], new)
+        return fun(*full, **kwargs)
+
+    @functools.wraps(fun, updated=())
+    def wrapper(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        params = tuple(select_parameters(args[position]) for position in positions)
+        evaluate = jax.value_and_grad(on_parameters, has_aux=has_aux)
+        value, grads = evaluate(params, args, kwargs)
+        return value, grads[0] if isinstance(argnums, int) else grads
+
+    return wrapper
+
+
+def grad(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Make a function that evaluates the gradient of `fun` with respect to parameters.
+
+    Arguments as in `value_and_grad`.
+
+    Returns:
+        A function that returns the gradient, or with `has_aux` the gradient and the second result.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> grads = pax.grad(lambda net, x: jnp.sum(net(x)))(pax.Linear(2, 1), jnp.ones((4, 2)))
+        >>> grads.bias
+        Array([4.], dtype=float32)
+    """
+    evaluate = value_and_grad(fun, argnums, has_aux)
+
+    @functools.wraps(fun, updated=())
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        value, grads = evaluate(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return wrapper
+
+
+def build_update_fn(loss_fn: Callable[..., Any], *, scan_mode: bool = False) -> Callable[..., Any]:
+    """Make a function that takes one step of an optimizer down the gradient of a loss.
+
+    Args:
+        loss_fn: from a model and a batch to `(loss, (aux, model))`, with the changed model.
+        scan_mode: whether the function takes and returns `(model, optimizer)` as one argument, as
+            `jax.lax.scan` and `pax_jax.scan` want it.
+
+    Returns:
+        `update(model, optimizer, *inputs) -> (model, optimizer, aux)`, or with `scan_mode`
+        `update((model, optimizer), *inputs) -> ((model, optimizer), aux)`. Its arguments stay as they are.
+        An optimizer is a module with `step(grads, model)`, such as those of opax.
+
+    Raises:
+        TypeError: at a call, the model or the optimizer is no module.
+        ValueError: at a call, `loss_fn` does not return `(loss, (aux, model))`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> class Descent(pax.Optimizer):
+        ...     def step(self, grads, model):
+        ...         return model | jax.tree.map(lambda p, g: p - 0.1 * g, ~model, grads)
+        >>> def loss_fn(model, x, y):
+        ...     loss = jnp.mean((model(x) - y) ** 2)
+        ...     return loss, (loss, model)
+        >>> update = jax.jit(pax.build_update_fn(loss_fn))
+        >>> net, optimizer = pax.Linear(1, 1), Descent()
+        >>> for _ in range(200):
+        ...     net, optimizer, loss = update(net, optimizer, jnp.ones((4, 1)), jnp.ones((4, 1)))
+        >>> bool(loss < 1e-6)
+        True
+    """
+    gradients = grad(loss_fn, has_aux=True)
+
+    @pure
+    def update(model: Any, optimizer: Any, *inputs: Any, **kwinputs: Any) -> tuple[Any, Any, Any]:
+        _check_modules(model, optimizer)
+        grads, results = gradients(model, *inputs, **kwinputs)
+        aux, changed = _checked_results(results, model)
+        changed = optimizer.step(grads, changed)
+        return changed, optimizer, aux
+
+    def update_pair(pair: tuple[Any, Any], *inputs: Any, **kwinputs: Any) -> tuple[Any, Any]:
+        model, optimizer, aux = update(*pair, *inputs, **kwinputs)
+        return (model, optimizer), aux
+
+    return update_pair if scan_mode else update
+
+
+def _check_modules(model: Any, optimizer: Any) -> None:
+    if not is_module(model):
+        raise TypeError(f"update expects a module as model, got {type(model).__name__}.")
+    if not (is_module(optimizer) and hasattr(optimizer, "step")):
+        raise TypeError(
+            "update expects an optimizer that is a module with `step(grads, model)`, such as "
+            f"`opax.adam(1e-3)(model.parameters())`, got {type(optimizer).__name__}."
+        )
+
+
+def _checked_results(results: Any, model: Any) -> tuple[Any, Any]:
+    if isinstance(results, tuple) and len(results) == 2:
+        aux, changed = results
+        if jax.tree.structure(changed) == jax.tree.structure(model):
+            return aux, changed
+    raise ValueError(
+        "build_update_fn expects a loss function that returns (loss, (aux, model)) with the model it "
+        f"was given, changed or not; the second part was {jax.tree.structure(results)}."
+    )
