@@ -14,11 +14,11 @@ from math import prod
 from typing import Any, TypeVar
 
 import jax
-import jax.core
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import pax_tree
+from pax_jax._module.scope import is_traced
 from pax_jax._module.state_dict import dotted
 from pax_jax._rng import is_key
 
@@ -118,7 +118,7 @@ def shard(tree: T, target: Any, rules: Rules = ()) -> T:
         P()
     """
     places = shardings(tree, target, rules) if isinstance(target, Mesh) else target
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in pax_tree.tree_leaves(tree)):
+    if any(map(is_traced, pax_tree.tree_leaves(tree))):
         return jax.lax.with_sharding_constraint(tree, places)
     return jax.tree.map(_placed, tree, places)
 

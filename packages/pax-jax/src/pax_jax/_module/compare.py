@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-
 import pax_tree
 from pax_jax._module.kinds import is_array, is_module
+from pax_jax._module.scope import is_traced
 from pax_tree import record_flatten
 
 
@@ -19,7 +18,7 @@ def same_leaf(a: Any, b: Any) -> bool:
     """
     if a is b:
         return True
-    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+    if is_traced(a) or is_traced(b):
         return False
     if not (is_array(a) and is_array(b)):
         return type(a) is type(b) and bool(a == b)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from jax._src import core  # the current trace has no public name
+import jax
 
 import pax_tree
+from pax_jax._compat import trace_reader
+
+_read, _TOP_LEVEL = trace_reader()
+pax_tree.set_scope_hook(_read, _TOP_LEVEL)
 
 
 def current_trace() -> Any:
     """Return JAX's current trace, or `None` at the top level."""
-    trace = core.trace_ctx.trace
-    return None if trace is core.eval_trace else trace
+    trace = _read()
+    return None if trace is _TOP_LEVEL else trace
+
+
+def is_traced(value: Any) -> bool:
+    """Say whether a value is known only to a running trace."""
+    return isinstance(value, jax.core.Tracer)
 
 
 def scope_error(module: Any, name: str) -> RuntimeError:
@@ -26,18 +34,3 @@ def scope_error(module: Any, name: str) -> RuntimeError:
         "that JAX passes on untouched. Take a copy first (`model = model.update(params)`, "
         "`model.copy()`, `model % inputs` or `pax_jax.pure`), change the copy and return it."
     )
-
-
-def _hook() -> tuple[Callable[[], Any], Any]:
-    """Return JAX's own function that `trace_ctx.trace` reads the trace with, and its top level.
-
-    It is called for every module that is made, and costs a fraction of `current_trace`.
-    """
-    state = getattr(core, "trace_state_strong_ref", None)
-    getter = getattr(getattr(type(state), "value", None), "fget", None)
-    if getter is None or getter(state) is not core.trace_ctx.trace:
-        return current_trace, None  # another version of JAX
-    return getter.__get__(state), core.eval_trace
-
-
-pax_tree.set_scope_hook(*_hook())

@@ -1,0 +1,72 @@
+"""Private names of JAX: what each is for, and what happens without it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from jax.extend.core import get_opaque_trace_state
+
+from pax_tree._foreign import foreign
+
+_FEATURE = "the check of where a module is changed"
+
+# What `trace` of is the current trace, and the trace of the top level. Without one of them the
+# traces are told apart by `jax.extend.core.get_opaque_trace_state`, which takes longer.
+_CONTEXT = foreign("jax._src.core.trace_ctx", _FEATURE, None)
+_TOP_LEVEL = foreign("jax._src.core.eval_trace", _FEATURE, None)
+# What `trace_ctx.trace` reads. Without it `trace_ctx.trace` is read, which takes longer.
+_STATE = foreign("jax._src.core.trace_state_strong_ref", _FEATURE, None)
+
+
+def trace_reader() -> tuple[Callable[[], Any], Any]:
+    """Return a function that returns the current trace, and what it returns at the top level.
+
+    It is called for every module that is made, and so is the fastest that there is.
+    """
+    if _CONTEXT is None or _TOP_LEVEL is None:
+        return _Scopes(_state_at_top_level()).current, None
+    read = getattr(getattr(type(_STATE), "value", None), "fget", None)
+    if read is None or read(_STATE) is not _CONTEXT.trace:
+        return lambda: _CONTEXT.trace, _TOP_LEVEL
+    return read.__get__(_STATE), _TOP_LEVEL
+
+
+class _Scope:
+    """Stands for a trace."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Scopes(threading.local):
+    """The thread's traces by what JAX tells of them in public: states that can be compared."""
+
+    most = 64
+
+    def __init__(self, top_level: Any) -> None:
+        self.top_level = top_level
+        self.known: list[_Scope] = []  # the latest ones
+
+    def current(self) -> _Scope | None:
+        """Return one object for each trace, None at the top level."""
+        state = get_opaque_trace_state()
+        if state == self.top_level:
+            return None
+        scope = next((scope for scope in self.known if scope.state == state), None)
+        if scope is None:
+            scope = _Scope(state)
+        else:
+            self.known.remove(scope)
+        self.known = [*self.known, scope][-self.most :]
+        return scope
+
+
+def _state_at_top_level() -> Any:
+    """Return the state of a thread in which nothing is traced."""
+    states: list[Any] = []
+    thread = threading.Thread(target=lambda: states.append(get_opaque_trace_state()))
+    thread.start()
+    thread.join()
+    return states[0]
