@@ -11,6 +11,7 @@ import jax
 
 import pax_tree
 from pax_jax._module.kinds import is_array, is_module
+from pax_tree._static_args import Static, StaticArguments
 
 
 def jit(
@@ -28,15 +29,16 @@ def jit(
     Args:
         fun: a function of pytrees of modules and arrays. It may change and return its modules.
         donate: whether to donate modules that come back.
-        static_argnums: positions of arguments that are constants, hashable.
-        static_argnames: the same for keyword arguments.
+        static_argnums: numbers of arguments that are constants, hashable, however they are passed.
+        static_argnames: the same by their names.
 
     Returns:
         The compiled function; its `lower(*args)` is that of `jax.jit`, on the flat list of leaves.
 
     Raises:
         TypeError: at a call, an argument holds something that is no array, number or module.
-        ValueError: at a call, an array that is to be donated is passed twice.
+        ValueError: `fun` has no argument of a name or a number that is to be static; or, at a call, a
+            static argument is not hashable, or an array that is to be donated is passed twice.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,11 +56,10 @@ def jit(
         return functools.partial(
             jit, donate=donate, static_argnums=static_argnums, static_argnames=static_argnames
         )
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    static = StaticArguments(fun, static_argnums, static_argnames, "jit")
     programs = _Programs(fun, donate)
-    if numbers or names:
-        return _with_statics(programs, numbers, names)
+    if static:
+        return _with_statics(programs, static)
     find = programs.known.get
     flatten, unflatten = pax_tree.tree_flatten, pax_tree.tree_unflatten
 
@@ -69,7 +70,7 @@ def jit(
         try:
             results, wrapped = program(*leaves)
         except jax.errors.JaxRuntimeError as error:
-            _explain(error, structure, leaves)
+            programs.check_donated(structure, leaves, error)
             raise
         return unflatten(wrapped.structure, results)
 
@@ -77,41 +78,38 @@ def jit(
     return call
 
 
-def _with_statics(
-    programs: _Programs, numbers: tuple[int, ...], names: tuple[str, ...]
-) -> Callable[..., Any]:
+def _with_statics(programs: _Programs, static: StaticArguments) -> Callable[..., Any]:
     """Make the function that keeps some arguments out of the tree."""
-    by_statics: dict[Any, Callable[..., Any]] = {}
+    by_constants: dict[Static, Any] = {}
 
-    def split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable, tuple, dict]:
-        positions = {number % len(args) for number in numbers if number < len(args)}
-        fixed = tuple((i, args[i]) for i in sorted(positions))
-        fixed_names = tuple((name, kwargs[name]) for name in names if name in kwargs)
-        key = fixed, fixed_names, tuple((type(value)) for _, value in fixed + fixed_names)
-        program = by_statics.get(key)
+    def split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple, dict]:
+        args, kwargs, constants = static.split(args, kwargs)
+        program = by_constants.get(constants)
         if program is None:
-            whole = functools.partial(_call_with, programs.fun, dict(fixed), dict(fixed_names))
-            program = by_statics[key] = jit(whole, donate=programs.donate)
-        rest = tuple(arg for i, arg in enumerate(args) if i not in positions)
-        return program, rest, {k: v for k, v in kwargs.items() if k not in names}
+            whole = _with_constants(programs.fun, constants)
+            program = by_constants[constants] = jit(whole, donate=programs.donate)
+        return program, args, kwargs
 
     @functools.wraps(programs.fun, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
-        program, rest, named = split(args, kwargs)
-        return program(*rest, **named)
+        program, args, kwargs = split(args, kwargs)
+        return program(*args, **kwargs)
 
     def lower(*args: Any, **kwargs: Any) -> Any:
-        program, rest, named = split(args, kwargs)
-        return program.lower(*rest, **named)  # type: ignore[attr-defined]
+        program, args, kwargs = split(args, kwargs)
+        return program.lower(*args, **kwargs)
 
     call.lower = lower  # type: ignore[attr-defined]
     return call
 
 
-def _call_with(fun: Callable, fixed: dict[int, Any], names: dict, *args: Any, **kwargs: Any) -> Any:
-    rest = iter(args)
-    whole = [fixed[i] if i in fixed else next(rest) for i in range(len(fixed) + len(args))]
-    return fun(*whole, **names, **kwargs)
+def _with_constants(fun: Callable[..., Any], constants: Static) -> Callable[..., Any]:
+    @functools.wraps(fun, updated=())
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = constants.join(args, kwargs)
+        return fun(*args, **kwargs)
+
+    return call
 
 
 class _Structure:
@@ -135,6 +133,7 @@ class _Programs:
         self.fun = fun
         self.donate = donate
         self.known: dict[Any, Any] = {}
+        self.donated: dict[Any, tuple[int, ...]] = {}
 
     def make(self, structure: Any, leaves: Sequence[Any]) -> Any:
         """Make, and remember, the program for arguments of a structure."""
@@ -147,6 +146,7 @@ class _Programs:
 
         flat.__name__ = getattr(self.fun, "__name__", flat.__name__)
         donated = self._donated(flat, structure, leaves) if self.donate else ()
+        self.donated[structure] = donated
         program = jax.jit(flat, donate_argnums=donated)
         return self.known.setdefault(structure, program)
 
@@ -155,6 +155,24 @@ class _Programs:
         leaves, structure = pax_tree.tree_flatten((args, kwargs))
         program = self.known.get(structure) or self.make(structure, leaves)
         return program.lower(*leaves)
+
+    def check_donated(self, structure: Any, leaves: Sequence[Any], error: Exception) -> None:
+        """Raise an error that names the places of a donated array that is passed twice, if one is.
+
+        It is asked for after a call has failed with `error`, so that no call takes longer for it.
+        """
+        places: dict[int, list[str]] = {}
+        tree = pax_tree.tree_unflatten(structure, leaves)
+        for path, leaf in pax_tree.tree_leaves_with_path(tree):
+            places.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
+        for number in self.donated[structure]:
+            names = places[id(leaves[number])]
+            if len(names) > 1:
+                raise ValueError(
+                    f"{' and '.join(names)} are one array, which is to be donated and can be given "
+                    "away only once. Pass a copy (`jax.tree.map(jnp.copy, module)`), or compile with "
+                    "donate=False."
+                ) from error
 
     def _donated(
         self, flat: Callable[..., Any], structure: Any, leaves: Sequence[Any]
@@ -199,22 +217,6 @@ def _check_leaves(fun: Callable[..., Any], structure: Any, leaves: Sequence[Any]
                 f"is {leaf!r} of type {type(leaf).__name__}, which is no array, number or module. "
                 "Name it in static_argnums or static_argnames, or keep it in a module's attribute."
             )
-
-
-def _explain(error: Exception, structure: Any, leaves: Sequence[Any]) -> None:
-    """Raise an error that names the places of an array that was to be donated twice, if one was."""
-    if "donate" not in str(error):
-        return
-    places: dict[int, list[str]] = {}
-    for path, leaf in pax_tree.tree_leaves_with_path(pax_tree.tree_unflatten(structure, leaves)):
-        places.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
-    for names in places.values():
-        if len(names) > 1:
-            raise ValueError(
-                f"{' and '.join(names)} are one array, which is to be donated and can be given away "
-                "only once. Pass a copy (`jax.tree.map(jnp.copy, module)`), or compile with "
-                "donate=False."
-            ) from error
 
 
 def _is_number(leaf: Any) -> bool:
