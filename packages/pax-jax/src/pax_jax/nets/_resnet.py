@@ -14,11 +14,12 @@ from pax_jax.nn import BatchNorm2D, Conv2D, Linear, max_pool
 
 
 class _Style(NamedTuple):
-    """What all convolutions and normalizations of a network have in common."""
+    """What all blocks of a network have in common."""
 
     data_format: str
     padding: str
     bn_config: tuple[tuple[str, Any], ...]
+    bottleneck: bool
 
     def conv(self, in_features: int, out_features: int, kernel: int, **options: Any) -> Conv2D:
         """Make a convolution without bias."""
@@ -43,7 +44,6 @@ class ResNetBlock(Module):
         out_channels: int,
         stride: int,
         use_projection: bool,
-        bottleneck: bool,
         style: _Style,
         rng_key: jax.Array,
     ) -> None:
@@ -53,11 +53,11 @@ class ResNetBlock(Module):
                 f"A block from {in_channels} to {out_channels} channels with stride {stride} needs "
                 "a projection: give use_projection=True for its group."
             )
-        if bottleneck and out_channels % 4:
+        if style.bottleneck and out_channels % 4:
             raise ValueError(f"channels_per_group of a bottleneck divide by 4, got {out_channels}.")
         keys = jax.random.split(rng_key, 4)
-        conv, inner = style.conv, out_channels // 4 if bottleneck else out_channels
-        if bottleneck:
+        conv, inner = style.conv, out_channels // 4 if style.bottleneck else out_channels
+        if style.bottleneck:
             convs = [
                 conv(in_channels, inner, 1, rng_key=keys[0]),
                 conv(inner, inner, 3, stride=stride, rng_key=keys[1]),
@@ -145,7 +145,7 @@ class ResNet(Module):
             raise ValueError(f"padding is 'HALF' or 'SAME', got {padding!r}.")
         self.data_format = data_format
         self.padding = padding
-        style = _Style(data_format, padding, tuple((bn_config or {}).items()))
+        style = _Style(data_format, padding, tuple((bn_config or {}).items()), bottleneck)
         keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 6)
         first: dict[str, Any] = {
             "out_features": 64,
@@ -164,7 +164,6 @@ class ResNet(Module):
                 blocks_per_group[i],
                 (1, 2, 2, 2)[i],
                 use_projection[i],
-                bottleneck,
                 style,
                 keys[i + 1],
             )
@@ -194,17 +193,16 @@ def _group(
     num_blocks: int,
     stride: int,
     use_projection: bool,
-    bottleneck: bool,
     style: _Style,
     rng_key: jax.Array,
 ) -> list[ResNetBlock]:
     """Make blocks, of which the first takes the step and the new channels."""
     first, width = channels
     keys = jax.random.split(rng_key, num_blocks)
-    head = ResNetBlock(first, width, stride, use_projection, bottleneck, style, keys[0])
+    head = ResNetBlock(first, width, stride, use_projection, style, keys[0])
     return [
         head,
-        *(ResNetBlock(width, width, 1, False, bottleneck, style, key) for key in keys[1:]),
+        *(ResNetBlock(width, width, 1, False, style, key) for key in keys[1:]),
     ]
 
 

@@ -20,7 +20,7 @@ class ConvND(Module):
     parameters = parameters_method("weight", "bias")
     _shown = ("in_features", "out_features", "kernel_shape", "stride", "padding", "with_bias")
     _ndim: ClassVar[int]
-    _formats: ClassVar[tuple[str, str]]  # channels last, channels first
+    _formats: ClassVar[tuple[str, str]]  # channels last, which is the default, and channels first
 
     weight: jax.Array
     bias: jax.Array | None
@@ -30,16 +30,17 @@ class ConvND(Module):
         in_features: int,
         out_features: int,
         kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int],
-        rate: int | Sequence[int],
-        padding: Padding,
-        with_bias: bool,
-        w_init: Initializer | None,
-        b_init: Initializer | None,
-        data_format: str,
-        feature_group_count: int,
-        name: str | None,
-        rng_key: jax.Array | None,
+        stride: int | Sequence[int] = 1,
+        rate: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        with_bias: bool = True,
+        w_init: Initializer | None = None,
+        b_init: Initializer | None = None,
+        data_format: str | None = None,
+        feature_group_count: int = 1,
+        *,
+        name: str | None = None,
+        rng_key: jax.Array | None = None,
     ) -> None:
         super().__init__(name=name)
         self.in_features = in_features
@@ -49,7 +50,7 @@ class ConvND(Module):
         self.rate = per_axis("rate", rate, self._ndim)
         self.padding = pads_of(padding, self._ndim)
         self.with_bias = with_bias
-        self.data_format = data_format
+        self.data_format = self._formats[0] if data_format is None else data_format
         self.feature_group_count = feature_group_count
         self._check()
         self._create(w_init, b_init, rng_key)
@@ -165,7 +166,7 @@ class Conv2D(ConvND):
         w_init: makes the weight `(height, width, in_features // feature_group_count, out_features)`
             from a key, a shape and a dtype; LeCun normal by default, as in `jax.nn.initializers`.
         b_init: makes the bias `(out_features,)` in the same way; zeros by default.
-        data_format: "NHWC" or "NCHW", of input and output.
+        data_format: "NHWC", the default, or "NCHW", of input and output.
         feature_group_count: number of groups of channels that are convolved apart.
         name: shown when the module is printed.
         rng_key: key of the initializers; `next_rng_key()` by default.
@@ -183,39 +184,6 @@ class Conv2D(ConvND):
     _ndim = 2
     _formats = ("NHWC", "NCHW")
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        rate: int | Sequence[int] = 1,
-        padding: Padding = "SAME",
-        with_bias: bool = True,
-        w_init: Initializer | None = None,
-        b_init: Initializer | None = None,
-        data_format: str = "NHWC",
-        feature_group_count: int = 1,
-        *,
-        name: str | None = None,
-        rng_key: jax.Array | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            kernel_shape,
-            stride,
-            rate,
-            padding,
-            with_bias,
-            w_init,
-            b_init,
-            data_format,
-            feature_group_count,
-            name,
-            rng_key,
-        )
-
 
 class Conv1D(ConvND):
     """A convolution over one spatial axis; as `Conv2D`, with "NWC" or "NCW".
@@ -230,39 +198,6 @@ class Conv1D(ConvND):
     _ndim = 1
     _formats = ("NWC", "NCW")
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        rate: int | Sequence[int] = 1,
-        padding: Padding = "SAME",
-        with_bias: bool = True,
-        w_init: Initializer | None = None,
-        b_init: Initializer | None = None,
-        data_format: str = "NWC",
-        feature_group_count: int = 1,
-        *,
-        name: str | None = None,
-        rng_key: jax.Array | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            kernel_shape,
-            stride,
-            rate,
-            padding,
-            with_bias,
-            w_init,
-            b_init,
-            data_format,
-            feature_group_count,
-            name,
-            rng_key,
-        )
-
 
 class Conv3D(ConvND):
     """A convolution over three spatial axes; as `Conv2D`, with "NDHWC" or "NCDHW".
@@ -276,39 +211,6 @@ class Conv3D(ConvND):
 
     _ndim = 3
     _formats = ("NDHWC", "NCDHW")
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        rate: int | Sequence[int] = 1,
-        padding: Padding = "SAME",
-        with_bias: bool = True,
-        w_init: Initializer | None = None,
-        b_init: Initializer | None = None,
-        data_format: str = "NDHWC",
-        feature_group_count: int = 1,
-        *,
-        name: str | None = None,
-        rng_key: jax.Array | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            kernel_shape,
-            stride,
-            rate,
-            padding,
-            with_bias,
-            w_init,
-            b_init,
-            data_format,
-            feature_group_count,
-            name,
-            rng_key,
-        )
 
 
 class Conv2DTranspose(ConvNDTranspose):
@@ -329,7 +231,7 @@ class Conv2DTranspose(ConvNDTranspose):
         w_init: makes the weight `(height, width, out_features, in_features // feature_group_count)`
             from a key, a shape and a dtype; LeCun normal by default.
         b_init: makes the bias `(out_features,)` in the same way; zeros by default.
-        data_format: "NHWC" or "NCHW", of input and output.
+        data_format: "NHWC", the default, or "NCHW", of input and output.
         feature_group_count: number of groups of channels that are convolved apart.
         name: shown when the module is printed.
         rng_key: key of the initializers; `next_rng_key()` by default.
@@ -347,39 +249,6 @@ class Conv2DTranspose(ConvNDTranspose):
     _ndim = 2
     _formats = ("NHWC", "NCHW")
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        rate: int | Sequence[int] = 1,
-        padding: Padding = "SAME",
-        with_bias: bool = True,
-        w_init: Initializer | None = None,
-        b_init: Initializer | None = None,
-        data_format: str = "NHWC",
-        feature_group_count: int = 1,
-        *,
-        name: str | None = None,
-        rng_key: jax.Array | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            kernel_shape,
-            stride,
-            rate,
-            padding,
-            with_bias,
-            w_init,
-            b_init,
-            data_format,
-            feature_group_count,
-            name,
-            rng_key,
-        )
-
 
 class Conv1DTranspose(ConvNDTranspose):
     """A transposed convolution over one spatial axis; as `Conv2DTranspose`, with "NWC" or "NCW".
@@ -394,39 +263,6 @@ class Conv1DTranspose(ConvNDTranspose):
     _ndim = 1
     _formats = ("NWC", "NCW")
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        rate: int | Sequence[int] = 1,
-        padding: Padding = "SAME",
-        with_bias: bool = True,
-        w_init: Initializer | None = None,
-        b_init: Initializer | None = None,
-        data_format: str = "NWC",
-        feature_group_count: int = 1,
-        *,
-        name: str | None = None,
-        rng_key: jax.Array | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            kernel_shape,
-            stride,
-            rate,
-            padding,
-            with_bias,
-            w_init,
-            b_init,
-            data_format,
-            feature_group_count,
-            name,
-            rng_key,
-        )
-
 
 class Conv3DTranspose(ConvNDTranspose):
     """A transposed convolution over three spatial axes; as `Conv2DTranspose`, with "NDHWC" or "NCDHW".
@@ -440,36 +276,3 @@ class Conv3DTranspose(ConvNDTranspose):
 
     _ndim = 3
     _formats = ("NDHWC", "NCDHW")
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        rate: int | Sequence[int] = 1,
-        padding: Padding = "SAME",
-        with_bias: bool = True,
-        w_init: Initializer | None = None,
-        b_init: Initializer | None = None,
-        data_format: str = "NDHWC",
-        feature_group_count: int = 1,
-        *,
-        name: str | None = None,
-        rng_key: jax.Array | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            kernel_shape,
-            stride,
-            rate,
-            padding,
-            with_bias,
-            w_init,
-            b_init,
-            data_format,
-            feature_group_count,
-            name,
-            rng_key,
-        )

@@ -115,7 +115,7 @@ class _BatchNorm(Module):
 
     parameters = parameters_method("scale", "offset")
     _shown = ("num_channels", "create_scale", "create_offset", "decay_rate", "eps", "data_format")
-    _formats: ClassVar[tuple[str, ...]]
+    _formats: ClassVar[tuple[str, str]]  # channels last, which is the default, and channels first
 
     scale: jax.Array | None
     offset: jax.Array | None
@@ -126,15 +126,17 @@ class _BatchNorm(Module):
     def __init__(
         self,
         num_channels: int,
-        create_scale: bool,
-        create_offset: bool,
-        decay_rate: float,
-        eps: float,
-        data_format: str,
-        cross_replica_axis: str | tuple[str, ...] | None,
-        name: str | None,
+        create_scale: bool = True,
+        create_offset: bool = True,
+        decay_rate: float = 0.9,
+        eps: float = 1e-5,
+        data_format: str | None = None,
+        *,
+        cross_replica_axis: str | tuple[str, ...] | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        data_format = self._formats[0] if data_format is None else data_format
         if data_format not in self._formats:
             raise ValueError(
                 f"data_format is {' or '.join(map(repr, self._formats))}, got {data_format!r}."
@@ -223,7 +225,7 @@ class BatchNorm1D(_BatchNorm):
         create_offset: whether to add a parameter `offset`.
         decay_rate: weight of the past in the moving averages, from 0 to 1.
         eps: added to the variance.
-        data_format: "NWC" or "NCW".
+        data_format: "NWC", the default, or "NCW".
         cross_replica_axis: name, or names, of axes of `jax.vmap` or `jax.shard_map` over which the
             batch is spread: its statistics are those of all replicas together.
         name: shown when the module is printed.
@@ -244,29 +246,6 @@ class BatchNorm1D(_BatchNorm):
 
     _formats = ("NWC", "NCW")
 
-    def __init__(
-        self,
-        num_channels: int,
-        create_scale: bool = True,
-        create_offset: bool = True,
-        decay_rate: float = 0.9,
-        eps: float = 1e-5,
-        data_format: str = "NWC",
-        *,
-        cross_replica_axis: str | tuple[str, ...] | None = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            num_channels,
-            create_scale,
-            create_offset,
-            decay_rate,
-            eps,
-            data_format,
-            cross_replica_axis,
-            name,
-        )
-
     def _accepts(self, x: jax.Array) -> bool:
         return x.ndim in (2, 3)
 
@@ -283,29 +262,6 @@ class BatchNorm2D(_BatchNorm):
 
     _formats = ("NHWC", "NCHW")
 
-    def __init__(
-        self,
-        num_channels: int,
-        create_scale: bool = True,
-        create_offset: bool = True,
-        decay_rate: float = 0.9,
-        eps: float = 1e-5,
-        data_format: str = "NHWC",
-        *,
-        cross_replica_axis: str | tuple[str, ...] | None = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            num_channels,
-            create_scale,
-            create_offset,
-            decay_rate,
-            eps,
-            data_format,
-            cross_replica_axis,
-            name,
-        )
-
 
 class BatchNorm3D(_BatchNorm):
     """Batch normalization of volumes; as `BatchNorm1D`, with `data_format` "NDHWC" or "NCDHW".
@@ -318,29 +274,6 @@ class BatchNorm3D(_BatchNorm):
     """
 
     _formats = ("NDHWC", "NCDHW")
-
-    def __init__(
-        self,
-        num_channels: int,
-        create_scale: bool = True,
-        create_offset: bool = True,
-        decay_rate: float = 0.9,
-        eps: float = 1e-5,
-        data_format: str = "NDHWC",
-        *,
-        cross_replica_axis: str | tuple[str, ...] | None = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            num_channels,
-            create_scale,
-            create_offset,
-            decay_rate,
-            eps,
-            data_format,
-            cross_replica_axis,
-            name,
-        )
 
 
 class LayerNorm(Module):
