@@ -16,8 +16,7 @@ from pax_jax import nn
 from pax_jax._extras import extra
 from pax_jax._module.meta import derive, with_class
 from pax_jax._module.module import Module
-from pax_jax._module.trees import copy_tree
-from pax_tree import record_flatten, record_spec
+from pax_jax._module.trees import copy_tree, keep_changes
 
 M = TypeVar("M", bound=Module)
 
@@ -115,37 +114,17 @@ def _in_policy(method: Callable[..., Any]) -> Callable[..., Any]:
         plain, args, kwargs = policy.cast_to_compute((unwrap_mp_policy(self), args, kwargs))
         before = plain.copy()
         output = method(plain, *args, **kwargs)
-        _keep_changes(self, before, plain)
+        keep_changes(self, before, plain, functools.partial(_in_param_dtype, policy))
         return policy.cast_to_output(output)
 
     return call
 
 
-def _keep_changes(module: Any, before: Any, after: Any) -> None:
-    """Assign to `module` what a call has changed: attributes whose leaves are other objects."""
-    old, _ = record_flatten(before)
-    children, spec = record_flatten(after)
-    known = dict(zip(record_spec(before).names, old, strict=True))
-    for name, child in zip(spec.names, children, strict=True):
-        if name not in known or not _same_leaves(known[name], child):
-            setattr(module, name, _in_param_dtype(module, name, known.get(name), child))
-    for name, value in spec.statics.items():
-        if record_spec(before).statics.get(name, _in_policy) != value:
-            setattr(module, name, value)
-
-
-def _same_leaves(a: Any, b: Any) -> bool:
-    mine, structure = pax_tree.tree_flatten(a)
-    theirs, other = pax_tree.tree_flatten(b)
-    return structure == other and all(x is y for x, y in zip(mine, theirs, strict=True))
-
-
-def _in_param_dtype(module: Any, name: str, before: Any, after: Any) -> Any:
+def _in_param_dtype(policy: Any, own: Any, before: Any, after: Any) -> Any:
     """Return `after` in the dtype of parameters, with the module's own arrays where none changed."""
-    cast = module.mp_policy.cast_to_param
-    own = getattr(module, name, None)
     if pax_tree.tree_structure(after) != pax_tree.tree_structure(own):
-        return cast(after)
+        return policy.cast_to_param(after)
+    cast = policy.cast_to_param
     return jax.tree.map(lambda o, x, y: o if x is y else cast(y), own, before, after)
 
 

@@ -10,6 +10,7 @@ import pax_tree
 from pax_jax._module.calls import phase
 from pax_jax._module.compare import same_leaf
 from pax_jax._module.module import Module
+from pax_jax._module.trees import same_objects
 from pax_jax._rng import next_rng_key
 
 _INITIAL = 0x696E6974
@@ -73,9 +74,5 @@ class Converted(Module):
 
     def _keep_state(self, state: Any) -> None:
         """Assign the state after a call, unless it is the one before it."""
-        before, after = pax_tree.tree_leaves(self.state), pax_tree.tree_leaves(state)
-        unchanged = len(before) == len(after) and all(
-            a is b for a, b in zip(before, after, strict=True)
-        )
-        if not (unchanged or phase.initializing):
+        if not (phase.initializing or same_objects(self.state, state)):
             self.state = state

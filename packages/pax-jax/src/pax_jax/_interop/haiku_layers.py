@@ -13,9 +13,8 @@ import pax_tree
 from pax_jax import nn
 from pax_jax._extras import extra
 from pax_jax._interop.haiku import HaikuModule, from_haiku
-from pax_jax._module.kinds import MODULE, is_module
+from pax_jax._module.trees import keep_changes
 from pax_jax.nn import Lambda
-from pax_tree import record_flatten
 
 Sizes = int | Sequence[int]
 Initializer = Callable[..., Any]
@@ -349,7 +348,7 @@ def dynamic_unroll(
     for i, value in zip(states, values, strict=True):
         if i in changed:
             leaves[i] = value
-    _absorb(core, treedef.unflatten(leaves))
+    keep_changes(core, core, treedef.unflatten(leaves))
     result = (outputs, all_states) if return_all_states else (outputs, state)
     return (
         result if time_major else (_swap_axes(outputs), _swapped_states(result, return_all_states))
@@ -362,25 +361,3 @@ def _swap_axes(tree: Any) -> Any:
 
 def _swapped_states(result: Any, all_states: bool) -> Any:
     return _swap_axes(result[1]) if all_states else result[1]
-
-
-def _absorb(module: Any, after: Any) -> None:
-    """Assign to `module` what differs in `after`, a module of the same structure."""
-    children, spec = record_flatten(module)
-    others, _ = record_flatten(after)
-    for name, kind, child, other in zip(spec.names, spec.kinds, children, others, strict=True):
-        if kind == MODULE:
-            pairs = zip(_modules(child), _modules(other), strict=True)
-            for inner, inner_after in pairs:
-                _absorb(inner, inner_after)
-        elif _differs(child, other):
-            setattr(module, name, other)
-
-
-def _modules(tree: Any) -> list[Any]:
-    return pax_tree.tree_leaves(tree, is_leaf=is_module)
-
-
-def _differs(tree: Any, other: Any) -> bool:
-    pairs = zip(pax_tree.tree_leaves(tree), pax_tree.tree_leaves(other), strict=True)
-    return any(a is not b for a, b in pairs)

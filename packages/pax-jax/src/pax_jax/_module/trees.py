@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pax_tree
 from pax_jax._module.kinds import MODULE, PARAMETER, is_module
-from pax_tree import Record, record_flatten, record_unflatten
+from pax_tree import Record, record_flatten, record_spec, record_unflatten
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
+
+_ABSENT = object()
 
 
 def copy_tree(tree: T) -> T:
@@ -173,3 +176,54 @@ def _merge_module(path: str, old: Any, new: Any) -> Any:
         for name, a, b in zip(spec.names, children, others, strict=True)
     ]
     return record_unflatten(spec, tuple(merged))
+
+
+def keep_changes(
+    module: Any,
+    before: Any,
+    after: Any,
+    convert: Callable[[Any, Any, Any], Any] = lambda own, before, after: after,
+) -> None:
+    """Assign to `module` what a call has changed in a copy: what has other leaves than before it.
+
+    Args:
+        module: the module of which the copy was made.
+        before: the copy as it was before the call, or `module` itself.
+        after: the copy after the call.
+        convert: from the module's own value of an attribute, that before and that after the call, to
+            the value that is assigned.
+    """
+    own_values, known = _by_name(module), _by_name(before)
+    children, spec = record_flatten(after)
+    for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
+        own, old = own_values.get(name), known.get(name)
+        structure = pax_tree.tree_structure(child)
+        if name in known and structure == pax_tree.tree_structure(old) and same_objects(old, child):
+            continue
+        if kind == MODULE and all(
+            pax_tree.tree_structure(tree) == structure for tree in (own, old)
+        ):
+            for parts in zip(*map(_modules, (own, old, child)), strict=True):
+                keep_changes(*parts, convert)
+        else:
+            setattr(module, name, convert(own, old, child))
+    statics = record_spec(before).statics
+    for name, value in spec.statics.items():
+        if statics.get(name, _ABSENT) != value:
+            setattr(module, name, value)
+
+
+def same_objects(tree: Any, other: Any) -> bool:
+    """Say whether the leaves of two trees are the same objects."""
+    leaves, others = pax_tree.tree_leaves(tree), pax_tree.tree_leaves(other)
+    return len(leaves) == len(others) and all(map(operator.is_, leaves, others))
+
+
+def _by_name(module: Any) -> dict[str, Any]:
+    children, spec = record_flatten(module)
+    return dict(zip(spec.names, children, strict=True))
+
+
+def _modules(tree: Any) -> list[Any]:
+    """Return the outermost modules of a tree that holds nothing else."""
+    return pax_tree.tree_leaves(tree, is_leaf=is_module)
