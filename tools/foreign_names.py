@@ -17,7 +17,7 @@ from source_files import (
 )
 
 ROOM = "_compat"
-NATIVE_ROOM = "cpython.h"
+NATIVE_ROOMS = {"cpython.h", "compat.h", "compat.cc"}
 OWN = {distributions.import_name(name) for name in distributions.NAMES}
 # Documented names that begin with an underscore, for want of others.
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_field_defaults", "_make", "_name_", "_value_"}
@@ -63,9 +63,9 @@ def outside_the_room(name: str) -> Iterator[tuple[Path, int, str]]:
 
 
 def native_uses(name: str) -> Iterator[tuple[Path, int, str]]:
-    """Yield the private names of CPython's C API outside of the one header for them."""
+    """Yield the private names of CPython's C API outside of the file for them."""
     for file in native_sources(name):
-        if file.name == NATIVE_ROOM:
+        if file.name in NATIVE_ROOMS:
             continue
         text = file.read_text()
         code = native_code_lines(text)

@@ -5,11 +5,13 @@ import dataclasses
 
 import jax
 import torch
-import torch.utils._pytree as torch_pytree
 
 import pax_tree
+from pax_tree._foreign import foreign
 from pax_tree._forward_level import forward_level
 
+# PyTorch's own trees are as private as the names that are hidden.
+torch_pytree = foreign("torch.utils._pytree", "a tree of PyTorch")
 Point = collections.namedtuple("Point", ["x", "y"])
 
 
