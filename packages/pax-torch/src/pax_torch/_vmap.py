@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
-from torch._C._functorch import maybe_get_level
 
 from pax_torch._autodiff.flatten_fun import merge, to_tensors
-from pax_torch._axes import axes_of_leaves
-from pax_torch._batching import Randomness, map_tensors
-from pax_torch._errors import check_callable, describe, leaf_place, place_in
-from pax_tree import tree_flatten, tree_leaves, tree_unflatten
+from pax_torch._compat import is_mapped, map_tensors
+from pax_torch._errors import check_callable, describe, leaf_place, place_in_call
+from pax_tree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+Randomness = Literal["error", "different", "same"]
 
 
 def vmap(
@@ -71,15 +72,25 @@ def vmap(
     def mapped_fun(*args: Any, **kwargs: Any) -> Any:
         inputs = _Inputs(args, kwargs, in_axes)
         outputs = _Outputs(out_axes)
-
-        def call(level: int, mapped: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            arguments, keywords = inputs.rebuild(mapped)
-            return outputs.take_apart(fun(*arguments, **keywords), level)
-
         size = inputs.size(axis_size)
-        return outputs.put_together(
-            map_tensors(call, inputs.tensors, inputs.axes, size, randomness, chunk_size)
-        )
+
+        def call(*elements: Tensor) -> tuple[Tensor, ...]:
+            arguments, keywords = inputs.rebuild(elements)
+            return outputs.take_apart(fun(*arguments, **keywords))
+
+        if torch.compiler.is_compiling() or (chunk_size is not None and size > chunk_size):
+            # The first argument says how many there are, also where nothing else is mapped.
+            mapped: Any = torch.func.vmap(
+                lambda _, *elements: call(*elements),
+                (0, *inputs.axes),
+                randomness=randomness,
+                chunk_size=chunk_size,
+            )
+            found = mapped(torch.empty(size, 0), *inputs.tensors)
+        else:
+            axes = [axis % x.ndim for axis, x in zip(inputs.axes, inputs.tensors, strict=True)]
+            found = map_tensors(call, inputs.tensors, axes, size, randomness)
+        return outputs.put_together(found)
 
     return mapped_fun
 
@@ -90,10 +101,10 @@ class _Inputs:
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], in_axes: Any) -> None:
         self._given = (args, kwargs)
         self._leaves, self._treedef = tree_flatten(self._given)
-        axes = axes_of_leaves(_axes_of_args(in_axes, len(args)), args, "in_axes", "the arguments")
+        axes = _axes_of_leaves(_axes_of_args(in_axes, len(args)), args, "in_axes", "the arguments")
         axes += [0] * len(tree_leaves(kwargs))
-        self._places = [i for i, axis in enumerate(axes) if axis is not None]
-        self.tensors = to_tensors([self._leaves[i] for i in self._places], self._place)
+        self._positions = [i for i, axis in enumerate(axes) if axis is not None]
+        self.tensors = to_tensors([self._leaves[i] for i in self._positions], self._place)
         self.axes = [axis for axis in axes if axis is not None]
 
     def size(self, axis_size: int | None) -> int:
@@ -132,14 +143,12 @@ class _Inputs:
     def rebuild(self, mapped: Sequence[Tensor]) -> Any:
         """Return the arguments with one example of each mapped leaf."""
         leaves = list(self._leaves)
-        for place, tensor in zip(self._places, mapped, strict=True):
-            leaves[place] = tensor
+        for i, tensor in zip(self._positions, mapped, strict=True):
+            leaves[i] = tensor
         return tree_unflatten(self._treedef, leaves)
 
     def _place(self, i: int) -> str:
-        args, kwargs = self._given
-        names = [f"argument {n}" for n in range(len(args))]
-        return place_in((*args, kwargs), [*names, "keyword argument "], self._places[i])
+        return place_in_call(*self._given, self._positions[i])
 
 
 class _Outputs:
@@ -148,23 +157,23 @@ class _Outputs:
     def __init__(self, out_axes: Any) -> None:
         self._out_axes = out_axes
 
-    def take_apart(self, result: Any, level: int) -> tuple[Tensor, ...]:
+    def take_apart(self, result: Any) -> tuple[Tensor, ...]:
         """Return the mapped leaves of a result, and remembers the others."""
         leaves, self._treedef = tree_flatten(result)
-        self._axes = axes_of_leaves(self._out_axes, result, "out_axes", "the result")
+        self._axes = _axes_of_leaves(self._out_axes, result, "out_axes", "the result")
         self._chosen = [axis is not None for axis in self._axes]
         self._others = [
             leaf if axis is None else None for leaf, axis in zip(leaves, self._axes, strict=True)
         ]
         for i, leaf in enumerate(self._others):
-            if isinstance(leaf, Tensor) and maybe_get_level(leaf) == level:
+            if isinstance(leaf, Tensor) and is_mapped(leaf):
                 raise ValueError(
                     f"vmap: out_axes is None for {leaf_place(result, i, 'the result')}, which "
                     "depends on the mapped arguments; give the axis that it shall have."
                 )
         mapped = list(compress(leaves, self._chosen))
-        places = list(compress(range(len(leaves)), self._chosen))
-        return tuple(to_tensors(mapped, lambda i: leaf_place(result, places[i], "the result")))
+        positions = list(compress(range(len(leaves)), self._chosen))
+        return tuple(to_tensors(mapped, lambda i: leaf_place(result, positions[i], "the result")))
 
     def put_together(self, mapped: Sequence[Tensor]) -> Any:
         """Return the result, given its mapped leaves with the axis in front."""
@@ -205,3 +214,34 @@ def _axes_of_args(in_axes: Any, count: int) -> Any:
             "given; it needs one for each."
         )
     return tuple(in_axes)
+
+
+class _Unmapped:
+    """Stands for None, which would have no place among the leaves."""
+
+
+_UNMAPPED = _Unmapped()
+
+
+def _axes_of_leaves(axes: Any, tree: Any, name: str, what: str) -> list[int | None]:
+    """Return the axis of each leaf of a tree, from a prefix of the tree with axes as leaves.
+
+    Raises:
+        TypeError: an axis is no integer and not None.
+        ValueError: the axes are no prefix of the tree.
+    """
+    marked = tree_map(lambda axis: _UNMAPPED if axis is None else axis, axes, none_is_leaf=True)
+    flat, prefix = tree_flatten(marked)
+    for axis in flat:
+        if axis is not _UNMAPPED and (isinstance(axis, bool) or not isinstance(axis, int)):
+            raise TypeError(
+                f"vmap: {name} must consist of integers and None, got {describe(axis)}."
+            )
+    try:
+        parts = prefix.flatten_up_to(tree)
+    except ValueError as error:
+        raise ValueError(f"vmap: {name} must be a prefix of {what}: {error}") from None
+    found: list[Any] = []
+    for axis, part in zip(flat, parts, strict=True):
+        found += [None if axis is _UNMAPPED else axis] * len(tree_leaves(part))
+    return found
