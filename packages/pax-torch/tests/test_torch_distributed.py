@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import pax_torch as pax
-from pax_torch.distributed._buckets import buckets
+from pax_torch.distributed._reduce import buckets
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 SECONDS = 240

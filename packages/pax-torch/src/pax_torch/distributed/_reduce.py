@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,9 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensors
-from pax_torch._compat import is_traced
+from pax_torch._compat import is_traced, traced_all_reduce, transforms_active
 from pax_torch._errors import leaf_place
-from pax_torch.distributed._buckets import buckets, joined, parted
 from pax_tree import tree_flatten, tree_unflatten
 
 # As of torch.nn.parallel.DistributedDataParallel.
@@ -138,13 +137,10 @@ def _started(vector: Tensor, group: Any) -> tuple[Tensor, Any]:
 
 def _traced_sum(vector: Tensor, group: Any) -> Tensor:
     """Return the sum as an operation that can be written down."""
-    # Not every build of PyTorch has these.
-    from torch.distributed._functional_collectives import all_reduce, wait_tensor
-
     if vector.is_complex():
         return torch.view_as_complex(_traced_sum(torch.view_as_real(vector), group))
     everyone: Any = dist.group.WORLD
-    return wait_tensor(all_reduce(vector, "sum", everyone if group is None else group))
+    return traced_all_reduce(vector, everyone if group is None else group)
 
 
 class _Sum(torch.autograd.Function):
@@ -165,7 +161,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _checked(leaves: Sequence[Any], tree: Any, name: str) -> list[Tensor]:
-    if torch._C._are_functorch_transforms_active():
+    if transforms_active():
         raise TypeError(
             f"{name} cannot be called inside vmap or another transform of torch.func; reduce over "
             "processes outside of it."
@@ -182,3 +178,35 @@ def _checked(leaves: Sequence[Any], tree: Any, name: str) -> list[Tensor]:
         if name == "pmean" and not (tensor.is_floating_point() or tensor.is_complex()):
             tensors[i] = tensor.to(torch.get_default_dtype())
     return tensors
+
+
+def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[int]]:
+    """Yield groups of places, each of tensors of one dtype on one device, of about `size` bytes.
+
+    Every process comes to the same groups, since they depend on dtypes, shapes and order alone.
+    """
+    open_groups: dict[tuple[torch.dtype, torch.device], tuple[list[int], int]] = {}
+    for i, tensor in enumerate(tensors):
+        kind = tensor.dtype, tensor.device
+        group, filled = open_groups.pop(kind, ([], 0))
+        group.append(i)
+        filled += tensor.numel() * tensor.element_size()
+        if filled >= size:
+            yield group
+        else:
+            open_groups[kind] = group, filled
+    for group, _ in open_groups.values():
+        yield group
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Return a new vector with all elements."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def parted(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Take apart what `joined` put together, into memory of each tensor's own."""
+    if len(like) == 1:
+        return [vector.view(like[0].shape)]
+    parts = vector.split([tensor.numel() for tensor in like])
+    return [part.view(tensor.shape).clone() for part, tensor in zip(parts, like, strict=True)]
