@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx import GraphModule
 from torch.nn.utils import parametrize
 
 from pax_tree._foreign import foreign
@@ -291,10 +292,17 @@ def needs_values() -> tuple[Any, ...]:
 
 def fake_mode() -> Any:
     """Return a mode in which tensors have no values."""
-    mode = foreign(
-        "torch._subclasses.fake_tensor.FakeTensorMode", "pax_torch.jit and pax_torch.eval_shape"
-    )
+    mode = foreign("torch._subclasses.fake_tensor.FakeTensorMode", "pax_torch.eval_shape")
     return mode(allow_non_fake_inputs=True)
+
+
+def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
+    """Return what a function does to tensors without values, such as `examples`."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # slow to import
+
+    # A private option, without which the function may not close over tensors.
+    make = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
+    return make(*examples)
 
 
 def has_function_mode() -> bool:
@@ -330,13 +338,14 @@ def is_compiled_module(module: torch.nn.Module) -> bool:
 
 # torch.compile -----------------------------------------------------------------------------------
 
-_in_python: list[str] = []
+_in_python = ["pax_tree", __name__]
 
 
 def runs_in_python(*modules: str) -> None:
-    """Mark modules whose functions `torch.compile` may not enter: it runs them in Python.
+    """Mark modules, or packages, whose functions `torch.compile` may not enter.
 
-    It would follow transforms into C++, and leave them half way.
+    It would follow transforms into C++, and leave them half way. It runs them in Python instead,
+    and compiles the functions that they call.
     """
     _in_python.extend(modules)
 

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from pax_torch._compat import runs_in_python
+
+runs_in_python(__name__)
+
 
 class RandomState:
     """The state of the generators now, on the CPU and on the devices of the given tensors."""
@@ -20,7 +24,8 @@ class RandomState:
     @contextmanager
     def restored(self) -> Iterator[None]:
         """Goes back to that state, and then on from where the generators were."""
-        kind = "cuda" if not self._devices else torch._C._get_accelerator().type
+        accelerator = torch.accelerator.current_accelerator()
+        kind = accelerator.type if accelerator is not None and self._devices else "cuda"
         with torch.random.fork_rng(self._devices, device_type=kind):
             self.restore()
             yield

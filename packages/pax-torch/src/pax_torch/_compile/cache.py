@@ -1,9 +1,9 @@
-"""All compiled programs of one function, and their derivatives."""
+"""All compiled programs of one function, by its arguments and PyTorch's settings, and their derivatives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,15 +11,16 @@ from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import FlatFunction, is_differentiable, merge
 from pax_torch._autodiff.grad import nested
-from pax_torch._compat import forward_mode_runs, is_traced, transforms_active
-from pax_torch._compile.torch_settings import autocast, defaults, with_autocast, without_autocast
+from pax_torch._compat import forward_mode_runs, has_function_mode, is_traced, transforms_active
 from pax_torch._compile.trace import Compile, Program
 from pax_torch._rng import RandomState
 
 Function = Callable[..., Any]
+# Device types and the dtypes that autocast has for them.
+Autocast = tuple[tuple[str, torch.dtype], ...]
 
 
-class Programs:
+class ProgramCache:
     """The programs of a function by what distinguishes them; made when they are needed.
 
     Args:
@@ -29,17 +30,17 @@ class Programs:
     def __init__(self, compile: Compile) -> None:
         self._compile = compile
         self._programs: dict[Hashable, Program] = {}
-        self._derivatives: Programs | None = None
+        self._derivatives: ProgramCache | None = None
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         """Return the result of a function of tensors; `key` tells apart functions."""
         if transforms_active() or is_traced() or forward_mode_runs():
             return function(*tensors)
-        settings = autocast()
+        settings = _autocast()
         if not settings:
             return self._call(function, key, tensors)
-        with without_autocast(settings):
-            return self._call(with_autocast(function, settings), (key, settings), tensors)
+        with _without_autocast(settings):
+            return self._call(_with_autocast(function, settings), (key, settings), tensors)
 
     def _call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         program = self._program(function, key, tensors)
@@ -51,7 +52,7 @@ class Programs:
         return program.result(program(tensors))
 
     def _program(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Program:
-        key = (key, defaults(), *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
+        key = (key, _defaults(), *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = Program(function, tensors, self._compile)
@@ -70,7 +71,7 @@ class Programs:
         If the function draws random numbers, that program returns the values as well: a compiler
         that dropped what only they need would number the other random numbers anew.
         """
-        self._derivatives = self._derivatives or Programs(self._compile)
+        self._derivatives = self._derivatives or ProgramCache(self._compile)
         given = [cotangent is not None for cotangent in cotangents]
         values = [cotangent for cotangent in cotangents if cotangent is not None]
         pulled = _pulled(function, len(tensors), given, draws)
@@ -105,7 +106,7 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any,
-        programs: Programs,
+        programs: ProgramCache,
         program: Program,
         function: Function,
         key: Hashable,
@@ -124,3 +125,41 @@ class _Differentiable(torch.autograd.Function):
             draws = ctx.random is not None
             pulled = programs.pull(function, key, ctx.saved_tensors, cotangents, draws)
         return None, None, None, None, *pulled
+
+
+def _defaults() -> tuple[torch.dtype, torch.device | None]:
+    """Return the dtype and, if it was set, the device of tensors made without being told."""
+    # A device is set by a function mode; where there is none, that is known at once.
+    device = torch.get_default_device() if has_function_mode() else None
+    return torch.get_default_dtype(), device
+
+
+def _autocast() -> Autocast:
+    """Return where autocast is on."""
+    accelerator = torch.accelerator.current_accelerator()
+    types = ("cpu",) if accelerator is None else ("cpu", accelerator.type)
+    return tuple([(t, torch.get_autocast_dtype(t)) for t in types if torch.is_autocast_enabled(t)])
+
+
+@contextmanager
+def _without_autocast(settings: Autocast) -> Iterator[None]:
+    """Switches autocast off for what has its conversions written down."""
+    with ExitStack() as stack:
+        for kind, _ in settings:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _with_autocast(function: Callable[..., Any], settings: Autocast) -> Callable[..., Any]:
+    """Return the function under autocast as it is in the settings.
+
+    Autocast keeps no copies of parameters then, which could be tensors without values.
+    """
+
+    def cast(*args: Any) -> Any:
+        with ExitStack() as stack:
+            for kind, dtype in settings:
+                stack.enter_context(torch.autocast(kind, dtype, cache_enabled=False))
+            return function(*args)
+
+    return cast

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pax_torch._autodiff.flatten_fun import to_tensors
+from pax_torch._compat import fake_mode
+from pax_torch._compile.trace import without_values
 from pax_torch._errors import check_callable, leaf_place
-from pax_torch._tracing import without_values
 from pax_tree import tree_flatten, tree_map, tree_unflatten
 
 _CPU = torch.device("cpu")
@@ -90,9 +90,8 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     The API is that of `jax.eval_shape`.
     """
     check_callable(fun, "eval_shape")
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
     described = tree_map(_described, (args, kwargs))
-    with torch.inference_mode(False), mode, without_values("eval_shape", _ADVICE):
+    with torch.inference_mode(False), fake_mode(), without_values("eval_shape", _ADVICE):
         fake_args, fake_kwargs = tree_map(_fake, described)
         leaves, treedef = tree_flatten(fun(*fake_args, **fake_kwargs))
         result = tree_unflatten(treedef, leaves)

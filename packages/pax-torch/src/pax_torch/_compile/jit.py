@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensors
-from pax_torch._compile.cache import Programs
-from pax_torch._compile.static_args import Call, Statics, join
-from pax_torch._errors import check_callable, leaf_place, place_in
+from pax_torch._compat import compile_around_transforms
+from pax_torch._compile.cache import ProgramCache
+from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
+from pax_tree._static_args import StaticArguments
 
 
 def jit(
@@ -65,49 +65,27 @@ def jit(
     The API is that of `jax.jit`.
     """
     check_callable(fun, "jit")
-    statics = Statics(fun, static_argnums, static_argnames)
+    static_arguments = StaticArguments(fun, static_argnums, static_argnames, "jit")
     if not fullgraph:
-        _run_transforms_in_python()
-        return torch.compile(fun, **options)
-    programs = Programs(functools.partial(torch.compile, fullgraph=True, **options))
+        return compile_around_transforms(fun, **options)
+    programs = ProgramCache(functools.partial(torch.compile, fullgraph=True, **options))
 
     @functools.wraps(fun, updated=())
     def jitted(*args: Any, **kwargs: Any) -> Any:
-        dynamic, static = statics.split(args, kwargs)
-        leaves, treedef = tree_flatten(dynamic)
-        tensors = to_tensors(leaves, lambda i: _place(dynamic, i))
+        args, kwargs, static = static_arguments.split(args, kwargs)
+        leaves, treedef = tree_flatten((args, kwargs))
+        tensors = to_tensors(leaves, lambda i: place_in_call(args, kwargs, i))
 
         def function(*tensors: Tensor) -> Any:
-            args, kwargs = join(tree_unflatten(treedef, tensors), static)
+            args, kwargs = static.join(*tree_unflatten(treedef, tensors))
             return _tensors_only(fun(*args, **kwargs))
 
-        return programs.call(function, (static.key, treedef), tensors)
+        return programs.call(function, (static, treedef), tensors)
 
     return jitted
-
-
-@functools.cache
-def _run_transforms_in_python() -> None:
-    """Keep `torch.compile` from following transforms into C++, which it leaves half way."""
-    from torch._dynamo import trace_rules  # takes seconds
-
-    for name in list(sys.modules):
-        if name.startswith(_IN_PYTHON) and not name.startswith(_ON_TENSORS):
-            trace_rules.add(name)
-
-
-_IN_PYTHON = ("pax_torch._", "pax_torch.schedule._standalone", "pax_tree")
-# What computes with tensors alone, which can be followed.
-_ON_TENSORS = ("pax_torch._optim.averages", "pax_torch._optim.formulas")
 
 
 def _tensors_only(result: Any) -> Any:
     leaves, treedef = tree_flatten(result)
     tensors = to_tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
     return tree_unflatten(treedef, tensors)
-
-
-def _place(call: Call, leaf: int) -> str:
-    args, kwargs = call
-    names = [f"argument {i}" for i in range(len(args))]
-    return place_in((*args, kwargs), [*names, "keyword argument "], leaf)

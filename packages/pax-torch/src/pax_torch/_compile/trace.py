@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from pax_torch._autodiff.custom_function import distinct
 from pax_torch._autodiff.grad import differentiation
-from pax_torch._tracing import without_values
+from pax_torch._compat import needs_values, trace
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -22,21 +21,37 @@ _ADVICE = (
     "make the argument static by static_argnums, use torch.where, or pass fullgraph=False to run "
     "such parts as they are"
 )
-# What PyTorch says to a compiled program, before it runs, while another thread traces.
-_OTHER_TRACE = "using FX to symbolically trace a dynamo-optimized function"
 # Tracing and compiling change global state of PyTorch.
 _lock = threading.RLock()
 
 
 @contextmanager
+def without_values(transform: str, advice: str) -> Iterator[None]:
+    """Say what is wrong where a function needs the value of a tensor that has none.
+
+    Raises:
+        TypeError: in place of PyTorch's own errors, as JAX's errors of this kind are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, needs_values()):
+            raise
+        raise TypeError(
+            f"{transform} runs the function on tensors without values, but it needs one, for an "
+            f"`if`, a loop, a conversion to a number or a shape; {advice}."
+        ) from error
+
+
+@contextmanager
 def _without_mkldnn() -> Iterator[None]:
-    """Return the derivative of its recurrent layers is one operation that compilers cannot take."""
-    enabled = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
+    """Do without its recurrent layers, whose derivative is one operation that compilers cannot take."""
+    mkldnn: Any = torch.backends.mkldnn
+    enabled, mkldnn.enabled = mkldnn.enabled, False
     try:
         yield
     finally:
-        torch._C._set_mkldnn_enabled(enabled)
+        mkldnn.enabled = enabled
 
 
 class Program:
@@ -70,7 +85,6 @@ class Program:
         self.closes_over_variables = any(constant.requires_grad for constant in constants)
 
     def _traced(self, function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
-        trace = make_fx(self._flattened(function), tracing_mode="fake", _allow_non_fake_inputs=True)
         examples = [example.detach() for example in examples]
         with (
             differentiation(0),
@@ -78,10 +92,10 @@ class Program:
             without_values("jit", _ADVICE),
             _without_mkldnn(),
         ):
-            graph = trace(*examples)
+            graph = trace(self._flattened(function), examples)
         for node in reversed(graph.graph.nodes):
             # Marks for the profiler, which have no place in a compiled graph.
-            if node.op == "call_function" and "profiler::" in str(node.target):
+            if getattr(node.target, "namespace", None) == "profiler":
                 graph.graph.erase_node(node)
         graph.graph.eliminate_dead_code()
         graph.recompile()
@@ -104,9 +118,9 @@ class Program:
         if self._compiled:
             try:
                 return self._run(*tensors)
-            except RuntimeError as error:
-                if _OTHER_TRACE not in str(error):
-                    raise
+            except RuntimeError:
+                # Perhaps only since another thread traces; what is wrong otherwise is so again.
+                pass
         with _lock:
             out = self._run(*tensors)
         self._compiled = True

@@ -12,6 +12,10 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
+from pax_torch._compat import runs_in_python
+
+runs_in_python(__name__)
+
 
 class StandaloneScheduler:
     """A scheduler of `torch.optim.lr_scheduler` that needs no optimizer.
