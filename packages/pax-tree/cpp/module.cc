@@ -1,13 +1,14 @@
 // The extension module.
 #include <Python.h>
 
-#include "dict/entries.h"
-#include "dm/dm.h"
-#include "tree/functions.h"
-#include "dict/key_order.h"
 #include "core/keys.h"
-#include "record/record.h"
 #include "core/registry.h"
+#include "dict/entries.h"
+#include "dict/key_order.h"
+#include "dm/dm.h"
+#include "record/record.h"
+#include "support/errors.h"
+#include "tree/functions.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -50,10 +51,9 @@ bool Init(PyObject* module) {
 bool InFirstInterpreter() {
   static const int64_t first = PyInterpreterState_GetID(PyInterpreterState_Get());
   if (PyInterpreterState_GetID(PyInterpreterState_Get()) == first) return true;
-  PyErr_SetString(PyExc_ImportError,
-                  "pax_tree can be imported in one interpreter of a process only, but this is a "
-                  "second one (a sub-interpreter); use a process for each interpreter instead.");
-  return false;
+  return Raise(PyExc_ImportError,
+               "pax_tree can be imported in one interpreter of a process only, but this is a "
+               "second one (a sub-interpreter); use a process for each interpreter instead.");
 }
 
 // A module made after the first, which was taken out of sys.modules, gets what the first one had.

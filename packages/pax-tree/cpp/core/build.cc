@@ -1,7 +1,7 @@
 // Putting nodes together.
+#include "core/parts.h"
 #include "dict/build.h"
 #include "dict/key_order.h"
-#include "core/parts.h"
 #include "record/record.h"
 
 namespace pax_tree {

@@ -1,6 +1,6 @@
 // Nodes in words, for error messages.
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
 #include "record/record.h"
 
 namespace pax_tree {

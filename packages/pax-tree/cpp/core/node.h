@@ -35,6 +35,12 @@ struct Registration {
 struct Verdict {
   Kind kind;
   Registration* registration;
+
+  bool Set(Kind new_kind, Registration* new_registration) {
+    kind = new_kind;
+    registration = new_registration;
+    return true;
+  }
 };
 
 // One node of a treedef. Nodes are stored parent first; a subtree is contiguous.

@@ -1,11 +1,75 @@
 // Taking nodes apart.
-#include "support/cpython.h"
-#include "dict/key_order.h"
 #include "core/parts.h"
 #include "core/plain.h"
+#include "dict/key_order.h"
 #include "record/record.h"
+#include "support/compat.h"
+#include "support/errors.h"
 
 namespace pax_tree {
+namespace {
+
+Failed BadResult(Registration* registration, const char* wanted, PyObject* got) {
+  return Raise(PyExc_ValueError, "The flatten function of %s must return %s, but returned %R.",
+               registration->type->tp_name, wanted, got);
+}
+
+// Takes (children, aux) apart; a pair may be a list too, as for JAX.
+bool SplitPair(Registration* registration, PyObject* result, Ref* children, Ref* aux) {
+  bool sequence = PyTuple_Check(result) || PyList_Check(result);
+  if (!sequence || PySequence_Fast_GET_SIZE(result) != 2) {
+    return BadResult(registration, "a pair (children, aux)", result);
+  }
+  *children = Ref::Borrow(PySequence_Fast_GET_ITEM(result, 0));
+  *aux = Ref::Borrow(PySequence_Fast_GET_ITEM(result, 1));
+  return true;
+}
+
+bool ToTuple(Registration* registration, Ref* items) {
+  Ref tuple(PySequence_Tuple(items->get()));
+  if (!tuple && PyErr_ExceptionMatches(PyExc_TypeError) &&
+      Py_TYPE(items->get())->tp_iter == nullptr) {
+    PyErr_Clear();
+    return BadResult(registration, "a pair (children, aux) with iterable children", items->get());
+  }
+  *items = std::move(tuple);
+  return static_cast<bool>(*items);
+}
+
+// Splits a tuple of (key, child) pairs into two tuples.
+bool SplitKeys(Registration* registration, PyObject* pairs, Ref* keys, Ref* children) {
+  Py_ssize_t n = PyTuple_GET_SIZE(pairs);
+  *keys = Ref(PyTuple_New(n));
+  *children = Ref(PyTuple_New(n));
+  if (!*keys || !*children) return false;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* pair = PyTuple_GET_ITEM(pairs, i);
+    bool sequence = PyTuple_Check(pair) || PyList_Check(pair);
+    if (!sequence || PySequence_Fast_GET_SIZE(pair) != 2) {
+      return BadResult(registration, "(key, child) pairs as children", pair);
+    }
+    PyTuple_SET_ITEM(keys->get(), i, Py_NewRef(PySequence_Fast_GET_ITEM(pair, 0)));
+    PyTuple_SET_ITEM(children->get(), i, Py_NewRef(PySequence_Fast_GET_ITEM(pair, 1)));
+  }
+  return true;
+}
+
+}  // namespace
+
+bool OpenCustom(Registration* registration, PyObject* object, bool with_keys, Parts* parts) {
+  bool keyed = with_keys && registration->flatten_with_keys != nullptr;
+  PyObject* function = keyed ? registration->flatten_with_keys : registration->flatten;
+  Ref result(PyObject_CallOneArg(function, object)), children;
+  if (!result || !SplitPair(registration, result.get(), &children, &parts->data)) return false;
+  if (!ToTuple(registration, &children)) return false;
+  if (keyed) {
+    Ref pairs = std::move(children);
+    if (!SplitKeys(registration, pairs.get(), &parts->keys, &children)) return false;
+  }
+  parts->arity = PyTuple_GET_SIZE(children.get());
+  parts->source = std::move(children);
+  return true;
+}
 
 PyObject* OrderObject(Kind kind, PyObject* data) {
   return kind == Kind::kDefaultDict ? PyTuple_GET_ITEM(data, 1) : data;
@@ -104,16 +168,15 @@ bool Open(Walk* walk, PyObject* object, Verdict verdict, Parts* parts) {
   return true;
 }
 
-bool RaiseChanged(PyObject* container) {
-  PyErr_Format(PyExc_RuntimeError, "A %s changed while it was being flattened.",
+Failed RaiseChanged(PyObject* container) {
+  return Raise(PyExc_RuntimeError, "A %s changed while it was being flattened.",
                Py_TYPE(container)->tp_name);
-  return false;
 }
 
 bool Fill(const Parts& parts, PyObject** out, Py_ssize_t stride) {
   PyObject* source = parts.source.get();
   if (source == nullptr) return true;
-  if (PyTuple_Check(source)) return TakeTuple(source, out, stride), true;
+  if (PyTuple_Check(source)) return TakeTuple(source, out, stride);
   if (PyList_CheckExact(source)) {
     return TakeList(source, parts.arity, out, stride) || RaiseChanged(source);
   }

@@ -1,8 +1,8 @@
 // Taking a node apart and putting it together.
 #pragma once
 
-#include "support/ref.h"
 #include "core/walk.h"
+#include "support/ref.h"
 
 namespace pax_tree {
 

@@ -1,8 +1,9 @@
 // The children of an exact tuple, list or dict, taken without detours.
 #pragma once
 
-#include "dict/key_order.h"
 #include "core/node.h"
+#include "dict/key_order.h"
+#include "support/errors.h"
 #include "support/threads.h"
 
 namespace pax_tree {
@@ -15,9 +16,10 @@ inline Py_ssize_t PlainSize(PyObject* object, Kind kind) {
   return kind == Kind::kDict ? PyDict_GET_SIZE(object) : Py_SIZE(object);
 }
 
-inline void TakeTuple(PyObject* tuple, PyObject** out, Py_ssize_t stride) {
+inline bool TakeTuple(PyObject* tuple, PyObject** out, Py_ssize_t stride) {
   Py_ssize_t n = PyTuple_GET_SIZE(tuple);
   for (Py_ssize_t i = 0; i < n; ++i) out[i * stride] = Py_NewRef(PyTuple_GET_ITEM(tuple, i));
+  return true;
 }
 
 // False, with nothing written, if the list has not `size` items.
@@ -28,8 +30,8 @@ inline bool TakeList(PyObject* list, Py_ssize_t size, PyObject** out, Py_ssize_t
   return true;
 }
 
-// Raises the error for a container that changed under the hands of a walk. Returns false.
-bool RaiseChanged(PyObject* container);
+// Raises the error for a container that changed under the hands of a walk.
+Failed RaiseChanged(PyObject* container);
 
 // Writes new references to the `size` children to out[0], out[stride], ..., and the KeyOrder of a
 // dict, a new reference, to `data`.
@@ -39,7 +41,7 @@ inline bool TakePlain(PyObject* object, Kind kind, Py_ssize_t size, PyObject** o
     *data = TakeDict(object, size, out, stride);
     return *data != nullptr;
   }
-  if (kind == Kind::kTuple) return TakeTuple(object, out, stride), true;
+  if (kind == Kind::kTuple) return TakeTuple(object, out, stride);
   return TakeList(object, size, out, stride) || RaiseChanged(object);
 }
 

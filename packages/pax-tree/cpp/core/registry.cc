@@ -2,11 +2,12 @@
 #include "core/registry.h"
 
 #include "record/record.h"
+#include "support/errors.h"
 #include "support/ref.h"
 #include "support/threads.h"
+#include "tree/functions.h"
 
 namespace pax_tree {
-
 Registration* tuple_registration = nullptr;
 Registration* list_registration = nullptr;
 Registration* dict_registration = nullptr;
@@ -139,8 +140,7 @@ bool AskForeign(PyTypeObject* type) {
 
 bool CheckType(PyObject* type, const char* function) {
   if (PyType_Check(type)) return true;
-  PyErr_Format(PyExc_TypeError, "%s takes a class, but got %R.", function, type);
-  return false;
+  return Raise(PyExc_TypeError, "%s takes a class, but got %R.", function, type);
 }
 
 bool CheckNew(PyTypeObject* type, bool adopted) {
@@ -148,10 +148,9 @@ bool CheckNew(PyTypeObject* type, bool adopted) {
   bool record = IsRecordType(type);
   if (!record && (known == nullptr || known->kind == Kind::kLeaf || known->adopted)) return true;
   if (adopted) return true;
-  PyErr_Format(PyExc_ValueError,
+  return Raise(PyExc_ValueError,
                "%s is a pytree node already, and a class can be registered only once.",
                type->tp_name);
-  return false;
 }
 
 PyTypeObject* ImportType(const char* name) {
@@ -166,12 +165,9 @@ Registration* FindRegistration(PyTypeObject* type) { return Table().Find(type); 
 
 bool ClassifyUnknownType(PyTypeObject* type, Verdict* verdict) {
   *verdict = {Kind::kLeaf, nullptr};
-  if (IsRecordType(type)) return verdict->kind = Kind::kRecord, true;
+  if (IsRecordType(type)) return verdict->Set(Kind::kRecord, nullptr);
   if (!AskForeign(type)) return false;
-  if (Registration* adopted = Table().Find(type)) {
-    *verdict = {adopted->kind, adopted};
-    return true;
-  }
+  if (Registration* adopted = Table().Find(type)) return verdict->Set(adopted->kind, adopted);
   bool named_tuple;
   if (!IsNamedTuple(type, &named_tuple)) return false;
   if (named_tuple) verdict->kind = Kind::kNamedTuple;
@@ -202,7 +198,7 @@ bool InitRegistry() {
 
 // _register_node(type, flatten, unflatten, flatten_with_keys or None, adopted)
 PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
-  if (nargs != 5) return PyErr_Format(PyExc_TypeError, "_register_node takes 5 arguments.");
+  if (nargs != 5) return Raise(PyExc_TypeError, "_register_node takes 5 arguments.");
   if (!CheckType(args[0], "register_pytree_node")) return nullptr;
   auto* type = reinterpret_cast<PyTypeObject*>(args[0]);
   bool adopted = args[4] == Py_True;
@@ -227,7 +223,7 @@ PyObject* UnregisterNode(PyObject*, PyObject* type) {
   auto* cls = reinterpret_cast<PyTypeObject*>(type);
   Registration* known = Table().Find(cls);
   if (known == nullptr || known->kind != Kind::kCustom || known->adopted) {
-    return PyErr_Format(PyExc_ValueError, "%s was not registered with pax_tree.", cls->tp_name);
+    return Raise(PyExc_ValueError, "%s was not registered with pax_tree.", cls->tp_name);
   }
   Retired().Insert(known);
   Table().Remove(cls);
@@ -259,6 +255,36 @@ PyObject* IsRegistered(PyObject*, PyObject* type) {
   if (!CheckType(type, "_is_registered")) return nullptr;
   Registration* known = Table().Find(reinterpret_cast<PyTypeObject*>(type));
   return PyBool_FromLong(known != nullptr && known->kind != Kind::kLeaf);
+}
+
+namespace {
+
+Registration* RegistrationOf(PyObject* type) {
+  return LastRegistration(reinterpret_cast<PyTypeObject*>(type));
+}
+
+PyObject* ForwardFlatten(PyObject* type, PyObject* object) {
+  Ref flatten = Ref::Borrow(RegistrationOf(type)->flatten);
+  return PyObject_CallOneArg(flatten.get(), object);
+}
+
+PyObject* ForwardUnflatten(PyObject* type, PyObject* const* args, Py_ssize_t nargs) {
+  Ref unflatten = Ref::Borrow(RegistrationOf(type)->unflatten);
+  return PyObject_Vectorcall(unflatten.get(), args, static_cast<size_t>(nargs), nullptr);
+}
+
+PyMethodDef flatten = {"flatten", ForwardFlatten, METH_O, nullptr};
+PyMethodDef unflatten = {"unflatten", FastCall(ForwardUnflatten), METH_FASTCALL, nullptr};
+
+}  // namespace
+
+// _forwarders(cls): the pair (flatten, unflatten) of a class that is or was registered here.
+PyObject* Forwarders(PyObject*, PyObject* type) {
+  if (!PyType_Check(type) || RegistrationOf(type) == nullptr) {
+    return Raise(PyExc_TypeError, "%R was never registered here.", type);
+  }
+  Ref first(PyCFunction_New(&flatten, type)), second(PyCFunction_New(&unflatten, type));
+  return first && second ? PyTuple_Pack(2, first.get(), second.get()) : nullptr;
 }
 
 }  // namespace pax_tree

@@ -20,14 +20,15 @@ bool Walk::AskIsLeaf(PyObject* object, bool* leaf) {
 bool Walk::ClassifyAsking(PyObject* object, Verdict* verdict) {
   bool leaf;
   if (!AskIsLeaf(object, &leaf)) return false;
-  if (leaf) return *verdict = {Kind::kLeaf, nullptr}, true;
+  if (leaf) return verdict->Set(Kind::kLeaf, nullptr);
   return ClassifyType(object, verdict);
 }
 
 bool Walk::ClassifyUnregistered(PyTypeObject* type, Verdict* verdict) {
   PyObject* object = reinterpret_cast<PyObject*>(type);
   if (object != last_type_.get()) {
-    if (!ClassifyUnknownType(type, &last_verdict_)) return last_type_ = Ref(), false;
+    last_type_ = Ref();
+    if (!ClassifyUnknownType(type, &last_verdict_)) return false;
     last_type_ = Ref::Borrow(object);
   }
   *verdict = last_verdict_;

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "support/depth.h"
 #include "core/node.h"
-#include "support/ref.h"
 #include "core/registry.h"
+#include "support/depth.h"
+#include "support/ref.h"
 #include "support/stack.h"
 
 namespace pax_tree {
@@ -30,7 +30,10 @@ class KeyPath {
   // Steals the key, which may be null with an error set. False with an error set.
   bool Push(PyObject* key) {
     PyObject** place = key == nullptr ? nullptr : keys_.Reserve(1);
-    if (place == nullptr) return Py_XDECREF(key), false;
+    if (place == nullptr) {
+      Py_XDECREF(key);
+      return false;
+    }
     *place = key;
     keys_.Resize(keys_.size() + 1);
     return true;
@@ -57,10 +60,10 @@ struct Walk {
   // The same without asking is_leaf.
   bool ClassifyType(PyObject* object, Verdict* verdict) {
     PyTypeObject* type = Py_TYPE(object);
-    if (type == leaf_type_) return *verdict = {Kind::kLeaf, nullptr}, true;
-    if (type == &PyDict_Type) return *verdict = {Kind::kDict, dict_registration}, true;
-    if (type == &PyList_Type) return *verdict = {Kind::kList, list_registration}, true;
-    if (type == &PyTuple_Type) return *verdict = {Kind::kTuple, tuple_registration}, true;
+    if (type == leaf_type_) return verdict->Set(Kind::kLeaf, nullptr);
+    if (type == &PyDict_Type) return verdict->Set(Kind::kDict, dict_registration);
+    if (type == &PyList_Type) return verdict->Set(Kind::kList, list_registration);
+    if (type == &PyTuple_Type) return verdict->Set(Kind::kTuple, tuple_registration);
     return ClassifyOther(type, verdict);
   }
   // Whether `object` is of the last type of leaf that was seen, so that nobody need be asked.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/keys.h"
+#include "support/errors.h"
 #include "support/ref.h"
 
 namespace pax_tree {
@@ -104,7 +105,7 @@ uint32_t* Positions(PyObject* sorted, PyObject* inserted) {
   std::sort(by_sorted.begin(), by_sorted.end(), by_address(sorted));
   std::sort(by_inserted.begin(), by_inserted.end(), by_address(inserted));
   auto* position = static_cast<uint32_t*>(PyMem_Malloc(2 * n * sizeof(uint32_t)));
-  if (position == nullptr) return PyErr_NoMemory(), nullptr;
+  if (position == nullptr) return RaiseNoMemory();
   for (size_t i = 0; i < n; ++i) {
     position[by_inserted[i]] = by_sorted[i];
     position[n + by_sorted[i]] = by_inserted[i];
@@ -151,8 +152,7 @@ PyObject* OrderOfTuples(PyObject* sorted, PyObject* inserted) {
   for (Py_ssize_t i = 0; keys && canonical && i < PyTuple_GET_SIZE(sorted); ++i) {
     PyObject* key = PyDict_GetItemWithError(canonical.get(), PyTuple_GET_ITEM(sorted, i));
     if (key == nullptr) {
-      if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "The keys of a dict node differ.");
-      return nullptr;
+      if (!PyErr_Occurred()) return Raise(PyExc_ValueError, "The keys of a dict node differ.");
     }
     PyTuple_SET_ITEM(keys.get(), i, Py_NewRef(key));
   }

@@ -1,9 +1,9 @@
 // Finding the order of a dict's keys without sorting, and taking its values on the way.
 #include <cstring>
 
+#include "core/plain.h"
 #include "dict/entries.h"
 #include "dict/key_order.h"
-#include "core/plain.h"
 #include "support/ref.h"
 
 namespace pax_tree {
@@ -200,7 +200,7 @@ PyObject* FindAndTake(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_
     order = Ref(FindOrder(dict, quick));
     if (!order) return nullptr;
     bool same = NumKeys(AsOrder(order.get())) == size && Matches(dict, AsOrder(order.get()));
-    if (!same) return RaiseChanged(dict), nullptr;  // by what ran to compare the keys
+    if (!same) return RaiseChanged(dict);  // by what ran to compare the keys
   }
   CopyValues(dict, AsOrder(order.get()), out, stride);
   return order.release();
@@ -224,7 +224,7 @@ bool TakeValues(PyObject* dict, const KeyOrder* order, PyObject** out, Py_ssize_
 
 PyObject* TakeDict(PyObject* dict, Py_ssize_t size, PyObject** out, Py_ssize_t stride) {
   CriticalSection section(dict);
-  if (PyDict_GET_SIZE(dict) != size) return RaiseChanged(dict), nullptr;
+  if (PyDict_GET_SIZE(dict) != size) return RaiseChanged(dict);
   // Entries do not outlast waiting for a place's lock.
   const DictEntry* entries = size > 0 && !kFreeThreaded ? DictEntries(dict) : nullptr;
   PyObject* order = entries == nullptr ? nullptr : TakeKnown(entries, size, out, stride);

@@ -1,7 +1,7 @@
 // Putting nodes together as dm-tree does.
-#include "dm/dm.h"
 #include "core/parts.h"
 #include "core/registry.h"
+#include "dm/dm.h"
 
 namespace pax_tree::dm {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "support/ref.h"
 #include "core/walk.h"
+#include "support/ref.h"
 
 namespace pax_tree::dm {
 
@@ -27,17 +27,22 @@ struct Form {
   bool nested = false;  // is_nested
   bool keyed = false;   // a node for the functions with paths and up to a structure
   bool proxy = false;   // a wrapt.ObjectProxy
+
+  bool Set(Form other) {
+    *this = other;
+    return true;
+  }
 };
 
 // False with an error set. Runs Python code only for classes not seen before, and proxies.
 bool FormOfOther(PyObject* object, Form* form);
 inline bool FormOf(PyObject* object, Form* form) {
   PyTypeObject* type = Py_TYPE(object);
-  if (type == &PyDict_Type) return *form = {Shape::kDict, true, true}, true;
-  if (type == &PyList_Type) return *form = {Shape::kList, true, true}, true;
-  if (type == &PyTuple_Type) return *form = {Shape::kTuple, true, true}, true;
+  if (type == &PyDict_Type) return form->Set({Shape::kDict, true, true});
+  if (type == &PyList_Type) return form->Set({Shape::kList, true, true});
+  if (type == &PyTuple_Type) return form->Set({Shape::kTuple, true, true});
   if (type == &PyFloat_Type || type == &PyLong_Type || type == &PyUnicode_Type) {
-    return *form = Form(), true;
+    return form->Set(Form());
   }
   return FormOfOther(object, form);
 }
@@ -98,6 +103,8 @@ void RaiseFrom(PyObject* type, const std::string& what);
 
 // Checks as assert_same_structure does. False with an error set.
 bool CheckSame(const char* function, PyObject* a, PyObject* b, bool check_types);
+// The leaves, a list.
+PyObject* Flatten(PyObject* structure);
 // The structure filled with the items of a sequence.
 PyObject* UnflattenAs(const char* function, PyObject* structure, PyObject* flat);
 

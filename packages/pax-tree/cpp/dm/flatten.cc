@@ -1,9 +1,9 @@
-// is_nested, flatten and unflatten_as.
-#include "support/arguments.h"
-#include "dm/rebuild.h"
-#include "tree/functions.h"
-#include "dict/key_order.h"
+// is_nested and flatten.
 #include "core/parts.h"
+#include "dict/key_order.h"
+#include "dm/dm.h"
+#include "support/arguments.h"
+#include "tree/functions.h"
 
 namespace pax_tree::dm {
 namespace {
@@ -52,47 +52,6 @@ class Flattening {
   Depth depth_;
 };
 
-// Takes leaves from a sequence, and counts how many there should have been.
-class Unflattening : public Rebuild {
- public:
-  Unflattening(const char* function, PyObject* flat, Py_ssize_t given)
-      : Rebuild(function, 1), flat_(flat), given_(given) {}
-  bool TookAll() const { return taken_ == given_; }
-
- protected:
-  PyObject* Leaf(PyObject**) override {
-    Py_ssize_t i = taken_++;
-    if (i >= given_) return PyErr_SetString(PyExc_ValueError, "Too few leaves."), nullptr;
-    if (PyList_CheckExact(flat_) || PyTuple_CheckExact(flat_)) {
-      return PySequence_GetItem(flat_, i);
-    }
-    Ref index(PyLong_FromSsize_t(i));
-    return index ? PyObject_GetItem(flat_, index.get()) : nullptr;
-  }
-
- private:
-  PyObject* flat_;
-  Py_ssize_t given_;
-  Py_ssize_t taken_ = 0;
-};
-
-// Says that the leaves are not as many as given, in place of the pending error. If they are, it
-// stays.
-void RaiseCount(const char* function, PyObject* structure, Py_ssize_t given) {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  Ref error(type), error_value(value), error_traceback(traceback);
-  Ref leaves(Flattening().Run(structure));
-  if (!leaves) return;
-  Py_ssize_t count = PyList_GET_SIZE(leaves.get());
-  if (count == given) {
-    PyErr_Restore(error.release(), error_value.release(), error_traceback.release());
-    return;
-  }
-  PyErr_Format(PyExc_ValueError, "%s: the structure has %zd leaves, but %zd were given: %s.",
-               function, count, given, SafeRepr(structure).c_str());
-}
-
 PyObject* IsNested(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   PyObject* structure = nullptr;
   Parameter parameters[] = {{"structure", &structure}};
@@ -101,19 +60,11 @@ PyObject* IsNested(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject*
   return FormOf(structure, &form) ? PyBool_FromLong(form.nested) : nullptr;
 }
 
-PyObject* Flatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* FlattenFunction(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   PyObject* structure = nullptr;
   Parameter parameters[] = {{"structure", &structure}};
   if (!ReadArguments("flatten", args, nargs, names, parameters, 1, 1, 1, false)) return nullptr;
-  return Flattening().Run(structure);
-}
-
-PyObject* Unflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  PyObject *structure = nullptr, *flat = nullptr;
-  Parameter parameters[] = {{"structure", &structure}, {"flat_sequence", &flat}};
-  if (!ReadArguments("unflatten_as", args, nargs, names, parameters, 2, 2, 2, false))
-    return nullptr;
-  return UnflattenAs("unflatten_as", structure, flat);
+  return Flatten(structure);
 }
 
 constexpr char kIsNestedDoc[] = R"(is_nested(structure)
@@ -154,54 +105,13 @@ Example:
     [2, 'text', 1, None]
 )";
 
-constexpr char kUnflattenDoc[] = R"(unflatten_as(structure, flat_sequence)
---
-
-Puts leaves into a structure, as dm-tree's `unflatten_as`.
-
-Args:
-    structure: what the result looks like; its own leaves are not used.
-    flat_sequence: the new leaves, in the order of `flatten`.
-
-Returns:
-    The structure with the new leaves. Dicts have the order of the keys in `structure`.
-
-Raises:
-    TypeError: `flat_sequence` is not a sequence, the keys of a mapping do not sort, or a class
-        does not take its fields.
-    ValueError: there are more or fewer leaves than the structure has.
-
-Example:
-    >>> from pax_tree import dm as tree
-    >>> tree.unflatten_as({"b": [0, 0], "a": 0}, [1, 2, 3])
-    {'b': [2, 3], 'a': 1}
-)";
-
 }  // namespace
 
-PyObject* UnflattenAs(const char* function, PyObject* structure, PyObject* flat) {
-  Form form;
-  if (!FormOf(flat, &form)) return nullptr;
-  if (!form.nested) {
-    return PyErr_Format(PyExc_TypeError,
-                        "%s: the leaves must be a sequence, but are %s of type %s.", function,
-                        SafeRepr(flat).c_str(), Py_TYPE(flat)->tp_name);
-  }
-  Py_ssize_t given = PyObject_Size(flat);
-  if (given < 0) return nullptr;
-  Unflattening leaves(function, flat, given);
-  PyObject* column[2] = {nullptr, structure};
-  Ref result(leaves.Column(column + 1));
-  if (result && leaves.TookAll()) return result.release();
-  if (result) PyErr_SetString(PyExc_ValueError, "Too many leaves.");
-  if (PyErr_ExceptionMatches(PyExc_Exception)) RaiseCount(function, structure, given);
-  return nullptr;
-}
+PyObject* Flatten(PyObject* structure) { return Flattening().Run(structure); }
 
 PyMethodDef flatten_methods[] = {
     {"is_nested", FastCall(IsNested), METH_FASTCALL | METH_KEYWORDS, kIsNestedDoc},
-    {"flatten", FastCall(Flatten), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
-    {"unflatten_as", FastCall(Unflatten), METH_FASTCALL | METH_KEYWORDS, kUnflattenDoc},
+    {"flatten", FastCall(FlattenFunction), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,7 +1,7 @@
 // Taking nodes apart as dm-tree does.
-#include "dm/dm.h"
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
+#include "dm/dm.h"
 
 namespace pax_tree::dm {
 namespace {

@@ -1,6 +1,6 @@
 // traverse and traverse_with_path.
-#include "support/arguments.h"
 #include "dm/dm.h"
+#include "support/arguments.h"
 #include "tree/functions.h"
 
 namespace pax_tree::dm {

@@ -1,6 +1,7 @@
 // Reading and writing the attributes of a record.
-#include "support/cpython.h"
 #include "record/record.h"
+#include "support/compat.h"
+#include "support/errors.h"
 #include "support/threads.h"
 
 namespace pax_tree {
@@ -130,9 +131,8 @@ bool SetUntilDone(Record* self, PyObject* name, PyObject* value, int kind) {
     Outcome outcome = TrySet(self, name, value, kind);
     if (outcome != Outcome::kStale) return outcome == Outcome::kDone;
   }
-  PyErr_Format(PyExc_RuntimeError, "%s.%S cannot be set, because setting it changes the record.",
+  return Raise(PyExc_RuntimeError, "%s.%S cannot be set, because setting it changes the record.",
                Py_TYPE(self)->tp_name, name);
-  return false;
 }
 
 PyObject* InternedName(PyObject* name) {
@@ -142,12 +142,11 @@ PyObject* InternedName(PyObject* name) {
   return name;
 }
 
-bool RefuseDelete(PyObject* self, PyObject* name) {
-  PyErr_Format(PyExc_AttributeError,
+Failed RefuseDelete(PyObject* self, PyObject* name) {
+  return Raise(PyExc_AttributeError,
                "%s.%S cannot be deleted, because the attributes of a record are its structure; "
                "assign None instead.",
                Py_TYPE(self)->tp_name, name);
-  return false;
 }
 
 // What the class says about a new name: a kind, kStatic, or -2 with an error set.
@@ -196,15 +195,14 @@ bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind) {
 
 int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value) {
   if (!PyUnicode_Check(name)) {
-    PyErr_Format(PyExc_TypeError, "An attribute name must be a str, but got %R.", name);
-    return -1;
+    return Raise(PyExc_TypeError, "An attribute name must be a str, but got %R.", name);
   }
   Ref owned(InternedName(name)), descriptor;
   if (!owned) return -1;
   if (descrsetfunc set = DataDescriptor(self, owned.get(), &descriptor)) {
     return set(descriptor.get(), self, value);
   }
-  if (value == nullptr) return RefuseDelete(self, name), -1;
+  if (value == nullptr) return RefuseDelete(self, name);
   return SetAny(self, owned.get(), value) ? 0 : -1;
 }
 

@@ -1,13 +1,60 @@
-// The Python type Record.
+// The Python type Record, with copies and pickles.
 #include "record/record.h"
 
 #include <structmember.h>
 
 #include <cstddef>
 
+#include "support/errors.h"
 #include "support/threads.h"
 
 namespace pax_tree {
+namespace {
+
+// A tuple of `count` times None.
+PyObject* Nones(Py_ssize_t count) {
+  PyObject* nones = PyTuple_New(count);
+  for (Py_ssize_t i = 0; nones != nullptr && i < count; ++i) {
+    PyTuple_SET_ITEM(nones, i, Py_NewRef(Py_None));
+  }
+  return nones;
+}
+
+}  // namespace
+
+PyObject* RecordCopy(PyObject* self, PyObject*) {
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  return MakeRecord(AsSpec(spec.get()), children.release());
+}
+
+// The copy enters the memo before its children are copied, so that a child may refer to it.
+PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Ref copy(MakeRecord(AsSpec(spec.get()), Nones(PyTuple_GET_SIZE(children.get()))));
+  Ref id(PyLong_FromVoidPtr(self));
+  if (!copy || !id || PyObject_SetItem(memo, id.get(), copy.get()) < 0) return nullptr;
+  Ref module(PyImport_ImportModule("copy"));
+  Ref copied(module ? PyObject_CallMethod(module.get(), "deepcopy", "OO", children.get(), memo)
+                    : nullptr);
+  if (!copied) return nullptr;
+  auto* result = reinterpret_cast<Record*>(copy.get());
+  CriticalSection section(copy.get());
+  Ref nones(result->children);
+  result->children = copied.release();
+  Py_CLEAR(result->dict);
+  return copy.release();
+}
+
+PyObject* RecordReduce(PyObject* self, PyObject*) {
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Ref module(PyImport_ImportModule("pax_tree._C"));
+  Ref make(module ? PyObject_GetAttrString(module.get(), "record_unflatten") : nullptr);
+  if (!make) return nullptr;
+  return Py_BuildValue("O(OO)", make.get(), spec.get(), children.get());
+}
 
 PyTypeObject* record_type = nullptr;
 
@@ -27,8 +74,7 @@ bool TakeRecord(Record* self, Ref* spec, Ref* children) {
   *spec = Ref::Borrow(AsObject(self->spec));
   *children = Ref::Borrow(self->children);
   if (*children) return true;
-  PyErr_SetString(PyExc_ReferenceError, "The record is being collected as garbage.");
-  return false;
+  return Raise(PyExc_ReferenceError, "The record is being collected as garbage.");
 }
 
 namespace {
@@ -69,9 +115,8 @@ bool RefuseArguments(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   if (type->tp_init != PyBaseObject_Type.tp_init) return true;
   if (PyTuple_GET_SIZE(args) == 0 && (kwargs == nullptr || PyDict_GET_SIZE(kwargs) == 0))
     return true;
-  PyErr_Format(PyExc_TypeError, "%s() takes no arguments, because it defines no __init__.",
+  return Raise(PyExc_TypeError, "%s() takes no arguments, because it defines no __init__.",
                type->tp_name);
-  return false;
 }
 
 PyObject* New(PyTypeObject* type, PyObject* args, PyObject* kwargs) {

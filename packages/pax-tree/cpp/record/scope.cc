@@ -1,6 +1,7 @@
 // Who may write to a record: only the scope that made it.
-#include "support/arguments.h"
 #include "record/record.h"
+#include "support/arguments.h"
+#include "support/errors.h"
 #include "support/threads.h"
 
 namespace pax_tree {
@@ -71,8 +72,7 @@ PyObject* SetScopeHook(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObj
     return nullptr;
   }
   if (hook != Py_None && !PyCallable_Check(hook)) {
-    return PyErr_Format(PyExc_TypeError, "set_scope_hook takes a function or None, but got %R.",
-                        hook);
+    return Raise(PyExc_TypeError, "set_scope_hook takes a function or None, but got %R.", hook);
   }
   Source next = {nullptr, nullptr};
   if (hook != Py_None) {

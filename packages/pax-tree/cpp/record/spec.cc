@@ -5,9 +5,10 @@
 
 #include <cstddef>
 
-#include "support/cpython.h"
 #include "core/keys.h"
 #include "record/record.h"
+#include "support/compat.h"
+#include "support/errors.h"
 
 namespace pax_tree {
 
@@ -173,9 +174,9 @@ PyObject* KindBytes(PyObject* kinds, Py_ssize_t count) {
   Ref items(PySequence_Tuple(kinds));
   if (!items) return nullptr;
   if (PyTuple_GET_SIZE(items.get()) != count) {
-    return PyErr_Format(PyExc_ValueError,
-                        "A record spec with %zd children needs as many kinds, but got %zd.", count,
-                        PyTuple_GET_SIZE(items.get()));
+    return Raise(PyExc_ValueError,
+                 "A record spec with %zd children needs as many kinds, but got %zd.", count,
+                 PyTuple_GET_SIZE(items.get()));
   }
   return PyBytes_FromObject(items.get());
 }
@@ -237,8 +238,7 @@ PyType_Spec type_spec = {
 PyObject* MakeSpec(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 4 || !PyType_Check(args[0]) || !PyTuple_Check(args[1]) || !PyDict_Check(args[3]) ||
       !IsRecordType(reinterpret_cast<PyTypeObject*>(args[0]))) {
-    return PyErr_Format(PyExc_TypeError,
-                        "A spec is made of a Record class, names, kinds, statics.");
+    return Raise(PyExc_TypeError, "A spec is made of a Record class, names, kinds, statics.");
   }
   Ref kinds(KindBytes(args[2], PyTuple_GET_SIZE(args[1])));
   Ref spec(kinds ? AsObject(RootSpec(reinterpret_cast<PyTypeObject*>(args[0]))) : nullptr);

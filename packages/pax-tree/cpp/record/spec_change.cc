@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <string>
 
-#include "support/cpython.h"
 #include "record/spec.h"
+#include "support/compat.h"
 
 namespace pax_tree {
 namespace {

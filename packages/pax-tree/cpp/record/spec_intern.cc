@@ -3,8 +3,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "support/cpython.h"
 #include "record/spec.h"
+#include "support/compat.h"
 
 namespace pax_tree {
 namespace {

@@ -1,6 +1,8 @@
 // Reading arguments.
 #include "support/arguments.h"
 
+#include "support/errors.h"
+
 namespace pax_tree {
 namespace {
 
@@ -9,27 +11,23 @@ bool Assign(const char* function, PyObject* name, PyObject* value, Parameter* pa
   for (int i = 0; i < count; ++i) {
     if (PyUnicode_CompareWithASCIIString(name, parameters[i].name) != 0) continue;
     if (*parameters[i].value != nullptr) {
-      PyErr_Format(PyExc_TypeError, "%s() got the argument %R twice.", function, name);
-      return false;
+      return Raise(PyExc_TypeError, "%s() got the argument %R twice.", function, name);
     }
     *parameters[i].value = value;
     return true;
   }
-  PyErr_Format(PyExc_TypeError, "%s() has no parameter %R.", function, name);
-  return false;
+  return Raise(PyExc_TypeError, "%s() has no parameter %R.", function, name);
 }
 
 bool TooMany(const char* function, int positional, Py_ssize_t nargs) {
-  PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments, but got %zd.",
+  return Raise(PyExc_TypeError, "%s() takes at most %d positional arguments, but got %zd.",
                function, positional, nargs);
-  return false;
 }
 
 bool CheckGiven(const char* function, const Parameter* parameters, int required) {
   for (int i = 0; i < required; ++i) {
     if (*parameters[i].value != nullptr) continue;
-    PyErr_Format(PyExc_TypeError, "%s() needs the argument '%s'.", function, parameters[i].name);
-    return false;
+    return Raise(PyExc_TypeError, "%s() needs the argument '%s'.", function, parameters[i].name);
   }
   return true;
 }

@@ -21,7 +21,10 @@ inline bool EnterLevel(PyThreadState* thread) {
 #else
   int* remaining = &thread->recursion_remaining;
 #endif
-  if (*remaining > 0) return --*remaining, true;
+  if (*remaining > 0) {
+    --*remaining;
+    return true;
+  }
 #endif
   return Py_EnterRecursiveCall(" while walking a tree") == 0;
 }

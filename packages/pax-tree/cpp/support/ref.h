@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "support/errors.h"
+
 namespace pax_tree {
 
 // One owned reference; null means "nothing" or "a Python error is set".
@@ -49,7 +51,7 @@ class SlotArray {
   bool Allocate(Py_ssize_t size) {
     if (size > kInline) {
       auto* memory = static_cast<PyObject**>(PyMem_Calloc(size + 1, sizeof(PyObject*)));
-      if (memory == nullptr) return PyErr_NoMemory(), false;
+      if (memory == nullptr) return RaiseNoMemory();
       data_ = memory + 1;
     } else {
       for (Py_ssize_t i = 0; i <= size; i += kBlock)

@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "support/errors.h"
+
 namespace pax_tree {
 
 // Memory that one walk leaves for the next one of the same thread.
@@ -73,7 +75,7 @@ class Stack {
   bool Grow(size_t count) {
     size_t wanted = size_ + count, doubled = 2 * capacity_;
     size_t capacity = wanted > doubled ? wanted : doubled;
-    if (capacity > PY_SSIZE_T_MAX / sizeof(T)) return PyErr_NoMemory(), false;
+    if (capacity > PY_SSIZE_T_MAX / sizeof(T)) return RaiseNoMemory();
     return data_ == Inline() ? LeaveInline(capacity) : Enlarge(capacity);
   }
 
@@ -82,7 +84,10 @@ class Stack {
     T* memory = KeptMemory<T>::OfThread().Take(&kept);
     if (kept < capacity) {
       void* larger = PyMem_RawRealloc(memory, capacity * sizeof(T));
-      if (larger == nullptr) return PyMem_RawFree(memory), PyErr_NoMemory(), false;
+      if (larger == nullptr) {
+        PyMem_RawFree(memory);
+        return RaiseNoMemory();
+      }
       memory = static_cast<T*>(larger);
       kept = capacity;
     }
@@ -94,7 +99,7 @@ class Stack {
 
   bool Enlarge(size_t capacity) {
     void* larger = PyMem_RawRealloc(data_, capacity * sizeof(T));
-    if (larger == nullptr) return PyErr_NoMemory(), false;
+    if (larger == nullptr) return RaiseNoMemory();
     data_ = static_cast<T*>(larger);
     capacity_ = capacity;
     return true;

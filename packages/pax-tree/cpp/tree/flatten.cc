@@ -1,10 +1,10 @@
 // tree_flatten, tree_leaves, tree_structure.
 #include <algorithm>
 
-#include "support/arguments.h"
-#include "tree/functions.h"
 #include "core/parts.h"
 #include "core/plain.h"
+#include "support/arguments.h"
+#include "tree/functions.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -86,8 +86,13 @@ Py_ssize_t AddPlain(PyObject* tree, Verdict verdict, Sink* sink) {
   PyObject* data = nullptr;
   if (place == nullptr || !TakePlain(tree, verdict.kind, arity, place, 1, &data)) return -1;
   sink->leaves.Resize(sink->leaves.size() + arity);
-  if (sink->nodes == nullptr) return Py_XDECREF(data), arity;
-  return sink->nodes->Add(verdict.kind, arity, data, verdict.registration) ? arity : -1;
+  bool added = true;
+  if (sink->nodes == nullptr) {
+    Py_XDECREF(data);
+  } else {
+    added = sink->nodes->Add(verdict.kind, arity, data, verdict.registration);
+  }
+  return added ? arity : -1;
 }
 
 Py_ssize_t AddOther(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {

@@ -1,7 +1,7 @@
 // tree_flatten_with_path, tree_leaves_with_path.
+#include "core/open_children.h"
 #include "support/arguments.h"
 #include "tree/functions.h"
-#include "core/open_children.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {

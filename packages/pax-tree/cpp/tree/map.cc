@@ -1,9 +1,9 @@
 // tree_map and tree_map_with_path: one pass over the trees, without a treedef.
-#include "support/arguments.h"
-#include "dict/entries.h"
-#include "tree/functions.h"
-#include "dict/key_order.h"
 #include "core/open_children.h"
+#include "dict/entries.h"
+#include "dict/key_order.h"
+#include "support/arguments.h"
+#include "tree/functions.h"
 
 namespace pax_tree {
 namespace {
@@ -106,8 +106,7 @@ bool TakeQuickly(PyObject* first, PyObject* other, const Parts& parts, PyObject*
   if (!IsPlain(parts.kind) || Py_TYPE(first) != Py_TYPE(other)) return false;
   if (parts.kind == Kind::kDict) return TakeValues(other, AsOrder(parts.data.get()), out, stride);
   if (parts.kind == Kind::kList) return TakeList(other, parts.arity, out, stride);
-  if (PyTuple_GET_SIZE(other) != parts.arity) return false;
-  return TakeTuple(other, out, stride), true;
+  return PyTuple_GET_SIZE(other) == parts.arity && TakeTuple(other, out, stride);
 }
 
 // Where a further tree has a leaf, gives it to all children. 1 if it has, 0 if not, -1 on failure.

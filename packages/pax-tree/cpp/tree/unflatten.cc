@@ -1,9 +1,10 @@
 // PyTreeDef.unflatten and tree_unflatten.
-#include "support/arguments.h"
-#include "dict/build.h"
-#include "tree/functions.h"
 #include "core/parts.h"
 #include "core/plain.h"
+#include "dict/build.h"
+#include "support/arguments.h"
+#include "support/errors.h"
+#include "tree/functions.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -21,9 +22,7 @@ struct Source {
 // The next `count` leaves, borrowed; they hold until code runs that could change the list.
 PyObject** NextLeaves(Source* source, Py_ssize_t count) {
   if (PySequence_Fast_GET_SIZE(source->leaves) - source->next < count) {
-    PyErr_SetString(PyExc_RuntimeError,
-                    "The list of leaves changed while it was being unflattened.");
-    return nullptr;
+    return Raise(PyExc_RuntimeError, "The list of leaves changed while it was being unflattened.");
   }
   PyObject** leaves = PySequence_Fast_ITEMS(source->leaves) + source->next;
   source->next += count;
@@ -140,9 +139,8 @@ PyObject* BuildNext(Source* source) {
 bool CheckLeaves(PyObject* leaves, Py_ssize_t expected) {
   Py_ssize_t given = PySequence_Fast_GET_SIZE(leaves);
   if (given == expected) return true;
-  PyErr_Format(PyExc_ValueError, "Too %s leaves: the structure has %zd, but %zd were given.",
+  return Raise(PyExc_ValueError, "Too %s leaves: the structure has %zd, but %zd were given.",
                given < expected ? "few" : "many", expected, given);
-  return false;
 }
 
 // The leaves as a list or tuple that no other thread changes.
@@ -170,9 +168,9 @@ PyObject* TreeUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyOb
     return nullptr;
   }
   if (Py_IS_TYPE(treedef, treedef_type)) return TreeDefUnflatten(treedef, leaves);
-  return PyErr_Format(PyExc_TypeError,
-                      "tree_unflatten takes a PyTreeDef first, but got an object of type %s.",
-                      Py_TYPE(treedef)->tp_name);
+  return Raise(PyExc_TypeError,
+               "tree_unflatten takes a PyTreeDef first, but got an object of type %s.",
+               Py_TYPE(treedef)->tp_name);
 }
 
 constexpr char kUnflattenDoc[] =

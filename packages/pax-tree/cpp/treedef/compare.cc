@@ -1,7 +1,8 @@
 // Equality and hash of treedefs.
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
 #include "record/spec.h"
+#include "support/errors.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -49,12 +50,11 @@ Py_hash_t HashData(const Node& node) {
   if (hash != -1 || node.kind != Kind::kCustom || !PyErr_ExceptionMatches(PyExc_TypeError))
     return hash;
   PyErr_Clear();
-  PyErr_Format(
+  return Raise(
       PyExc_TypeError,
       "This structure has no hash, because the static data of a node of class %s has none: "
       "%R. Let the flatten function of the class return hashable static data.",
       node.registration->type->tp_name, node.data);
-  return -1;
 }
 
 }  // namespace

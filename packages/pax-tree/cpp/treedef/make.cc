@@ -1,7 +1,8 @@
 // PyTreeDef.from_node_data_and_children: a treedef out of its root and the treedefs below it.
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
 #include "record/spec.h"
+#include "support/errors.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -15,11 +16,10 @@ struct Root {
   Py_ssize_t arity = 0;
 };
 
-bool Wrong(const Root& root, const char* what) {
-  PyErr_Format(PyExc_ValueError,
+Failed Wrong(const Root& root, const char* what) {
+  return Raise(PyExc_ValueError,
                "A node of class %s with %zd children cannot have the static data %R: %s.",
                root.type->tp_name, root.arity, root.given, what);
-  return false;
 }
 
 // The order of dict keys that are given in the order of the children.
@@ -30,7 +30,7 @@ PyObject* OrderOfGiven(const Root& root, PyObject* keys) {
   if (PyErr_Occurred()) return nullptr;
   if (!tuple || PySet_GET_SIZE(distinct.get()) != root.arity ||
       PyTuple_GET_SIZE(tuple.get()) != root.arity) {
-    return Wrong(root, "there must be a list of as many different keys as children"), nullptr;
+    return Wrong(root, "there must be a list of as many different keys as children");
   }
   return OrderAsGiven(tuple.get());
 }
@@ -81,11 +81,10 @@ bool NodeData(const Root& root, PyObject** data) {
 bool ReadRoot(PyObject* node_data, Root* root) {
   if (!PyTuple_Check(node_data) || PyTuple_GET_SIZE(node_data) != 2 ||
       !PyType_Check(PyTuple_GET_ITEM(node_data, 0))) {
-    PyErr_Format(PyExc_TypeError,
+    return Raise(PyExc_TypeError,
                  "The node data must be a pair (class, static data), or None for a leaf, but got "
                  "%R.",
                  node_data);
-    return false;
   }
   root->type = reinterpret_cast<PyTypeObject*>(PyTuple_GET_ITEM(node_data, 0));
   root->given = PyTuple_GET_ITEM(node_data, 1);
@@ -93,19 +92,17 @@ bool ReadRoot(PyObject* node_data, Root* root) {
   if (known != nullptr) root->verdict = {known->kind, known};
   if (known == nullptr && !ClassifyUnknownType(root->type, &root->verdict)) return false;
   if (root->verdict.kind != Kind::kLeaf) return true;
-  PyErr_Format(PyExc_ValueError,
+  return Raise(PyExc_ValueError,
                "Objects of class %s are leaves; register the class to make it a node.",
                root->type->tp_name);
-  return false;
 }
 
 bool AddChildren(PyObject* children, NodeList* nodes, size_t* leaves) {
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(children); ++i) {
     PyObject* child = PySequence_Fast_GET_ITEM(children, i);
     if (!Py_IS_TYPE(child, treedef_type)) {
-      PyErr_Format(PyExc_TypeError, "The children must be PyTreeDefs, but number %zd is a %s.", i,
+      return Raise(PyExc_TypeError, "The children must be PyTreeDefs, but number %zd is a %s.", i,
                    Py_TYPE(child)->tp_name);
-      return false;
     }
     if (!nodes->AddCopies(Nodes(child), static_cast<size_t>(Py_SIZE(child)))) return false;
     *leaves += Nodes(child)->num_leaves;
@@ -115,7 +112,7 @@ bool AddChildren(PyObject* children, NodeList* nodes, size_t* leaves) {
 
 PyObject* MakeLeaf(Py_ssize_t children) {
   if (children > 0) {
-    return PyErr_Format(PyExc_ValueError, "A leaf has no children, but got %zd.", children);
+    return Raise(PyExc_ValueError, "A leaf has no children, but got %zd.", children);
   }
   NodeList nodes;
   return nodes.Add(Kind::kLeaf, 0, nullptr, nullptr) ? nodes.Finish() : nullptr;
@@ -125,8 +122,8 @@ PyObject* MakeLeaf(Py_ssize_t children) {
 
 PyObject* TreeDefFromParts(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 2) {
-    return PyErr_Format(PyExc_TypeError,
-                        "from_node_data_and_children takes 2 arguments, but got %zd.", nargs);
+    return Raise(PyExc_TypeError, "from_node_data_and_children takes 2 arguments, but got %zd.",
+                 nargs);
   }
   Ref children(PySequence_Tuple(args[1]));
   if (!children) return nullptr;

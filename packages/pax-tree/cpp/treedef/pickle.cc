@@ -1,7 +1,8 @@
 // Pickling treedefs.
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
 #include "record/spec.h"
+#include "support/errors.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -24,9 +25,8 @@ PyObject* DataState(const Node& node) {
   }
 }
 
-bool BadState() {
-  PyErr_SetString(PyExc_ValueError, "This is not the state of a pickled PyTreeDef.");
-  return false;
+Failed BadState() {
+  return Raise(PyExc_ValueError, "This is not the state of a pickled PyTreeDef.");
 }
 
 bool CheckTuple(PyObject* object, Py_ssize_t size) {
@@ -55,11 +55,10 @@ bool LoadCustom(PyObject* state, Node* node) {
   Verdict verdict{Kind::kLeaf, FindRegistration(type)};
   if (verdict.registration == nullptr && !ClassifyUnknownType(type, &verdict)) return false;
   if (verdict.registration == nullptr || verdict.registration->kind != Kind::kCustom) {
-    PyErr_Format(PyExc_ValueError,
+    return Raise(PyExc_ValueError,
                  "The pickled structure has a node of class %s, which is not registered here; "
                  "register the class before unpickling.",
                  type->tp_name);
-    return false;
   }
   node->registration = verdict.registration;
   node->data = Py_NewRef(PyTuple_GET_ITEM(state, 1));
@@ -102,7 +101,8 @@ bool LoadData(PyObject* state, Node* node) {
     case Kind::kCustom:
       return LoadCustom(state, node);
     case Kind::kRecord:
-      return node->registration = nullptr, LoadRecord(state, node);
+      node->registration = nullptr;
+      return LoadRecord(state, node);
     case Kind::kNamedTuple:
       if (!PyType_Check(state)) return BadState();
       node->registration = nullptr;
@@ -143,7 +143,7 @@ bool ReadHeader(PyObject* state, Node* node) {
 Py_ssize_t LoadNext(Loader* loader) {
   DepthGuard guard(&loader->depth);
   if (!guard) return -1;
-  if (loader->next >= PyTuple_GET_SIZE(loader->states)) return BadState(), -1;
+  if (loader->next >= PyTuple_GET_SIZE(loader->states)) return BadState();
   Node node;
   if (!ReadHeader(PyTuple_GET_ITEM(loader->states, loader->next++), &node)) return -1;
   size_t at = loader->nodes.size();
@@ -177,10 +177,10 @@ PyObject* TreeDefReduce(PyObject* self, PyObject*) {
 }
 
 PyObject* MakeTreeDef(PyObject*, PyObject* state) {
-  if (!PyTuple_Check(state)) return BadState(), nullptr;
+  if (!PyTuple_Check(state)) return BadState();
   Loader loader(state);
   if (LoadNext(&loader) < 0) return nullptr;
-  if (loader.next != PyTuple_GET_SIZE(state)) return BadState(), nullptr;
+  if (loader.next != PyTuple_GET_SIZE(state)) return BadState();
   return loader.nodes.Finish();
 }
 

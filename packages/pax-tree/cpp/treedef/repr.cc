@@ -1,8 +1,8 @@
 // A treedef in words, as JAX prints it.
 #include <string>
 
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
 #include "record/spec.h"
 #include "treedef/treedef.h"
 

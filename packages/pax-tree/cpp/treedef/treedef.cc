@@ -7,11 +7,37 @@
 #include <cstddef>
 #include <limits>
 
-#include "tree/functions.h"
-#include "dict/key_order.h"
 #include "core/parts.h"
+#include "dict/key_order.h"
+#include "support/errors.h"
+#include "tree/functions.h"
 
 namespace pax_tree {
+namespace {
+
+PyObject* Call(const char* module_name, const char* function_name, PyObject* argument) {
+  Ref module(PyImport_ImportModule(module_name));
+  Ref function(module ? PyObject_GetAttrString(module.get(), function_name) : nullptr);
+  return function ? PyObject_CallOneArg(function.get(), argument) : nullptr;
+}
+
+}  // namespace
+
+PyObject* TreeDefToJax(PyObject* self, PyObject*) {
+  return Call("pax_tree._treedef_jax", "to_jax", self);
+}
+
+PyObject* TreeDefFromJax(PyObject*, PyObject* treedef) {
+  return Call("pax_tree._treedef_jax", "from_jax", treedef);
+}
+
+PyObject* TreeDefToTorch(PyObject* self, PyObject*) {
+  return Call("pax_tree._treedef_torch", "to_torch", self);
+}
+
+PyObject* TreeDefFromTorch(PyObject*, PyObject* spec) {
+  return Call("pax_tree._treedef_torch", "from_torch", spec);
+}
 
 PyTypeObject* treedef_type = nullptr;
 
@@ -33,8 +59,7 @@ bool NodeList::AddCopies(const Node* first, size_t count) {
 
 PyObject* NodeList::Finish() {
   if (nodes_.size() > std::numeric_limits<uint32_t>::max()) {
-    PyErr_SetString(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
-    return nullptr;
+    return Raise(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
   }
   auto count = static_cast<Py_ssize_t>(nodes_.size());
   TreeDef* self = PyObject_GC_NewVar(TreeDef, treedef_type, count);

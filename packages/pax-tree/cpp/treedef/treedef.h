@@ -30,7 +30,10 @@ class NodeList {
   // Adds a node (stealing `data`), of which the counts are set when its children are there.
   bool Add(Kind kind, Py_ssize_t arity, PyObject* data, Registration* registration) {
     Node* node = nodes_.Reserve(1);
-    if (node == nullptr) return Py_XDECREF(data), false;
+    if (node == nullptr) {
+      Py_XDECREF(data);
+      return false;
+    }
     uint32_t leaves = kind == Kind::kLeaf ? 1 : 0;
     *node = {kind, static_cast<uint32_t>(arity), 1, leaves, data, registration};
     nodes_.Resize(nodes_.size() + 1);

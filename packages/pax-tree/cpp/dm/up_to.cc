@@ -1,10 +1,145 @@
 // The functions that give paths, and those that go as deep as another structure.
+#include "core/parts.h"
+#include "dm/dm.h"
 #include "support/arguments.h"
-#include "dm/cursor.h"
+#include "support/errors.h"
 #include "tree/functions.h"
 
 namespace pax_tree::dm {
 namespace {
+
+// Where the shallow structure has leaves, one after the other: what the input structure has there.
+// Nodes are opened as late as possible.
+class Cursor {
+ public:
+  Cursor(const char* function, PyObject* shallow, PyObject* input)
+      : function_(function), shallow_(Ref::Borrow(shallow)), input_(Ref::Borrow(input)) {}
+  // Moves on; 1 with a `value`, 0 at the end, -1 with an error set.
+  int Next(Ref* value);
+  // The path of the present leaf.
+  PyObject* Path() const;
+
+ private:
+  struct Level {
+    Children shallow, input;
+    Ref by_key;  // the input's children, made when they do not stand at the same places
+    Py_ssize_t next = 0;
+  };
+  int Visit(PyObject* shallow, Ref input, Ref* value);
+  bool Push(PyObject* shallow, Form form, PyObject* input);
+  bool OpenInput(PyObject* object, Children* children);
+  PyObject* Find(Level* level, Py_ssize_t i);
+  PyObject* Missing(PyObject* key);
+
+  const char* function_;
+  Ref shallow_, input_;  // until the first step
+  std::vector<Level> levels_;
+};
+
+PyObject* DictOfItems(const Children& children) {
+  Ref dict(PyDict_New());
+  for (Py_ssize_t i = 0; dict && i < children.size(); ++i) {
+    Ref key(children.Key(i));
+    if (!key || PyDict_SetItem(dict.get(), key.get(), children[i]) < 0) return nullptr;
+  }
+  return dict.release();
+}
+
+std::string Text(PyObject* owned) {
+  Ref object(owned);
+  return object ? SafeRepr(owned) : "?";
+}
+
+bool CheckDepth(size_t depth) {
+  if (depth < static_cast<size_t>(Py_GetRecursionLimit())) return true;
+  return Raise(PyExc_RecursionError, "The structure is deeper than the recursion limit.");
+}
+
+PyObject* Cursor::Path() const {
+  Ref path(PyTuple_New(static_cast<Py_ssize_t>(levels_.size())));
+  for (size_t i = 0; path && i < levels_.size(); ++i) {
+    PyObject* key = levels_[i].shallow.Key(levels_[i].next - 1);
+    if (key == nullptr) return nullptr;
+    PyTuple_SET_ITEM(path.get(), static_cast<Py_ssize_t>(i), key);
+  }
+  return path.release();
+}
+
+PyObject* Cursor::Missing(PyObject* key) {
+  return Raise(PyExc_ValueError,
+               "%s: the shallow structure has the key %s at the path %s, and a structure to "
+               "be taken apart has not.",
+               function_, SafeRepr(key).c_str(), Text(Path()).c_str());
+}
+
+bool Cursor::OpenInput(PyObject* object, Children* children) {
+  Form form;
+  if (!FormOf(object, &form)) return false;
+  if (OpenItems(object, form, children)) return true;
+  if (form.nested || form.keyed || !PyErr_ExceptionMatches(PyExc_TypeError)) return false;
+  RaiseFrom(PyExc_TypeError, std::string(function_) + ": a structure to be taken apart has " +
+                                 DescribeForm(object, form) +
+                                 " where the shallow structure has a node.");
+  return false;
+}
+
+bool Cursor::Push(PyObject* shallow, Form form, PyObject* input) {
+  Level level;
+  if (!CheckDepth(levels_.size())) return false;
+  bool same = shallow == input;
+  if (!same && !OpenInput(input, &level.input)) return false;
+  if (!OpenItems(shallow, form, &level.shallow)) return false;
+  if (same) {
+    level.input.keys = Ref::Borrow(level.shallow.keys.get());
+    level.input.values = Ref::Borrow(level.shallow.values.get());
+  }
+  levels_.push_back(std::move(level));
+  return true;
+}
+
+// The input's child under the key of the shallow one, borrowed. Often it stands at the same place.
+PyObject* Cursor::Find(Level* level, Py_ssize_t i) {
+  const Children &shallow = level->shallow, &input = level->input;
+  bool here = i < input.size() && !shallow.keys == !input.keys;
+  if (here && (!input.keys || PySequence_Fast_GET_ITEM(input.keys.get(), i) ==
+                                  PySequence_Fast_GET_ITEM(shallow.keys.get(), i))) {
+    return input[i];
+  }
+  Ref key(shallow.Key(i));
+  if (key && !level->by_key) level->by_key = Ref(DictOfItems(input));
+  if (!key || !level->by_key) return nullptr;
+  PyObject* child = PyDict_GetItemWithError(level->by_key.get(), key.get());
+  return child != nullptr || PyErr_Occurred() ? child : Missing(key.get());
+}
+
+// A leaf is what is looked for; into a node, the next step goes.
+int Cursor::Visit(PyObject* shallow, Ref input, Ref* value) {
+  Form form;
+  if (!FormOf(shallow, &form)) return -1;
+  if (form.keyed) return Push(shallow, form, input.get()) ? 0 : -1;
+  *value = std::move(input);
+  return 1;
+}
+
+int Cursor::Next(Ref* value) {
+  if (shallow_) {
+    Ref shallow = std::move(shallow_);
+    int found = Visit(shallow.get(), std::move(input_), value);
+    if (found != 0) return found;
+  }
+  while (!levels_.empty()) {
+    Level& level = levels_.back();
+    if (level.next == level.shallow.size()) {
+      levels_.pop_back();
+      continue;
+    }
+    Py_ssize_t i = level.next++;
+    Ref shallow = Ref::Borrow(level.shallow[i]), input = Ref::Borrow(Find(&level, i));
+    int found = input ? Visit(shallow.get(), std::move(input), value) : -1;
+    if (found != 0) return found;
+  }
+  return 0;
+}
 
 bool AppendLeaf(PyObject* leaves, const Cursor& cursor, PyObject* value, bool with_path) {
   if (!with_path) return PyList_Append(leaves, value) == 0;
@@ -72,8 +207,8 @@ PyObject* MapStructureWithPath(PyObject*, PyObject* const* args, Py_ssize_t narg
   constexpr char kName[] = "map_structure_with_path";
   bool ignored;
   if (!ReadCheckTypes(kName, args, nargs, names, &ignored)) return nullptr;
-  if (nargs == 0) return PyErr_Format(PyExc_TypeError, "%s() needs a function.", kName);
-  if (nargs == 1) return PyErr_Format(PyExc_ValueError, "%s() needs a structure.", kName);
+  if (nargs == 0) return Raise(PyExc_TypeError, "%s() needs a function.", kName);
+  if (nargs == 1) return Raise(PyExc_ValueError, "%s() needs a structure.", kName);
   return MapUpTo(kName, args[1], args[0], args + 1, nargs - 1, true);
 }
 
@@ -82,7 +217,7 @@ PyObject* RunMapUpTo(const char* name, PyObject* const* args, Py_ssize_t nargs, 
   bool ignored;
   if (!ReadCheckTypes(name, args, nargs, names, &ignored)) return nullptr;
   if (nargs < 2) {
-    return PyErr_Format(PyExc_TypeError, "%s() needs a shallow structure and a function.", name);
+    return Raise(PyExc_TypeError, "%s() needs a shallow structure and a function.", name);
   }
   return MapUpTo(name, args[0], args[1], args + 2, nargs - 2, with_path);
 }
