@@ -24,19 +24,19 @@ PyObject* Call(const char* module_name, const char* function_name, PyObject* arg
 }  // namespace
 
 PyObject* TreeDefToJax(PyObject* self, PyObject*) {
-  return Call("pax_tree._treedef_jax", "to_jax", self);
+  return Call("pax_tree._interop_jax", "to_jax", self);
 }
 
 PyObject* TreeDefFromJax(PyObject*, PyObject* treedef) {
-  return Call("pax_tree._treedef_jax", "from_jax", treedef);
+  return Call("pax_tree._interop_jax", "from_jax", treedef);
 }
 
 PyObject* TreeDefToTorch(PyObject* self, PyObject*) {
-  return Call("pax_tree._treedef_torch", "to_torch", self);
+  return Call("pax_tree._interop_torch", "to_torch", self);
 }
 
 PyObject* TreeDefFromTorch(PyObject*, PyObject* spec) {
-  return Call("pax_tree._treedef_torch", "from_torch", spec);
+  return Call("pax_tree._interop_torch", "from_torch", spec);
 }
 
 PyTypeObject* treedef_type = nullptr;

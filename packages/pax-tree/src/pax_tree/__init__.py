@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pax_tree import _interop, dm, tree
-from pax_tree._arithmetic import tree_add, tree_neg, tree_scale, tree_subtract, tree_zeros_like
-from pax_tree._at import tree_get_at, tree_replace_at
-from pax_tree._broadcast import broadcast_prefix, tree_broadcast
+from pax_tree import dm, tree
 from pax_tree._C import (
     DictKey,
     FlattenedIndexKey,
@@ -29,15 +26,29 @@ from pax_tree._C import (
     tree_structure,
     tree_unflatten,
 )
-from pax_tree._dataclass import register_dataclass
 from pax_tree._diff import TreeDiff, TreeDifference, tree_diff
-from pax_tree._key_paths import keystr
+from pax_tree._interop import install as _install
 from pax_tree._leaves import all_leaves, tree_for_each, tree_iter
-from pax_tree._norms import tree_dot, tree_norm, tree_norm_sq, tree_numel, tree_sum
+from pax_tree._math import (
+    tree_add,
+    tree_all,
+    tree_any,
+    tree_dot,
+    tree_neg,
+    tree_norm,
+    tree_norm_sq,
+    tree_numel,
+    tree_reduce,
+    tree_scale,
+    tree_subtract,
+    tree_sum,
+    tree_zeros_like,
+)
 from pax_tree._partial import Partial
+from pax_tree._paths import keystr, tree_get_at, tree_replace_at
 from pax_tree._ravel import tree_ravel
-from pax_tree._reduce import tree_all, tree_any, tree_reduce
 from pax_tree._registry import (
+    register_dataclass,
     register_pytree_node,
     register_pytree_node_class,
     register_pytree_with_keys,
@@ -46,9 +57,15 @@ from pax_tree._registry import (
     unregister_pytree_node,
 )
 from pax_tree._select import tree_mask, tree_select
+from pax_tree._structures import (
+    broadcast_prefix,
+    tree_broadcast,
+    tree_transpose,
+    treedef_children,
+    treedef_is_leaf,
+    treedef_tuple,
+)
 from pax_tree._summary import tree_summary
-from pax_tree._transpose import tree_transpose
-from pax_tree._treedef import treedef_children, treedef_is_leaf, treedef_tuple
 
 __all__ = [
     "DictKey",
@@ -116,4 +133,4 @@ __all__ = [
     "unregister_pytree_node",
 ]
 
-_interop.install()
+_install()

@@ -10,6 +10,23 @@ TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
     from typing import Any
 
+
+@functools.cache
+def torch_pytree() -> Any:
+    """Return the module of PyTorch's pytrees; without it PyTorch does not share the registry."""
+    return foreign("torch.utils._pytree", "pax_tree's exchange of classes with PyTorch")
+
+
+@functools.cache
+def named_tuples_of_jax() -> dict[type, Any]:
+    """Return what JAX keeps of registrations, by class.
+
+    JAX does not say otherwise how a named tuple is registered: without this it is taken apart like
+    any named tuple.
+    """
+    return foreign("jax._src.tree_util._registry", "registered named tuples of JAX", {})
+
+
 _FORWARD_MODE = "forward mode in several threads"
 
 

@@ -7,6 +7,25 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def describe(value: Any, opened: tuple[list[Any], Any] | None) -> str:
+    """Return what stands at a place of a tree: `list of 2`, `float 0.5`, `ndarray float32[2, 3]`."""
+    name = type(value).__name__
+    if opened is not None:
+        return "None" if value is None else f"{name} of {len(opened[0])}"
+    if attribute(value, "shape") is not None and attribute(value, "dtype") is not None:
+        return f"{name} {dtype_and_shape(value, ', ')}"
+    return "None" if value is None else f"{name} {short_repr(value)}"
+
+
+def short_repr(value: Any, width: int = 60) -> str:
+    """Return the `repr` on one line of at most `width` characters; never raises."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception as error:
+        return f"(repr raised {type(error).__name__})"
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
 def dtype_and_shape(leaf: Any, separator: str = ",") -> str:
     """Return `float32[2,3]` for an array of any library; for another leaf the name of its class."""
     shape, dtype = attribute(leaf, "shape"), attribute(leaf, "dtype")

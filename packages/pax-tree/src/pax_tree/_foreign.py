@@ -56,8 +56,10 @@ def _find(name: str) -> Any:
 class _MissingBase:
     """The base class of a class whose own base class is missing: it makes no objects."""
 
+    missing: tuple[str, str]
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        raise cls._missing_base._error()
+        raise _error(*cls.missing)
 
 
 class Missing:
@@ -82,21 +84,21 @@ class Missing:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs and callable(args[0]):
             return Missing(self._name, self._feature)  # a decorator at work
-        raise self._error()
+        raise _error(self._name, self._feature)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python, `copy` or `inspect` asks what this can do
             raise AttributeError(name)
-        raise self._error()
+        raise _error(self._name, self._feature)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise self._error()
+        raise _error(self._name, self._feature)
 
     def __enter__(self) -> Any:
-        raise self._error()
+        raise _error(self._name, self._feature)
 
     def __exit__(self, *error: object) -> None:
-        raise self._error()
+        raise _error(self._name, self._feature)
 
     def __instancecheck__(self, instance: object) -> bool:
         return False
@@ -105,20 +107,19 @@ class Missing:
         return False
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type]:
-        return (type("MissingBase", (_MissingBase,), {"_missing_base": self}),)
+        return (type("MissingBase", (_MissingBase,), {"missing": (self._name, self._feature)}),)
 
     def __reduce__(self) -> Any:
         return Missing, (self._name, self._feature)
 
-    def _error(self) -> RuntimeError:
-        library = self._name.partition(".")[0]
-        try:
-            version = getattr(importlib.import_module(library), "__version__", "")
-        except ImportError:
-            return RuntimeError(
-                f"{self._feature} needs {self._name}, but {library} is not installed."
-            )
-        return RuntimeError(
-            f"{self._feature} needs {self._name}, which the installed {library} {version} does not "
-            "have; install a version that has it."
-        )
+
+def _error(name: str, feature: str) -> RuntimeError:
+    library = name.partition(".")[0]
+    try:
+        version = getattr(importlib.import_module(library), "__version__", "")
+    except ImportError:
+        return RuntimeError(f"{feature} needs {name}, but {library} is not installed.")
+    return RuntimeError(
+        f"{feature} needs {name}, which the installed {library} {version} does not have; "
+        "install a version that has it."
+    )

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections import namedtuple
 
-from pax_tree import _C
+import pax_tree._C as _C
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:

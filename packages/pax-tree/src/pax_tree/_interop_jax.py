@@ -1,12 +1,25 @@
-"""The exchange of registrations with JAX; imported only when JAX is."""
+"""The exchange of registrations and of structures with JAX; imported only when JAX is."""
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pax_tree import _C, _interop
-from pax_tree._interop import Library, Node
+import pax_tree._C as _C
+from pax_tree._C import PyTreeDef
+from pax_tree._compat import named_tuples_of_jax
+from pax_tree._interop import Library, Node, keys_of
+from pax_tree._interop_conversion import (
+    NodeData,
+    RefusedError,
+    check_shared,
+    convert,
+    make_ours,
+    view,
+)
+
+_BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, type(None))
 
 _OUR_KEYS = {
     "DictKey": _C.DictKey,
@@ -46,7 +59,7 @@ def _adopted(cls: type, tree_util: Any, to_ours: Callable[[Any], Any]) -> Node:
         return treedef.unflatten(children)
 
     if _is_named_tuple(cls):  # of which JAX makes treedefs only by flattening one
-        unflatten = _registered_named_tuples()[cls].from_iter
+        unflatten = named_tuples_of_jax()[cls].from_iter
     with_keys = _with_keys(registry.flatten_one_level_with_keys, to_ours)
     return Node(registry.flatten_one_level, unflatten, with_keys)
 
@@ -54,19 +67,12 @@ def _adopted(cls: type, tree_util: Any, to_ours: Callable[[Any], Any]) -> Node:
 def _knows(cls: type, tree_util: Any) -> bool:
     """Whether a class is registered; named tuples are nodes for JAX without that."""
     if _is_named_tuple(cls):
-        return cls in _registered_named_tuples()
+        return cls in named_tuples_of_jax()
     return tree_util.default_registry.is_node(cls)
 
 
 def _is_named_tuple(cls: type) -> bool:
     return issubclass(cls, tuple) and hasattr(cls, "_fields")
-
-
-def _registered_named_tuples() -> dict[type, Any]:
-    """By class, what JAX keeps of registrations; it does not say this of named tuples otherwise."""
-    from jax._src import tree_util
-
-    return getattr(tree_util, "_registry", {})
 
 
 def connect() -> Library:
@@ -81,7 +87,7 @@ def connect() -> Library:
     def publish(cls: type, flatten: Callable[..., Any], unflatten: Callable[..., Any]) -> bool:
         if _knows(cls, tree_util):
             return False
-        with_keys = _with_keys(_interop.keys_of(cls), to_jax)
+        with_keys = _with_keys(keys_of(cls), to_jax)
         tree_util.register_pytree_node(cls, flatten, unflatten, with_keys)
         return True
 
@@ -94,3 +100,33 @@ def connect() -> Library:
         return _adopted(cls, tree_util, to_ours) if _knows(cls, tree_util) else None
 
     return Library(publish, publish_record, adopt)
+
+
+def to_jax(treedef: PyTreeDef) -> Any:
+    """Return what `PyTreeDef.to_jax` does."""
+    from jax import tree_util
+
+    registry, theirs = tree_util.default_registry, tree_util.PyTreeDef
+
+    def make(data: NodeData, children: list[Any]) -> Any:
+        if data is not None:
+            _check(data[0])
+        return theirs.from_node_data_and_children(registry, data, children)
+
+    return convert(treedef, view, make, "JAX PyTreeDef")
+
+
+def from_jax(treedef: Any) -> PyTreeDef:
+    """Return what `PyTreeDef.from_jax` does."""
+    from jax import tree_util
+
+    if not isinstance(treedef, tree_util.PyTreeDef):
+        raise TypeError(f"from_jax takes a PyTreeDef of JAX, but got {treedef!r}.")
+    return convert(treedef, view, make_ours(_check), "PyTreeDef")
+
+
+def _check(cls: type) -> None:
+    if cls is deque:
+        raise RefusedError("a deque is a node here and a leaf for JAX")
+    if cls not in _BOTH_KNOW:
+        check_shared(cls, "jax", "JAX")

@@ -1,12 +1,26 @@
-"""The exchange of registrations with PyTorch; imported only when PyTorch is."""
+"""The exchange of registrations and of structures with PyTorch; imported only when PyTorch is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pax_tree import _C, _interop
-from pax_tree._interop import Library, Node
+import pax_tree._C as _C
+from pax_tree._C import PyTreeDef
+from pax_tree._compat import torch_pytree
+from pax_tree._interop import Library, Node, keys_of
+from pax_tree._interop_conversion import (
+    NodeData,
+    RefusedError,
+    check_shared,
+    convert,
+    is_named_tuple,
+    make_ours,
+    view,
+)
+
+_BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, deque)
 
 
 def _swapped(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -50,8 +64,7 @@ def _keys_from_torch(pytree: Any) -> dict[type, Callable[[Any], Any]]:
 
 def connect() -> Library:
     """Return the registry of `torch.utils._pytree`."""
-    from torch.utils import _pytree as pytree
-
+    pytree = torch_pytree()
     to_torch, from_torch = _keys_to_torch(pytree), _keys_from_torch(pytree)
     flatten_record = _C._record_flattener(pytree.GetAttrKey)
 
@@ -67,7 +80,7 @@ def connect() -> Library:
         return True
 
     def publish(cls: type, flatten: Callable[..., Any], unflatten: Callable[..., Any]) -> bool:
-        with_keys = _with_keys(_interop.keys_of(cls), to_torch)
+        with_keys = _with_keys(keys_of(cls), to_torch)
         return enter(cls, Node(flatten, unflatten, with_keys))
 
     def publish_record(cls: type) -> None:
@@ -81,3 +94,50 @@ def connect() -> Library:
         return Node(theirs.flatten_fn, _swapped(theirs.unflatten_fn), with_keys)
 
     return Library(publish, publish_record, adopt)
+
+
+def to_torch(treedef: PyTreeDef) -> Any:
+    """Return what `PyTreeDef.to_torch` does."""
+    pytree = torch_pytree()
+    leaf = pytree.tree_structure(0)
+
+    def make(data: NodeData, children: list[Any]) -> Any:
+        if data is None:
+            return leaf
+        cls, static = data
+        _check(cls)
+        if cls is not tuple and is_named_tuple(cls):
+            return pytree.TreeSpec(namedtuple, cls, children)
+        return pytree.TreeSpec(cls, _context(cls, static), children)
+
+    return convert(treedef, view, make, "TreeSpec of PyTorch")
+
+
+def from_torch(spec: Any) -> PyTreeDef:
+    """Return what `PyTreeDef.from_torch` does."""
+    pytree = torch_pytree()
+    if not isinstance(spec, pytree.TreeSpec):
+        raise TypeError(f"from_torch takes a TreeSpec of PyTorch, but got {spec!r}.")
+    return convert(spec, _view_spec, make_ours(_check), "PyTreeDef")
+
+
+def _context(cls: type, static: Any) -> Any:
+    if cls is defaultdict:
+        return [static[0], list(static[1])]
+    return list(static) if cls in (dict, OrderedDict) else static
+
+
+def _view_spec(spec: Any) -> tuple[NodeData, Sequence[Any]]:
+    if spec.is_leaf():
+        return None, ()
+    if spec.type is namedtuple:
+        return (spec.context, None), spec.children()
+    static = tuple(spec.context) if spec.type is defaultdict else spec.context
+    return (spec.type, static), spec.children()
+
+
+def _check(cls: type) -> None:
+    if cls is type(None):
+        raise RefusedError("None is a node without leaves here and a leaf for PyTorch")
+    if cls not in _BOTH_KNOW:
+        check_shared(cls, "torch", "PyTorch")

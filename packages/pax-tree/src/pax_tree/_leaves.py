@@ -6,8 +6,8 @@ import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from pax_tree._broadcast import flatten_up_to
 from pax_tree._C import tree_flatten, tree_leaves
+from pax_tree._structures import flatten_up_to
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:

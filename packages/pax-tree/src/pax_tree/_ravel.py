@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from pax_tree._arrays import array_module, is_complex, is_complex_dtype, size
 from pax_tree._C import tree_flatten, tree_leaves_with_path
-from pax_tree._key_paths import keystr
+from pax_tree._paths import keystr
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pax_tree._C import tree_map_with_path
-from pax_tree._key_paths import keystr
+from pax_tree._paths import keystr
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:

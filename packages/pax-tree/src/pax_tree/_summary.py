@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pax_tree._key_paths import keystr
-from pax_tree._nodes import attribute, dtype_name, open_node
+from pax_tree._describe import attribute, dtype_name
+from pax_tree._paths import keystr, open_node
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:

@@ -12,8 +12,6 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from pax_tree._C import dm_assert_same_structure as assert_same_structure
 from pax_tree._C import dm_assert_shallow_structure as assert_shallow_structure
 from pax_tree._C import dm_flatten as flatten
@@ -53,6 +51,7 @@ def __getattr__(name: str) -> object:
     """dm-tree's types for annotations; `typing` is imported only when they are used."""
     if name not in ("K", "V", "Structure", "StructureKV"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from collections.abc import Mapping, Sequence
     from typing import TypeVar, Union
 
     key, value = TypeVar("K"), TypeVar("V")

@@ -8,14 +8,6 @@ Example:
 
 from __future__ import annotations
 
-from pax_tree._arithmetic import tree_add as add
-from pax_tree._arithmetic import tree_neg as neg
-from pax_tree._arithmetic import tree_scale as scale
-from pax_tree._arithmetic import tree_subtract as subtract
-from pax_tree._arithmetic import tree_zeros_like as zeros_like
-from pax_tree._at import tree_get_at as get_at
-from pax_tree._at import tree_replace_at as replace_at
-from pax_tree._broadcast import tree_broadcast as broadcast
 from pax_tree._C import tree_flatten as flatten
 from pax_tree._C import tree_flatten_with_path as flatten_with_path
 from pax_tree._C import tree_leaves as leaves
@@ -27,19 +19,27 @@ from pax_tree._C import tree_unflatten as unflatten
 from pax_tree._diff import tree_diff as diff
 from pax_tree._leaves import tree_for_each as for_each
 from pax_tree._leaves import tree_iter as iter
-from pax_tree._norms import tree_dot as dot
-from pax_tree._norms import tree_norm as norm
-from pax_tree._norms import tree_norm_sq as norm_sq
-from pax_tree._norms import tree_numel as numel
-from pax_tree._norms import tree_sum as sum
+from pax_tree._math import tree_add as add
+from pax_tree._math import tree_all as all
+from pax_tree._math import tree_any as any
+from pax_tree._math import tree_dot as dot
+from pax_tree._math import tree_neg as neg
+from pax_tree._math import tree_norm as norm
+from pax_tree._math import tree_norm_sq as norm_sq
+from pax_tree._math import tree_numel as numel
+from pax_tree._math import tree_reduce as reduce
+from pax_tree._math import tree_scale as scale
+from pax_tree._math import tree_subtract as subtract
+from pax_tree._math import tree_sum as sum
+from pax_tree._math import tree_zeros_like as zeros_like
+from pax_tree._paths import tree_get_at as get_at
+from pax_tree._paths import tree_replace_at as replace_at
 from pax_tree._ravel import tree_ravel as ravel
-from pax_tree._reduce import tree_all as all
-from pax_tree._reduce import tree_any as any
-from pax_tree._reduce import tree_reduce as reduce
 from pax_tree._select import tree_mask as mask
 from pax_tree._select import tree_select as select
+from pax_tree._structures import tree_broadcast as broadcast
+from pax_tree._structures import tree_transpose as transpose
 from pax_tree._summary import tree_summary as summary
-from pax_tree._transpose import tree_transpose as transpose
 
 __all__ = [
     "add",

@@ -1,17 +1,65 @@
-"""Reading and replacing a subtree by its path."""
+"""Key paths: as text, and reading and replacing what stands at one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from pax_tree._key_paths import key_name, keystr
-from pax_tree._nodes import open_node
+from pax_tree._C import PyTreeDef, tree_flatten_with_path
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
     from typing import Any
 
 _SHOWN = 8  # children named in an error
+
+# What the keys of paths name, by the classes of this library, JAX and PyTorch.
+_NAMES = {
+    "DictKey": "key",
+    "FlattenedIndexKey": "key",
+    "GetAttrKey": "name",
+    "MappingKey": "key",
+    "SequenceKey": "idx",
+}
+
+
+def keystr(path: Iterable[Any], *, simple: bool = False, separator: str = "") -> str:
+    """Return a key path as text, as `jax.tree_util.keystr`.
+
+    Args:
+        path: the keys, from the root to the leaf; those of JAX and of PyTorch are understood too.
+        simple: whether to write the bare names of the keys, without brackets and quotes.
+        separator: what stands between two keys.
+
+    Returns:
+        The text; by default the Python expression that leads from the root to the leaf.
+
+    Example:
+        >>> import pax_tree
+        >>> [(path, leaf)] = pax_tree.tree_leaves_with_path({"layers": [{"bias": 0.5}]})
+        >>> pax_tree.keystr(path)
+        "['layers'][0]['bias']"
+        >>> pax_tree.keystr(path, simple=True, separator="/")
+        'layers/0/bias'
+    """
+    return separator.join([str(key_name(key) if simple else key) for key in path])
+
+
+def key_name(key: Any) -> Any:
+    """Return the dict key, index or attribute name that a key stands for; other keys stand for themselves."""
+    attribute = _NAMES.get(type(key).__name__)
+    return key if attribute is None else getattr(key, attribute, key)
+
+
+def open_node(
+    node: Any, is_leaf: Callable[[Any], bool] | None = None, none_is_leaf: bool = False
+) -> tuple[list[tuple[Any, Any]], PyTreeDef] | None:
+    """Return the children of a node with their keys, and its structure; None for a leaf."""
+    if (none_is_leaf and node is None) or (is_leaf is not None and is_leaf(node)):
+        return None
+    pairs, structure = tree_flatten_with_path(node, lambda child: child is not node)
+    if pairs and not pairs[0][0]:
+        return None
+    return [(path[0], child) for path, child in pairs], structure
 
 
 def tree_get_at(tree: Any, path: Any) -> Any:

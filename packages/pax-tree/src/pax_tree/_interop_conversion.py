@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pax_tree._C import DictKey, FlattenedIndexKey, GetAttrKey, Record, SequenceKey
-from pax_tree._key_paths import keystr
+import pax_tree._C as _C
+from pax_tree._C import DictKey, FlattenedIndexKey, GetAttrKey, PyTreeDef, Record, SequenceKey
+from pax_tree._interop import look_up, shares
+from pax_tree._paths import keystr
 
 # What a PyTreeDef says of its root: (class, static data), or None for a leaf.
 NodeData = tuple[type, Any] | None
@@ -42,6 +44,25 @@ def convert(root: Any, see: View, make: Make, target: str) -> Any:
 def view(treedef: Any) -> tuple[NodeData, Sequence[Any]]:
     """Return the root and the children of a PyTreeDef, of this library or of JAX."""
     return treedef.node_data(), treedef.children()
+
+
+def make_ours(check: Callable[[type], None]) -> Make:
+    """Return what makes a PyTreeDef of classes that both libraries take apart alike."""
+
+    def make(data: NodeData, children: list[Any]) -> PyTreeDef:
+        if data is not None:
+            look_up(data[0])
+            check(data[0])
+        return PyTreeDef.from_node_data_and_children(data, children)
+
+    return make
+
+
+def check_shared(cls: type, library: str, name: str) -> None:
+    """Refuse a class that the other library takes apart in another way."""
+    plain = is_named_tuple(cls) and not _C._is_registered(cls)
+    if not plain and (is_named_tuple(cls) or not shares(library, cls)):
+        raise RefusedError(f"the class {cls.__name__} is not registered alike here and with {name}")
 
 
 def is_named_tuple(cls: type) -> bool:
