@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,10 +21,18 @@ def test_all_names_exist_and_are_sorted():
     assert all(hasattr(pax_torch, name) for name in pax_torch.__all__)
 
 
-def test_has_everything_of_pax_tree():
-    missing = [name for name in pax_tree.__all__ if name not in pax_torch.__all__]
-    assert not missing
-    assert all(getattr(pax_torch, name) is getattr(pax_tree, name) for name in pax_tree.__all__)
+def test_has_the_functions_of_trees_and_the_registrations_of_pax_tree():
+    names = [name for name in pax_tree.__all__ if name.startswith(("tree_", "register_"))]
+    assert all(getattr(pax_torch, name) is getattr(pax_tree, name) for name in names)
+    assert set(names) <= set(pax_torch.__all__)
+
+
+def test_importing_it_imports_no_sympy_and_changes_no_filter_of_warnings():
+    code = (
+        "import sys, warnings, torch; filters = list(warnings.filters); import pax_torch; "
+        "assert 'sympy' not in sys.modules; assert warnings.filters == filters"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -108,7 +108,7 @@ class DerivativeRule(ABC):
 def _with_derivative(leaf: Any) -> Any:
     """Return numbers and arrays with a derivative as tensors, all else as it is."""
     if isinstance(leaf, float | complex) or hasattr(leaf, "__array__"):
-        return to_tensor(leaf)
+        return to_tensor(leaf, lambda: "an argument")
     return leaf
 
 
@@ -234,7 +234,7 @@ def _bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
     bound.apply_defaults()
     if bound.kwargs:
         raise TypeError(
-            f"a function with a rule for its derivative takes its arguments by position, but "
+            f"A function with a rule for its derivative takes its arguments by position, but "
             f"{', '.join(bound.kwargs)} of {fun!r} can only be given by keyword."
         )
     return bound.args

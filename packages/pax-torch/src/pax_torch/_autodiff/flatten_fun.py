@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any
 
@@ -22,25 +21,20 @@ _TENSORS = {Tensor, Parameter}
 
 def check_argnums(argnums: Argnums, name: str, what: str = "argnums") -> int | tuple[int, ...]:
     """Return `argnums` as an int or a tuple of ints."""
-    if type(argnums) is int:
-        return argnums
-    for convert in (_index, _indices):
-        with suppress(TypeError):
-            return convert(argnums)
-    raise TypeError(f"{name}: {what} must be an int or a sequence of ints, got {argnums!r}.")
+    number = _as_index(argnums)
+    if number is not None:
+        return number
+    numbers = [_as_index(each) for each in argnums] if isinstance(argnums, Iterable) else []
+    if not numbers or None in numbers:
+        raise TypeError(f"{name}: {what} must be an int or a sequence of ints, got {argnums!r}.")
+    return tuple(numbers)  # pyright: ignore[reportReturnType]
 
 
-def _index(number: Any) -> int:
-    if isinstance(number, bool):
-        raise TypeError("a bool is no index")
-    return operator.index(number)
-
-
-def _indices(numbers: Any) -> tuple[int, ...]:
-    found = tuple(map(_index, numbers))
-    if not found:
-        raise TypeError("no index")
-    return found
+def _as_index(number: Any) -> int | None:
+    try:
+        return None if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        return None
 
 
 def _positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
@@ -63,32 +57,31 @@ def _positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
     return indices
 
 
-def to_tensor(leaf: object) -> Tensor:
+def to_tensor(leaf: object, place: Callable[[], str]) -> Tensor:
     """Return a tensor as it is, and a Python number or an array as a new tensor.
 
     Raises:
-        TypeError: `leaf` is none of these.
+        TypeError: `leaf` is none of these; `place` names it.
     """
     if isinstance(leaf, Tensor):
         return leaf
     if isinstance(leaf, bool | int | float | complex):
         return torch.tensor(leaf)
-    if hasattr(leaf, "__array__"):
+    if not hasattr(leaf, "__array__"):
+        raise TypeError(
+            f"{place()}: expected a tensor, a NumPy array or a number, got {describe(leaf)}."
+        )
+    try:
         return torch.as_tensor(leaf.__array__().copy())  # pyright: ignore[reportAttributeAccessIssue]
-    raise TypeError(f"expected a tensor, a NumPy array or a number, got {describe(leaf)}")
+    except TypeError as error:  # an array of objects
+        raise TypeError(f"{place()}: {str(error).rstrip('.')}.") from None
 
 
 def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
     """Return the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
     if set(map(type, leaves)) <= _TENSORS:
         return list(leaves)  # pyright: ignore[reportReturnType]
-    tensors = []
-    for i, leaf in enumerate(leaves):
-        try:
-            tensors.append(to_tensor(leaf))
-        except TypeError as error:
-            raise TypeError(f"{place(i)}: {str(error).rstrip('.')}.") from None
-    return tensors
+    return [to_tensor(leaf, lambda i=i: place(i)) for i, leaf in enumerate(leaves)]
 
 
 def is_differentiable(tensor: Tensor) -> bool:
@@ -342,10 +335,7 @@ def directions(given: Sequence[Any], points: Sequence[Tensor], place: Place) -> 
 def _direction(given: Any, point: Tensor, place: Callable[[], str]) -> Tensor:
     if given is None:
         return torch.zeros_like(point, requires_grad=False)
-    try:
-        tensor = to_tensor(given)
-    except TypeError as error:
-        raise TypeError(f"{place()}: {str(error).rstrip('.')}.") from None
+    tensor = to_tensor(given, place)
     if isinstance(given, int | float) or (isinstance(given, complex) and point.is_complex()):
         tensor = tensor.to(point.dtype)
     if tensor.dtype != point.dtype:
@@ -365,7 +355,7 @@ def split_aux(result: Any) -> tuple[Any, Any]:
     """Return the two parts of what a function with `has_aux` returned."""
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise TypeError(
-            "with has_aux=True the function must return a pair (value, aux), "
+            "With has_aux=True the function must return a pair (value, aux), "
             f"but it returned {describe(result)}."
         )
     return result[0], result[1]

@@ -196,7 +196,7 @@ def _check_used(grads: Sequence[Tensor | None], selection: Selection) -> None:
     for leaf, gradient in zip(places, grads, strict=True):
         if gradient is None:
             raise ValueError(
-                f"the value does not depend on {selection.place(leaf)}, and allow_unused=False; "
+                f"The value does not depend on {selection.place(leaf)}, and allow_unused=False; "
                 "use that leaf, or pass allow_unused=True to get zeros for it."
             )
 

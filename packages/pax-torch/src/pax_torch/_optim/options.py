@@ -61,7 +61,7 @@ def _checked(value: Any, default: Any, name: str) -> Any:
 
 def _checked_tuple(value: Any, default: tuple[Any, ...] | list[Any], name: str) -> tuple[Any, ...]:
     if hasattr(value, "__array__"):
-        tensor = to_tensor(value)
+        tensor = to_tensor(value, lambda: name)
         value = tensor.unbind() if tensor.dim() else tensor
     if not isinstance(value, tuple | list) or len(value) != len(default):
         raise ValueError(
@@ -83,7 +83,7 @@ def _number(value: Any, name: str) -> Any:
 
 def as_scalar(value: Any, name: str) -> Tensor:
     """Return the only element of a tensor or array as a tensor of shape ()."""
-    tensor = to_tensor(value)
+    tensor = to_tensor(value, lambda: name)
     if tensor.numel() != 1:
         raise ValueError(f"{name} must be one number, got {describe(tensor)}.")
     return tensor.reshape(()) if tensor.dim() else tensor
