@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pax_torch._autodiff.flatten_fun import check_argnums, is_differentiable, merge, to_tensor
+from pax_torch._autodiff.flatten_fun import (
+    check_argnums,
+    is_differentiable,
+    merge,
+    partition,
+    to_tensor,
+)
 from pax_torch._autodiff.grad import current_depth, differentiation, pull_back_by_func
 from pax_torch._compat import (
     differentiates,
@@ -29,7 +35,7 @@ from pax_torch._compat import (
     transforms_active,
     unwrap_if_dead,
 )
-from pax_tree import tree_flatten, tree_unflatten
+from pax_tree import tree_leaves, tree_map
 
 Tensors = Sequence[Tensor]
 Optionals = Sequence[Tensor | None]
@@ -52,11 +58,8 @@ class DerivativeRule(ABC):
         self._positions = [i for i in range(len(args)) if i not in nondiff]
         self.nondiff = [args[i] for i in nondiff]
         self._args = [arg if i in nondiff else None for i, arg in enumerate(args)]
-        leaves, self.treedef = tree_flatten(tuple([args[i] for i in self._positions]))
-        leaves = [_with_derivative(leaf) for leaf in leaves]
-        self.is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
-        self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        self.tensors: list[Tensor] = list(compress(leaves, self.is_tensor))
+        known = tuple([args[i] for i in self._positions])
+        self.tensors, self.primals = partition(tree_map(_with_derivative, known))
         # What the derivative may use again; None where that would be of another level.
         self.residuals: Any = None
         self.depth = current_depth()
@@ -73,11 +76,6 @@ class DerivativeRule(ABC):
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
         """Return for each tensor of the result its tangent; None stands for zeros."""
 
-    def trees(self, values: Sequence[Any], others: Sequence[Any] | None = None) -> tuple[Any, ...]:
-        """Return the arguments that have derivatives with one value for each tensor."""
-        others = self.constants if others is None else others
-        return tree_unflatten(self.treedef, merge(values, self.is_tensor, others))
-
     def zeros(self, out: int) -> Tensor:
         """Return zeros like one of the tensors of the result."""
         shape, dtype, device = self.out_like[out]
@@ -86,23 +84,15 @@ class DerivativeRule(ABC):
     def arguments(self, tensors: Tensors) -> list[Any]:
         """Return all the arguments of the call, with other tensors."""
         arguments = list(self._args)
-        for i, tree in zip(self._positions, self.trees(tensors), strict=True):
+        for i, tree in zip(self._positions, self.primals.combine(tensors), strict=True):
             arguments[i] = tree
         return arguments
 
     def flat_primal(self, tensors: Tensors) -> tuple[Tensor, ...]:
-        """Return the tensors of the result; the rest of it is remembered for `result`."""
-        leaves, self.out_treedef = tree_flatten(self.primal(tensors))
-        self.out_is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
-        self._out_constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        out: list[Tensor] = list(compress(leaves, self.out_is_tensor))
+        """Return the tensors of the result; the rest of it is `out`."""
+        out, self.out = partition(self.primal(tensors))
         self.out_like = [(x.shape, x.dtype, x.device) for x in out]
         return distinct(out, tensors)
-
-    def result(self, tensors: Tensors) -> Any:
-        """Return the result of the call with the given tensors."""
-        leaves = merge(tensors, self.out_is_tensor, self._out_constants)
-        return tree_unflatten(self.out_treedef, leaves)
 
 
 def _with_derivative(leaf: Any) -> Any:
@@ -131,7 +121,8 @@ def call_with_rule(
     if not _has_derivative(rule.tensors):
         return function.fun(*bound)
     tensors, rule.tensors = rule.tensors, []
-    return rule.result(_Function.apply(rule, *tensors))  # pyright: ignore[reportArgumentType]
+    out: Any = _Function.apply(rule, *tensors)
+    return rule.out.combine(out)
 
 
 def _has_derivative(tensors: Tensors) -> bool:
@@ -155,10 +146,8 @@ class _Function(torch.autograd.Function):
         rule, *tensors = inputs
         ctx.rule, ctx.count = rule, len(tensors)
         residuals, rule.residuals = rule.residuals, None
-        leaves, ctx.treedef = tree_flatten(residuals)
-        ctx.is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
-        ctx.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        saved = (*tensors, *compress(leaves, ctx.is_tensor))
+        leaves, ctx.residuals = partition(residuals)
+        saved = (*tensors, *leaves)
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
         ctx.set_materialize_grads(False)
@@ -171,7 +160,7 @@ class _Function(torch.autograd.Function):
         saved = [unwrap_if_dead(tensor) for tensor in ctx.saved_tensors]
         given = [None if c is None else unwrap_if_dead(c) for c in cotangents]
         tensors, leaves = saved[: ctx.count], saved[ctx.count :]
-        residuals = tree_unflatten(ctx.treedef, merge(leaves, ctx.is_tensor, ctx.constants))
+        residuals = ctx.residuals.combine(leaves)
         with differentiation(ctx.rule.depth):
             return None, *ctx.rule.pull(tensors, residuals, given)
 
@@ -192,13 +181,13 @@ def _without_tangent(tensor: Tensor) -> Tensor:
 
 
 def transposed(
-    linear: Callable[[list[Tensor]], Optionals], points: Tensors, cotangents: Optionals
+    linear: Callable[[Optionals], Optionals], points: Tensors, cotangents: Optionals
 ) -> list[Tensor | None]:
     """Apply the transpose of a linear map.
 
     Args:
-        linear: takes a tensor for each differentiable one of `points`, and returns tensors or
-            None in the places of `cotangents`.
+        linear: takes a tensor for each of `points`, or None where that has no derivative, and
+            returns tensors or None in the places of `cotangents`.
         points: tensors with the shapes of its arguments.
         cotangents: tensors, or None for zeros.
 
@@ -211,11 +200,8 @@ def transposed(
         return [None] * len(points)
 
     def tensors_only(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-        pairs = [
-            (out, cotangent)
-            for out, cotangent in zip(linear(list(tensors)), cotangents, strict=True)
-            if out is not None and cotangent is not None
-        ]
+        found = zip(linear(merge(tensors, chosen)), cotangents, strict=True)
+        pairs = [(out, c) for out, c in found if out is not None and c is not None]
         return tuple([out for out, _ in pairs]), [cotangent for _, cotangent in pairs]
 
     _, pull_back, kept = pull_back_by_func(tensors_only, zeros)
@@ -259,7 +245,7 @@ def _nondiff_positions(nondiff_argnums: Sequence[int], args: Sequence[Any], name
             raise TypeError(f"{name}: nondiff_argnums has {number} for {len(args)} arguments.")
     found = sorted({number % len(args) for number in nondiff_argnums})
     for position in found:
-        leaves = tree_flatten(args[position])[0]
+        leaves = tree_leaves(args[position])
         if any(isinstance(leaf, Tensor) and is_followed(leaf) for leaf in leaves):
             raise TypeError(
                 f"{name}: argument {position} is in nondiff_argnums, but has a tensor that is "

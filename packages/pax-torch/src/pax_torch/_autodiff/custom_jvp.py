@@ -8,7 +8,6 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pax_torch._autodiff.custom_function import (
     DerivativeRule,
@@ -18,10 +17,16 @@ from pax_torch._autodiff.custom_function import (
     nondiff_numbers,
     transposed,
 )
-from pax_torch._autodiff.flatten_fun import directions, is_differentiable, merge, parts_like
-from pax_torch._errors import check_callable, describe, leaf_place
+from pax_torch._autodiff.flatten_fun import (
+    directions,
+    is_differentiable,
+    merge,
+    pair,
+    parts_like,
+)
+from pax_torch._errors import check_callable, leaf_place
 from pax_torch._rng import RandomState
-from pax_tree import tree_flatten, tree_map
+from pax_tree import tree_leaves, tree_map
 
 
 class custom_jvp:
@@ -136,22 +141,23 @@ class _JvpRule(DerivativeRule):
         return self.fun(*self.arguments(tensors))
 
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
-        given = [_tangent(x, t) for x, t in zip(tensors, tangents, strict=True)]
-        trees = self.trees(given, [None] * len(self.constants))
+        given = [
+            torch.zeros_like(x, requires_grad=False) if t is None and is_differentiable(x) else t
+            for x, t in zip(tensors, tangents, strict=True)
+        ]
+        trees = self.primals.combine(given, [None] * len(self.primals.others))
         with self._random_state.restored():
-            result = self.jvp(*self.nondiff, self.trees(tensors), trees)
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise TypeError(
-                f"custom_jvp: the rule must return a pair (out, tangent), got {describe(result)}."
-            )
-        return self._checked(*result)
+            result = self.jvp(*self.nondiff, self.primals.combine(tensors), trees)
+        return self._checked(
+            *pair(result, "custom_jvp: the rule must return a pair (out, tangent), got")
+        )
 
     def _checked(self, out: Any, tangent: Any) -> Optionals:
         """Return the tangent of each tensor of the result among those that the rule returned."""
         name = "the tangent of the custom_jvp rule"
-        parts = parts_like(self.out_treedef, tangent, name, "the result")
-        points = list(compress(tree_flatten(out)[0], self.out_is_tensor))
-        parts = list(compress(parts, self.out_is_tensor))
+        parts = parts_like(self.out.treedef, tangent, name, "the result")
+        points = list(compress(tree_leaves(out), self.out.is_tensor))
+        parts = list(compress(parts, self.out.is_tensor))
         chosen = [is_differentiable(point) for point in points]
         given = directions(
             list(compress(parts, chosen)),
@@ -162,15 +168,4 @@ class _JvpRule(DerivativeRule):
 
     def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
         """Return the transpose of `push`."""
-        chosen = [is_differentiable(tensor) for tensor in tensors]
-
-        def linear(tangents: list[Tensor]) -> Optionals:
-            return self.push(tensors, merge(tangents, chosen))
-
-        return transposed(linear, tensors, cotangents)
-
-
-def _tangent(tensor: Tensor, tangent: Tensor | None) -> Tensor | None:
-    if tangent is None and is_differentiable(tensor):
-        return torch.zeros_like(tensor, requires_grad=False)
-    return tangent
+        return transposed(lambda tangents: self.push(tensors, tangents), tensors, cotangents)

@@ -8,7 +8,6 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pax_torch._autodiff.custom_function import (
     DerivativeRule,
@@ -18,7 +17,7 @@ from pax_torch._autodiff.custom_function import (
     nondiff_numbers,
     transposed,
 )
-from pax_torch._autodiff.flatten_fun import directions, is_differentiable, merge
+from pax_torch._autodiff.flatten_fun import directions, is_differentiable, pair
 from pax_torch._compat import transforms_active
 from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch._rng import RandomState
@@ -111,19 +110,14 @@ class _VjpRule(DerivativeRule):
 
     def _forward(self, tensors: Tensors) -> tuple[Any, Any]:
         result = self.fwd(*self.arguments(tensors))
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise TypeError(
-                "custom_vjp: the function fwd must return a pair (out, residuals), "
-                f"got {describe(result)}."
-            )
-        return result[0], result[1]
+        return pair(result, "custom_vjp: the function fwd must return a pair (out, residuals), got")
 
     def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
         # Where a derivative of this may be taken, the residuals are followed from the arguments.
         if residuals is None or torch.is_grad_enabled() or transforms_active():
             residuals = self._residuals(tensors)
         given = [self.zeros(i) if c is None else c for i, c in enumerate(cotangents)]
-        trees = tree_unflatten(self.out_treedef, merge(given, self.out_is_tensor))
+        trees = self.out.combine(given, [None] * len(self.out.others))
         return self._checked(self.bwd(*self.nondiff, residuals[0], trees), tensors)
 
     def _residuals(self, tensors: Tensors) -> tuple[Any]:
@@ -132,34 +126,26 @@ class _VjpRule(DerivativeRule):
 
     def _checked(self, found: Any, tensors: Tensors) -> Optionals:
         """Return the cotangent of each tensor among those that `bwd` returned."""
-        count = len(self.treedef.children())
+        treedef, is_tensor, _ = self.primals
+        count = len(treedef.children())
         if not isinstance(found, tuple | list) or len(found) != count:
             raise TypeError(
                 f"custom_vjp: the function bwd must return a tuple with {count} entries, "
                 f"one for each argument with a derivative, got {describe(found)}."
             )
-        primals = tree_unflatten(self.treedef, range(self.treedef.num_leaves))
-        parts = compress(_parts(tuple(found), primals), self.is_tensor)
-        places = compress(range(self.treedef.num_leaves), self.is_tensor)
+        primals = tree_unflatten(treedef, range(treedef.num_leaves))
+        parts = compress(enumerate(_parts(tuple(found), primals)), is_tensor)
         return [
-            self._cotangent(part, tensor, lambda _, i=i: leaf_place(primals, i, _RETURNED))
-            for part, tensor, i in zip(parts, tensors, places, strict=True)
+            directions([part], [tensor], lambda _, i=i: leaf_place(primals, i, _RETURNED))[0]
+            if part is not None and is_differentiable(tensor)
+            else None
+            for (i, part), tensor in zip(parts, tensors, strict=True)
         ]
-
-    def _cotangent(self, part: Any, tensor: Tensor, place: Callable[[int], str]) -> Tensor | None:
-        if part is None or not is_differentiable(tensor):
-            return None
-        return directions([part], [tensor], place)[0]
 
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
         """Return the transpose of `pull`, which is taken as linear in the cotangents."""
         points = [self.zeros(i) for i in range(len(self.out_like))]
-        chosen = [is_differentiable(point) for point in points]
-
-        def linear(cotangents: list[Tensor]) -> Optionals:
-            return self.pull(tensors, None, merge(cotangents, chosen))
-
-        return transposed(linear, points, tangents)
+        return transposed(lambda cotangents: self.pull(tensors, None, cotangents), points, tangents)
 
 
 def _parts(found: Any, primals: Any) -> list[Any]:

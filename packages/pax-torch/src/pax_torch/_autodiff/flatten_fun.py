@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -218,18 +218,13 @@ class FlatFunction:
     def __call__(self, *variables: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         result, aux = self._function(variables), None
         if self._has_aux:
-            result, aux = split_aux(result)
+            result, aux = pair(result)
         leaves, self._treedef = tree_flatten(result)
         self._check(leaves, result)
         self.chosen = [is_differentiable(leaf) for leaf in leaves]
         others = [leaf for leaf, chosen in zip(leaves, self.chosen, strict=True) if not chosen]
-        return tuple(compress(leaves, self.chosen)), (*others, *self._aux_tensors(aux))
-
-    def _aux_tensors(self, aux: Any) -> list[Tensor]:
-        leaves, self._aux_treedef = tree_flatten(aux)
-        self._aux_chosen = [isinstance(leaf, Tensor) for leaf in leaves]
-        self._aux_others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        return list(compress(leaves, self._aux_chosen))
+        aux_tensors, self._aux = partition(aux)
+        return tuple(compress(leaves, self.chosen)), (*others, *aux_tensors)
 
     def _check(self, leaves: list[Any], result: Any) -> None:
         for i, leaf in enumerate(leaves):
@@ -251,9 +246,7 @@ class FlatFunction:
 
     def aux(self, rest: Sequence[Tensor]) -> Any:
         """Return aux with the tensors that the call returned for it."""
-        tensors = rest[self.chosen.count(False) :]
-        leaves = merge(tensors, self._aux_chosen, self._aux_others)
-        return tree_unflatten(self._aux_treedef, leaves)
+        return self._aux.combine(rest[self.chosen.count(False) :])
 
     def up_to(self, tree: Any, what: str) -> list[Any]:
         """Return the parts of a tree in the places of the result's leaves, None included."""
@@ -351,11 +344,32 @@ def _direction(given: Any, point: Tensor, place: Callable[[], str]) -> Tensor:
     return tensor
 
 
-def split_aux(result: Any) -> tuple[Any, Any]:
-    """Return the two parts of what a function with `has_aux` returned."""
+class Rest(NamedTuple):
+    """A tree without its tensors."""
+
+    treedef: PyTreeDef
+    is_tensor: list[bool]
+    others: list[Any]
+
+    def combine(self, values: Sequence[Any], others: Sequence[Any] | None = None) -> Any:
+        """Return the tree with a value in the place of each tensor."""
+        others = self.others if others is None else others
+        return tree_unflatten(self.treedef, merge(values, self.is_tensor, others))
+
+
+def partition(tree: Any) -> tuple[list[Tensor], Rest]:
+    """Return the tensors among the leaves of a tree, and the tree without them."""
+    leaves, treedef = tree_flatten(tree)
+    is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+    others = [None if taken else leaf for leaf, taken in zip(leaves, is_tensor, strict=True)]
+    return list(compress(leaves, is_tensor)), Rest(treedef, is_tensor, others)
+
+
+_NO_AUX = "With has_aux=True the function must return a pair (value, aux), but it returned"
+
+
+def pair(result: Any, complaint: str = _NO_AUX) -> tuple[Any, Any]:
+    """Return the two parts of what a function with two results returned."""
     if not isinstance(result, tuple | list) or len(result) != 2:
-        raise TypeError(
-            "With has_aux=True the function must return a pair (value, aux), "
-            f"but it returned {describe(result)}."
-        )
+        raise TypeError(f"{complaint} {describe(result)}.")
     return result[0], result[1]

@@ -27,7 +27,7 @@ from pax_torch._autodiff.flatten_fun import (
     check_output,
     directions,
     flatten_fun,
-    split_aux,
+    pair,
 )
 from pax_torch._compat import (
     forward_mode_runs,
@@ -102,7 +102,7 @@ def value_and_grad(
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
             result = fun(*selection.arguments(variables), **kwargs)
-            value, aux = split_aux(result) if has_aux else (result, None)
+            value, aux = pair(result) if has_aux else (result, None)
             return _check_value(value, holomorphic), aux
 
         variables = selection.variables

@@ -39,8 +39,13 @@ class ProgramCache:
         settings = _autocast()
         if not settings:
             return self._call(function, key, tensors)
-        with _without_autocast(settings):
-            return self._call(_with_autocast(function, settings), (key, settings), tensors)
+
+        def cast(*args: Tensor) -> Any:
+            with _autocasting(settings, True):
+                return function(*args)
+
+        with _autocasting(settings, False):
+            return self._call(cast, (key, settings), tensors)
 
     def _call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         program = self._program(function, key, tensors)
@@ -142,24 +147,12 @@ def _autocast() -> Autocast:
 
 
 @contextmanager
-def _without_autocast(settings: Autocast) -> Iterator[None]:
-    """Switches autocast off for what has its conversions written down."""
-    with ExitStack() as stack:
-        for kind, _ in settings:
-            stack.enter_context(torch.autocast(kind, enabled=False))
-        yield
+def _autocasting(settings: Autocast, enabled: bool) -> Iterator[None]:
+    """Switch autocast on as it is in the settings, or off for what has its conversions written down.
 
-
-def _with_autocast(function: Callable[..., Any], settings: Autocast) -> Callable[..., Any]:
-    """Return the function under autocast as it is in the settings.
-
-    Autocast keeps no copies of parameters then, which could be tensors without values.
+    It keeps no copies of parameters then, which could be tensors without values.
     """
-
-    def cast(*args: Any) -> Any:
-        with ExitStack() as stack:
-            for kind, dtype in settings:
-                stack.enter_context(torch.autocast(kind, dtype, cache_enabled=False))
-            return function(*args)
-
-    return cast
+    with ExitStack() as stack:
+        for kind, dtype in settings:
+            stack.enter_context(torch.autocast(kind, dtype, enabled, cache_enabled=False))
+        yield
