@@ -236,13 +236,9 @@ class FlatFunction:
 
     def result(self, tensors: Sequence[Tensor], rest: Sequence[Any] | None = None) -> Any:
         """Return a tree like the result, with None for what has no derivative unless given."""
-        return tree_unflatten(self._treedef, merge(tensors, self.chosen, self._others(rest)))
-
-    def _others(self, rest: Sequence[Any] | None) -> list[Any] | None:
-        if rest is None:
-            return None
-        others = iter(rest)
-        return [None if chosen else next(others) for chosen in self.chosen]
+        left = [not chosen for chosen in self.chosen]
+        others = None if rest is None else merge(rest[: sum(left)], left)
+        return tree_unflatten(self._treedef, merge(tensors, self.chosen, others))
 
     def aux(self, rest: Sequence[Tensor]) -> Any:
         """Return aux with the tensors that the call returned for it."""
