@@ -1,44 +1,35 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <string>
-#include <utility>
-#include <vector>
-
-#include "errors.h"
-#include "gil.h"
-#include "grad_mode.h"
-#include "handlers.h"
-#include "reclaim.h"
-#include "registry.h"
-#include "scope.h"
-#include "tensors.h"
+#include "calls/handlers.h"
+#include "calls/registry.h"
+#include "calls/thread_state.h"
+#include "support/gil.h"
+#include "support/hooks.h"
+#include "tensors/tensors.h"
 
 namespace py = pybind11;
 
 PYBIND11_MODULE(_C, m) {
+  using bridge::CallOptions;
+  using bridge::Handle;
   m.doc() = "The compiled core of torch2jax_bridge: XLA custom calls that run Python callables.";
-  py::class_<bridge::Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
-      .def(py::init([](py::object callable, std::string name, bool narrow, bool takes_outputs,
-                       bool keeps_inputs, bool strict, std::vector<bool> written,
-                       std::vector<std::string> names) {
-             return new bridge::Handle(
-                 std::move(callable), {std::move(name), narrow, takes_outputs, keeps_inputs, strict,
-                                       std::move(written), std::move(names)});
-           }),
-           py::arg("callable"), py::arg("name"), py::kw_only(), py::arg("narrow") = false,
-           py::arg("takes_outputs") = false, py::arg("keeps_inputs") = false,
-           py::arg("strict") = false, py::arg("written") = std::vector<bool>(),
-           py::arg("names") = std::vector<std::string>())
-      .def_property_readonly("id", &bridge::Handle::id);
+  py::class_<CallOptions>(m, "CallOptions", "How a callable wants to be called.")
+      .def(py::init<>())
+      .def_readwrite("name", &CallOptions::name)
+      .def_readwrite("narrow", &CallOptions::narrow)
+      .def_readwrite("takes_outputs", &CallOptions::takes_outputs)
+      .def_readwrite("keeps_inputs", &CallOptions::keeps_inputs)
+      .def_readwrite("strict", &CallOptions::strict)
+      .def_readwrite("written", &CallOptions::written)
+      .def_readwrite("names", &CallOptions::names);
+  py::class_<Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
+      .def(py::init<py::object, CallOptions>(), py::arg("callable"), py::arg("options"))
+      .def_property_readonly("id", &Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
-  m.def("use_grad_mode", &bridge::UseGradMode, py::arg("is_enabled"), py::arg("set_enabled"),
-        py::arg("native_is_enabled"), py::arg("native_set_enabled"));
-  m.def("use_execution_switch", &bridge::UseExecutionSwitch, py::arg("set_forbidden"),
-        py::arg("restore"));
-  m.def("use_stream_scope", &bridge::UseStreamScope, py::arg("enter"), py::arg("leave"));
-  m.def("use_report", &bridge::UseReport, py::arg("report"));
-  m.def("use_rescue", &bridge::UseRescue, py::arg("rescue"));
+  m.def("use_native_grad_mode", &bridge::UseNativeGradMode, py::arg("is_enabled"),
+        py::arg("set_enabled"));
+  m.def("use_hooks", &bridge::UseHooks);
   m.def("targets", &bridge::Targets);
   m.def("empty_target", &bridge::EmptyTarget);
   m.def("state_type", &bridge::StateType);

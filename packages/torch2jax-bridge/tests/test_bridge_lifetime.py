@@ -58,12 +58,11 @@ def test_bridge_results_do_not_share_memory_with_torch():
 @pytest.fixture(params=["native", "python"])
 def grad_mode(request):
     """Switches the mode by PyTorch's C functions, or by those of Python as where the C ones are missing."""
-    python = torch.is_grad_enabled, torch._C._set_grad_enabled
     native = native_grad_mode()
     assert all(native)
-    _C.use_grad_mode(*python, *(native if request.param == "native" else (0, 0)))
+    _C.use_native_grad_mode(*(native if request.param == "native" else (0, 0)))
     yield
-    _C.use_grad_mode(*python, *native)
+    _C.use_native_grad_mode(*native)
 
 
 def test_bridge_grad_mode_is_off_inside_and_restored(grad_mode):

@@ -1,38 +1,33 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+class CallOptions:
+    name: str
+    narrow: bool
+    takes_outputs: bool
+    keeps_inputs: bool
+    strict: bool
+    written: Sequence[bool]
+    names: Sequence[str]
+
 class Handle:
-    def __init__(
-        self,
-        callable: Callable[..., Any],
-        name: str,
-        *,
-        narrow: bool = False,
-        takes_outputs: bool = False,
-        keeps_inputs: bool = False,
-        strict: bool = False,
-        written: Sequence[bool] = (),
-        names: Sequence[str] = (),
-    ) -> None: ...
+    def __init__(self, callable: Callable[..., Any], options: CallOptions) -> None: ...
     @property
     def id(self) -> int: ...
 
 def use_tensor_type(tensor_type: type) -> None: ...
-def use_grad_mode(
-    is_enabled: Callable[[], bool],
-    set_enabled: Callable[[bool], None],
-    native_is_enabled: int,
-    native_set_enabled: int,
+def use_native_grad_mode(is_enabled: int, set_enabled: int) -> None: ...
+def use_hooks(
+    *,
+    is_grad_enabled: Callable[[], bool],
+    set_grad_enabled: Callable[[bool], None],
+    forbid_execution: Callable[[bool], Any],
+    restore_execution: Callable[[Any], None],
+    enter_stream: Callable[[int, int, int], Any],
+    leave_stream: Callable[[Any], None],
+    report: Callable[[BaseException, str], str],
+    rescue: Callable[[Any], None],
 ) -> None: ...
-def use_execution_switch(
-    set_forbidden: Callable[[bool], Any],
-    restore: Callable[[Any], None],
-) -> None: ...
-def use_stream_scope(
-    enter: Callable[[int, int, int], Any], leave: Callable[[Any], None]
-) -> None: ...
-def use_report(report: Callable[[BaseException, str], str]) -> None: ...
-def use_rescue(rescue: Callable[[Any], None]) -> None: ...
 def targets() -> dict[str, dict[str, Any]]: ...
 def empty_target() -> Any: ...
 def state_type() -> dict[str, Any]: ...

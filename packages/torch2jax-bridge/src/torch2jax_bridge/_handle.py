@@ -32,16 +32,15 @@ def make_handle(spec: Spec, platform: str) -> _C.Handle:
         call = watched(call, spec.root.names, written)
     if may_be_recorded(spec):
         call = in_private_pool(call)
-    return _C.Handle(
-        call,
-        spec.root.name,
-        narrow=isinstance(spec, Function) and spec.narrow,
-        takes_outputs=lent or _takes_outputs(spec),
-        keeps_inputs=keeps,
-        strict=options.debug,
-        written=written,
-        names=spec.root.names,
-    )
+    wanted = _C.CallOptions()
+    wanted.name = spec.root.name
+    wanted.narrow = isinstance(spec, Function) and spec.narrow
+    wanted.takes_outputs = lent or _takes_outputs(spec)
+    wanted.keeps_inputs = keeps
+    wanted.strict = options.debug
+    wanted.written = written
+    wanted.names = spec.root.names
+    return _C.Handle(call, wanted)
 
 
 def may_be_recorded(spec: Spec) -> bool:

@@ -45,10 +45,17 @@ def _rescue(tensor: torch.Tensor) -> None:
 
 _streams = StreamSwitch()
 _C.use_tensor_type(torch.Tensor)
-_C.use_grad_mode(torch.is_grad_enabled, torch._C._set_grad_enabled, *native_grad_mode())
-_C.use_execution_switch(*execution_switch())
-_C.use_stream_scope(_streams.enter, _streams.leave)
-_C.use_report(report)
-_C.use_rescue(_rescue)
+_C.use_native_grad_mode(*native_grad_mode())
+_forbid_execution, _restore_execution = execution_switch()
+_C.use_hooks(
+    is_grad_enabled=torch.is_grad_enabled,
+    set_grad_enabled=torch._C._set_grad_enabled,
+    forbid_execution=_forbid_execution,
+    restore_execution=_restore_execution,
+    enter_stream=_streams.enter,
+    leave_stream=_streams.leave,
+    report=report,
+    rescue=_rescue,
+)
 # Registered after JAX's own clean-up, so run before it.
 atexit.register(_C.shutdown, SECONDS_AT_EXIT)

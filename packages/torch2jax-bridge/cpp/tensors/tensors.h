@@ -1,12 +1,12 @@
 // PyTorch tensors over XLA's buffers, and the other way round, without linking to PyTorch.
 
-#ifndef TORCH2JAX_BRIDGE_TENSORS_H_
-#define TORCH2JAX_BRIDGE_TENSORS_H_
+#ifndef TORCH2JAX_BRIDGE_TENSORS_TENSORS_H_
+#define TORCH2JAX_BRIDGE_TENSORS_TENSORS_H_
 
 #include <pybind11/pybind11.h>
 
-#include "dlpack_abi.h"
-#include "loan.h"
+#include "tensors/dlpack_abi.h"
+#include "tensors/loan.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace bridge {
@@ -38,4 +38,4 @@ void WriteAll(const pybind11::object& results, const xla::ffi::RemainingRets& re
 
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_TENSORS_H_
+#endif  // TORCH2JAX_BRIDGE_TENSORS_TENSORS_H_

@@ -1,7 +1,7 @@
-// The state of PyTorch and JAX while a wrapped function runs.
+// The state of this thread, in PyTorch and JAX, that a call sets and restores.
 
-#ifndef TORCH2JAX_BRIDGE_SCOPE_H_
-#define TORCH2JAX_BRIDGE_SCOPE_H_
+#ifndef TORCH2JAX_BRIDGE_CALLS_THREAD_STATE_H_
+#define TORCH2JAX_BRIDGE_CALLS_THREAD_STATE_H_
 
 #include <pybind11/pybind11.h>
 
@@ -9,13 +9,21 @@
 
 namespace bridge {
 
-// Takes the Python functions `set_forbidden(bool)`, which returns what it found, and
-// `restore(found)`. Must be called once, before any program runs.
-void UseExecutionSwitch(pybind11::object set_forbidden, pybind11::object restore);
+// Takes the addresses of PyTorch's functions that read and set the grad mode, zeros where they are
+// not known: then Python's are called.
+void UseNativeGradMode(std::uintptr_t is_enabled, std::uintptr_t set_enabled);
 
-// Takes `enter(stream_pointer, device_ordinal, run_id)`, which makes XLA's stream PyTorch's current
-// one and returns what it found, and `leave(found)`. Must be called before a CUDA program runs.
-void UseStreamScope(pybind11::object enter, pybind11::object leave);
+// For its lifetime no gradients are recorded; then it is as it was before.
+class NoGradScope {
+ public:
+  NoGradScope();
+  ~NoGradScope();
+  NoGradScope(const NoGradScope&) = delete;
+  NoGradScope& operator=(const NoGradScope&) = delete;
+
+ private:
+  bool was_enabled_;
+};
 
 // For its lifetime JAX refuses to execute programs: a function that waits for JAX inside of a JAX
 // program can wait for ever.
@@ -27,7 +35,7 @@ class NoExecutionScope {
   NoExecutionScope& operator=(const NoExecutionScope&) = delete;
 
  private:
-  pybind11::object execution_;
+  pybind11::object found_;
 };
 
 // For its lifetime PyTorch's current stream is XLA's.
@@ -44,4 +52,4 @@ class StreamScope {
 
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_SCOPE_H_
+#endif  // TORCH2JAX_BRIDGE_CALLS_THREAD_STATE_H_

@@ -1,7 +1,7 @@
 // Entering Python from a thread of XLA's: counted, refused once the interpreter shuts down.
 
-#ifndef TORCH2JAX_BRIDGE_GIL_H_
-#define TORCH2JAX_BRIDGE_GIL_H_
+#ifndef TORCH2JAX_BRIDGE_SUPPORT_GIL_H_
+#define TORCH2JAX_BRIDGE_SUPPORT_GIL_H_
 
 #include <pybind11/pybind11.h>
 
@@ -29,4 +29,4 @@ bool Shutdown(double seconds);
 
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_GIL_H_
+#endif  // TORCH2JAX_BRIDGE_SUPPORT_GIL_H_

@@ -1,12 +1,12 @@
 // XLA's element types as DLPack describes them.
 
-#ifndef TORCH2JAX_BRIDGE_DTYPES_H_
-#define TORCH2JAX_BRIDGE_DTYPES_H_
+#ifndef TORCH2JAX_BRIDGE_TENSORS_DTYPES_H_
+#define TORCH2JAX_BRIDGE_TENSORS_DTYPES_H_
 
 #include <optional>
 #include <string>
 
-#include "dlpack_abi.h"
+#include "tensors/dlpack_abi.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace bridge {
@@ -21,4 +21,4 @@ std::string TypeName(const dlpack::DataType& dtype);
 
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_DTYPES_H_
+#endif  // TORCH2JAX_BRIDGE_TENSORS_DTYPES_H_

@@ -1,8 +1,8 @@
 // The Python callables behind custom calls. A program names its callable by a number; every
 // compiled program shares in its ownership from the moment it is loaded until it is freed.
 
-#ifndef TORCH2JAX_BRIDGE_REGISTRY_H_
-#define TORCH2JAX_BRIDGE_REGISTRY_H_
+#ifndef TORCH2JAX_BRIDGE_CALLS_REGISTRY_H_
+#define TORCH2JAX_BRIDGE_CALLS_REGISTRY_H_
 
 #include <pybind11/pybind11.h>
 
@@ -72,4 +72,4 @@ void DropReleased();
 
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_REGISTRY_H_
+#endif  // TORCH2JAX_BRIDGE_CALLS_REGISTRY_H_

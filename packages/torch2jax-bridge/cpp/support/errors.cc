@@ -1,21 +1,28 @@
-#include "errors.h"
+#include "support/errors.h"
+
+#include "support/hooks.h"
 
 namespace py = pybind11;
 
 namespace bridge {
-namespace {
 
-PyObject* report = nullptr;  // torch2jax_bridge._errors.report, owned for the life of the process
-
-}  // namespace
-
-void UseReport(py::object function) { report = function.release().ptr(); }
+void SetPythonError() {
+  try {
+    throw;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (py::builtin_exception& error) {
+    error.set_error();
+  } catch (std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
 
 std::string ReportPythonError(const std::string& name) {
   py::error_already_set error;
   if (error.trace()) PyException_SetTraceback(error.value().ptr(), error.trace().ptr());
   try {
-    const py::object text = py::handle(report)(error.value(), name);
+    const py::object text = py::handle(GetHooks().report)(error.value(), name);
     // Else the main thread would see an error of JAX's only.
     if (error.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
     return text.cast<std::string>();

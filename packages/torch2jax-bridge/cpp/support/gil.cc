@@ -1,4 +1,4 @@
-#include "gil.h"
+#include "support/gil.h"
 
 #include <atomic>
 #include <chrono>

@@ -1,11 +1,11 @@
-#include "registry.h"
+#include "calls/registry.h"
 
 #include <atomic>
 #include <mutex>
 #include <random>
 #include <unordered_map>
 
-#include "gil.h"
+#include "support/gil.h"
 
 namespace bridge {
 namespace {

@@ -1,4 +1,4 @@
-#include "dtypes.h"
+#include "tensors/dtypes.h"
 
 namespace bridge {
 namespace {

@@ -1,4 +1,4 @@
-#include "tensors.h"
+#include "tensors/tensors.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "dtypes.h"
+#include "support/compat.h"
+#include "tensors/dtypes.h"
 
 namespace ffi = xla::ffi;
 namespace py = pybind11;
@@ -15,11 +16,10 @@ namespace bridge {
 namespace {
 
 const dlpack::ExchangeTable* table = nullptr;
-PyObject* tensor_class = nullptr;
-// Owned for the life of the process.
-PyObject* version_getter = nullptr;
-PyObject* is_conj = nullptr;
-PyObject* is_neg = nullptr;
+PyObject* tensor_class = nullptr;  // owned for the life of the process
+Predicate is_conj;
+Predicate is_neg;
+VersionCounter version_counter;
 
 // Below this size, releasing and taking the GIL costs more than the copy.
 constexpr size_t kCopyWithoutGil = size_t{1} << 18;
@@ -117,29 +117,10 @@ void CheckDevice(const dlpack::Tensor& got, dlpack::Device want, size_t index) {
                         "; move it there inside of the function");
 }
 
-// What a class defines in C under a name.
-PyObject* Descriptor(const py::type& cls, const char* name, PyTypeObject* kind) {
-  const py::object found = cls.attr(name);
-  if (Py_TYPE(found.ptr()) == kind) return py::object(found).release().ptr();
-  throw py::import_error(std::string("this PyTorch's Tensor.") + name +
-                         " is not what torch2jax-bridge expects; install a newer torch2jax-bridge");
-}
-
 dlpack::Tensor View(py::handle tensor) {
   dlpack::Tensor view;
   if (table->view(tensor.ptr(), &view) != 0) throw py::error_already_set();
   return view;
-}
-
-// Calls a method of the class without looking it up in the tensor, which costs as much again.
-bool Says(py::handle tensor, PyObject* method) {
-  const PyMethodDef* definition = reinterpret_cast<PyMethodDescrObject*>(method)->d_method;
-  PyObject* result = (definition->ml_flags & METH_NOARGS) != 0
-                         ? definition->ml_meth(tensor.ptr(), nullptr)
-                         : PyObject_CallOneArg(method, tensor.ptr());
-  if (result == nullptr) throw py::error_already_set();
-  Py_DECREF(result);  // True and False live on
-  return result == Py_True;
 }
 
 // Whether the values do not stand in memory as they are: PyTorch has tensors of zeros without
@@ -147,9 +128,9 @@ bool Says(py::handle tensor, PyObject* method) {
 bool IsLazy(py::handle tensor, const dlpack::Tensor& view) {
   if (view.data == nullptr) return true;
   const uint8_t code = view.dtype.code;
-  if (code == dlpack::kComplex && Says(tensor, is_conj)) return true;
+  if (code == dlpack::kComplex && is_conj(tensor)) return true;
   return (code == dlpack::kComplex || code == dlpack::kFloat || code == dlpack::kBfloat) &&
-         Says(tensor, is_neg);
+         is_neg(tensor);
 }
 
 void CopyBytes(void* to, const void* from, size_t size) {
@@ -248,19 +229,13 @@ void UseTensorType(py::type tensor_type) {
         "install a newer torch2jax-bridge");
   }
   table = found;
-  version_getter = Descriptor(tensor_type, "_version", &PyGetSetDescr_Type);
-  is_conj = Descriptor(tensor_type, "is_conj", &PyMethodDescr_Type);
-  is_neg = Descriptor(tensor_type, "is_neg", &PyMethodDescr_Type);
+  version_counter.Find(tensor_type);
+  is_conj.Find(tensor_type, "is_conj");
+  is_neg.Find(tensor_type, "is_neg");
   tensor_class = tensor_type.release().ptr();
 }
 
-long Version(py::handle tensor) {
-  const PyGetSetDef* getter = reinterpret_cast<PyGetSetDescrObject*>(version_getter)->d_getset;
-  const auto version =
-      py::reinterpret_steal<py::object>(getter->get(tensor.ptr(), getter->closure));
-  if (!version) throw py::error_already_set();
-  return PyLong_AsLong(version.ptr());
-}
+long Version(py::handle tensor) { return version_counter.Read(tensor); }
 
 py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan* loan) {
   const dlpack::DataType type = RequireType(buffer);

@@ -2,8 +2,8 @@
 // exchange table that a tensor type publishes as `__dlpack_c_exchange_api__`.
 // Specification: https://dmlc.github.io/dlpack/latest/c_api.html
 
-#ifndef TORCH2JAX_BRIDGE_DLPACK_ABI_H_
-#define TORCH2JAX_BRIDGE_DLPACK_ABI_H_
+#ifndef TORCH2JAX_BRIDGE_TENSORS_DLPACK_ABI_H_
+#define TORCH2JAX_BRIDGE_TENSORS_DLPACK_ABI_H_
 
 #include <cstdint>
 
@@ -79,4 +79,4 @@ struct ExchangeTable {
 
 }  // namespace bridge::dlpack
 
-#endif  // TORCH2JAX_BRIDGE_DLPACK_ABI_H_
+#endif  // TORCH2JAX_BRIDGE_TENSORS_DLPACK_ABI_H_

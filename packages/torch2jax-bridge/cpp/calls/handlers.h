@@ -1,7 +1,7 @@
 // The custom call: XLA hands over buffers, a Python callable gets tensors and returns tensors.
 
-#ifndef TORCH2JAX_BRIDGE_HANDLERS_H_
-#define TORCH2JAX_BRIDGE_HANDLERS_H_
+#ifndef TORCH2JAX_BRIDGE_CALLS_HANDLERS_H_
+#define TORCH2JAX_BRIDGE_CALLS_HANDLERS_H_
 
 #include <pybind11/pybind11.h>
 
@@ -19,4 +19,4 @@ pybind11::dict StateType();
 
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_HANDLERS_H_
+#endif  // TORCH2JAX_BRIDGE_CALLS_HANDLERS_H_

@@ -1,9 +1,14 @@
 // What a call lends to PyTorch: memory of XLA's, until the last tensor over it is gone.
 
-#ifndef TORCH2JAX_BRIDGE_LOAN_H_
-#define TORCH2JAX_BRIDGE_LOAN_H_
+#ifndef TORCH2JAX_BRIDGE_TENSORS_LOAN_H_
+#define TORCH2JAX_BRIDGE_TENSORS_LOAN_H_
+
+#include <pybind11/pybind11.h>
 
 #include <atomic>
+#include <vector>
+
+#include "tensors/dlpack_abi.h"
 
 namespace bridge {
 
@@ -35,6 +40,11 @@ class Loan {
   std::atomic<int> shares_{1};
 };
 
+// Drops the tensors of a call. Those that the function has kept get memory of their own; where that
+// cannot be done, because it kept only a storage or because they are on a GPU, raises ValueError.
+void Reclaim(std::vector<pybind11::object>& tensors, const Loan::Owner& loan,
+             dlpack::Device device);
+
 }  // namespace bridge
 
-#endif  // TORCH2JAX_BRIDGE_LOAN_H_
+#endif  // TORCH2JAX_BRIDGE_TENSORS_LOAN_H_

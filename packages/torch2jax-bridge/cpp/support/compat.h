@@ -1,0 +1,52 @@
+// What the bridge uses of CPython and PyTorch beyond what they promise, and what happens without
+// it.
+
+#ifndef TORCH2JAX_BRIDGE_SUPPORT_COMPAT_H_
+#define TORCH2JAX_BRIDGE_SUPPORT_COMPAT_H_
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+namespace bridge {
+
+// A method of a class, without arguments, that returns a bool. One that is written in C is called
+// as CPython calls it, without being looked up in the object, which costs as much again.
+class Predicate {
+ public:
+  // `name` is a method of `cls`.
+  void Find(const pybind11::type& cls, const char* name);
+  bool operator()(pybind11::handle object) const;
+
+ private:
+  PyObject* method_ = nullptr;  // owned for the life of the process
+  PyCFunction function_ = nullptr;
+};
+
+// `torch.Tensor._version`: how often operations wrote into a tensor's memory, 0 for a new one.
+// Read as CPython reads it where it is an attribute written in C. Where PyTorch has no such
+// attribute it is always 0, and functions that change their arguments are not found out.
+class VersionCounter {
+ public:
+  void Find(const pybind11::type& tensor_type);
+  long Read(pybind11::handle tensor) const;
+
+ private:
+  bool exists_ = false;
+  PyGetSetDef* getter_ = nullptr;
+};
+
+// PyTorch's `bool c10::GradMode::is_enabled()` and `void c10::GradMode::set_enabled(bool)`, which
+// cost a hundredth of Python's. Null where they are not known.
+struct NativeGradMode {
+  bool (*is_enabled)() = nullptr;
+  void (*set_enabled)(bool) = nullptr;
+};
+
+inline NativeGradMode NativeGradModeAt(std::uintptr_t is_enabled, std::uintptr_t set_enabled) {
+  return {reinterpret_cast<bool (*)()>(is_enabled), reinterpret_cast<void (*)(bool)>(set_enabled)};
+}
+
+}  // namespace bridge
+
+#endif  // TORCH2JAX_BRIDGE_SUPPORT_COMPAT_H_

@@ -1,0 +1,33 @@
+#include "support/hooks.h"
+
+#include <utility>
+
+namespace py = pybind11;
+
+namespace bridge {
+namespace {
+
+constexpr std::pair<const char*, PyObject * Hooks::*> kNames[] = {
+    {"is_grad_enabled", &Hooks::is_grad_enabled},
+    {"set_grad_enabled", &Hooks::set_grad_enabled},
+    {"forbid_execution", &Hooks::forbid_execution},
+    {"restore_execution", &Hooks::restore_execution},
+    {"enter_stream", &Hooks::enter_stream},
+    {"leave_stream", &Hooks::leave_stream},
+    {"report", &Hooks::report},
+    {"rescue", &Hooks::rescue},
+};
+
+Hooks hooks{};
+
+}  // namespace
+
+void UseHooks(const py::kwargs& functions) {
+  for (const auto& [name, member] : kNames) {
+    hooks.*member = py::object(functions[name]).release().ptr();
+  }
+}
+
+const Hooks& GetHooks() { return hooks; }
+
+}  // namespace bridge

@@ -1,0 +1,29 @@
+// The Python functions that calls use.
+
+#ifndef TORCH2JAX_BRIDGE_SUPPORT_HOOKS_H_
+#define TORCH2JAX_BRIDGE_SUPPORT_HOOKS_H_
+
+#include <pybind11/pybind11.h>
+
+namespace bridge {
+
+// Owned for the life of the process.
+struct Hooks {
+  PyObject* is_grad_enabled;    // () -> bool: whether PyTorch records gradients on this thread
+  PyObject* set_grad_enabled;   // (bool)
+  PyObject* forbid_execution;   // (bool) -> what was so before: JAX runs no program on this thread
+  PyObject* restore_execution;  // (what was so before)
+  PyObject* enter_stream;       // (pointer, device ordinal, run) -> found: XLA's is the current one
+  PyObject* leave_stream;       // (found)
+  PyObject* report;             // (exception, name) -> str: keeps it, and says what happened
+  PyObject* rescue;  // (CPU tensor): it and all that share its memory get memory of their own
+};
+
+// Takes all of them by name. Must be called once, before any program runs.
+void UseHooks(const pybind11::kwargs& functions);
+
+const Hooks& GetHooks();
+
+}  // namespace bridge
+
+#endif  // TORCH2JAX_BRIDGE_SUPPORT_HOOKS_H_
