@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import ShapeInferenceError, Size, original_exception, torch2jax
-from torch2jax_bridge._errors import KEPT, _exceptions
+from torch2jax_bridge._runtime.errors import KEPT, _exceptions
 
 X = jnp.arange(3.0)
 Failure = jax.errors.JaxRuntimeError

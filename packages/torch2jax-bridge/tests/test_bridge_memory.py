@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from torch2jax_bridge import _memory, configure_memory
+from torch2jax_bridge import configure_memory
+from torch2jax_bridge._runtime import memory as _memory
 
 
 class FakeCuda:

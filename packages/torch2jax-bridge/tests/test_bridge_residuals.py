@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import torch2jax
-from torch2jax_bridge._residuals import ByRun, Site
+from torch2jax_bridge._torch2jax.residuals import ByRun, Site
 
 X = jnp.array([0.5, -1.0, 2.0])
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from torch2jax_bridge._pool import in_private_pool
-from torch2jax_bridge._stream import StreamSwitch, current_run
+from torch2jax_bridge._runtime.thread_state import StreamSwitch, current_run
+from torch2jax_bridge._torch2jax.lowering import in_private_pool
 
 
 class FakeCuda:

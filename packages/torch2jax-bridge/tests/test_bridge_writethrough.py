@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import j2t, torch2jax
-from torch2jax_bridge._writethrough import out_form
+from torch2jax_bridge._torch2jax.out_buffers import out_form
 
 SIDE = 640
 X = jnp.linspace(-2.0, 2.0, SIDE * SIDE).reshape(SIDE, SIDE)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from torch2jax_bridge import JaxModule, _jax2torch_run, jax2torch
+from torch2jax_bridge import JaxModule, jax2torch
+from torch2jax_bridge._jax2torch import execute as _execute
 
 
 @pytest.fixture
@@ -141,9 +142,9 @@ def test_jax2torch_keeps_nothing_where_there_is_no_backward_pass(how):
 
 def test_jax2torch_residuals_that_are_arguments_or_results_are_not_copied(monkeypatch):
     counts = []
-    execute = _jax2torch_run.execute
+    execute = _execute.execute
     monkeypatch.setattr(
-        _jax2torch_run,
+        _execute,
         "execute",
         lambda *args: counts.append(len(out := execute(*args))) or out,
     )

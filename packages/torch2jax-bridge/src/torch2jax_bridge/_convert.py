@@ -14,7 +14,7 @@ import torch
 from jax.core import Tracer
 
 from pax_tree import tree_map
-from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j
+from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j
 
 ALIGNMENT = 64  # bytes; XLA copies memory on a CPU that begins elsewhere
 

@@ -7,92 +7,15 @@ function it comes from; `_engine.py` turns it into PyTorch code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import ref
+from typing import Any
 
-import numpy as np
-
-from torch2jax_bridge._dtypes import is_differentiable
-from torch2jax_bridge._options import Options
-from torch2jax_bridge._residuals import Site
-
-if TYPE_CHECKING:
-    from torch2jax_bridge._forms import Forms, Template
+from torch2jax_bridge._avals import TOKEN, Aval, is_differentiable
+from torch2jax_bridge._torch2jax.function import Function
+from torch2jax_bridge._torch2jax.residuals import Site
 
 Indices = tuple[int, ...]
-
-
-class Aval(NamedTuple):
-    """The shape and dtype of one array."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def __str__(self) -> str:
-        return f"{self.dtype.name}{list(self.shape)}"
-
-
-TOKEN = Aval((2,), np.dtype(np.int32))
-
-
-class Programs(dict["Spec", Any]):
-    """The jitted calls of a function and of those derived from it.
-
-    Owned by whoever calls the function, not by the function: JAX's caches hold functions for as
-    long as the jitted calls live that refer to them, and would keep both for ever.
-    """
-
-
-@dataclass(frozen=True, eq=False)
-class Function:
-    """A wrapped PyTorch function of flat tensors. Two are equal only if they are the same one.
-
-    Attributes:
-        name: how messages call it.
-        template: makes its forms.
-        ins: one `Aval` per argument.
-        outs: one `Aval` per result.
-        random: whether the function draws random numbers, so that running it again gives
-            something else.
-        narrow: whether JAX has no 64 bits.
-        programs: refers to the `Programs` of this function, which may be gone.
-        names: what messages call the arguments.
-        variants: the same function for other shapes, by those of the arguments.
-    """
-
-    name: str
-    template: Template
-    ins: tuple[Aval, ...]
-    outs: tuple[Aval, ...]
-    random: bool
-    narrow: bool
-    programs: ref[Programs]
-    names: tuple[str, ...] = ()
-    variants: dict[tuple[Aval, ...], Function] = field(default_factory=dict)
-    linear = 0
-
-    def __repr__(self) -> str:
-        return self.name
-
-    @property
-    def root(self) -> Function:
-        return self
-
-    @property
-    def options(self) -> Options:
-        return self.template.options
-
-    @cached_property
-    def forms(self) -> Forms:
-        return self.template.forms(self.outs)
-
-    def reshaped(self, ins: tuple[Aval, ...], outs: tuple[Aval, ...]) -> Function:
-        """Return the same function for other shapes, for which it gives results of these shapes."""
-        if ins not in self.variants:
-            self.variants[ins] = replace(self, ins=ins, outs=outs, variants={})
-        return self.variants[ins]
 
 
 class Derived:

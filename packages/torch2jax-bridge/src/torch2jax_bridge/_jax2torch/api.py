@@ -1,4 +1,4 @@
-"""`jax2torch`: JAX functions as PyTorch functions."""
+"""What `torch.compile` sees of a JAX function."""
 
 from __future__ import annotations
 
@@ -9,11 +9,44 @@ from typing import Any
 import jax
 import torch
 
-from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
-from torch2jax_bridge._jax2torch_autograd import call
-from torch2jax_bridge._jax2torch_compile import Node
-from torch2jax_bridge._jax2torch_signature import Leaves, Signature, build
-from torch2jax_bridge._jax2torch_static import Static, bind, split, static_of
+from pax_tree import (
+    PyTreeDef,
+    tree_flatten,
+    tree_unflatten,
+)
+from torch2jax_bridge._jax2torch.autograd import call
+from torch2jax_bridge._jax2torch.specialize import Leaves, Signature, build
+from torch2jax_bridge._jax2torch.static_args import Static, bind, split, static_of
+
+
+class Node:
+    """A function that is one opaque node of a compiled graph.
+
+    `torch.compile` runs `prepare` while it traces, as `torch.compiler.assume_constant_result` has
+    it, and then finds `call` prepared. The mark of both is set by hand and late: their module takes
+    longer to import than PyTorch, and only those who compile need it.
+    """
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+        self.prepare = _marked(self._prepare)
+        self._is_prepared = False
+
+    def _prepare(self) -> None:
+        import torch._dynamo
+
+        if not self._is_prepared:
+            self.call = torch._dynamo.nonstrict_trace(self.call)
+            self._is_prepared = True
+
+
+def _marked(method: Callable[[], None]) -> Callable[[], None]:
+    def prepare() -> None:
+        method()
+
+    prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return prepare
+
 
 _config: Any = jax.config
 

@@ -12,11 +12,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pax_tree import PyTreeDef, tree_flatten, tree_map
-from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
-from torch2jax_bridge._modes import without_values
-from torch2jax_bridge._random import is_seeded
-from torch2jax_bridge._specs import Aval
+from pax_tree import (
+    PyTreeDef,
+    tree_flatten,
+    tree_map,
+)
+from torch2jax_bridge._avals import Aval, aval_of_tensor, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._runtime.thread_state import is_seeded, without_values
 
 no_execution: Any = jax.no_execution
 Size = torch.Size
@@ -103,24 +105,6 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]
             f"{type(error).__name__}: {error}. If the function is right and reads values "
             "(.item(), .numpy(), a branch on a tensor, nonzero), pass output_shapes=."
         ) from error
-
-
-def aval_of(array: Any) -> Aval:
-    """Return the shape and dtype that an array has in JAX: a tracer, a JAX or a NumPy array.
-
-    Raises:
-        TypeError: PyTorch has no such dtype.
-    """
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key)")
-    dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
-    dtype_j2t(dtype)
-    return Aval(tuple(array.shape), dtype)
-
-
-def aval_of_tensor(tensor: torch.Tensor) -> Aval:
-    """Return the shape and JAX's dtype of a tensor; 64 bits become 32 unless x64 is enabled."""
-    return Aval(tuple(tensor.shape), canonical(tensor.dtype))
 
 
 def _is_size(leaf: Any) -> bool:

@@ -10,11 +10,15 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from pax_tree import keystr, tree_flatten_with_path, tree_unflatten
+from pax_tree import (
+    keystr,
+    tree_flatten_with_path,
+    tree_unflatten,
+)
+from torch2jax_bridge._avals import is_differentiable
 from torch2jax_bridge._convert import j2t, t2j
-from torch2jax_bridge._dtypes import is_differentiable
-from torch2jax_bridge._jax2torch import jax2torch
-from torch2jax_bridge._jax2torch_signature import ARRAYS
+from torch2jax_bridge._jax2torch.api import jax2torch
+from torch2jax_bridge._jax2torch.specialize import ARRAYS
 
 Path = tuple[str, ...]
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, singledispatch
 from typing import Any
 
 import torch
 
+from torch2jax_bridge._avals import Tensors
 from torch2jax_bridge._forward_mode import forward_level
-from torch2jax_bridge._runtime import Tensors
-from torch2jax_bridge._specs import Function, Indices, Jvp, Keep, Kept, Spec, Vjp, Vmap
-from torch2jax_bridge._vmap import vmap
+from torch2jax_bridge._torch2jax.derived import Indices, Jvp, Keep, Kept, Spec, Vjp, Vmap
+from torch2jax_bridge._torch2jax.function import Function
 
 Call = Callable[..., Tensors]
 
@@ -210,3 +210,40 @@ def _watched(tensor: torch.Tensor) -> torch.Tensor:
 def _conj(tensor: torch.Tensor) -> torch.Tensor:
     """JAX pairs cotangents with values without conjugation, PyTorch with it."""
     return tensor.conj() if tensor.is_complex() else tensor
+
+
+def vmap(call: Call, batched: Sequence[bool], size: int, randomness: str) -> Call:
+    """Return the function of flat tensors for every element along axis 0, as in `torch.func.vmap`.
+
+    Args:
+        call: returns a tuple of tensors.
+        batched: which arguments have the axis.
+        size: its length.
+        randomness: "error", "different" or "same".
+    """
+    functorch: Any = _functorch()
+    if functorch is None or size == 0:
+        in_dims = tuple(0 if on else None for on in batched)
+        return torch.func.vmap(call, in_dims=in_dims, randomness=randomness)
+    add, remove = functorch._add_batch_dim, functorch._remove_batch_dim
+
+    def run(*tensors: torch.Tensor) -> Tensors:
+        level = functorch._vmap_increment_nesting(size, randomness)
+        try:
+            pairs = zip(tensors, batched, strict=True)
+            outs = call(*(add(t, 0, level) if on else t for t, on in pairs))
+            return tuple(remove(out, level, size, 0) for out in outs)
+        finally:
+            functorch._vmap_decrement_nesting()
+
+    return run
+
+
+@cache
+def _functorch() -> Any:
+    """Return the private module that `torch.func.vmap` is made of, if it is as it was."""
+    torch.func.vmap(torch.neg)(torch.zeros(1))  # loads its decompositions
+    functorch = getattr(torch._C, "_functorch", None)
+    wanted = ("_add_batch_dim", "_remove_batch_dim")
+    nesting = ("_vmap_increment_nesting", "_vmap_decrement_nesting")
+    return functorch if all(hasattr(functorch, name) for name in wanted + nesting) else None

@@ -12,13 +12,12 @@ import jax
 import numpy as np
 import torch
 
+from torch2jax_bridge._avals import dtype_j2t, dtype_t2j
 from torch2jax_bridge._convert import functorch, is_dense, is_plain, j2t, materialized, t2j
-from torch2jax_bridge._dtypes import dtype_j2t, dtype_t2j
-from torch2jax_bridge._jax2torch_program import Numbers, Program
-from torch2jax_bridge._modes import is_under_mode
+from torch2jax_bridge._jax2torch.program import Numbers, Program
+from torch2jax_bridge._runtime.thread_state import is_under_mode
 
 Tensors = Sequence[torch.Tensor]
-
 _torch: Any = torch
 _config: Any = jax.config
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)

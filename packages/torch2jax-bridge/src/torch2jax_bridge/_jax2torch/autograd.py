@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from torch2jax_bridge._convert import functorch
-from torch2jax_bridge._jax2torch_program import Numbers, Program, pick
-from torch2jax_bridge._jax2torch_residuals import keeping
-from torch2jax_bridge._jax2torch_run import run
+from torch2jax_bridge._jax2torch.execute import run
+from torch2jax_bridge._jax2torch.program import Numbers, Program, keeping, pick
 
 Tensors = tuple[torch.Tensor, ...]
 Given = Sequence[torch.Tensor | None]

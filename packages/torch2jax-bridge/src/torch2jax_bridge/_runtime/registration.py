@@ -9,17 +9,15 @@ from typing import Any
 import jax
 import torch
 
-from torch2jax_bridge import _C
-from torch2jax_bridge._errors import report
+import torch2jax_bridge._C as _C
 from torch2jax_bridge._grad_mode import native_grad_mode
 from torch2jax_bridge._private import execution_switch
-from torch2jax_bridge._stream import StreamSwitch
+from torch2jax_bridge._runtime.errors import report
+from torch2jax_bridge._runtime.thread_state import StreamSwitch
 
 TARGET = "torch2jax_bridge_call"
 RECORDED_TARGET = "torch2jax_bridge_recorded_call"
 SECONDS_AT_EXIT = 30.0
-
-Tensors = tuple[torch.Tensor, ...]
 
 
 @cache

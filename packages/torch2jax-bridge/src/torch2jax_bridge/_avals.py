@@ -1,8 +1,8 @@
-"""The dtypes that JAX and PyTorch share."""
+"""Shapes and dtypes of both worlds."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,3 +80,37 @@ def canonical(dtype: torch.dtype) -> np.dtype:
 def is_differentiable(dtype: Any) -> bool:
     """Whether arrays of this dtype have tangents: floating and complex ones."""
     return jnp.issubdtype(dtype, jnp.inexact)
+
+
+class Aval(NamedTuple):
+    """The shape and dtype of one array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}{list(self.shape)}"
+
+
+TOKEN = Aval((2,), np.dtype(np.int32))
+
+
+def aval_of(array: Any) -> Aval:
+    """Return the shape and dtype that an array has in JAX: a tracer, a JAX or a NumPy array.
+
+    Raises:
+        TypeError: PyTorch has no such dtype.
+    """
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key)")
+    dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
+    dtype_j2t(dtype)
+    return Aval(tuple(array.shape), dtype)
+
+
+def aval_of_tensor(tensor: torch.Tensor) -> Aval:
+    """Return the shape and JAX's dtype of a tensor; 64 bits become 32 unless x64 is enabled."""
+    return Aval(tuple(tensor.shape), canonical(tensor.dtype))
+
+
+Tensors = tuple[torch.Tensor, ...]

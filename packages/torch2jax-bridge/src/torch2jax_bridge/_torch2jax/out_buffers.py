@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch._ops import OpOverload
 
-from torch2jax_bridge._modes import ThreadMode
-from torch2jax_bridge._runtime import Tensors
+from torch2jax_bridge._avals import Tensors
+from torch2jax_bridge._runtime.thread_state import ThreadMode
 
 # Watching a call, or one operation more, costs about as much as copying this much.
 BYTES_PER_OPERATION = {"cpu": 100_000, "cuda": 8_000_000}

@@ -1,9 +1,11 @@
-"""One wrapped function at one combination of shapes, dtypes and static arguments."""
+"""`torch2jax`: PyTorch functions and modules as JAX functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import update_wrapper
+from types import BuiltinFunctionType
 from typing import Any
 from weakref import ref
 
@@ -14,17 +16,80 @@ import torch
 from pax_tree import (
     PyTreeDef,
     keystr,
+    tree_flatten,
     tree_flatten_with_path,
     tree_structure,
     tree_unflatten,
 )
-from torch2jax_bridge._debug import label
-from torch2jax_bridge._dtypes import canonical
-from torch2jax_bridge._forms import Template
-from torch2jax_bridge._options import Options
-from torch2jax_bridge._primitive import compiled
-from torch2jax_bridge._shapes import aval_of, aval_of_tensor, infer, parse_output_shapes
-from torch2jax_bridge._specs import Aval, Function, Programs
+from torch2jax_bridge._avals import Aval, aval_of, aval_of_tensor, canonical
+from torch2jax_bridge._runtime.errors import original_exception
+from torch2jax_bridge._torch2jax.function import Function, Options, Programs, Template, label
+from torch2jax_bridge._torch2jax.infer import as_examples, infer, parse_output_shapes
+from torch2jax_bridge._torch2jax.primitive import compiled
+
+_config: Any = jax.config
+
+
+class TorchFunction:
+    """A PyTorch function as JAX calls it. Made by `torch2jax`."""
+
+    def __init__(
+        self, fn: Callable[..., Any], output_shapes: Any = None, options: Options | None = None
+    ) -> None:
+        self._fn = fn
+        self._output_shapes = output_shapes
+        self._options = options or Options()
+        self._signatures: dict[Hashable, Signature] = {}
+        self._name = _name_of(fn)
+        update_wrapper(self, fn, updated=())
+
+    def __repr__(self) -> str:
+        return f"torch2jax({self._name})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = tree_flatten((args, kwargs))
+        signature = self._signature(leaves, treedef)
+        arrays = [leaf for leaf, traced in zip(leaves, signature.traced, strict=True) if traced]
+        try:
+            results = signature.call(*arrays)
+        except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter by compiled calls
+            if (original := original_exception(error)) is None:
+                raise
+            raise jax.errors.JaxRuntimeError(str(error)) from original
+        return tree_unflatten(signature.out_tree, results)
+
+    def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Find out the results for example arguments, which may be tensors, without a call."""
+        self._signature(*tree_flatten(as_examples((tuple(args), kwargs))))
+
+    def _signature(self, leaves: list[Any], treedef: PyTreeDef) -> Signature:
+        try:
+            key = (treedef, _config.jax_enable_x64, *map(key_of, leaves))
+            found = self._signatures.get(key)
+        except TypeError as error:
+            raise _bad_argument(self._name, leaves, treedef) or error from None
+        if found is None:
+            given = self._output_shapes, self._options
+            found = build(self._fn, self._name, leaves, treedef, *given)
+            self._signatures[key] = found
+        return found
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    if isinstance(fn, BuiltinFunctionType):  # its qualified name has a class of PyTorch's inside
+        return fn.__name__
+    return getattr(fn, "__qualname__", type(fn).__name__)
+
+
+def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError | None:
+    """Return the error for the first argument that can be neither traced nor static."""
+    for path, leaf in tree_flatten_with_path(tree_unflatten(treedef, leaves))[0]:
+        try:
+            hash(key_of(leaf))
+        except TypeError as error:
+            return TypeError(f"{name} was given, at (args, kwargs){keystr(path)}: {error}")
+    return None
+
 
 ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 

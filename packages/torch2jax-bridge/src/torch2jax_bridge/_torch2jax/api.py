@@ -2,90 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import update_wrapper
-from types import BuiltinFunctionType
 from typing import Any
 
 import jax
 import torch
 
 from pax_tree import (
-    PyTreeDef,
-    keystr,
-    tree_flatten,
-    tree_flatten_with_path,
-    tree_unflatten,
+    tree_map,
+    tree_structure,
 )
-from torch2jax_bridge._errors import original_exception
-from torch2jax_bridge._module import Apply, Arrays, split_module
-from torch2jax_bridge._options import Options, make_options
-from torch2jax_bridge._shapes import as_examples
-from torch2jax_bridge._signature import Signature, build, key_of
-
-_config: Any = jax.config
-
-
-class TorchFunction:
-    """A PyTorch function as JAX calls it. Made by `torch2jax`."""
-
-    def __init__(
-        self, fn: Callable[..., Any], output_shapes: Any = None, options: Options | None = None
-    ) -> None:
-        self._fn = fn
-        self._output_shapes = output_shapes
-        self._options = options or Options()
-        self._signatures: dict[Hashable, Signature] = {}
-        self._name = _name_of(fn)
-        update_wrapper(self, fn, updated=())
-
-    def __repr__(self) -> str:
-        return f"torch2jax({self._name})"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, treedef = tree_flatten((args, kwargs))
-        signature = self._signature(leaves, treedef)
-        arrays = [leaf for leaf, traced in zip(leaves, signature.traced, strict=True) if traced]
-        try:
-            results = signature.call(*arrays)
-        except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter by compiled calls
-            if (original := original_exception(error)) is None:
-                raise
-            raise jax.errors.JaxRuntimeError(str(error)) from original
-        return tree_unflatten(signature.out_tree, results)
-
-    def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        """Find out the results for example arguments, which may be tensors, without a call."""
-        self._signature(*tree_flatten(as_examples((tuple(args), kwargs))))
-
-    def _signature(self, leaves: list[Any], treedef: PyTreeDef) -> Signature:
-        try:
-            key = (treedef, _config.jax_enable_x64, *map(key_of, leaves))
-            found = self._signatures.get(key)
-        except TypeError as error:
-            raise _bad_argument(self._name, leaves, treedef) or error from None
-        if found is None:
-            given = self._output_shapes, self._options
-            found = build(self._fn, self._name, leaves, treedef, *given)
-            self._signatures[key] = found
-        return found
-
-
-def _name_of(fn: Callable[..., Any]) -> str:
-    if isinstance(fn, BuiltinFunctionType):  # its qualified name has a class of PyTorch's inside
-        return fn.__name__
-    return getattr(fn, "__qualname__", type(fn).__name__)
-
-
-def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError | None:
-    """Return the error for the first argument that can be neither traced nor static."""
-    for path, leaf in tree_flatten_with_path(tree_unflatten(treedef, leaves))[0]:
-        try:
-            hash(key_of(leaf))
-        except TypeError as error:
-            return TypeError(f"{name} was given, at (args, kwargs){keystr(path)}: {error}")
-    return None
+from torch2jax_bridge._torch2jax.function import Options, make_options
+from torch2jax_bridge._torch2jax.module import Apply, Arrays, split_module
+from torch2jax_bridge._torch2jax.specialize import TorchFunction
 
 
 def torch2jax(
@@ -197,3 +127,79 @@ def _wrap_module(
         state = (None, True, params, buffers)
         wrapped.infer((*state, tuple(example_args), example_kw or {}), {})
     return Apply(wrapped, TorchFunction(call, None, replace(options, keyed=True))), params, buffers
+
+
+def torch2jax_with_vjp(
+    fn: Callable[..., Any],
+    *example_args: Any,
+    depth: int = 1,
+    nondiff_argnums: int | Sequence[int] | None = None,
+    nondiff_mask: Any = None,
+    output_shapes: Any = None,
+    use_zeros: bool = True,
+    use_torch_vjp: bool = True,
+) -> Callable[..., Any]:
+    """Wrap a PyTorch function for JAX, leaving some of its arguments out of differentiation.
+
+    Every function of `torch2jax` can be differentiated; this one keeps the signature of the
+    older API (rdyro's torch2jax).
+
+    Args:
+        fn: a function of tensors that returns a pytree of tensors.
+        *example_args: positional arguments, tensors or arrays.
+        depth: how often the function has to be differentiable; any order works, so this is only
+            checked not to be negative.
+        nondiff_argnums: positions of arguments whose gradients are zero.
+        nondiff_mask: instead, a pytree of bools like `example_args`, True for zero gradients.
+        output_shapes: as in `torch2jax`.
+        use_zeros: must be True: JAX wants zeros, and no None, for arguments without gradient.
+        use_torch_vjp: accepted for compatibility; the fastest way that PyTorch offers for the
+            derivative asked for is always taken.
+
+    Returns:
+        The JAX function of the same positional arguments.
+
+    Raises:
+        ValueError: an option has a value that is not described here.
+
+    Example:
+        >>> import torch, jax.numpy as jnp
+        >>> f = torch2jax_with_vjp(torch.dot, torch.ones(2), torch.ones(2), nondiff_argnums=1)
+        >>> jax.grad(f, argnums=(0, 1))(jnp.ones(2), jnp.ones(2))
+        (Array([1., 1.], dtype=float32), Array([0., 0.], dtype=float32))
+    """
+    if depth < 0:
+        raise ValueError(f"depth is {depth}, expected 0 or more")
+    if not use_zeros:
+        raise ValueError("use_zeros=False is not possible: JAX has no gradients that are None")
+    if nondiff_argnums is not None and nondiff_mask is not None:
+        raise ValueError("nondiff_argnums and nondiff_mask were both given; give one of them")
+    wrapped = torch2jax(fn, *example_args, output_shapes=output_shapes)
+    if nondiff_argnums is None and nondiff_mask is None:
+        return wrapped
+    argnums = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else nondiff_argnums
+
+    def call(*args: Any) -> Any:
+        mask = _mask(args, argnums or ()) if nondiff_mask is None else nondiff_mask
+        _check_mask(mask, args)
+        return wrapped(*tree_map(_stop_where, tuple(mask), args))
+
+    return call
+
+
+def _mask(args: tuple, argnums: Sequence[int]) -> tuple:
+    wrong = [i for i in argnums if not -len(args) <= i < len(args)]
+    if wrong:
+        raise ValueError(f"nondiff_argnums has {wrong[0]}, but {len(args)} arguments were given")
+    positions = {i % len(args) for i in argnums}
+    return tuple(tree_map(lambda _, on=i in positions: on, arg) for i, arg in enumerate(args))
+
+
+def _check_mask(mask: Any, args: tuple) -> None:
+    got, want = tree_structure(tuple(mask)), tree_structure(args)
+    if got != want:
+        raise ValueError(f"nondiff_mask has the tree {got}, but the arguments have {want}")
+
+
+def _stop_where(stop: bool, leaf: Any) -> Any:
+    return jax.lax.stop_gradient(leaf) if stop else leaf

@@ -11,7 +11,6 @@ from collections import OrderedDict
 import jax
 
 KEPT = 64
-
 _log = logging.getLogger("torch2jax_bridge")
 _lock = threading.Lock()
 _exceptions: OrderedDict[int, BaseException] = OrderedDict()

@@ -18,10 +18,10 @@ from pax_tree import (
     tree_flatten_with_path,
     tree_unflatten,
 )
+from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._convert import j2t
-from torch2jax_bridge._dtypes import canonical, dtype_j2t, dtype_t2j, is_differentiable
-from torch2jax_bridge._jax2torch_program import Array, Aval, Numbers, Program, traced
-from torch2jax_bridge._modes import is_under_mode
+from torch2jax_bridge._jax2torch.program import Array, Aval, Numbers, Program, traced
+from torch2jax_bridge._runtime.thread_state import is_under_mode
 
 _config: Any = jax.config
 NUMBERS = (bool, int, float, complex)

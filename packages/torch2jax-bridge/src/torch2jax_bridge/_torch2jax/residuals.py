@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from torch2jax_bridge._stream import current_run
+from torch2jax_bridge._runtime.thread_state import current_run
 
 _MASK = 0x7FFFFFFF
 

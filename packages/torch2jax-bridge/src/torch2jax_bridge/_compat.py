@@ -1,0 +1,337 @@
+"""Private names of PyTorch and JAX: what each is for, and what happens without it.
+
+A name without a fallback raises an error where it is used, which names the feature.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import torch
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.sharding import PartitionSpec
+from torch import Tensor
+
+from pax_tree._foreign import foreign
+
+# Tensors -----------------------------------------------------------------------------------------
+
+# A class that says itself what operations do has another one.
+_NO_DISPATCH = Tensor.__dict__.get("__torch_dispatch__")
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has memory of its own: fake, functional and distributed ones have not."""
+    return getattr(type(tensor), "__torch_dispatch__", None) is _NO_DISPATCH
+
+
+# Zeros without memory, which forward mode makes; without it such a tensor cannot be converted.
+is_zero_tensor: Callable[[Tensor], bool] = foreign(
+    "torch.Tensor._is_zerotensor", "t2j of zeros without memory", lambda tensor: False
+)
+_VERSION = foreign("torch.Tensor._version", "finding arguments that are changed in place", None)
+
+
+def times_written(tensor: Tensor) -> int:
+    """Return how often operations wrote into a new tensor; without the counter always 0."""
+    return 0 if _VERSION is None else tensor._version
+
+
+# Raises on the GPU without making the host wait; without it the host waits, and raises.
+assert_async: Any = foreign("torch._assert_async", "jax2torch of integers of 64 bits", None)
+
+# Transformed, traced -----------------------------------------------------------------------------
+
+# Whether a transform of `torch.func` is running; without it jax2torch is ready for one, which costs
+# twice as much.
+transforms_active: Callable[[], bool] = foreign(
+    "torch._C._are_functorch_transforms_active", "jax2torch", lambda: True
+)
+# Without these two, PyTorch's own error is what a user sees.
+is_transformed: Callable[[Tensor], bool] = foreign(
+    "torch._C._functorch.is_functorch_wrapped_tensor", "t2j", lambda tensor: False
+)
+is_batched_gradient: Callable[[Tensor], bool] = foreign(
+    "torch._C._functorch.is_legacy_batchedtensor", "is_grads_batched=True", lambda tensor: False
+)
+
+
+def _has_mode() -> bool:
+    return type(torch.empty(0)) is not Tensor
+
+
+# How many modes this thread is in; without it, whether a new tensor is an ordinary one.
+number_of_modes: Callable[[], int] = foreign(
+    "torch._C._len_torch_dispatch_stack", "jax2torch", _has_mode
+)
+
+# Modes -------------------------------------------------------------------------------------------
+
+_INFERENCE = "torch2jax without output_shapes="
+DispatchMode: Any = foreign("torch.utils._python_dispatch.TorchDispatchMode", _INFERENCE)
+# They change the stack of modes and no flag of the process; without them both change.
+push_mode: Any = foreign("torch.utils._python_dispatch._push_mode", _INFERENCE, None)
+pop_mode: Any = foreign("torch.utils._python_dispatch._pop_mode", _INFERENCE, None)
+
+
+def fake_mode() -> Any:
+    """Return a mode in which a module that the function makes can also be moved: `module.to(x)`.
+
+    The mode's memo refers weakly to every fake tensor, and PyTorch moves no parameter that has weak
+    references; so for this short time it holds them strongly. PyTorch's cache of operations on fake
+    tensors grows without bound, by every shape and every constant, and is left alone.
+    """
+    mode = foreign("torch._subclasses.fake_tensor.FakeTensorMode", _INFERENCE)(
+        allow_non_fake_inputs=True
+    )
+    mode.cache_enabled = False
+    converter = getattr(mode.fake_tensor_converter, "meta_converter", None)
+    if hasattr(converter, "tensor_memo"):
+        converter.tensor_memo = {}
+    return mode
+
+
+# Operations --------------------------------------------------------------------------------------
+
+_BUFFERS = "results written into XLA's buffers"
+_SCHEMA = foreign("torch.ops.aten.add.Tensor._schema", _BUFFERS, None)
+# Without one of these the results of some operations are copied.
+to_copy: Any = foreign("torch.ops.aten._to_copy.default", _BUFFERS, None)
+has_kernel: Callable[[str, str], bool] = foreign(
+    "torch._C._dispatch_has_kernel_for_dispatch_key", _BUFFERS, lambda operation, device: False
+)
+
+
+def schema(operation: Any) -> Any:
+    """Return what PyTorch knows of the arguments of an operation; None where it does not say."""
+    return None if _SCHEMA is None else operation._schema
+
+
+# Grad mode ---------------------------------------------------------------------------------------
+
+set_grad_enabled: Callable[[bool], Any] = foreign(
+    "torch._C._set_grad_enabled", "torch2jax", torch.set_grad_enabled
+)
+# `c10::GradMode::is_enabled()` and `c10::GradMode::set_enabled(bool)`, as compilers name them.
+_IS_ENABLED = "_ZN3c108GradMode10is_enabledEv"
+_SET_ENABLED = "_ZN3c108GradMode11set_enabledEb"
+
+
+def native_grad_mode() -> tuple[int, int]:
+    """Return the addresses of PyTorch's C functions that read and set the mode, or zeros.
+
+    Reading and setting it in Python costs half of a small call.
+    """
+    folder = Path(torch.__file__).parent / "lib"
+    files = [file for name in ("libc10.so", "libc10.dylib") if (file := folder / name).is_file()]
+    library = ctypes.CDLL(str(files[0])) if files else None
+    functions = [getattr(library, name, None) for name in (_IS_ENABLED, _SET_ENABLED)]
+    if None in functions or not _agree(*functions):
+        return 0, 0
+    is_enabled, set_enabled = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)
+    return is_enabled, set_enabled
+
+
+def _agree(is_enabled: Any, set_enabled: Any) -> bool:
+    """Whether the functions do what Python's do."""
+    is_enabled.restype = ctypes.c_bool
+    set_enabled.argtypes, set_enabled.restype = [ctypes.c_bool], None
+    before = torch.is_grad_enabled()
+    try:
+        for mode in (False, True):
+            set_enabled(mode)
+            if not torch.is_grad_enabled() == is_enabled() == mode:
+                return False
+        return True
+    finally:
+        set_grad_enabled(before)
+
+
+# vmap --------------------------------------------------------------------------------------------
+
+_VMAP = "vmap"
+# What `torch.func.vmap` is made of; without one of these `map_tensors` takes twice the time.
+_begin_vmap: Any = foreign("torch._C._functorch._vmap_increment_nesting", _VMAP)
+_end_vmap: Any = foreign("torch._C._functorch._vmap_decrement_nesting", _VMAP)
+_add_axis: Any = foreign("torch._C._functorch._add_batch_dim", _VMAP)
+_remove_axis: Any = foreign("torch._C._functorch._remove_batch_dim", _VMAP)
+_HAS_VMAP = all((_begin_vmap, _end_vmap, _add_axis, _remove_axis))
+
+
+@cache
+def _load_vmap_rules() -> None:
+    torch.func.vmap(torch.neg)(torch.zeros(1))
+
+
+def map_tensors(
+    call: Callable[..., Sequence[Tensor]],
+    tensors: Sequence[Tensor],
+    axes: Sequence[int | None],
+    size: int,
+    randomness: str,
+) -> tuple[Tensor, ...]:
+    """Return what a function of tensors returns for every element, along axis 0.
+
+    This is `torch.func.vmap` without its trees, which take half of its time for a small function.
+
+    Args:
+        call: takes the elements and returns tensors.
+        tensors: where the elements come from.
+        axes: the axis of each tensor, from 0, or None for one that is passed on as it is.
+        size: the length of the axes.
+        randomness: as in `torch.func.vmap`.
+    """
+    if not _HAS_VMAP:
+        # The first argument says how many there are, also where nothing else is mapped.
+        mapped = torch.func.vmap(lambda _, *xs: tuple(call(*xs)), (0, *axes), 0, randomness)
+        return mapped(torch.empty(size, 0), *tensors)
+    _load_vmap_rules()
+    level = _begin_vmap(size, randomness)
+    try:
+        elements = [
+            tensor if axis is None else _add_axis(tensor, axis, level)
+            for tensor, axis in zip(tensors, axes, strict=True)
+        ]
+        return tuple([_remove_axis(out, level, size, 0) for out in call(*elements)])
+    finally:
+        _end_vmap()
+
+
+_BATCHED_GRADIENTS = "jax2torch under is_grads_batched=True"
+_begin_batch: Any = foreign("torch._C._vmapmode_increment_nesting", _BATCHED_GRADIENTS)
+_end_batch: Any = foreign("torch._C._vmapmode_decrement_nesting", _BATCHED_GRADIENTS)
+_without_batch: Any = foreign("torch._remove_batch_dim", _BATCHED_GRADIENTS)
+_with_batch: Any = foreign("torch._add_batch_dim", _BATCHED_GRADIENTS)
+
+
+def batch_of_gradients(
+    tensors: Sequence[Tensor],
+) -> tuple[list[Tensor], Callable[[Tensor], Tensor]]:
+    """Return the batches that `is_grads_batched=True` hides in tensors, and what hides one again.
+
+    A tensor that hides none is returned as it is; the axis of a batch is 0.
+    """
+    level = _begin_batch() - 1
+    _end_batch()
+    shown = [_without_batch(t, level, 1, 0) if is_batched_gradient(t) else t for t in tensors]
+    return shown, lambda tensor: _with_batch(tensor, 0, level)
+
+
+# torch.compile -----------------------------------------------------------------------------------
+
+
+def opaque_to_compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function as one node of a compiled graph; without the name the graph breaks there.
+
+    What makes it so takes longer to import than PyTorch, and only those who compile need it.
+    """
+    make = foreign("torch._dynamo.nonstrict_trace", "jax2torch", torch.compiler.disable)
+    return make(function)
+
+
+def runs_while_compiling(function: Any) -> None:
+    """Let `torch.compile` run a function while it traces, and take its result for a constant.
+
+    It is `torch.compiler.assume_constant_result`, which would import `torch._dynamo`.
+    """
+    function._dynamo_marked_constant = True
+
+
+# JAX ---------------------------------------------------------------------------------------------
+
+LinearizeRule = Callable[..., tuple[Any, Any, Any, Callable[..., Any]]]
+# Whether JAX has started a backend, so that its settings are read already.
+has_started: Callable[[], bool] = foreign(
+    "jax._src.xla_bridge.backends_are_initialized", "configure_memory"
+)
+
+
+def set_linearize_rule(primitive: Any, rule: LinearizeRule) -> None:
+    """Set how `jax.grad` linearizes; else it goes by the jvp rule.
+
+    A training step then calls the function twice. JAX does not say in which form it calls rules, so
+    each form that it has had is tried, without values.
+    """
+    rules = foreign("jax._src.interpreters.ad.primitive_linearizations", "torch2jax", None)
+    for form in (lambda rule: rule, _with_structured_residuals) if rules is not None else ():
+        if _takes_rules(rules, form):
+            rules[primitive] = form(rule)
+            return
+
+
+def _with_structured_residuals(rule: LinearizeRule) -> Callable[..., tuple]:
+    """Return the rule as JAX calls it since 0.11.2, with a second kind of residuals: none."""
+
+    def wrapped(*args: Any, **params: Any) -> tuple:
+        outs, moves, residuals, linear = rule(*args, **params)
+        return outs, moves, residuals, None, lambda kept, _, *tangents: linear(kept, *tangents)
+
+    return wrapped
+
+
+def _takes_rules(rules: dict[Any, Any], form: Callable[[LinearizeRule], Any]) -> bool:
+    """Whether JAX takes rules of a form, by one for the identity."""
+    identity = Primitive("torch2jax_bridge_identity")
+    identity.def_abstract_eval(lambda x: x)
+    rules[identity] = form(
+        lambda is_vjp, nonzeros, x: (identity.bind(x), True, (), lambda _, tangent: tangent)
+    )
+    try:
+        jax.eval_shape(jax.grad(identity.bind), jax.ShapeDtypeStruct((), "float32"))
+    except Exception:
+        return False
+    finally:
+        del rules[identity]
+    return True
+
+
+def hold_weakly(*types: type) -> None:
+    """Let JAX's cache of abstract evaluations hold parameters of these types weakly.
+
+    Else it keeps the last 2048 of them, with all that they refer to.
+    """
+    foreign("jax._src.util.weakref_cache_key_types", "torch2jax", set()).update(types)
+
+
+def execution_switch() -> tuple[Callable[[bool], Any], Callable[[Any], None]]:
+    """Return `set`, after whose call with True JAX executes no program on this thread, and `restore`.
+
+    `set` returns what was so before, which `restore` takes.
+    """
+    state: Any = jax.no_execution
+    if hasattr(state, "swap_local") and hasattr(state, "set_local"):
+        return state.swap_local, state.set_local
+    return partial(_enter, state), lambda context: context.__exit__(None, None, None)
+
+
+def _enter(state: Any, value: bool) -> Any:
+    context = state(value)
+    context.__enter__()
+    return context
+
+
+def varying_axes(value: Any) -> frozenset[Any]:
+    """Return the manual mesh axes of `jax.shard_map` over which a value, or its aval, varies."""
+    aval = jax.typeof(value) if isinstance(value, jax.Array) else value
+    manual = getattr(aval, "manual_axis_type", None)
+    return getattr(aval, "vma", frozenset()) if manual is None else manual.varying
+
+
+def aval_like(args: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> ShapedArray:
+    """Return the aval of a result that varies over the same mesh axes as the arguments."""
+    varying = next((aval for aval in args if varying_axes(aval)), None)
+    if varying is None:
+        return ShapedArray(shape, dtype)
+    sharding = varying.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
+    return varying.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
+
+
+def is_export(ctx: Any) -> bool:
+    """Whether a program is lowered for `jax.export`."""
+    return getattr(ctx.module_context.lowering_parameters, "for_export", False)

@@ -1,0 +1,1 @@
+"""What joins Python callables to XLA's custom calls."""

@@ -1,0 +1,155 @@
+"""From a derived function to what XLA's custom call runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+
+from torch2jax_bridge._avals import Tensors
+from torch2jax_bridge._C import CallOptions, Handle
+from torch2jax_bridge._torch2jax.derived import Keep, Kept, Spec, Vjp
+from torch2jax_bridge._torch2jax.function import Function, label
+from torch2jax_bridge._torch2jax.interpret import compile_spec
+from torch2jax_bridge._torch2jax.out_buffers import WriteThrough, pays
+
+
+def make_handle(spec: Spec, platform: str) -> Handle:
+    """Return a handle whose number names the function in a custom call, for as long as it lives.
+
+    Args:
+        spec: the function.
+        platform: "cpu" or "cuda".
+    """
+    call = compile_spec(spec)
+    options = spec.root.options
+    written = _written(spec)
+    # A graph that outlives the call may refer to results, so those must not lie in XLA's memory.
+    keeps = isinstance(spec, Keep)
+    redirected = not (keeps or written or options.debug or _takes_outputs(spec))
+    lent = redirected and pays(_size(spec), platform)
+    if lent:
+        call = WriteThrough(call, len(spec.ins), platform)
+    if options.debug:
+        call = watched(call, spec.root.names, written)
+    if may_be_recorded(spec):
+        call = in_private_pool(call)
+    wanted = CallOptions()
+    wanted.name = spec.root.name
+    wanted.narrow = isinstance(spec, Function) and spec.narrow
+    wanted.takes_outputs = lent or _takes_outputs(spec)
+    wanted.keeps_inputs = keeps
+    wanted.strict = options.debug
+    wanted.written = written
+    wanted.names = spec.root.names
+    return Handle(call, wanted)
+
+
+def may_be_recorded(spec: Spec) -> bool:
+    """Whether XLA may record the call into a CUDA graph.
+
+    The user must allow it, and PyTorch must do all on the calling thread: autograd's backward
+    passes have their own, whose memory would not come from the private pool.
+    """
+    while spec.root.options.command_buffer:
+        if isinstance(spec, Function):
+            return True
+        if isinstance(spec, Keep | Kept | Vjp):
+            return False
+        spec = spec.inner
+    return False
+
+
+def _takes_outputs(spec: Spec) -> bool:
+    """Whether the function itself wants the output buffers."""
+    return isinstance(spec, Function) and spec.options.out
+
+
+def _written(spec: Spec) -> tuple[bool, ...]:
+    """Which arguments the function may change, as they share the buffer of a result."""
+    aliases = output_aliases(spec)
+    return tuple(i in aliases for i in range(len(spec.ins))) if aliases else ()
+
+
+def output_aliases(spec: Spec) -> dict[int, int]:
+    """Which arguments share the buffer of which result: in a function itself, in no derived one."""
+    return dict(spec.options.aliases) if isinstance(spec, Function) else {}
+
+
+def _size(spec: Spec) -> int:
+    """Return the bytes of all results together."""
+    return sum(prod(out.shape) * out.dtype.itemsize for out in spec.outs)
+
+
+def watched(
+    call: Callable[..., Any], names: Sequence[str], written: Sequence[bool]
+) -> Callable[..., Any]:
+    """Return the function of flat tensors, which raises when it changes an argument or makes a NaN.
+
+    Args:
+        call: the function.
+        names: what messages call its arguments; those beyond have numbers only.
+        written: which arguments it may change.
+    """
+
+    def run(*tensors: torch.Tensor) -> Any:
+        before = [_bytes(tensor).clone() for tensor in tensors]
+        clean = not any(map(_has_nan, tensors))
+        results = call(*tensors)
+        for i, (tensor, old) in enumerate(zip(tensors, before, strict=True)):
+            if i < len(written) and written[i]:
+                continue
+            if tensor.nbytes != old.numel() or not torch.equal(_bytes(tensor), old):
+                raise ValueError(f"the function changed {label(names, i)} in place")
+        if clean:
+            _check_nan(results if isinstance(results, tuple) else (results,))
+        return results
+
+    return run
+
+
+def _check_nan(results: Tensors) -> None:
+    for i, result in enumerate(results):
+        if isinstance(result, torch.Tensor) and _has_nan(result):
+            raise FloatingPointError(
+                f"result {i} has a NaN, and no argument has one; torch.autograd.detect_anomaly or "
+                "a debugger in the function shows where it comes from"
+            )
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _has_nan(tensor: torch.Tensor) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return False
+    values = tensor.float() if tensor.itemsize == 1 else tensor
+    return bool(values.isnan().any())
+
+
+def in_private_pool(call: Callable[..., Any], cuda: Any = torch.cuda) -> Callable[..., Any]:
+    """Return the function, whose temporary CUDA memory stays its own for as long as the function lives.
+
+    XLA records what the function enqueues and enqueues the record again, without calling it: the
+    addresses in the record must not go to anybody else. On a CPU nothing is recorded.
+
+    Args:
+        call: the function of flat tensors.
+        cuda: the module to use; tests pass a stand-in for `torch.cuda`.
+    """
+    pools: dict[int, Any] = {}
+
+    def run(*tensors: torch.Tensor) -> Any:
+        device = next((t.device for t in tensors if t.device.type == "cuda"), None)
+        if device is None:
+            return call(*tensors)
+        if device.index not in pools:
+            with cuda.device(device.index):
+                pools[device.index] = cuda.MemPool()
+        with cuda.use_mem_pool(pools[device.index], device.index):
+            return call(*tensors)
+
+    return run
