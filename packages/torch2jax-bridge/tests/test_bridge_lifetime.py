@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import _C, torch2jax
-from torch2jax_bridge._grad_mode import native_grad_mode
+from torch2jax_bridge._compat import native_grad_mode
 
 
 def all_gone(refs):

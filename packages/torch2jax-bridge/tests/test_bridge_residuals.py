@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import torch2jax
-from torch2jax_bridge._torch2jax.residuals import ByRun, Site
+from torch2jax_bridge._torch2jax.residuals import ByRun, ResidualSlot
 
 X = jnp.array([0.5, -1.0, 2.0])
 
@@ -82,25 +82,25 @@ def test_bridge_transpose_of_pull_back(counted):
     np.testing.assert_allclose(pushed, jnp.cos(X) * X * X, rtol=1e-6)
 
 
-def left(site, tensor):
-    return site.leave([tensor], (tensor * 2,))
+def saved(slot, tensor):
+    return slot.save([tensor], (tensor * 2,))
 
 
-def test_bridge_site_gives_once_and_only_to_its_run():
-    site, tensor = Site(), torch.ones(2)
-    token = left(site, tensor)
-    found = site.take(token, [tensor])
+def test_bridge_slot_gives_once_and_only_to_its_run():
+    slot, tensor = ResidualSlot(), torch.ones(2)
+    token = saved(slot, tensor)
+    found = slot.take(token, [tensor])
     assert found is not None
     assert torch.equal(found.outs[0], tensor * 2)
-    assert site.take(token, [tensor]) is None
-    old = left(site, tensor)
-    left(site, tensor)
-    assert site.take(old, [tensor]) is None
+    assert slot.take(token, [tensor]) is None
+    old = saved(slot, tensor)
+    saved(slot, tensor)
+    assert slot.take(old, [tensor]) is None
 
 
-def test_bridge_site_refuses_arguments_at_other_addresses():
-    site, tensor = Site(), torch.ones(2)
-    assert site.take(left(site, tensor), [tensor.clone()]) is None
+def test_bridge_slot_refuses_arguments_at_other_addresses():
+    slot, tensor = ResidualSlot(), torch.ones(2)
+    assert slot.take(saved(slot, tensor), [tensor.clone()]) is None
 
 
 def test_bridge_graph_is_freed_by_the_backward_pass():
@@ -159,16 +159,16 @@ def test_bridge_graph_whose_backward_pass_never_comes_is_replaced_and_freed():
     assert not any(alive())
 
 
-def test_bridge_site_holds_one_graph_and_no_longer_than_it_lives():
-    site, tensor = Site(), torch.ones(2)
+def test_bridge_slot_holds_one_graph_and_no_longer_than_it_lives():
+    slot, tensor = ResidualSlot(), torch.ones(2)
     outs = [torch.ones(2) for _ in range(3)]
     alive = [weakref.ref(out) for out in outs]
     for out in outs:
-        site.leave([tensor], (out,))
+        slot.save([tensor], (out,))
     del outs, out
     gc.collect()
     assert [ref() is not None for ref in alive] == [False, False, True]
-    del site
+    del slot
     gc.collect()
     assert alive[2]() is None
 
@@ -178,7 +178,7 @@ def run_events(events):
     place, found = ByRun(), []
     for name, run, *graph in events:
         if name == "leave":
-            place.leave(*graph, run)
+            place.save(*graph, run)
         else:
             found.append(place.take(run))
     return found

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+
+from pax_tree._describe import dtype_and_shape
+
+Tensors = tuple[torch.Tensor, ...]
+Indices = tuple[int, ...]
 
 _PAIRS: dict[np.dtype, torch.dtype] = {
     jnp.dtype(name): getattr(torch, "bool" if name == "bool" else name)
@@ -89,7 +95,7 @@ class Aval(NamedTuple):
     dtype: np.dtype
 
     def __str__(self) -> str:
-        return f"{self.dtype.name}{list(self.shape)}"
+        return dtype_and_shape(self, ", ")
 
 
 TOKEN = Aval((2,), np.dtype(np.int32))
@@ -113,4 +119,6 @@ def aval_of_tensor(tensor: torch.Tensor) -> Aval:
     return Aval(tuple(tensor.shape), canonical(tensor.dtype))
 
 
-Tensors = tuple[torch.Tensor, ...]
+def pick(items: Sequence[Any], indices: Indices) -> tuple[Any, ...]:
+    """Return the items at the indices."""
+    return tuple(items[i] for i in indices)

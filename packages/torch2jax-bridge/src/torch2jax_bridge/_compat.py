@@ -97,6 +97,19 @@ def fake_mode() -> Any:
     return mode
 
 
+# Modules -----------------------------------------------------------------------------------------
+
+_KEEPS_DICTS = all(hasattr(torch.nn.Module(), name) for name in ("_parameters", "_buffers"))
+
+
+def tensor_dicts(module: torch.nn.Module) -> tuple[dict[str, Any], ...]:
+    """Return where a module keeps its parameters and its buffers.
+
+    Empty where it does not keep them so: a call then costs some milliseconds for a large module.
+    """
+    return (module._parameters, module._buffers) if _KEEPS_DICTS else ()
+
+
 # Operations --------------------------------------------------------------------------------------
 
 _BUFFERS = "results written into XLA's buffers"
@@ -227,11 +240,11 @@ def batch_of_gradients(
 
 
 def opaque_to_compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function as one node of a compiled graph; without the name the graph breaks there.
+    """Return the function as one node of a compiled graph; without the name, one of tensors alone.
 
     What makes it so takes longer to import than PyTorch, and only those who compile need it.
     """
-    make = foreign("torch._dynamo.nonstrict_trace", "jax2torch", torch.compiler.disable)
+    make = foreign("torch._dynamo.nonstrict_trace", "jax2torch", torch.compiler.allow_in_graph)
     return make(function)
 
 

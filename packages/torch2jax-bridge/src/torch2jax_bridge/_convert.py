@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -15,11 +14,9 @@ from jax.core import Tracer
 
 from pax_tree import tree_map
 from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j
+from torch2jax_bridge._compat import is_plain, is_transformed, is_zero_tensor
 
 ALIGNMENT = 64  # bytes; XLA copies memory on a CPU that begins elsewhere
-
-functorch: Any = importlib.import_module("torch._C._functorch")
-_NO_DISPATCH = torch.Tensor.__dict__["__torch_dispatch__"]
 
 
 def j2t(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
@@ -124,7 +121,7 @@ def tree_t2j(tree: Any, *, copy: bool | None = None) -> Any:
 
 def materialized(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor with its values in memory as they are: not conjugated, negated or zero lazily."""
-    if tensor._is_zerotensor():
+    if is_zero_tensor(tensor):
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     return tensor.resolve_conj().resolve_neg()
 
@@ -161,7 +158,7 @@ def _check_array(array: Any) -> None:
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"t2j converts tensors, got {tensor!r} of type {type(tensor).__name__}")
-    if functorch.is_functorch_wrapped_tensor(tensor):
+    if is_transformed(tensor):
         raise TypeError("t2j needs a tensor with values, got one inside a transform; use jax2torch")
     if tensor.layout is not torch.strided or tensor.is_nested:
         kind = "a nested one" if tensor.is_nested else tensor.layout
@@ -171,11 +168,6 @@ def _check_tensor(tensor: Any) -> None:
             f"t2j needs a tensor with memory of its own, got a {type(tensor).__name__} on the "
             f"device {tensor.device}; use jax2torch"
         )
-
-
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has memory of its own: fake, functional and distributed ones have not."""
-    return getattr(type(tensor), "__torch_dispatch__", None) is _NO_DISPATCH
 
 
 def _require_shareable(tensor: torch.Tensor) -> None:
@@ -195,7 +187,7 @@ def _obstacles(tensor: torch.Tensor) -> Iterator[str]:
         yield "its conjugation is not done yet"
     if tensor.is_neg():
         yield "its negation is not done yet"
-    if tensor._is_zerotensor():
+    if is_zero_tensor(tensor):
         yield "it has none, being made of zeros"
     if not is_dense(tensor):
         yield f"its strides {tensor.stride()} leave gaps or repeats"
@@ -223,9 +215,16 @@ def _import(tensor: torch.Tensor) -> jax.Array:
         try:
             return jnp.from_dlpack(_Exporter(tensor) if on_cpu else tensor)
         except RuntimeError as error:
-            if "backend" not in str(error):
+            if on_cpu or _has_gpu():
                 raise
             raise ValueError(
                 f"t2j was given a tensor on {tensor.device}, but this JAX has no such device; "
                 "move the tensor with .cpu()"
             ) from error
+
+
+def _has_gpu() -> bool:
+    try:
+        return bool(jax.devices("gpu"))
+    except RuntimeError:
+        return False

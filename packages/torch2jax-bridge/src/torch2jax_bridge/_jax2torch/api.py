@@ -1,4 +1,4 @@
-"""What `torch.compile` sees of a JAX function."""
+"""`jax2torch`: JAX functions as PyTorch functions."""
 
 from __future__ import annotations
 
@@ -9,57 +9,44 @@ from typing import Any
 import jax
 import torch
 
-from pax_tree import (
-    PyTreeDef,
-    tree_flatten,
-    tree_unflatten,
-)
+from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
+from pax_tree._static_args import Static, StaticArguments
+from torch2jax_bridge._compat import opaque_to_compile, runs_while_compiling
 from torch2jax_bridge._jax2torch.autograd import call
-from torch2jax_bridge._jax2torch.specialize import Leaves, Signature, build
-from torch2jax_bridge._jax2torch.static_args import Static, bind, split, static_of
+from torch2jax_bridge._jax2torch.specialize import Leaves, TracedFunction, specialize
+
+_config: Any = jax.config
 
 
-class Node:
+class _GraphNode:
     """A function that is one opaque node of a compiled graph.
 
-    `torch.compile` runs `prepare` while it traces, as `torch.compiler.assume_constant_result` has
-    it, and then finds `call` prepared. The mark of both is set by hand and late: their module takes
-    longer to import than PyTorch, and only those who compile need it.
+    `torch.compile` runs `prepare` while it traces and then finds `call` prepared: late, since only
+    those who compile need what takes seconds to import.
     """
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self.call = call
-        self.prepare = _marked(self._prepare)
         self._is_prepared = False
 
-    def _prepare(self) -> None:
-        import torch._dynamo
+        def prepare() -> None:
+            if not self._is_prepared:
+                self.call = opaque_to_compile(self.call)
+                self._is_prepared = True
 
-        if not self._is_prepared:
-            self.call = torch._dynamo.nonstrict_trace(self.call)
-            self._is_prepared = True
-
-
-def _marked(method: Callable[[], None]) -> Callable[[], None]:
-    def prepare() -> None:
-        method()
-
-    prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return prepare
-
-
-_config: Any = jax.config
+        runs_while_compiling(prepare)
+        self.prepare = prepare
 
 
 class JaxFunction:
     """A JAX function as PyTorch calls it. Made by `jax2torch`."""
 
-    def __init__(self, fn: Callable[..., Any], static: Static) -> None:
+    def __init__(self, fn: Callable[..., Any], static: StaticArguments) -> None:
         self._fn = fn
         self._static = static
-        self._signatures: dict[Hashable, Signature] = {}
+        self._traced: dict[Hashable, TracedFunction] = {}
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
-        self._node = Node(self._eager)
+        self._node = _GraphNode(self._eager)
         update_wrapper(self, fn, updated=())
 
     def __repr__(self) -> str:
@@ -75,23 +62,33 @@ class JaxFunction:
         return self._eager(*args, **kwargs)
 
     def _eager(self, *args: Any, **kwargs: Any) -> Any:
-        constants: Hashable = ()
-        if self._static:
-            args, kwargs, constants = split(self._name, self._static, args, kwargs)
+        args, kwargs, static = self._static.split(args, kwargs)
         flat, treedef = tree_flatten((args, kwargs))
         leaves = Leaves(flat)
-        signature = self._signature(leaves, treedef, constants)
-        outs = call(signature.program, tuple(leaves.numbers), leaves.tensors)
-        return tree_unflatten(signature.out_tree, outs)
+        made = self._specialized(leaves, treedef, static)
+        outs = call(made.program, tuple(leaves.numbers), leaves.tensors)
+        return tree_unflatten(made.out_tree, outs)
 
-    def _signature(self, leaves: Leaves, treedef: PyTreeDef, constants: Any) -> Signature:
-        key = (treedef, _config.jax_enable_x64, leaves.kinds, constants)
-        found = self._signatures.get(key)
+    def _specialized(self, leaves: Leaves, treedef: PyTreeDef, static: Static) -> TracedFunction:
+        key = (treedef, _config.jax_enable_x64, leaves.kinds, static)
+        found = self._traced.get(key)
         if found is None:
-            fn = bind(self._fn, constants)
-            found = build(fn, self._name, leaves.kinds, treedef, tuple(leaves.numbers))
-            found = self._signatures.setdefault(key, found)
+            fn = _bound(self._fn, static)
+            found = specialize(fn, self._name, leaves.kinds, treedef, tuple(leaves.numbers))
+            found = self._traced.setdefault(key, found)
         return found
+
+
+def _bound(fn: Callable[..., Any], static: Static) -> Callable[..., Any]:
+    """Return the function of the arguments that are not static, with None in place of the others."""
+    if not static:
+        return fn
+
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = static.join(args, kwargs)
+        return fn(*args, **kwargs)
+
+    return bound
 
 
 def jax2torch(
@@ -142,4 +139,4 @@ def jax2torch(
     """
     if not callable(fn):
         raise TypeError(f"jax2torch takes a function, got {fn!r} of type {type(fn).__name__}")
-    return JaxFunction(fn, static_of(fn, static_argnums, static_argnames))
+    return JaxFunction(fn, StaticArguments(fn, static_argnums, static_argnames, "jax2torch"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from torch2jax_bridge._convert import functorch
+from torch2jax_bridge._avals import Tensors, pick
+from torch2jax_bridge._compat import transforms_active
 from torch2jax_bridge._jax2torch.execute import run
-from torch2jax_bridge._jax2torch.program import Numbers, Program, keeping, pick
+from torch2jax_bridge._jax2torch.program import Numbers, Program
 
-Tensors = tuple[torch.Tensor, ...]
 Given = Sequence[torch.Tensor | None]
 
 
@@ -29,8 +29,8 @@ def call(
     is_moving = torch.is_grad_enabled() and program.moving_outs
     moving = program.moving_ins if is_moving else ()
     wrt = tuple(i for i in moving if tensors[i].requires_grad)
-    chosen = keeping(program, wrt) if keep and wrt else program
-    function = _Transformed if functorch.peek_interpreter_stack() is not None else _Plain
+    chosen = program.with_residuals(wrt) if keep and wrt else program
+    function = _Transformed if transforms_active() else _Plain
     outs = function.apply(chosen, numbers, *tensors)
     return outs[: len(program.outs)]
 
@@ -61,7 +61,7 @@ class _Transformed(torch.autograd.Function):
         if wrt and of:
             made, places = program.backward(wrt, of)
             known = pick(ctx.saved_tensors, places)
-            keep = functorch.peek_interpreter_stack() is None
+            keep = not transforms_active()
             outs = call(made, ctx.numbers, (*known, *pick(cotangents, of)), keep=keep)
             for i, grad in zip(wrt, outs, strict=True):
                 grads[i] = grad

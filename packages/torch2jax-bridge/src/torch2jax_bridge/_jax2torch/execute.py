@@ -13,12 +13,17 @@ import numpy as np
 import torch
 
 from torch2jax_bridge._avals import dtype_j2t, dtype_t2j
-from torch2jax_bridge._convert import functorch, is_dense, is_plain, j2t, materialized, t2j
+from torch2jax_bridge._compat import (
+    assert_async,
+    batch_of_gradients,
+    is_batched_gradient,
+    is_plain,
+    number_of_modes,
+)
+from torch2jax_bridge._convert import is_dense, j2t, materialized, t2j
 from torch2jax_bridge._jax2torch.program import Numbers, Program
-from torch2jax_bridge._runtime.thread_state import is_under_mode
 
 Tensors = Sequence[torch.Tensor]
-_torch: Any = torch
 _config: Any = jax.config
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
 SMALL = 1 << 17  # bytes
@@ -35,11 +40,11 @@ _THROUGH = {
 
 def run(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
     """Return the program's results: real ones, or ones without values if the tensors have none."""
-    if not is_under_mode() and all(map(_has_values, tensors)):
+    if not number_of_modes() and all(map(_has_values, tensors)):
         try:
             return execute(program, numbers, tensors)
         except RuntimeError:
-            if not any(map(functorch.is_legacy_batchedtensor, tensors)):
+            if not any(map(is_batched_gradient, tensors)):
                 raise
             return _execute_batched(program, numbers, tensors)
     return torch.ops.torch2jax_bridge.run(tensors, numbers, _key_of(program))
@@ -57,17 +62,11 @@ def execute(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.
 
 
 def _execute_batched(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
-    """Return the results for the batches that `torch.autograd.grad(is_grads_batched=True)` makes."""
-    level = _torch._C._vmapmode_increment_nesting() - 1
-    _torch._C._vmapmode_decrement_nesting()
-    are_batched = tuple(map(functorch.is_legacy_batchedtensor, tensors))
-    plain = [
-        _torch._remove_batch_dim(tensor, level, 1, 0) if is_batched else tensor
-        for tensor, is_batched in zip(tensors, are_batched, strict=True)
-    ]
-    size = plain[are_batched.index(True)].shape[0]
-    batch = program.vmap(tuple(0 if on else None for on in are_batched), size)
-    return [_torch._add_batch_dim(out, 0, level) for out in run(batch, numbers, plain)]
+    """Return results for the batches that `torch.autograd.grad(is_grads_batched=True)` makes."""
+    shown, hide = batch_of_gradients(tensors)
+    dims = tuple(0 if is_batched_gradient(tensor) else None for tensor in tensors)
+    batch = program.vmap(dims, shown[dims.index(0)].shape[0])
+    return [hide(out) for out in run(batch, numbers, shown)]
 
 
 def _has_values(tensor: torch.Tensor) -> bool:
@@ -94,8 +93,8 @@ def _narrowed(tensor: torch.Tensor, program: Program) -> torch.Tensor:
         f"{program} was given a tensor of dtype {tensor.dtype} and shape {tuple(tensor.shape)} with "
         f"values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on"
     )
-    if tensor.device.type != "cpu":
-        _torch._assert_async(same, message)
+    if tensor.device.type != "cpu" and assert_async is not None:
+        assert_async(same, message)
     elif not same:
         raise OverflowError(message)
     return narrow

@@ -10,11 +10,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from pax_tree import (
-    keystr,
-    tree_flatten_with_path,
-    tree_unflatten,
-)
+from pax_tree import keystr, tree_flatten_with_path, tree_unflatten
 from torch2jax_bridge._avals import is_differentiable
 from torch2jax_bridge._convert import j2t, t2j
 from torch2jax_bridge._jax2torch.api import jax2torch
@@ -98,7 +94,7 @@ class JaxModule(torch.nn.Module):
         owner: torch.nn.Module = self
         try:
             for part in path[:-1]:
-                if part not in owner._modules:
+                if part not in dict(owner.named_children()):
                     owner.add_module(part, torch.nn.Module())
                 owner = owner.get_submodule(part)
             _register(owner, path[-1], array)
@@ -110,7 +106,7 @@ class JaxModule(torch.nn.Module):
 
 
 def _register(owner: torch.nn.Module, name: str, array: jax.Array) -> None:
-    if name in owner._parameters or name in owner._buffers:
+    if any(name in dict(f(recurse=False)) for f in (owner.named_parameters, owner.named_buffers)):
         raise KeyError(name)
     tensor = j2t(array, copy=True)
     if is_differentiable(array.dtype):

@@ -12,16 +12,11 @@ import numpy as np
 import torch
 from jax.core import Tracer
 
-from pax_tree import (
-    PyTreeDef,
-    keystr,
-    tree_flatten_with_path,
-    tree_unflatten,
-)
+from pax_tree import PyTreeDef, keystr, tree_flatten_with_path, tree_unflatten
 from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._compat import number_of_modes
 from torch2jax_bridge._convert import j2t
-from torch2jax_bridge._jax2torch.program import Array, Aval, Numbers, Program, traced
-from torch2jax_bridge._runtime.thread_state import is_under_mode
+from torch2jax_bridge._jax2torch.program import Array, Numbers, Program, ShapeDtypeStruct, traced
 
 _config: Any = jax.config
 NUMBERS = (bool, int, float, complex)
@@ -30,7 +25,7 @@ SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
 @dataclass(frozen=True)
-class Signature:
+class TracedFunction:
     """How one call is made.
 
     Attributes:
@@ -79,7 +74,7 @@ class Leaves:
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
     """Return the shape; sizes that `torch.compile` holds open are fixed, for JAX compiles for each."""
     shape = tensor.shape
-    return tuple(map(int, shape)) if is_under_mode() else shape
+    return tuple(map(int, shape)) if number_of_modes() else shape
 
 
 @dataclass(frozen=True)
@@ -97,9 +92,9 @@ class _Unknown:
         self.leaf = leaf
 
 
-def build(
+def specialize(
     fn: Callable[..., Any], name: str, kinds: Sequence[Any], treedef: PyTreeDef, numbers: Numbers
-) -> Signature:
+) -> TracedFunction:
     """Check the arguments, and find out the results without a run.
 
     Args:
@@ -116,12 +111,12 @@ def build(
     for path, kind in zip(paths, kinds, strict=True):
         _check(name, path, kind)
     datas = [_data(kind) for kind in kinds]
-    ins = [Aval(d[0], canonical(d[1])) for d in datas if isinstance(d, tuple)]
+    ins = [ShapeDtypeStruct(d[0], canonical(d[1])) for d in datas if isinstance(d, tuple)]
     _check_devices(name, paths, datas)
     trees: list[PyTreeDef] = []
     x64 = bool(_config.jax_enable_x64)
     call = traced(_flat(fn, name, kinds, treedef, trees), numbers, ins, x64)
-    return Signature(Program(name, call, ins, numbers, x64), trees[0])
+    return TracedFunction(Program(name, call, ins, numbers, x64), trees[0])
 
 
 def _flat(

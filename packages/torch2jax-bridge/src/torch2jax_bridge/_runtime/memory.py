@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from torch2jax_bridge._private import has_started
+from torch2jax_bridge._compat import has_started
 
 FRACTION = "XLA_CLIENT_MEM_FRACTION"
 OLD_FRACTION = "XLA_PYTHON_CLIENT_MEM_FRACTION"

@@ -10,8 +10,7 @@ import jax
 import torch
 
 import torch2jax_bridge._C as _C
-from torch2jax_bridge._grad_mode import native_grad_mode
-from torch2jax_bridge._private import execution_switch
+from torch2jax_bridge._compat import execution_switch, native_grad_mode, set_grad_enabled
 from torch2jax_bridge._runtime.errors import report
 from torch2jax_bridge._runtime.thread_state import StreamSwitch
 
@@ -47,7 +46,7 @@ _C.use_native_grad_mode(*native_grad_mode())
 _forbid_execution, _restore_execution = execution_switch()
 _C.use_hooks(
     is_grad_enabled=torch.is_grad_enabled,
-    set_grad_enabled=torch._C._set_grad_enabled,
+    set_grad_enabled=set_grad_enabled,
     forbid_execution=_forbid_execution,
     restore_execution=_restore_execution,
     enter_stream=_streams.enter,

@@ -1,4 +1,9 @@
-"""State of this thread, in PyTorch, that a call sets and restores."""
+"""What a call sets of the state of its thread, in PyTorch and JAX, and puts back at its end.
+
+XLA calls on any of its threads, and PyTorch's state there is whatever the thread had last. So one
+rule holds for all of it: it is set for each call, and at the end it is what was found, also where
+the function itself has changed it. The level of forward mode, which threads share, is pax_tree's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
+
+from torch2jax_bridge import _compat
 
 _one_thread = threading.RLock()
 
@@ -30,7 +36,7 @@ def without_values() -> Iterator[None]:
             yield
 
 
-class ThreadMode(TorchDispatchMode):
+class ThreadMode(_compat.DispatchMode):
     """A mode of its thread alone, under which functions of `torch.compile` stay compiled."""
 
     @classmethod
@@ -38,16 +44,15 @@ class ThreadMode(TorchDispatchMode):
         return True
 
     def __enter__(self) -> Self:
-        _push_mode(self)
+        if not _compat.push_mode:
+            return super().__enter__()
+        _compat.push_mode(self)
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        _pop_mode()
-
-
-def is_under_mode() -> bool:
-    """Whether this thread is inside of a mode."""
-    return torch._C._len_torch_dispatch_stack() > 0
+    def __exit__(self, *error: Any) -> None:
+        if not _compat.push_mode:
+            return super().__exit__(*error)
+        return _compat.pop_mode()
 
 
 _here = threading.local()
@@ -124,15 +129,10 @@ def seeded(key: torch.Tensor) -> Iterator[None]:
     """
     _scope.depth = getattr(_scope, "depth", 0) + 1
     try:
-        with nullcontext() if has_no_values(key) else _forked(key):
+        with _forked(key) if _compat.is_plain(key) else nullcontext():  # a fake one has no values
             yield
     finally:
         _scope.depth -= 1
-
-
-def has_no_values(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a fake one, with which results are inferred."""
-    return isinstance(tensor, torch._subclasses.FakeTensor)
 
 
 @contextmanager

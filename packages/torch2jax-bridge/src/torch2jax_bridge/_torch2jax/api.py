@@ -9,12 +9,9 @@ from typing import Any
 import jax
 import torch
 
-from pax_tree import (
-    tree_map,
-    tree_structure,
-)
-from torch2jax_bridge._torch2jax.function import Options, make_options
-from torch2jax_bridge._torch2jax.module import Apply, Arrays, split_module
+from pax_tree import tree_map, tree_structure
+from torch2jax_bridge._torch2jax.function import Options, debug_by_default
+from torch2jax_bridge._torch2jax.module import Arrays, ModuleApply, split_module
 from torch2jax_bridge._torch2jax.specialize import TorchFunction
 
 
@@ -89,13 +86,13 @@ def torch2jax(
         >>> print(jax.jit(jax.grad(f, argnums=1))(x, y))
         [1. 1. 1.]
     """
-    options = make_options(
+    options = Options(
         out=out,
-        input_output_aliases=input_output_aliases,
+        aliases=tuple(sorted((input_output_aliases or {}).items())),
         vmap_method=vmap_method,
         randomness=randomness,
         command_buffer=command_buffer,
-        debug=debug,
+        debug=debug_by_default() if debug is None else debug,
     )
     if isinstance(fn, torch.nn.Module):
         given = example_args, example_kw, output_shapes
@@ -115,7 +112,7 @@ def _wrap_module(
     output_shapes: Any,
     options: Options,
     share_memory: bool,
-) -> tuple[Apply, Arrays, Arrays]:
+) -> tuple[ModuleApply, Arrays, Arrays]:
     if output_shapes is not None or options.out or options.aliases:
         raise TypeError(
             "output_shapes, out and input_output_aliases are for functions; "
@@ -126,7 +123,11 @@ def _wrap_module(
     if example_args or example_kw:
         state = (None, True, params, buffers)
         wrapped.infer((*state, tuple(example_args), example_kw or {}), {})
-    return Apply(wrapped, TorchFunction(call, None, replace(options, keyed=True))), params, buffers
+    return (
+        ModuleApply(wrapped, TorchFunction(call, None, replace(options, keyed=True))),
+        params,
+        buffers,
+    )
 
 
 def torch2jax_with_vjp(

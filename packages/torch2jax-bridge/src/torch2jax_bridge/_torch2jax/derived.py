@@ -1,21 +1,18 @@
 """The functions that the primitive can call: a wrapped one, and what transformations derive from it.
 
 Each is hashable and knows the shapes of its arguments and results. A derived function carries the
-function it comes from; `_engine.py` turns it into PyTorch code.
+function it comes from; `interpret` turns it into PyTorch code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from torch2jax_bridge._avals import TOKEN, Aval, is_differentiable
+from torch2jax_bridge._avals import TOKEN, Aval, Indices, is_differentiable, pick
 from torch2jax_bridge._torch2jax.function import Function
-from torch2jax_bridge._torch2jax.residuals import Site
-
-Indices = tuple[int, ...]
+from torch2jax_bridge._torch2jax.residuals import ResidualSlot
 
 
 class Derived:
@@ -33,10 +30,6 @@ class Derived:
         return self.inner.root
 
 
-def _pick(items: Sequence, indices: Indices) -> tuple:
-    return tuple(items[i] for i in indices)
-
-
 @dataclass(frozen=True)
 class Jvp(Derived):
     """(primals, tangents of `wrt`) -> tangents of `of`, as in `jax.jvp`."""
@@ -47,21 +40,21 @@ class Jvp(Derived):
 
     @cached_property
     def ins(self) -> tuple[Aval, ...]:
-        return self.inner.ins + _pick(self.inner.ins, self.wrt)
+        return self.inner.ins + pick(self.inner.ins, self.wrt)
 
     @cached_property
     def outs(self) -> tuple[Aval, ...]:
-        return _pick(self.inner.outs, self.of)
+        return pick(self.inner.outs, self.of)
 
     @property
     def linear(self) -> int:
         return len(self.wrt)
 
     def restrict(self, args: Indices) -> Jvp:
-        return Jvp(self.inner, _pick(self.wrt, args), self.of)
+        return Jvp(self.inner, pick(self.wrt, args), self.of)
 
     def transpose(self, args: Indices, outs: Indices) -> Vjp:
-        return Vjp(self.inner, _pick(self.wrt, args), _pick(self.of, outs))
+        return Vjp(self.inner, pick(self.wrt, args), pick(self.of, outs))
 
 
 @dataclass(frozen=True)
@@ -74,21 +67,21 @@ class Vjp(Derived):
 
     @cached_property
     def ins(self) -> tuple[Aval, ...]:
-        return self.inner.ins + _pick(self.inner.outs, self.of)
+        return self.inner.ins + pick(self.inner.outs, self.of)
 
     @cached_property
     def outs(self) -> tuple[Aval, ...]:
-        return _pick(self.inner.ins, self.wrt)
+        return pick(self.inner.ins, self.wrt)
 
     @property
     def linear(self) -> int:
         return len(self.of)
 
     def restrict(self, args: Indices) -> Vjp:
-        return Vjp(self.inner, self.wrt, _pick(self.of, args))
+        return Vjp(self.inner, self.wrt, pick(self.of, args))
 
     def transpose(self, args: Indices, outs: Indices) -> Jvp:
-        return Jvp(self.inner, _pick(self.wrt, outs), _pick(self.of, args))
+        return Jvp(self.inner, pick(self.wrt, outs), pick(self.of, args))
 
 
 @dataclass(frozen=True)
@@ -124,7 +117,7 @@ class Vmap(Derived):
         return len(self.batched) - self.linear
 
     def restrict(self, args: Indices) -> Vmap:
-        tail = _pick(self.batched[self._split :], args)
+        tail = pick(self.batched[self._split :], args)
         inner = _derived(self.inner).restrict(args)
         return Vmap(inner, self.batched[: self._split] + tail, self.size)
 
@@ -134,15 +127,15 @@ class Vmap(Derived):
 
 
 @dataclass(frozen=True)
-class Keep(Derived):
-    """The function itself, which leaves what its `Vjp` needs at a site, and a token as last result.
+class SaveResiduals(Derived):
+    """The function itself, which leaves what its `Vjp` needs in a slot, and a token as last result.
 
     The token names one run: the pull-back of another run does not find what this one left.
     """
 
     inner: Function
     wrt: Indices
-    site: Site
+    slot: ResidualSlot
     linear = 0
 
     @property
@@ -155,11 +148,11 @@ class Keep(Derived):
 
 
 @dataclass(frozen=True)
-class Kept(Derived):
-    """(primals, token, linear arguments): as `inner`, with the help of what `Keep` has left."""
+class UseResiduals(Derived):
+    """(primals, token, linear arguments): as `inner`, with the help of what `SaveResiduals` has left."""
 
     inner: Jvp | Vjp
-    site: Site
+    slot: ResidualSlot
 
     @property
     def token(self) -> int:
@@ -179,19 +172,19 @@ class Kept(Derived):
     def linear(self) -> int:
         return self.inner.linear
 
-    def restrict(self, args: Indices) -> Kept:
-        return Kept(self.inner.restrict(args), self.site)
+    def restrict(self, args: Indices) -> UseResiduals:
+        return UseResiduals(self.inner.restrict(args), self.slot)
 
-    def transpose(self, args: Indices, outs: Indices) -> Kept:
-        return Kept(self.inner.transpose(args, outs), self.site)
+    def transpose(self, args: Indices, outs: Indices) -> UseResiduals:
+        return UseResiduals(self.inner.transpose(args, outs), self.slot)
 
 
-Linear = Jvp | Vjp | Vmap | Kept
-Spec = Function | Linear | Keep
+Linear = Jvp | Vjp | Vmap | UseResiduals
+Spec = Function | Linear | SaveResiduals
 
 
 def _derived(spec: Spec) -> Linear:
-    if isinstance(spec, Function | Keep):
+    if isinstance(spec, Function | SaveResiduals):
         raise TypeError(f"{spec} is not linear in any of its arguments")
     return spec
 

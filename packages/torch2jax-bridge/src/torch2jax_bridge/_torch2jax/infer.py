@@ -9,15 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from pax_tree import (
-    PyTreeDef,
-    tree_flatten,
-    tree_map,
-)
+from pax_tree import PyTreeDef, tree_flatten, tree_map
 from torch2jax_bridge._avals import Aval, aval_of_tensor, dtype_j2t, dtype_t2j, is_differentiable
+from torch2jax_bridge._compat import DispatchMode, fake_mode, schema, times_written
 from torch2jax_bridge._runtime.thread_state import is_seeded, without_values
 
 no_execution: Any = jax.no_execution
@@ -29,7 +24,7 @@ class ShapeInferenceError(TypeError):
     """The results of a function could not be found out with tensors that have no values."""
 
 
-class _Random(TorchDispatchMode):
+class _Random(DispatchMode):
     """Notices operations that draw random numbers."""
 
     seen = False
@@ -45,24 +40,11 @@ def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     """Whether a call of an operation draws random numbers. Some do only in one mode of theirs."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
-    schema = func._schema.arguments
-    given = dict(zip((a.name for a in schema), args, strict=False)) | kwargs
-    switches = [a for a in schema if a.name in ("dropout_p", "train", "training")]
+    known = schema(func)
+    names = known.arguments if known is not None else ()
+    given = dict(zip((a.name for a in names), args, strict=False)) | kwargs
+    switches = [a for a in names if a.name in ("dropout_p", "train", "training")]
     return all(given.get(a.name, a.default_value) for a in switches)
-
-
-def _fake_mode() -> FakeTensorMode:
-    """Return a mode in which a module that the function makes can also be moved, with `module.to(x)`.
-
-    The mode's memo refers weakly to every fake tensor, and PyTorch moves no parameter that has weak
-    references; so for this short time it holds them strongly. PyTorch's cache of operations on fake
-    tensors grows without bound, by every shape and every constant, and is left alone.
-    """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    mode.cache_enabled = False
-    converter: Any = mode.fake_tensor_converter.meta_converter
-    converter.tensor_memo = {}
-    return mode
 
 
 class Inferred(NamedTuple, Generic[T]):
@@ -92,11 +74,11 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]
     """
     device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
     try:
-        with without_values(), _fake_mode(), _Random() as random:
+        with without_values(), fake_mode(), _Random() as random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
             with torch.no_grad(), no_execution(True):
                 results = call(*fakes)
-            changed = tuple(i for i, fake in enumerate(fakes) if fake._version > 0)
+            changed = tuple(i for i, fake in enumerate(fakes) if times_written(fake))
             return Inferred(results, random.seen, changed)
     except Exception as error:
         given = ", ".join(map(str, ins))

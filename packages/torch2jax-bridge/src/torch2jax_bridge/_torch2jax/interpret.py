@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, singledispatch
 from typing import Any
 
 import torch
 
-from torch2jax_bridge._avals import Tensors
-from torch2jax_bridge._forward_mode import forward_level
-from torch2jax_bridge._torch2jax.derived import Indices, Jvp, Keep, Kept, Spec, Vjp, Vmap
+from pax_tree._forward_level import forward_level
+from torch2jax_bridge._avals import Indices, Tensors
+from torch2jax_bridge._compat import map_tensors
+from torch2jax_bridge._torch2jax.derived import Jvp, SaveResiduals, Spec, UseResiduals, Vjp, Vmap
 from torch2jax_bridge._torch2jax.function import Function
 
 Call = Callable[..., Tensors]
@@ -26,13 +27,13 @@ def compile_spec(spec: Spec) -> Callable[..., Any]:
     Raises:
         TypeError: the function draws random numbers, and a derivative would draw others.
     """
-    if isinstance(spec, Keep):
+    if isinstance(spec, SaveResiduals):
         return _forward(spec)
-    if isinstance(spec, Kept):
-        return _kept(spec)
+    if isinstance(spec, UseResiduals):
+        return _with_residuals(spec)
     check_repeatable(spec)
     if isinstance(spec, Function):
-        return spec.forms.direct
+        return spec.direct
     if _only_reverse(spec):
         return _reverse(spec, graph=False)
     return _functional(spec)
@@ -45,7 +46,7 @@ def _functional(spec: Spec) -> Call:
 
 @_functional.register
 def _(spec: Function) -> Call:
-    return spec.forms.call
+    return spec.pure
 
 
 @cache
@@ -89,7 +90,8 @@ def _(spec: Vmap) -> Call:
     options = spec.root.options
     # With one key for the whole batch, each example draws what it would draw alone.
     randomness = "same" if options.keyed else options.randomness
-    return vmap(_functional(spec.inner), spec.batched, spec.size, randomness)
+    inner, axes = _functional(spec.inner), tuple(0 if on else None for on in spec.batched)
+    return lambda *tensors: map_tensors(inner, tensors, axes, spec.size, randomness)
 
 
 def _close(inner: Call, primals: Tensors, wrt: Indices, of: Indices) -> Call:
@@ -149,8 +151,8 @@ def pull_back(
     return tuple(torch.zeros_like(x) if g is None else _conj(g) for g, x in zipped)
 
 
-def _forward(spec: Keep) -> Call:
-    inner = spec.inner.forms.call
+def _forward(spec: SaveResiduals) -> Call:
+    inner = spec.inner.pure
 
     def call(*args: torch.Tensor) -> Tensors:
         primals = list(args)
@@ -158,20 +160,20 @@ def _forward(spec: Keep) -> Call:
             for i in spec.wrt:
                 primals[i] = _watched(primals[i])
             outs = inner(*primals)
-        token = spec.site.leave(primals, outs)
+        token = spec.slot.save(primals, outs)
         return (*(out.detach() for out in outs), token)
 
     return call
 
 
-def _kept(spec: Kept) -> Call:
+def _with_residuals(spec: UseResiduals) -> Call:
     derived, at = spec.inner, spec.token
     again = compile_spec(derived) if _repeatable(spec) else None
 
     def call(*args: torch.Tensor) -> Tensors:
         primals, rest = args[:at], args[at + 1 :]
         if isinstance(derived, Vjp):
-            found = spec.site.take(args[at], primals)
+            found = spec.slot.take(args[at], primals)
             if found is not None:
                 return pull_back(found.outs, found.primals, rest, derived, graph=False)
         if again is None:
@@ -210,40 +212,3 @@ def _watched(tensor: torch.Tensor) -> torch.Tensor:
 def _conj(tensor: torch.Tensor) -> torch.Tensor:
     """JAX pairs cotangents with values without conjugation, PyTorch with it."""
     return tensor.conj() if tensor.is_complex() else tensor
-
-
-def vmap(call: Call, batched: Sequence[bool], size: int, randomness: str) -> Call:
-    """Return the function of flat tensors for every element along axis 0, as in `torch.func.vmap`.
-
-    Args:
-        call: returns a tuple of tensors.
-        batched: which arguments have the axis.
-        size: its length.
-        randomness: "error", "different" or "same".
-    """
-    functorch: Any = _functorch()
-    if functorch is None or size == 0:
-        in_dims = tuple(0 if on else None for on in batched)
-        return torch.func.vmap(call, in_dims=in_dims, randomness=randomness)
-    add, remove = functorch._add_batch_dim, functorch._remove_batch_dim
-
-    def run(*tensors: torch.Tensor) -> Tensors:
-        level = functorch._vmap_increment_nesting(size, randomness)
-        try:
-            pairs = zip(tensors, batched, strict=True)
-            outs = call(*(add(t, 0, level) if on else t for t, on in pairs))
-            return tuple(remove(out, level, size, 0) for out in outs)
-        finally:
-            functorch._vmap_decrement_nesting()
-
-    return run
-
-
-@cache
-def _functorch() -> Any:
-    """Return the private module that `torch.func.vmap` is made of, if it is as it was."""
-    torch.func.vmap(torch.neg)(torch.zeros(1))  # loads its decompositions
-    functorch = getattr(torch._C, "_functorch", None)
-    wanted = ("_add_batch_dim", "_remove_batch_dim")
-    nesting = ("_vmap_increment_nesting", "_vmap_decrement_nesting")
-    return functorch if all(hasattr(functorch, name) for name in wanted + nesting) else None

@@ -6,17 +6,40 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import jax
 import torch
+from jax.interpreters import mlir
 
 from torch2jax_bridge._avals import Tensors
 from torch2jax_bridge._C import CallOptions, Handle
-from torch2jax_bridge._torch2jax.derived import Keep, Kept, Spec, Vjp
+from torch2jax_bridge._compat import is_export
+from torch2jax_bridge._runtime.registration import RECORDED_TARGET, TARGET, register
+from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, UseResiduals, Vjp
 from torch2jax_bridge._torch2jax.function import Function, label
 from torch2jax_bridge._torch2jax.interpret import compile_spec
-from torch2jax_bridge._torch2jax.out_buffers import WriteThrough, pays
+from torch2jax_bridge._torch2jax.out_buffers import OutBufferWriter, pays
 
 
-def make_handle(spec: Spec, platform: str) -> Handle:
+def lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any]:
+    """Return the results of a custom call in a program that is being lowered."""
+    if is_export(ctx):
+        raise NotImplementedError(
+            f"jax.export cannot store a program that calls the PyTorch function {spec.root}: the "
+            "function lives in this process only"
+        )
+    platforms = ctx.module_context.platforms
+    for platform in platforms:
+        register(platform)
+    handle = _make_handle(spec, platforms[0])
+    ctx.module_context.add_keepalive(handle)
+    recorded = tuple(platforms) == ("cuda",) and _may_be_recorded(spec)
+    rule = jax.ffi.ffi_lowering(
+        RECORDED_TARGET if recorded else TARGET, operand_output_aliases=_output_aliases(spec)
+    )
+    return rule(ctx, *args, handle=handle.id)
+
+
+def _make_handle(spec: Spec, platform: str) -> Handle:
     """Return a handle whose number names the function in a custom call, for as long as it lives.
 
     Args:
@@ -27,14 +50,14 @@ def make_handle(spec: Spec, platform: str) -> Handle:
     options = spec.root.options
     written = _written(spec)
     # A graph that outlives the call may refer to results, so those must not lie in XLA's memory.
-    keeps = isinstance(spec, Keep)
+    keeps = isinstance(spec, SaveResiduals)
     redirected = not (keeps or written or options.debug or _takes_outputs(spec))
     lent = redirected and pays(_size(spec), platform)
     if lent:
-        call = WriteThrough(call, len(spec.ins), platform)
+        call = OutBufferWriter(call, len(spec.ins), platform)
     if options.debug:
         call = watched(call, spec.root.names, written)
-    if may_be_recorded(spec):
+    if _may_be_recorded(spec):
         call = in_private_pool(call)
     wanted = CallOptions()
     wanted.name = spec.root.name
@@ -47,7 +70,7 @@ def make_handle(spec: Spec, platform: str) -> Handle:
     return Handle(call, wanted)
 
 
-def may_be_recorded(spec: Spec) -> bool:
+def _may_be_recorded(spec: Spec) -> bool:
     """Whether XLA may record the call into a CUDA graph.
 
     The user must allow it, and PyTorch must do all on the calling thread: autograd's backward
@@ -56,7 +79,7 @@ def may_be_recorded(spec: Spec) -> bool:
     while spec.root.options.command_buffer:
         if isinstance(spec, Function):
             return True
-        if isinstance(spec, Keep | Kept | Vjp):
+        if isinstance(spec, SaveResiduals | UseResiduals | Vjp):
             return False
         spec = spec.inner
     return False
@@ -69,11 +92,11 @@ def _takes_outputs(spec: Spec) -> bool:
 
 def _written(spec: Spec) -> tuple[bool, ...]:
     """Which arguments the function may change, as they share the buffer of a result."""
-    aliases = output_aliases(spec)
+    aliases = _output_aliases(spec)
     return tuple(i in aliases for i in range(len(spec.ins))) if aliases else ()
 
 
-def output_aliases(spec: Spec) -> dict[int, int]:
+def _output_aliases(spec: Spec) -> dict[int, int]:
     """Which arguments share the buffer of which result: in a function itself, in no derived one."""
     return dict(spec.options.aliases) if isinstance(spec, Function) else {}
 

@@ -11,22 +11,21 @@ import jax
 import jax.numpy as jnp
 import torch
 
+from torch2jax_bridge._compat import tensor_dicts
 from torch2jax_bridge._convert import t2j
 from torch2jax_bridge._runtime.thread_state import seeded
 
 Arrays = dict[str, jax.Array]
 
 
-class Apply:
+class ModuleApply:
     """The function of a module.
 
     Called as `apply(params, *args, buffers=..., is_training=..., rng=..., **kwargs)`.
     """
 
     def __init__(
-        self,
-        call: Callable[..., tuple[Any, Arrays]],
-        keyed: Callable[..., tuple[Any, Arrays]],
+        self, call: Callable[..., tuple[Any, Arrays]], keyed: Callable[..., tuple[Any, Arrays]]
     ) -> None:
         self._call = call
         self._keyed = keyed
@@ -69,7 +68,7 @@ def split_module(
     The module itself is neither called nor kept: the function uses a copy whose parameters and
     buffers have no memory.
     """
-    modes = {mode: Skeletons(module, mode) for mode in (True, False)}
+    modes = {mode: TemplatePool(module, mode) for mode in (True, False)}
 
     def call(
         key: torch.Tensor | None,
@@ -82,8 +81,8 @@ def split_module(
         # Modules write into their buffers, which are JAX's memory here; not every operation that
         # does (batch norm) says so.
         state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
-        with nullcontext() if key is None else seeded(key), modes[is_training].one() as skeleton:
-            out = skeleton(state, args, kwargs)
+        with nullcontext() if key is None else seeded(key), modes[is_training].one() as template:
+            out = template(state, args, kwargs)
         return out, {name: state[name].detach() for name in buffers}
 
     call.__qualname__ = type(module).__name__
@@ -114,7 +113,7 @@ Tensors = dict[str, torch.Tensor]
 Slots = list[tuple[dict[str, Any], str]]
 
 
-class Skeleton:
+class ModuleTemplate:
     """A copy of a module whose parameters and buffers have no memory. For one thread at a time.
 
     `torch.func.functional_call` does the same for modules that want to know when their parameters
@@ -123,9 +122,11 @@ class Skeleton:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self._slots = _slots(module)
-        self._original = {name: places[0][0][places[0][1]] for name, places in self._slots.items()}
         self._plain = all(map(_is_plain, module.modules()))
+        self._slots = _slots(module, self._plain)
+        self._original = {
+            name: values[key] for name, places in self._slots.items() for values, key in places[:1]
+        }
 
     def __call__(self, state: Tensors, args: tuple, kwargs: Mapping[str, Any]) -> Any:
         """Call the module with other parameters and buffers.
@@ -175,8 +176,8 @@ class Skeleton:
         )
 
 
-class Skeletons:
-    """As many skeletons of a module, in one mode, as threads call it at once.
+class TemplatePool:
+    """As many templates of a module, in one mode, as threads call it at once.
 
     Args:
         module: is not kept.
@@ -185,17 +186,17 @@ class Skeletons:
 
     def __init__(self, module: torch.nn.Module, training: bool) -> None:
         self._first = _without_memory(module).train(training)
-        self._free = [Skeleton(deepcopy(self._first))]
+        self._free = [ModuleTemplate(deepcopy(self._first))]
 
     @contextmanager
-    def one(self) -> Iterator[Skeleton]:
-        """Return a skeleton that nobody else uses in the `with` block."""
+    def one(self) -> Iterator[ModuleTemplate]:
+        """Return a template that nobody else uses in the `with` block."""
         try:
-            skeleton = self._free.pop()
+            template = self._free.pop()
         except IndexError:
-            skeleton = Skeleton(deepcopy(self._first))
-        yield skeleton
-        self._free.append(skeleton)
+            template = ModuleTemplate(deepcopy(self._first))
+        yield template
+        self._free.append(template)
 
 
 def _without_memory(module: torch.nn.Module) -> torch.nn.Module:
@@ -210,21 +211,24 @@ def _without_memory(module: torch.nn.Module) -> torch.nn.Module:
     return deepcopy(module, memo)
 
 
-def _slots(module: torch.nn.Module) -> dict[str, Slots]:
-    """For each parameter and buffer all places where it stands; shared ones have one name."""
-    places: dict[str, Slots] = {}
-    names: dict[int, str] = {}
-    for kind in ("_parameters", "_buffers"):
-        for prefix, inner in module.named_modules():
-            values = getattr(inner, kind)
+def _slots(module: torch.nn.Module, plain: bool) -> dict[str, Slots]:
+    """For each parameter and buffer all places where it stands; shared ones have one name.
+
+    Where the module is not plain, the names alone.
+    """
+    named = (*module.named_parameters(), *module.named_buffers())
+    names = {id(value): name for name, value in named}
+    places: dict[str, Slots] = {name: [] for name, _ in named}
+    for inner in module.modules() if plain else ():
+        for values in tensor_dicts(inner):
             for key, value in values.items():
                 if value is not None:
-                    name = names.setdefault(id(value), f"{prefix}.{key}" if prefix else key)
-                    places.setdefault(name, []).append((values, key))
+                    places[names[id(value)]].append((values, key))
     return places
 
 
 def _is_plain(module: torch.nn.Module) -> bool:
     """Whether the module takes parameters from where `torch.nn.Module` keeps them."""
     ordinary: Callable[..., Any] = torch.nn.Module.__setattr__
-    return type(module).__setattr__ is ordinary and not isinstance(module, torch.jit.ScriptModule)
+    is_ordinary = type(module).__setattr__ is ordinary and bool(tensor_dicts(module))
+    return is_ordinary and not isinstance(module, torch.jit.ScriptModule)

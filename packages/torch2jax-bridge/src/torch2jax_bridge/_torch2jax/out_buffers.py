@@ -13,9 +13,9 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from torch._ops import OpOverload
 
 from torch2jax_bridge._avals import Tensors
+from torch2jax_bridge._compat import DispatchMode, has_kernel, schema, to_copy
 from torch2jax_bridge._runtime.thread_state import ThreadMode
 
 # Watching a call, or one operation more, costs about as much as copying this much.
@@ -25,7 +25,7 @@ LEAST_OPERATIONS = 3
 
 def pays(size: int, platform: str) -> bool:
     """Whether results of this many bytes may be worth watching a call."""
-    return size >= LEAST_OPERATIONS * BYTES_PER_OPERATION[platform]
+    return bool(DispatchMode) and size >= LEAST_OPERATIONS * BYTES_PER_OPERATION[platform]
 
 
 class Step(NamedTuple):
@@ -38,7 +38,7 @@ class Step(NamedTuple):
         shape: of what the operation gives; the result may be a view of that.
     """
 
-    operation: OpOverload
+    operation: Any
     into: Callable[..., Any]
     result: int
     shape: tuple[int, ...]
@@ -47,7 +47,7 @@ class Step(NamedTuple):
 Plan = dict[int, Step]
 
 
-class WriteThrough:
+class OutBufferWriter:
     """A function of flat tensors that is given the output buffers after its arguments."""
 
     def __init__(self, call: Callable[..., Any], arguments: int, platform: str) -> None:
@@ -75,7 +75,7 @@ class _Recorder(ThreadMode):
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
-        self._made: dict[int, tuple[int, OpOverload, torch.Size]] = {}
+        self._made: dict[int, tuple[int, Any, torch.Size]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -134,13 +134,13 @@ class _Redirector(ThreadMode):
         if step is None or step.operation is not func:
             return func(*args, **(kwargs or {}))
         buffer = self._buffers[step.result]
-        # A view would not be seen when the function keeps it, see `_runtime._rescue`.
+        # A view would not be seen when the function keeps it, see `registration._rescue`.
         out = buffer if buffer.shape == step.shape else buffer.view(step.shape)
         return step.into(*args, **(kwargs or {}), out=out)
 
 
 @cache
-def out_form(operation: OpOverload, device: str) -> Callable[..., Any] | None:
+def out_form(operation: Any, device: str) -> Callable[..., Any] | None:
     """Return the form of an operation that writes its one result into `out=` without a copy, if any.
 
     Args:
@@ -149,16 +149,14 @@ def out_form(operation: OpOverload, device: str) -> Callable[..., Any] | None:
     """
     if operation in _EQUIVALENT:
         return _EQUIVALENT[operation]
-    schema = operation._schema
-    if schema.is_mutable or torch.Tag.dynamic_output_shape in operation.tags:
+    known = schema(operation)
+    if known is None or known.is_mutable or torch.Tag.dynamic_output_shape in operation.tags:
         return None
-    arguments = [(a.name, str(a.type)) for a in schema.arguments]
+    arguments = [(a.name, str(a.type)) for a in known.arguments]
     packet = operation.overloadpacket
     for name in packet.overloads():
         other = getattr(packet, name)
-        if _takes_out(other._schema, arguments) and torch._C._dispatch_has_kernel_for_dispatch_key(
-            other.name(), device.upper()
-        ):
+        if _takes_out(schema(other), arguments) and has_kernel(other.name(), device.upper()):
             return other
     return None
 
@@ -179,8 +177,8 @@ def _relu(source: torch.Tensor, *, out: torch.Tensor) -> torch.Tensor:
     return torch.ops.aten.clamp_min.out(source, 0, out=out)
 
 
-_EQUIVALENT: dict[OpOverload, Callable[..., Any]] = {
+_EQUIVALENT: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.clone.default: _copy,
-    torch.ops.aten._to_copy.default: _copy,
+    to_copy: _copy,
     torch.ops.aten.relu.default: _relu,
 }

@@ -22,8 +22,8 @@ class Residuals(NamedTuple):
     outs: tuple[torch.Tensor, ...]
 
 
-class Site:
-    """The place, in one traced program, where a forward pass leaves its graph.
+class ResidualSlot:
+    """Where, in one traced program, a forward pass saves its graph for the backward pass.
 
     It holds the last graph only, one for each GPU. A backward pass takes it away; one that never
     comes leaves it to be replaced by the next forward pass, or to be freed with the program. A
@@ -38,14 +38,14 @@ class Site:
         self._on_cpu = ByToken()
         self._on_gpus: dict[int, ByRun] = {}
 
-    def leave(self, primals: list[torch.Tensor], outs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def save(self, primals: list[torch.Tensor], outs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Keep a forward pass; returns the token that stands for it, int32 of shape (2,)."""
         device = primals[0].device
         residuals = Residuals(_addresses(primals), primals, tuple(outs))
         with self._lock:
             if device.type == "cpu":
-                return self._on_cpu.leave(residuals)
-            self._on_gpus.setdefault(device.index, ByRun()).leave(residuals, current_run())
+                return self._on_cpu.save(residuals)
+            self._on_gpus.setdefault(device.index, ByRun()).save(residuals, current_run())
         return torch.empty(2, dtype=torch.int32, device=device)
 
     def take(self, token: torch.Tensor, primals: Sequence[torch.Tensor]) -> Residuals | None:
@@ -68,7 +68,7 @@ class ByToken:
         self._words: tuple[int, ...] = ()
         self._residuals: Residuals | None = None
 
-    def leave(self, residuals: Residuals) -> torch.Tensor:
+    def save(self, residuals: Residuals) -> torch.Tensor:
         """Keep a forward pass in place of the one before; returns its token."""
         number = next(self._numbers)
         self._words = (number >> 31 & _MASK, number & _MASK)
@@ -95,7 +95,7 @@ class ByRun:
         self._residuals: Residuals | None = None
         self._mixed = False
 
-    def leave(self, residuals: Residuals, run: Hashable) -> None:
+    def save(self, residuals: Residuals, run: Hashable) -> None:
         """Keep the forward pass of a run."""
         if run != self._run:
             self._run, self._residuals, self._mixed = run, None, False

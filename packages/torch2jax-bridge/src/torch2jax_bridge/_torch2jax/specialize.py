@@ -23,7 +23,7 @@ from pax_tree import (
 )
 from torch2jax_bridge._avals import Aval, aval_of, aval_of_tensor, canonical
 from torch2jax_bridge._runtime.errors import original_exception
-from torch2jax_bridge._torch2jax.function import Function, Options, Programs, Template, label
+from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options, label
 from torch2jax_bridge._torch2jax.infer import as_examples, infer, parse_output_shapes
 from torch2jax_bridge._torch2jax.primitive import compiled
 
@@ -39,7 +39,7 @@ class TorchFunction:
         self._fn = fn
         self._output_shapes = output_shapes
         self._options = options or Options()
-        self._signatures: dict[Hashable, Signature] = {}
+        self._traced: dict[Hashable, TracedCall] = {}
         self._name = _name_of(fn)
         update_wrapper(self, fn, updated=())
 
@@ -48,30 +48,30 @@ class TorchFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, treedef = tree_flatten((args, kwargs))
-        signature = self._signature(leaves, treedef)
-        arrays = [leaf for leaf, traced in zip(leaves, signature.traced, strict=True) if traced]
+        made = self._specialized(leaves, treedef)
+        arrays = [leaf for leaf, traced in zip(leaves, made.traced, strict=True) if traced]
         try:
-            results = signature.call(*arrays)
+            results = made.call(*arrays)
         except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter by compiled calls
             if (original := original_exception(error)) is None:
                 raise
             raise jax.errors.JaxRuntimeError(str(error)) from original
-        return tree_unflatten(signature.out_tree, results)
+        return tree_unflatten(made.out_tree, results)
 
     def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Find out the results for example arguments, which may be tensors, without a call."""
-        self._signature(*tree_flatten(as_examples((tuple(args), kwargs))))
+        self._specialized(*tree_flatten(as_examples((tuple(args), kwargs))))
 
-    def _signature(self, leaves: list[Any], treedef: PyTreeDef) -> Signature:
+    def _specialized(self, leaves: list[Any], treedef: PyTreeDef) -> TracedCall:
         try:
             key = (treedef, _config.jax_enable_x64, *map(key_of, leaves))
-            found = self._signatures.get(key)
+            found = self._traced.get(key)
         except TypeError as error:
             raise _bad_argument(self._name, leaves, treedef) or error from None
         if found is None:
             given = self._output_shapes, self._options
-            found = build(self._fn, self._name, leaves, treedef, *given)
-            self._signatures[key] = found
+            found = specialize(self._fn, self._name, leaves, treedef, *given)
+            self._traced[key] = found
         return found
 
 
@@ -95,7 +95,7 @@ ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 
 class _Array:
-    """Stands for an array among the leaves of a signature."""
+    """Stands for an array among the leaves of a call."""
 
     __slots__ = ()
 
@@ -104,20 +104,20 @@ ARRAY = _Array()
 
 
 @dataclass(frozen=True)
-class Signature:
+class TracedCall:
     """How one call is made.
 
     Attributes:
         call: flat arrays to flat arrays.
         traced: which leaves of the arguments are arrays.
         out_tree: the tree of the results.
-        programs: the jitted calls, kept for as long as this lives.
+        jitted: the jitted calls, kept for as long as this lives.
     """
 
     call: Callable[..., list[jax.Array]]
     traced: tuple[bool, ...]
     out_tree: PyTreeDef
-    programs: Programs
+    jitted: JittedCalls
 
 
 def is_array(leaf: Any) -> bool:
@@ -126,7 +126,7 @@ def is_array(leaf: Any) -> bool:
 
 
 def key_of(leaf: Any) -> Hashable:
-    """Return what distinguishes a leaf in the cache of signatures. Equal static leaves of different
+    """Return what distinguishes a leaf in the cache of traced calls. Equal static leaves of different
     types are different, and so are 0.0 and -0.0.
     """
     if is_array(leaf):
@@ -136,14 +136,14 @@ def key_of(leaf: Any) -> Hashable:
     return type(leaf), repr(leaf) if isinstance(leaf, float | complex) else leaf
 
 
-def build(
+def specialize(
     fn: Callable[..., Any],
     name: str,
     leaves: Sequence[Any],
     treedef: PyTreeDef,
     output_shapes: Any,
     options: Options,
-) -> Signature:
+) -> TracedCall:
     """Find out the results and make the flat function for one combination of arguments.
 
     Args:
@@ -164,18 +164,21 @@ def build(
     else:
         (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
     _check_aliases(options, ins, outs, name)
-    programs = Programs()
+    jitted = JittedCalls()
     spec = Function(
         name=name,
-        template=Template(apply, out_tree, name, options, allocates=output_shapes is None),
+        names=names,
+        apply=apply,
+        options=options,
         ins=ins,
         outs=tuple(outs),
+        out_tree=out_tree,
+        inferred=output_shapes is None,
         random=random,
         narrow=canonical(torch.int64).itemsize == 4,
-        programs=ref(programs),
-        names=names,
+        jitted=ref(jitted),
     )
-    return Signature(compiled(spec), traced, out_tree, programs)
+    return TracedCall(compiled(spec), traced, out_tree, jitted)
 
 
 def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
