@@ -20,6 +20,7 @@ import griffe
 import distributions
 from changelog import section
 
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
 ENTRY = re.compile(r"^- \*\*Breaking:\*\*.*(?:\n  .*)*", flags=re.MULTILINE)
 
 
@@ -74,7 +75,8 @@ def extract(root: Path, tag: str, target: Path) -> None:
 def breaking_changes(name: str, old: Path, new: Path) -> Iterator[tuple[str, str]]:
     """Yield the path of each public object that changed incompatibly, and what happened to it."""
     for breakage in griffe.find_breaking_changes(load(name, old), load(name, new)):
-        yield breakage.obj.path, breakage.explain(griffe.ExplanationStyle.ONE_LINE)
+        text = breakage.explain(griffe.ExplanationStyle.ONE_LINE)
+        yield breakage.obj.path, COLOURS.sub("", text).removeprefix(f"{old}/")
 
 
 def load(name: str, root: Path) -> griffe.Object | griffe.Alias:
