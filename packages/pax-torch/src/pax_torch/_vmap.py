@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pax_torch._autodiff.flatten_fun import merge, to_tensors
+from pax_torch._autodiff.flatten_fun import match_prefix, merge, to_tensors
 from pax_torch._compat import is_mapped, map_tensors, runs_in_python
 from pax_torch._errors import check_callable, describe, leaf_place, place_in_call
-from pax_tree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 runs_in_python(__name__)
 
@@ -218,13 +218,6 @@ def _axes_of_args(in_axes: Any, count: int) -> Any:
     return tuple(in_axes)
 
 
-class _Unmapped:
-    """Stands for None, which would have no place among the leaves."""
-
-
-_UNMAPPED = _Unmapped()
-
-
 def _axes_of_leaves(axes: Any, tree: Any, name: str, what: str) -> list[int | None]:
     """Return the axis of each leaf of a tree, from a prefix of the tree with axes as leaves.
 
@@ -232,18 +225,12 @@ def _axes_of_leaves(axes: Any, tree: Any, name: str, what: str) -> list[int | No
         TypeError: an axis is no integer and not None.
         ValueError: the axes are no prefix of the tree.
     """
-    marked = tree_map(lambda axis: _UNMAPPED if axis is None else axis, axes, none_is_leaf=True)
-    flat, prefix = tree_flatten(marked)
-    for axis in flat:
-        if axis is not _UNMAPPED and (isinstance(axis, bool) or not isinstance(axis, int)):
+    for axis in tree_leaves(axes, none_is_leaf=True):
+        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
             raise TypeError(
                 f"vmap: {name} must consist of integers and None, got {describe(axis)}."
             )
-    try:
-        parts = prefix.flatten_up_to(tree)
-    except ValueError as error:
-        raise ValueError(f"vmap: {name} must be a prefix of {what}: {error}") from None
-    found: list[Any] = []
-    for axis, part in zip(flat, parts, strict=True):
-        found += [None if axis is _UNMAPPED else axis] * len(tree_leaves(part))
+    found: list[int | None] = []
+    for axis, part in match_prefix(axes, tree, f"vmap: {name} must be a prefix of {what}"):
+        found += [axis] * len(tree_leaves(part))
     return found

@@ -155,7 +155,9 @@ class _JvpRule(DerivativeRule):
     def _checked(self, out: Any, tangent: Any) -> Optionals:
         """Return the tangent of each tensor of the result among those that the rule returned."""
         name = "the tangent of the custom_jvp rule"
-        parts = parts_like(self.out.treedef, tangent, name, "the result")
+        parts = parts_like(
+            self.out.treedef, tangent, f"{name} must have the structure of the result"
+        )
         points = list(compress(tree_leaves(out), self.out.is_tensor))
         parts = list(compress(parts, self.out.is_tensor))
         chosen = [is_differentiable(point) for point in points]

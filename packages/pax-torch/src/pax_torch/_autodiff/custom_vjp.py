@@ -17,13 +17,19 @@ from pax_torch._autodiff.custom_function import (
     nondiff_numbers,
     transposed,
 )
-from pax_torch._autodiff.flatten_fun import directions, is_differentiable, pair
+from pax_torch._autodiff.flatten_fun import (
+    directions,
+    is_differentiable,
+    match_prefix,
+    pair,
+)
 from pax_torch._compat import transforms_active
 from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch._rng import RandomState
-from pax_tree import tree_flatten, tree_leaves, tree_structure, tree_unflatten
+from pax_tree import tree_leaves, tree_structure, tree_unflatten
 
 _RETURNED = "what bwd returns"
+_STRUCTURE = f"{_RETURNED} must have the structure of the arguments"
 
 
 class custom_vjp:
@@ -150,18 +156,12 @@ class _VjpRule(DerivativeRule):
 
 def _parts(found: Any, primals: Any) -> list[Any]:
     """Return what belongs to each leaf of `primals`; None in the place of a tree is for them all."""
-    leaves, prefix = tree_flatten(found, none_is_leaf=True)
-    try:
-        subtrees = prefix.flatten_up_to(primals)
-    except ValueError as error:
-        raise ValueError(f"{_RETURNED} must have the structure of the arguments: {error}") from None
     parts = []
-    for leaf, subtree in zip(leaves, subtrees, strict=True):
+    for leaf, subtree in match_prefix(found, primals, _STRUCTURE):
         below = tree_leaves(subtree)
         if leaf is not None and (len(below) != 1 or below[0] is not subtree):
             raise ValueError(
-                f"{_RETURNED} must have the structure of the arguments, but has "
-                f"{describe(leaf)} in the place of {tree_structure(subtree)}."
+                f"{_STRUCTURE}, but has {describe(leaf)} in the place of {tree_structure(subtree)}."
             )
         parts += [leaf] * len(below)
     return parts

@@ -170,7 +170,9 @@ class Selection:
 
     def directions(self, trees: Sequence[Any], name: str) -> list[Tensor]:
         """Return the tangents of the variables; `trees` are those of the arguments."""
-        parts = parts_like(self._treedef, tuple(trees), name, "the primals")
+        parts = parts_like(
+            self._treedef, tuple(trees), f"{name} must have the structure of the primals"
+        )
         return directions(parts, self.tensors, lambda i: leaf_place(self._trees, i, name))
 
     def gradients(self, values: Sequence[Any]) -> Any:
@@ -246,7 +248,7 @@ class FlatFunction:
 
     def up_to(self, tree: Any, what: str) -> list[Any]:
         """Return the parts of a tree in the places of the result's leaves, None included."""
-        return parts_like(self._treedef, tree, what, "the result")
+        return parts_like(self._treedef, tree, f"{what} must have the structure of the result")
 
 
 def flatten_fun(
@@ -275,12 +277,18 @@ class NonEmptyOutput:
         return out or (torch.zeros(()),), aux
 
 
-def parts_like(treedef: PyTreeDef, tree: Any, what: str, like: str) -> list[Any]:
+def parts_like(treedef: PyTreeDef, tree: Any, complaint: str) -> list[Any]:
     """Return the parts of a tree in the places of a treedef's leaves, None included."""
     try:
         return treedef.flatten_up_to(tree)
     except ValueError as error:
-        raise ValueError(f"{what} must have the structure of {like}: {error}") from None
+        raise ValueError(f"{complaint}: {error}") from None
+
+
+def match_prefix(prefix: Any, tree: Any, complaint: str) -> Iterable[tuple[Any, Any]]:
+    """Return each leaf of a prefix of a tree, None included, with what the tree has in its place."""
+    leaves, treedef = tree_flatten(prefix, none_is_leaf=True)
+    return zip(leaves, parts_like(treedef, tree, complaint), strict=True)
 
 
 def merge(
