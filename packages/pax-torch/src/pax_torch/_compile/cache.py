@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -139,11 +140,16 @@ def _defaults() -> tuple[torch.dtype, torch.device | None]:
     return torch.get_default_dtype(), device
 
 
+@functools.cache
+def _device_types() -> tuple[str, ...]:
+    accelerator = torch.accelerator.current_accelerator()
+    return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
+
+
 def _autocast() -> Autocast:
     """Return where autocast is on."""
-    accelerator = torch.accelerator.current_accelerator()
-    types = ("cpu",) if accelerator is None else ("cpu", accelerator.type)
-    return tuple([(t, torch.get_autocast_dtype(t)) for t in types if torch.is_autocast_enabled(t)])
+    on = [kind for kind in _device_types() if torch.is_autocast_enabled(kind)]
+    return tuple([(kind, torch.get_autocast_dtype(kind)) for kind in on]) if on else ()
 
 
 @contextmanager
