@@ -114,7 +114,7 @@ def outcome(check, names: list[str]) -> str:
         text = "".join(traceback.format_exception(error))
         says = any(
             re.search(
-                rf"\w needs {re.escape(name)}, which the installed \w+ [\w.+]+ does not have", text
+                rf"\S needs {re.escape(name)}, which the installed \w+ [\w.+]+ does not have", text
             )
             for name in names
         )
