@@ -113,6 +113,17 @@ def test_what_a_call_does_not_change_stays_the_same_array():
     assert module.total is not total
 
 
+def test_a_call_that_changes_one_layer_leaves_the_others_as_exact_as_they_were():
+    net = pax.Sequential(pax.Linear(3, 3), pax.BatchNorm1D(3))
+    mixed = pax.apply_mp_policy(net, HALF)
+    layer, weight = mixed[0], mixed[0].weight
+    mixed(jnp.ones((4, 3)))
+    assert mixed[0] is layer
+    assert mixed[0].weight is weight
+    assert mixed[1].ema_weight.dtype == jnp.float32
+    assert mixed[1].ema_weight > 0
+
+
 def test_a_policy_reaches_the_methods_of_a_class_and_nothing_else():
     module = pax.apply_mp_policy(Recorder(), HALF)
     assert module.twice(jnp.ones(2)).dtype == jnp.float32

@@ -140,6 +140,44 @@ def test_static_arguments(options):
     assert "func" in lowered.as_text()
 
 
+@pytest.mark.parametrize("jit", [jax.jit, pax.jit], ids=["jax", "pax_jax"])
+@pytest.mark.parametrize(
+    ("options", "arguments", "keywords"),
+    [
+        ({"static_argnames": "times"}, (X, 3), {}),
+        ({"static_argnums": 1}, (X,), {"times": 3}),
+        ({"static_argnums": (1,), "static_argnames": ("times",)}, (X, 3), {}),
+    ],
+    ids=["a name, by position", "a number, by name", "both"],
+)
+def test_a_static_argument_is_one_however_it_is_passed(jit, options, arguments, keywords):
+    def repeat(x, times):
+        return [x] * times
+
+    assert len(jit(repeat, **options)(*arguments, **keywords)) == 3
+
+
+@pytest.mark.parametrize("jit", [jax.jit, pax.jit], ids=["jax", "pax_jax"])
+@pytest.mark.parametrize(
+    "options", [{"static_argnames": "count"}, {"static_argnums": 2}], ids=["name", "number"]
+)
+def test_a_static_argument_that_the_function_does_not_have_raises(jit, options):
+    with pytest.raises(ValueError, match="argn"):
+        jit(lambda x, times: x, **options)
+
+
+def test_a_static_argument_that_cannot_be_hashed_raises():
+    f = pax.jit(lambda x, sizes: x, static_argnames="sizes")
+    with pytest.raises(ValueError, match=r"static argument 1 is \[2\] of type list"):
+        f(X, [2])
+
+
+def test_an_argument_beside_static_ones_is_named_by_its_number():
+    f = pax.jit(lambda times, x: x, static_argnums=0)
+    with pytest.raises(TypeError, match="The argument 1 of"):
+        f(3, "text")
+
+
 def test_statics_that_are_equal_but_of_another_type_are_told_apart():
     f = pax.jit(lambda x, k: str(type(k)) == "<class 'bool'>", static_argnums=1)
     assert (bool(f(X, 1)), bool(f(X, True))) == (False, True)
@@ -170,6 +208,18 @@ def test_an_array_that_is_to_be_donated_twice_raises():
         swap(module, module.copy())
     assert module.bias.tolist() == [1.0] * 3
     assert swap(module, Counter())[1] == Counter()
+
+
+def test_an_error_of_a_call_is_not_taken_for_a_second_donation():
+    def fail(_):
+        raise OSError("no such file")
+
+    @pax.jit
+    def f(module, x, y):
+        return module, jax.pure_callback(fail, jax.typeof(x), x) + y
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no such file"):
+        jax.block_until_ready(f(Counter(), X, X))
 
 
 def test_it_nests_in_the_transformations_of_jax():

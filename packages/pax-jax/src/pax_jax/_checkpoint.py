@@ -12,11 +12,17 @@ import numpy as np
 import pax_tree
 from pax_jax._extras import extra
 from pax_jax._module.kinds import is_module
-from pax_jax._module.state_dict import by_path, described, dotted
+from pax_jax._module.state_dict import by_path, dotted
 from pax_jax._rng import is_key, loaded_leaf, stored_leaf
 from pax_tree import GetAttrKey, record_flatten
+from pax_tree._describe import dtype_and_shape
 
 T = TypeVar("T")
+
+_TWICE = (
+    "Two leaves have the path {!r}, because a key of a dict has a dot in it. "
+    "Use keys without dots where there are nested dicts too."
+)
 
 
 class Checkpoints:
@@ -66,7 +72,7 @@ class Checkpoints:
                 f"Step {step} cannot be saved to {self.directory}: step {latest} is there already, "
                 "and the number of a step is more than those before it."
             )
-        arrays = {path: stored_leaf(leaf) for path, leaf in _by_path(tree).items()}
+        arrays = {path: stored_leaf(leaf) for path, leaf in by_path(tree, _TWICE).items()}
         args = self._orbax.args
         self._manager().save(
             step,
@@ -92,7 +98,7 @@ class Checkpoints:
         step = self._found(manager, step)
         stored = manager.restore(step, args=args.Composite(structure=args.JsonRestore())).structure
         self._check(step, stored, like)
-        leaves = _by_path(like)
+        leaves = by_path(like, _TWICE)
         wanted = {path: _abstract_leaf(leaf) for path, leaf in leaves.items()}
         item = args.Composite(arrays=args.StandardRestore(wanted))
         arrays = manager.restore(step, args=item).arrays
@@ -151,7 +157,8 @@ class Checkpoints:
                 f"The checkpoint of step {step} in {self.directory} was not saved by "
                 "pax_jax.checkpoint. Load it with orbax."
             )
-        problems = _differences(stored, _structure_of(like))
+        expected = _structure_of(like)
+        problems = [line for what in expected for line in _misfits(stored[what], expected[what])]
         if problems:
             raise ValueError(
                 f"The checkpoint of step {step} in {self.directory} does not fit what is to be "
@@ -224,31 +231,12 @@ def _abstract_leaf(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=sharding)
 
 
-_Structure = Mapping[str, Mapping[str, str]]
-
-
 def _structure_of(tree: Any) -> dict[str, dict[str, str]]:
     """Return the dtype and shape of every leaf, and the class of every module, by path."""
-    leaves = _by_path(tree)
     return {
         "modules": {dotted(path): name for path, name in _classes(tree, ())},
-        "leaves": {path: described(leaf) for path, leaf in leaves.items()},
+        "leaves": {path: dtype_and_shape(leaf) for path, leaf in by_path(tree, _TWICE).items()},
     }
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    return by_path(
-        tree,
-        "Two leaves have the path {!r}, because a key of a dict has a dot in it. "
-        "Use keys without dots where there are nested dicts too.",
-    )
-
-
-def _differences(stored: _Structure, expected: _Structure) -> list[str]:
-    """Return a sentence for each path at which the two differ."""
-    return [
-        line for what in ("modules", "leaves") for line in _misfits(stored[what], expected[what])
-    ]
 
 
 def _misfits(stored: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[str]:

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from jax.extend.core import get_opaque_trace_state
-
 from pax_tree._foreign import foreign
 
 _FEATURE = "the check of where a module is changed"
@@ -26,7 +24,9 @@ def trace_reader() -> tuple[Callable[[], Any], Any]:
     It is called for every module that is made, and so is the fastest that there is.
     """
     if _CONTEXT is None or _TOP_LEVEL is None:
-        return _Scopes(_state_at_top_level()).current, None
+        from jax.extend.core import get_opaque_trace_state  # slow to import
+
+        return _Scopes(get_opaque_trace_state).current, None
     read = getattr(getattr(type(_STATE), "value", None), "fget", None)
     if read is None or read(_STATE) is not _CONTEXT.trace:
         return lambda: _CONTEXT.trace, _TOP_LEVEL
@@ -45,13 +45,14 @@ class _Scopes(threading.local):
 
     most = 64
 
-    def __init__(self, top_level: Any) -> None:
-        self.top_level = top_level
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self.read = read
+        self.top_level = _in_new_thread(read)
         self.known: list[_Scope] = []  # the latest ones
 
     def current(self) -> _Scope | None:
         """Return one object for each trace, None at the top level."""
-        state = get_opaque_trace_state()
+        state = self.read()
         if state == self.top_level:
             return None
         scope = next((scope for scope in self.known if scope.state == state), None)
@@ -63,10 +64,10 @@ class _Scopes(threading.local):
         return scope
 
 
-def _state_at_top_level() -> Any:
-    """Return the state of a thread in which nothing is traced."""
-    states: list[Any] = []
-    thread = threading.Thread(target=lambda: states.append(get_opaque_trace_state()))
+def _in_new_thread(read: Callable[[], Any]) -> Any:
+    """Return what a function returns in a thread in which nothing is traced."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(read()))
     thread.start()
     thread.join()
-    return states[0]
+    return results[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from pax_jax._extras import extra
 from pax_jax._module.meta import derive, with_class
 from pax_jax._module.module import Module
 from pax_jax._module.trees import copy_tree, keep_changes
+from pax_jax.nn._conv import ConvND
+from pax_jax.nn._norm import Norm
 
 M = TypeVar("M", bound=Module)
 
@@ -92,19 +95,14 @@ def _plain(cls: Any) -> Any:
 
 
 def _methods(base: type) -> dict[str, Any]:
-    own = {name: getattr(base, name) for name in dir(base) if name not in dir(Module)}
+    own = sorted({*dir(base)} - {*dir(Module)})
+    static = {name: inspect.getattr_static(base, name) for name in own}
     functions = {
         name: _in_policy(value)
-        for name, value in own.items()
-        if isinstance(value, FunctionType)
-        and not isinstance(_descriptor(base, name), staticmethod)
-        and (name == "__call__" or not name.startswith("_"))
+        for name, value in static.items()
+        if isinstance(value, FunctionType) and (name == "__call__" or not name.startswith("_"))
     }
     return functions | {"__repr__": _repr}
-
-
-def _descriptor(cls: type, name: str) -> Any:
-    return next(vars(c)[name] for c in cls.__mro__ if name in vars(c))
 
 
 def _in_policy(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,11 +136,8 @@ def _repr(self: Any) -> str:
     return f"{head}({inside}mp_policy={letters})"
 
 
-_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
-_TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
-_HALF = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
-_BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D)
-_FULL = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
+_HALF = (nn.Linear, ConvND)
+_FULL = (Norm, nn.RMSNorm)
 
 
 def default_mp_policy(module: M) -> M:

@@ -12,8 +12,6 @@ import jax.numpy as jnp
 from pax_jax._module.module import StateModule
 from pax_jax._module.scope import current_trace
 
-_DEFAULT_SEED = 0
-
 
 class _Stream:
     """Keys number 0, 1, 2, ... of a seed; it holds no array, so a trace leaves nothing behind."""
@@ -32,7 +30,7 @@ class _Streams(threading.local):
     """The thread's stream of the top level, and those seeded in a running trace."""
 
     def __init__(self) -> None:
-        self.top = _Stream(_DEFAULT_SEED)
+        self.top = _Stream(0)
         self.traced: weakref.WeakKeyDictionary[Any, _Stream] = weakref.WeakKeyDictionary()
 
 
@@ -58,16 +56,18 @@ def seed_rng_key(seed: int) -> None:
         >>> first == pax.Linear(2, 3)
         True
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(
-            f"seed_rng_key expects an int, got {seed!r} of type {type(seed).__name__}. "
-            "Where you have a key, give it to the module itself: `rng_key=key`."
-        )
+    hint = " Where you have a key, give it to the module itself: `rng_key=key`."
+    _check_seed("seed_rng_key expects an int", seed, hint)
     trace = current_trace()
     if trace is None:
         _streams.top = _Stream(seed)
     else:
         _streams.traced[trace] = _Stream(seed)
+
+
+def _check_seed(expected: str, seed: Any, hint: str = "") -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"{expected}, got {seed!r} of type {type(seed).__name__}.{hint}")
 
 
 def next_rng_key() -> jax.Array:
@@ -128,10 +128,8 @@ class RngSeq(StateModule):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise TypeError(
-                f"RngSeq expects an int as seed, got {seed!r} of type {type(seed).__name__}."
-            )
+        if seed is not None:
+            _check_seed("RngSeq expects an int as seed", seed)
         if rng_key is None:
             rng_key = next_rng_key() if seed is None else jax.random.key(seed)
         self.rng_key = rng_key
@@ -150,6 +148,11 @@ class RngSeq(StateModule):
         if self.training:
             self.rng_key = state
         return keys[0] if num_keys == 1 else keys
+
+
+def split_key(rng_key: jax.Array | None, count: int = 2) -> jax.Array:
+    """Return `count` keys made of a key, by default of the next one of this thread's stream."""
+    return jax.random.split(next_rng_key() if rng_key is None else rng_key, count)
 
 
 def is_key(leaf: Any) -> bool:

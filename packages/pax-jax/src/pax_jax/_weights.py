@@ -18,9 +18,10 @@ from pax_jax._interop.torch import TorchModule
 from pax_jax._interop.torch_layout import LAYOUTS, Layout
 from pax_jax._module.kinds import MODULE, is_array, is_module
 from pax_jax._module.module import Module
-from pax_jax._module.state_dict import check_fit, described, dotted, misfits
+from pax_jax._module.state_dict import check_fit, dotted, misfits
 from pax_jax._rng import is_key, loaded_leaf, stored_leaf
 from pax_tree import record_flatten, record_unflatten
+from pax_tree._describe import dtype_and_shape
 
 M = TypeVar("M", bound=Module)
 Rename = Callable[[str], str]
@@ -105,7 +106,7 @@ class _Source:
     def get(self, name: str, like: Any) -> Any:
         """Return the array of this name, or `like` where there is no such array."""
         value = self._arrays.get(self._rename(name))
-        if value is None or described(value) != described(like):
+        if value is None or dtype_and_shape(value) != dtype_and_shape(like):
             return like
         return np.asarray(value).copy() if isinstance(like, np.ndarray) else _as_array(value)
 

@@ -159,8 +159,7 @@ def conv_1d(
         >>> pax.haiku.conv_1d(3, 8, 3, stride=2)(jnp.ones((1, 16, 3))).shape
         (1, 8, 8)
     """
-    options = {k: v for k, v in locals().items() if k != "input_channels"}
-    return _conv(_haiku("conv_1d").Conv1D, input_channels, options)
+    return _conv(_haiku("conv_1d").Conv1D, **locals())
 
 
 def conv_2d(
@@ -184,8 +183,7 @@ def conv_2d(
         >>> pax.haiku.conv_2d(3, 8, 3, stride=2)(jnp.ones((1, 16, 16, 3))).shape
         (1, 8, 8, 8)
     """
-    options = {k: v for k, v in locals().items() if k != "input_channels"}
-    return _conv(_haiku("conv_2d").Conv2D, input_channels, options)
+    return _conv(_haiku("conv_2d").Conv2D, **locals())
 
 
 def conv_1d_transpose(
@@ -209,8 +207,7 @@ def conv_1d_transpose(
         >>> pax.haiku.conv_1d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 3))).shape
         (1, 16, 8)
     """
-    options = {k: v for k, v in locals().items() if k != "input_channels"}
-    return _conv(_haiku("conv_1d_transpose").Conv1DTranspose, input_channels, options)
+    return _conv(_haiku("conv_1d_transpose").Conv1DTranspose, **locals())
 
 
 def conv_2d_transpose(
@@ -234,11 +231,10 @@ def conv_2d_transpose(
         >>> pax.haiku.conv_2d_transpose(3, 8, 3, stride=2)(jnp.ones((1, 8, 8, 3))).shape
         (1, 16, 16, 8)
     """
-    options = {k: v for k, v in locals().items() if k != "input_channels"}
-    return _conv(_haiku("conv_2d_transpose").Conv2DTranspose, input_channels, options)
+    return _conv(_haiku("conv_2d_transpose").Conv2DTranspose, **locals())
 
 
-def _conv(cls: Any, input_channels: int, options: dict[str, Any]) -> HaikuModule:
+def _conv(cls: Any, input_channels: int, **options: Any) -> HaikuModule:
     data_format = options["data_format"]
     inputs = _with_channels(len(data_format), input_channels, data_format.index("C"))
     return _make(cls, (inputs,), options)
@@ -261,7 +257,7 @@ def avg_pool(
         >>> pax.haiku.avg_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
         (1, 2, 2, 3)
     """
-    return _pool(nn.avg_pool, window_shape, strides, padding, channel_axis)
+    return _pool(nn.avg_pool, **locals())
 
 
 def max_pool(
@@ -275,13 +271,11 @@ def max_pool(
         >>> pax.haiku.max_pool(2, 2, "SAME")(jnp.ones((1, 4, 4, 3))).shape
         (1, 2, 2, 3)
     """
-    return _pool(nn.max_pool, window_shape, strides, padding, channel_axis)
+    return _pool(nn.max_pool, **locals())
 
 
-def _pool(pool: Callable[..., Any], *options: Any) -> Lambda:
-    names = ("window_shape", "strides", "padding", "channel_axis")
-    bound = functools.partial(pool, **dict(zip(names, options, strict=True)))
-    return Lambda(bound, name=pool.__name__)
+def _pool(pool: Callable[..., Any], **options: Any) -> Lambda:
+    return Lambda(functools.partial(pool, **options), name=pool.__name__)
 
 
 def dynamic_unroll(
@@ -349,15 +343,11 @@ def dynamic_unroll(
         if i in changed:
             leaves[i] = value
     keep_changes(core, core, treedef.unflatten(leaves))
-    result = (outputs, all_states) if return_all_states else (outputs, state)
-    return (
-        result if time_major else (_swap_axes(outputs), _swapped_states(result, return_all_states))
-    )
+    last = all_states if return_all_states else state
+    if time_major:
+        return outputs, last
+    return _swap_axes(outputs), _swap_axes(last) if return_all_states else last
 
 
 def _swap_axes(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)
-
-
-def _swapped_states(result: Any, all_states: bool) -> Any:
-    return _swap_axes(result[1]) if all_states else result[1]

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pax_jax import nn
+from pax_jax.nn._conv import ConvND, ConvNDTranspose
+from pax_jax.nn._norm import BatchNorm, Norm
 
 Arrays = dict[str, jax.Array]
 Get = Callable[[str], Any]
 
-_CONVS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
-_TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm)
-_BATCH_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D)
 
-
-class Layout:
+class Layout(NamedTuple):
     """The two ways between a layer and the tensors that the same layer of PyTorch has.
 
     `to(layer)` returns these tensors by name; `back(layer, get)` returns children of the layer by
     attribute, made of what `get(name)` returns.
     """
 
-    def __init__(
-        self, to: Callable[[Any], Arrays], back: Callable[[Any, Get], dict[str, Any]]
-    ) -> None:
-        self.to = to
-        self.back = back
+    to: Callable[[Any], Arrays]
+    back: Callable[[Any, Get], dict[str, Any]]
 
 
 def _renamed(**names: str) -> Layout:
@@ -148,16 +142,17 @@ def _gates_to(array: Any) -> Any:
     return jnp.concatenate([first, third, second, last])
 
 
-LAYOUTS: list[tuple[Any, Layout]] = [
+# The first class that a layer is of decides.
+LAYOUTS: list[tuple[type, Layout]] = [
     (nn.Linear, _with_weight(_transposed, _transposed)),
-    (_CONVS, _with_weight(_channels_first, _channels_last)),
     (
-        _TRANSPOSED,
+        ConvNDTranspose,
         _with_weight(lambda w: _turned(_channels_first(w)), lambda w: _channels_last(_turned(w))),
     ),
-    (_NORMS, _renamed(scale="weight", offset="bias")),
+    (ConvND, _with_weight(_channels_first, _channels_last)),
+    (BatchNorm, Layout(_batch_norm_to, _batch_norm_back)),
+    (Norm, _renamed(scale="weight", offset="bias")),
     (nn.RMSNorm, _renamed(scale="weight")),
-    (_BATCH_NORMS, Layout(_batch_norm_to, _batch_norm_back)),
     (nn.MultiHeadAttention, Layout(_attention_to, _attention_back)),
     (nn.LSTM, Layout(_lstm_to, _lstm_back)),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import jax
 
@@ -33,7 +33,6 @@ from pax_jax._module.trees import (
 from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
 
 T = TypeVar("T")
-M = TypeVar("M", bound="Module")
 
 
 class Module(Record, metaclass=ModuleType):
@@ -165,11 +164,11 @@ class Module(Record, metaclass=ModuleType):
         kind = kind_registered(self, method, name, value)
         record_set(self, _checked_name(self, name), value, kind)
 
-    def parameters(self: M) -> M:
+    def parameters(self) -> Self:
         """Return this module with every leaf that is not a parameter replaced by `None`."""
         return own_parameters(self)
 
-    def update(self: M, params: M) -> M:
+    def update(self, params: Self) -> Self:
         """Return a copy of this module with the leaves of `params` that are not `None`.
 
         Args:
@@ -192,11 +191,11 @@ class Module(Record, metaclass=ModuleType):
         """
         return update_parameters(self, params)
 
-    def update_parameters(self: M, params: M) -> M:
+    def update_parameters(self, params: Self) -> Self:
         """Return a copy of this module with the parameters of `params`; errors as in `update`."""
         return update_parameters(self, params.parameters())
 
-    def filter(self: M, keep: str = "parameter") -> M:
+    def filter(self, keep: str = "parameter") -> Self:
         """Return this module with every leaf of another kind replaced by `None`.
 
         Args:
@@ -217,11 +216,11 @@ class Module(Record, metaclass=ModuleType):
             raise ValueError(f'filter keeps "parameter" or "state", got {keep!r}.')
         return self.parameters() if keep == "parameter" else own_states(self)
 
-    def copy(self: M) -> M:
+    def copy(self) -> Self:
         """Return a copy that shares the arrays, free to be changed in the current scope."""
         return copy_tree(self)
 
-    def replace(self: M, **attributes: Any) -> M:
+    def replace(self, **attributes: Any) -> Self:
         """Return a copy with some attributes replaced.
 
         Args:
@@ -246,7 +245,7 @@ class Module(Record, metaclass=ModuleType):
             setattr(module, name, value)
         return module
 
-    def set_attribute(self: M, name: str, value: Any) -> M:
+    def set_attribute(self, name: str, value: Any) -> Self:
         """Return a copy in which the attribute `name`, old or new, has this value.
 
         Example:
@@ -258,7 +257,7 @@ class Module(Record, metaclass=ModuleType):
         setattr(module, name, value)
         return module
 
-    def replace_method(self: M, **methods: Callable[..., Any]) -> M:
+    def replace_method(self, **methods: Callable[..., Any]) -> Self:
         """Return a copy, of a subclass of the same name, with some methods replaced.
 
         The same methods give the same subclass, so that nothing is compiled anew.
@@ -284,7 +283,7 @@ class Module(Record, metaclass=ModuleType):
                 )
         return with_class(self.copy(), with_methods(type(self), tuple(sorted(methods.items()))))
 
-    def replace_node(self: M, node: Any, value: Any) -> M:
+    def replace_node(self, node: Any, value: Any) -> Self:
         """Return a copy with one array or submodule replaced, wherever it stands.
 
         Args:
@@ -333,7 +332,7 @@ class Module(Record, metaclass=ModuleType):
             >>> pax.Sequential(pax.Linear(1, 2), jax.nn.relu).submodules()
             [Linear(in_dim=1, out_dim=2, with_bias=True), Lambda(relu)]
         """
-        return list(submodules(self))
+        return submodules(self)
 
     def apply(self, func: Callable[[Any], Any]) -> Any:
         """Apply a function to every module, the inner ones first and this one last.
@@ -354,9 +353,16 @@ class Module(Record, metaclass=ModuleType):
             >>> net.parameters().modules[0].weight is None
             True
         """
-        return _applied(self.apply_submodules(func), func)
+        module = self.apply_submodules(func)
+        result = func(module)
+        if is_module(result):
+            return result
+        raise TypeError(
+            f"apply expects a function that returns a module; for {module!r} it returned "
+            f"{result!r} of type {type(result).__name__}."
+        )
 
-    def apply_submodules(self: M, func: Callable[[Any], Any]) -> M:
+    def apply_submodules(self, func: Callable[[Any], Any]) -> Self:
         """Apply a function to every module below this one; as `apply`, which applies it here too."""
         children, spec = record_flatten(self)
         changed = pax_tree.tree_map(
@@ -364,7 +370,7 @@ class Module(Record, metaclass=ModuleType):
         )
         return record_unflatten(spec, changed)
 
-    def train(self: M, mode: bool = True) -> M:
+    def train(self, mode: bool = True) -> Self:
         """Return a copy in training mode, or with `mode=False` in evaluation mode.
 
         Example:
@@ -375,15 +381,15 @@ class Module(Record, metaclass=ModuleType):
         """
         return enable_train_mode(self) if mode else enable_eval_mode(self)
 
-    def eval(self: M) -> M:
+    def eval(self) -> Self:
         """Return a copy in evaluation mode."""
         return enable_eval_mode(self)
 
-    def freeze(self: M) -> M:
+    def freeze(self) -> Self:
         """Return a copy whose parameters, and those of its submodules, are not trained."""
         return freeze_parameters(self)
 
-    def unfreeze(self: M, origin: M | None = None) -> M:
+    def unfreeze(self, origin: Self | None = None) -> Self:
         """Return a copy in which frozen parameters are trained again; as `unfreeze_parameters`."""
         return unfreeze_parameters(self, origin)
 
@@ -403,7 +409,7 @@ class Module(Record, metaclass=ModuleType):
         """
         return state_dict_of(self)
 
-    def load_state_dict(self: M, state_dict: Mapping[str, Any]) -> M:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Self:
         """Return a copy of this module with the arrays of a `state_dict`.
 
         Args:
@@ -427,7 +433,7 @@ class Module(Record, metaclass=ModuleType):
 
     hk_init = hk_init
 
-    def scan_bugs(self: M) -> M:
+    def scan_bugs(self) -> Self:
         """Look for what would go wrong later, in this module and in those below, and return it.
 
         Raises:
@@ -467,15 +473,15 @@ class Module(Record, metaclass=ModuleType):
         lines = table_lines(self) if table else summary_lines(self)
         return lines if return_list else "\n".join(lines)
 
-    def __mod__(self: M, args: Any) -> tuple[M, Any]:
+    def __mod__(self, args: Any) -> tuple[Self, Any]:
         """Call a copy, by `module % x` or `module % (x, y)`: return the updated copy and its output."""
         return purecall(self, *args) if isinstance(args, tuple) else purecall(self, args)
 
-    def __or__(self: M, other: M) -> M:
+    def __or__(self, other: Self) -> Self:
         """Return a copy with the leaves of `other` that are not `None`."""
         return update_parameters(self, other)
 
-    def __invert__(self: M) -> M:
+    def __invert__(self) -> Self:
         """Return `module.parameters()`."""
         return self.parameters()
 
@@ -503,16 +509,6 @@ def _checked_name(module: Any, name: str) -> str:
             "Give the attribute another name."
         )
     return name
-
-
-def _applied(module: Any, func: Callable[[Any], Any]) -> Any:
-    result = func(module)
-    if is_module(result):
-        return result
-    raise TypeError(
-        f"apply expects a function that returns a module; for {module!r} it returned "
-        f"{result!r} of type {type(result).__name__}."
-    )
 
 
 Module._method_names = frozenset(name for name, value in vars(Module).items() if callable(value))
@@ -627,13 +623,10 @@ class LazyModule(Module):
         Raises:
             ValueError: nothing has been made yet.
         """
-        if not vars(self).keys() - {"training", "name"} - _field_names(self):
+        fields = getattr(self, "__dataclass_fields__", {})
+        if not vars(self).keys() - {"training", "name", *fields}:
             raise ValueError(
                 f"{self!r} has made none of its parts yet, so it has no parameters. Call it first: "
                 "`module, _ = module % inputs`."
             )
         return super().parameters()
-
-
-def _field_names(module: Any) -> set[str]:
-    return set(getattr(module, "__dataclass_fields__", ()))

@@ -30,7 +30,7 @@ def _static_fields(module: Any) -> tuple[str, ...]:
 def summary_lines(module: Any) -> list[str]:
     """Return one line for `module` and one for each module below it, indented as a tree."""
     lines = [_line(module)]
-    below = list(submodules(module))
+    below = submodules(module)
     for child in below:
         first, rest = ("└── ", "    ") if child is below[-1] else ("├── ", "│   ")
         head, *tail = summary_lines(child)

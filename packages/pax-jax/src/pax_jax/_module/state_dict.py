@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 import pax_tree
 from pax_jax._module.kinds import is_module
+from pax_jax._module.trees import children_by_name
 from pax_tree import Record, record_flatten, record_unflatten
+from pax_tree._describe import dtype_and_shape
 
 M = TypeVar("M", bound=Record)
 
@@ -70,9 +72,11 @@ def misfits(
     missing = [f"{name} is missing" for name in expected if name not in {*given, *optional}]
     unknown = [f"{name} is unknown" for name in given if name not in expected]
     other = [
-        f"{name} is {described(given[name])}, expected {described(array)}"
+        f"{name} is {dtype_and_shape(given[name])}, expected {dtype_and_shape(array)}"
         for name, array in expected.items()
-        if name in given and name not in optional and described(given[name]) != described(array)
+        if name in given
+        and name not in optional
+        and dtype_and_shape(given[name]) != dtype_and_shape(array)
     ]
     return missing + unknown + other
 
@@ -83,14 +87,6 @@ def check_fit(module: Any, problems: list[str]) -> None:
         raise ValueError(
             f"The state dict does not fit {type(module).__name__}:\n  " + "\n  ".join(problems)
         )
-
-
-def described(leaf: Any) -> str:
-    """Return dtype and shape of an array, of PyTorch too, or the class of another leaf."""
-    if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
-        dtype = str(leaf.dtype).removeprefix("torch.")
-        return f"{dtype}[{','.join(map(str, leaf.shape))}]"
-    return type(leaf).__name__
 
 
 def save_weights_to_dict(module: Any) -> dict[str, Any]:
@@ -109,13 +105,11 @@ def save_weights_to_dict(module: Any) -> dict[str, Any]:
         >>> pax.experimental.save_weights_to_dict(net)
         {'modules': ({'weight': ..., 'bias': ...}, {})}
     """
-    children, spec = record_flatten(module)
-    saved = pax_tree.tree_map(
+    return pax_tree.tree_map(
         lambda leaf: save_weights_to_dict(leaf) if is_module(leaf) else leaf,
-        children,
+        children_by_name(module),
         is_leaf=is_module,
     )
-    return dict(zip(spec.names, saved, strict=True))
 
 
 def load_weights_from_dict(module: M, state_dict: Mapping[str, Any]) -> M:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pax_tree
@@ -22,11 +22,20 @@ def copy_tree(tree: T) -> T:
     return pax_tree.tree_unflatten(treedef, leaves)
 
 
-def submodules(module: Any) -> Iterator[Any]:
-    """Yield the modules directly inside `module`, through lists, tuples and dicts, in order."""
-    children, _ = record_flatten(module)
-    leaves = pax_tree.tree_leaves(children, is_leaf=is_module)
-    return (leaf for leaf in leaves if is_module(leaf))
+def outermost_modules(tree: Any) -> list[Any]:
+    """Return the modules of a tree that are in no other module of it, in order."""
+    return [leaf for leaf in pax_tree.tree_leaves(tree, is_leaf=is_module) if is_module(leaf)]
+
+
+def submodules(module: Any) -> list[Any]:
+    """Return the modules directly inside `module`, through lists, tuples and dicts, in order."""
+    return outermost_modules(record_flatten(module)[0])
+
+
+def children_by_name(module: Any) -> dict[str, Any]:
+    """Return the attributes of `module` that hold arrays or modules."""
+    children, spec = record_flatten(module)
+    return dict(zip(spec.names, children, strict=True))
 
 
 def select_parameters(tree: T) -> T:
@@ -193,7 +202,7 @@ def keep_changes(
         convert: from the module's own value of an attribute, that before and that after the call, to
             the value that is assigned.
     """
-    own_values, known = _by_name(module), _by_name(before)
+    own_values, known = children_by_name(module), children_by_name(before)
     children, spec = record_flatten(after)
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
         own, old = own_values.get(name), known.get(name)
@@ -203,7 +212,7 @@ def keep_changes(
         if kind == MODULE and all(
             pax_tree.tree_structure(tree) == structure for tree in (own, old)
         ):
-            for parts in zip(*map(_modules, (own, old, child)), strict=True):
+            for parts in zip(*map(outermost_modules, (own, old, child)), strict=True):
                 keep_changes(*parts, convert)
         else:
             setattr(module, name, convert(own, old, child))
@@ -217,13 +226,3 @@ def same_objects(tree: Any, other: Any) -> bool:
     """Say whether the leaves of two trees are the same objects."""
     leaves, others = pax_tree.tree_leaves(tree), pax_tree.tree_leaves(other)
     return len(leaves) == len(others) and all(map(operator.is_, leaves, others))
-
-
-def _by_name(module: Any) -> dict[str, Any]:
-    children, spec = record_flatten(module)
-    return dict(zip(spec.names, children, strict=True))
-
-
-def _modules(tree: Any) -> list[Any]:
-    """Return the outermost modules of a tree that holds nothing else."""
-    return pax_tree.tree_leaves(tree, is_leaf=is_module)

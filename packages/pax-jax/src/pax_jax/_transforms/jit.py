@@ -10,7 +10,8 @@ from typing import Any
 import jax
 
 import pax_tree
-from pax_jax._module.kinds import is_array, is_module
+from pax_jax._module.kinds import is_array
+from pax_jax._module.trees import outermost_modules
 from pax_tree._static_args import Static, StaticArguments
 
 
@@ -162,8 +163,7 @@ class _Programs:
         It is asked for after a call has failed with `error`, so that no call takes longer for it.
         """
         places: dict[int, list[str]] = {}
-        tree = pax_tree.tree_unflatten(structure, leaves)
-        for path, leaf in pax_tree.tree_leaves_with_path(tree):
+        for path, leaf in zip(structure.paths(), leaves, strict=True):
             places.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
         for number in self.donated[structure]:
             names = places[id(leaves[number])]
@@ -179,13 +179,13 @@ class _Programs:
     ) -> tuple[int, ...]:
         """Return the positions of the leaves of modules that come back; JAX traces `flat` once."""
         numbered = pax_tree.tree_unflatten(structure, range(len(leaves)))
-        given = [(pax_tree.tree_leaves(module), module) for module in _modules(numbered)]
+        given = [(pax_tree.tree_leaves(module), module) for module in outermost_modules(numbered)]
         if not any(numbers for numbers, _ in given):
             return ()
         results, wrapped = jax.eval_shape(flat, *leaves)
         returned = Counter(
             _signature(module, pax_tree.tree_leaves(module))
-            for module in _modules(pax_tree.tree_unflatten(wrapped.structure, results))
+            for module in outermost_modules(pax_tree.tree_unflatten(wrapped.structure, results))
         )
         donated: list[int] = []
         for numbers, module in given:
@@ -196,11 +196,6 @@ class _Programs:
         return tuple(donated)
 
 
-def _modules(tree: Any) -> list[Any]:
-    """Return the outermost modules of a tree."""
-    return [leaf for leaf in pax_tree.tree_leaves(tree, is_leaf=is_module) if is_module(leaf)]
-
-
 def _signature(module: Any, leaves: Sequence[Any]) -> Any:
     """Return what two modules share of which one can take the memory of the other."""
     described = ((getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)) for leaf in leaves)
@@ -208,8 +203,8 @@ def _signature(module: Any, leaves: Sequence[Any]) -> Any:
 
 
 def _check_leaves(fun: Callable[..., Any], structure: Any, leaves: Sequence[Any]) -> None:
-    for path, leaf in pax_tree.tree_leaves_with_path(pax_tree.tree_unflatten(structure, leaves)):
-        if not is_array(leaf) and not hasattr(leaf, "dtype") and not _is_number(leaf):
+    for path, leaf in zip(structure.paths(), leaves, strict=True):
+        if not (hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))):
             position, *rest = path[1:]
             raise TypeError(
                 f"The argument {getattr(position, 'idx', getattr(position, 'key', ''))} of "
@@ -217,7 +212,3 @@ def _check_leaves(fun: Callable[..., Any], structure: Any, leaves: Sequence[Any]
                 f"is {leaf!r} of type {type(leaf).__name__}, which is no array, number or module. "
                 "Name it in static_argnums or static_argnames, or keep it in a module's attribute."
             )
-
-
-def _is_number(leaf: Any) -> bool:
-    return isinstance(leaf, (bool, int, float, complex))

@@ -87,19 +87,16 @@ class Flattener(Module):
     def __getattr__(self, name: str) -> Any:
         """Put together what was given by this name."""
         statics = record_spec(self).statics
-        structures = statics.get("_structures", ())
-        if name not in dict(structures):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
-        (leaves, *_), _ = record_flatten(self)
-        if statics["_layout"] is not None:
-            leaves = unpack(leaves, statics["_layout"])
         start = 0
-        for known, structure in structures:
+        for known, structure in statics.get("_structures", ()):
             stop = start + structure.num_leaves
             if known == name:
-                break
+                (leaves, *_), _ = record_flatten(self)
+                layout = statics["_layout"]
+                leaves = leaves if layout is None else unpack(leaves, layout)
+                return structure.unflatten(leaves[start:stop])
             start = stop
-        return structure.unflatten(leaves[start:stop])
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def update(self, **kwargs: Any) -> Flattener:  # type: ignore[override]
         """Return a flattener with other modules by these names, old or new.

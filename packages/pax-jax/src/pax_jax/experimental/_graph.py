@@ -70,12 +70,6 @@ class Node:
         """The dtype of the value."""
         return self.value.dtype
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
     def __repr__(self) -> str:
         return f"{type(self).__name__.strip('_')}({self.fx!r}, {self.value!r})"
 

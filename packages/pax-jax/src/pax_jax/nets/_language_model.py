@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pax_jax._module.module import Module
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Dropout, Embed, KeyValueCache
 
@@ -64,7 +64,7 @@ class LanguageModel(Module):
         self.num_heads = num_heads
         self.num_layers = num_layers
         self.dropout_rate = dropout_rate
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 3)
+        keys = split_key(rng_key, 3)
         init = jax.nn.initializers.normal(dim**-0.5)
         self.embed = Embed(vocab_size, dim, init, rng_key=keys[0])
         self.dropout = Dropout(dropout_rate, rng_key=keys[1])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pax_jax._module.module import Module
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nn import BatchNorm2D, Conv2D, Linear, max_pool
 
 
@@ -146,7 +147,7 @@ class ResNet(Module):
         self.data_format = data_format
         self.padding = padding
         style = _Style(data_format, padding, tuple((bn_config or {}).items()), bottleneck)
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 6)
+        keys = split_key(rng_key, 6)
         first: dict[str, Any] = {
             "out_features": 64,
             "kernel": 7,
@@ -158,17 +159,11 @@ class ResNet(Module):
         self.initial_conv = style.conv(input_channels, **first)
         self.initial_norm = style.norm(self.initial_conv.out_features)
         widths = (self.initial_conv.out_features, *channels_per_group)
-        self.groups = [
-            _group(
-                (widths[i], widths[i + 1]),
-                blocks_per_group[i],
-                (1, 2, 2, 2)[i],
-                use_projection[i],
-                style,
-                keys[i + 1],
-            )
-            for i in range(4)
-        ]
+        strides = (1, 2, 2, 2)
+        groups = zip(
+            pairwise(widths), blocks_per_group, strides, use_projection, keys[1:5], strict=True
+        )
+        self.groups = [_group(*group, style) for group in groups]
         logits = {
             "w_init": jax.nn.initializers.zeros,
             "rng_key": keys[5],
@@ -193,17 +188,14 @@ def _group(
     num_blocks: int,
     stride: int,
     use_projection: bool,
-    style: _Style,
     rng_key: jax.Array,
+    style: _Style,
 ) -> list[ResNetBlock]:
     """Make blocks, of which the first takes the step and the new channels."""
     first, width = channels
     keys = jax.random.split(rng_key, num_blocks)
     head = ResNetBlock(first, width, stride, use_projection, style, keys[0])
-    return [
-        head,
-        *(ResNetBlock(width, width, 1, False, style, key) for key in keys[1:]),
-    ]
+    return [head, *(ResNetBlock(width, width, 1, False, style, key) for key in keys[1:])]
 
 
 def _check_four(**settings: Sequence[Any]) -> None:

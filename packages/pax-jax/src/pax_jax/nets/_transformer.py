@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from pax_jax._module.module import Module
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
 
 
@@ -58,7 +58,7 @@ class TransformerBlock(Module):
         self.dim = dim
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 5)
+        keys = split_key(rng_key, 5)
         w_init = jax.nn.initializers.variance_scaling(w_init_scale, "fan_in", "truncated_normal")
         self.attention_norm = LayerNorm(dim)
         self.attention = MultiHeadAttention(
@@ -147,7 +147,7 @@ class Transformer(Module):
             "num_kv_heads": num_kv_heads,
             "rotary_base": rotary_base,
         }
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, num_layers)
+        keys = split_key(rng_key, num_layers)
         self.layers = [
             TransformerBlock(dim, num_heads, dropout_rate, rng_key=key, **options) for key in keys
         ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Conv2D, Dropout, Linear
 
@@ -75,7 +75,7 @@ class VisionTransformer(Module):
         self.patch_size = patch_size
         self.num_classes = num_classes
         self.data_format = data_format
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 5)
+        keys = split_key(rng_key, 5)
         window: Any = {"kernel_shape": patch_size, "stride": patch_size, "padding": "VALID"}
         self.patches = Conv2D(
             input_channels, dim, **window, data_format=data_format, rng_key=keys[0]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pax_jax._module.module import Module
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nn._initialize import Initializer
 from pax_jax.nn._linear import Linear
 
@@ -96,7 +96,7 @@ class MultiHeadAttention(Module):
         out = num_heads * key_size
         size = out if model_size is None else model_size
         inputs = (size, size, size) if input_dims is None else input_dims
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key, 4)
+        keys = split_key(rng_key, 4)
         options: Any = {"with_bias": with_bias, "w_init": w_init, "b_init": b_init}
         heads = (num_heads, self.num_kv_heads, self.num_kv_heads)
         self.query, self.key, self.value = (
@@ -257,8 +257,7 @@ class FromHeads(Linear):
     """A `Linear` whose input `(..., heads * size)` is given as `(..., heads, size)`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = jnp.tensordot(x, self.weight.reshape(*x.shape[-2:], self.out_dim), 2)
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
+        return self._add_bias(jnp.tensordot(x, self.weight.reshape(*x.shape[-2:], self.out_dim), 2))
 
 
 def rotary_embedding(

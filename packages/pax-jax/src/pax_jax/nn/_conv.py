@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
 from pax_jax.nn._initialize import Initializer, weight_and_bias
-from pax_jax.nn._window import Padding, pads_of, per_axis
+from pax_jax.nn._window import Padding, checked_format, pads_of, per_axis
 
 
 class ConvND(Module):
@@ -20,6 +20,7 @@ class ConvND(Module):
     parameters = parameters_method("weight", "bias")
     _shown = ("in_features", "out_features", "kernel_shape", "stride", "padding", "with_bias")
     _ndim: ClassVar[int]
+    _kernel: ClassVar[str] = "IO"  # the channels of the weight, its last two axes: input and output
     _formats: ClassVar[tuple[str, str]]  # channels last, which is the default, and channels first
 
     weight: jax.Array
@@ -50,32 +51,27 @@ class ConvND(Module):
         self.rate = per_axis("rate", rate, self._ndim)
         self.padding = pads_of(padding, self._ndim)
         self.with_bias = with_bias
-        self.data_format = self._formats[0] if data_format is None else data_format
+        self.data_format = checked_format(data_format, self._formats)
         self.feature_group_count = feature_group_count
         self._check()
-        self._create(w_init, b_init, rng_key)
+        channels = {"I": in_features // feature_group_count, "O": out_features}
+        shape = (*self.kernel_shape, *(channels[axis] for axis in self._kernel))
+        init = w_init or jax.nn.initializers.lecun_normal(
+            self._kernel.index("I") - 2, self._kernel.index("O") - 2
+        )
+        made = weight_and_bias(shape, with_bias, init, b_init, rng_key, bias_size=out_features)
+        self.weight, self.bias = made
 
     def _check(self) -> None:
         for what, size in [("in_features", self.in_features), ("out_features", self.out_features)]:
             if size < 1:
                 raise ValueError(f"{what} is a positive int, got {size}.")
-        if self.data_format not in self._formats:
-            raise ValueError(
-                f"data_format is {' or '.join(map(repr, self._formats))}, got {self.data_format!r}."
-            )
         groups = self.feature_group_count
         if groups < 1 or self.in_features % groups or self.out_features % groups:
             raise ValueError(
                 f"feature_group_count={groups} does not divide in_features={self.in_features} "
                 f"and out_features={self.out_features}."
             )
-
-    def _create(
-        self, w_init: Initializer | None, b_init: Initializer | None, rng_key: jax.Array | None
-    ) -> None:
-        channels = (self.in_features // self.feature_group_count, self.out_features)
-        shape = self.kernel_shape + channels
-        self.weight, self.bias = weight_and_bias(shape, self.with_bias, w_init, b_init, rng_key)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolve an input of `data_format`; `ValueError` for another shape."""
@@ -100,26 +96,18 @@ class ConvND(Module):
             window_strides=self.stride,
             padding=self.padding,
             rhs_dilation=self.rate,
-            dimension_numbers=self._dimensions("IO"),
+            dimension_numbers=self._dimensions(),
             feature_group_count=self.feature_group_count,
         )
 
-    def _dimensions(self, channels: str) -> tuple[str, str, str]:
-        kernel = self._formats[0][1:-1] + channels
-        return self.data_format, kernel, self.data_format
+    def _dimensions(self) -> tuple[str, str, str]:
+        return self.data_format, self._formats[0][1:-1] + self._kernel, self.data_format
 
 
 class ConvNDTranspose(ConvND):
     """A transposed convolution over `_ndim` spatial axes, with the weight `(..., out, in)`."""
 
-    def _create(
-        self, w_init: Initializer | None, b_init: Initializer | None, rng_key: jax.Array | None
-    ) -> None:
-        channels = (self.out_features, self.in_features // self.feature_group_count)
-        init = w_init or jax.nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
-        shape, bias = self.kernel_shape + channels, self.out_features
-        made = weight_and_bias(shape, self.with_bias, init, b_init, rng_key, bias_size=bias)
-        self.weight, self.bias = made
+    _kernel = "OI"
 
     def _convolve(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         padding = self.padding
@@ -133,7 +121,7 @@ class ConvNDTranspose(ConvND):
             padding=padding,
             lhs_dilation=self.stride,
             rhs_dilation=self.rate,
-            dimension_numbers=self._dimensions("OI"),
+            dimension_numbers=self._dimensions(),
             feature_group_count=self.feature_group_count,
         )
 

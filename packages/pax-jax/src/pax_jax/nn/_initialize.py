@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 
 Initializer = Callable[..., jax.Array]
 """A function of a key, a shape and a dtype, such as those of `jax.nn.initializers`."""
@@ -26,8 +26,7 @@ def weight_and_bias(
 
     The bias is as large as the last axis of the weight, or `bias_size`.
     """
-    key = next_rng_key() if rng_key is None else rng_key
-    weight_key, bias_key = jax.random.split(key)
+    weight_key, bias_key = split_key(rng_key)
     weight = (w_init or jax.nn.initializers.lecun_normal())(weight_key, weight_shape, jnp.float32)
     if not with_bias:
         return weight, None

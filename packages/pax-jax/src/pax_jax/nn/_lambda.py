@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 
 from pax_jax._module.module import Module
-
-
-def _find(module: str, qualname: str) -> Any:
-    found = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    return found
 
 
 class _Function:
@@ -35,16 +28,16 @@ class _Function:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        name = (getattr(self.call, "__module__", ""), getattr(self.call, "__qualname__", ""))
+        module, name = (getattr(self.call, at, "") for at in ("__module__", "__qualname__"))
         try:
-            by_name = _find(*name) is self.call
-        except (AttributeError, ImportError, TypeError, ValueError):
+            by_name = resolve_name(f"{module}:{name}") is self.call
+        except (AttributeError, ImportError, ValueError):
             by_name = False
-        return (_from_name, name) if by_name else (_Function, (self.call,))
+        return (_from_name, (module, name)) if by_name else (_Function, (self.call,))
 
 
-def _from_name(module: str, qualname: str) -> _Function:
-    return _Function(_find(module, qualname))
+def _from_name(module: str, name: str) -> _Function:
+    return _Function(resolve_name(f"{module}:{name}"))
 
 
 class Lambda(Module):

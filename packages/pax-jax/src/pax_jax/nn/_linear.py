@@ -58,7 +58,9 @@ class Linear(Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map an input `(..., in_dim)` to `(..., out_dim)`; `ValueError` for another shape."""
         self._check(x)
-        y = jnp.dot(x, self.weight)
+        return self._add_bias(jnp.dot(x, self.weight))
+
+    def _add_bias(self, y: jax.Array) -> jax.Array:
         return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
 
     def _check(self, x: jax.Array) -> None:

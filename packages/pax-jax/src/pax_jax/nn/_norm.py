@@ -10,8 +10,9 @@ import jax.numpy as jnp
 
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nn._initialize import Initializer
+from pax_jax.nn._window import checked_format
 
 
 class AxisSlice(NamedTuple):
@@ -67,7 +68,7 @@ def scale_and_offset(
     scale_init, offset_init = inits
     keys: Any = (None, None)
     if scale_init is not None or offset_init is not None:
-        keys = jax.random.split(next_rng_key() if rng_key is None else rng_key)
+        keys = split_key(rng_key)
     shape = (num_channels,)
     scale = (scale_init or jax.nn.initializers.ones)(keys[0], shape, jnp.float32)
     offset = (offset_init or jax.nn.initializers.zeros)(keys[1], shape, jnp.float32)
@@ -110,15 +111,21 @@ def scaled(
     return y if offset is None else y + offset.astype(x.dtype).reshape(shape)
 
 
-class _BatchNorm(Module):
-    """Normalization of every channel over the batch and the other axes."""
+class Norm(Module):
+    """A layer that may have a scale and an offset for each channel."""
 
     parameters = parameters_method("scale", "offset")
-    _shown = ("num_channels", "create_scale", "create_offset", "decay_rate", "eps", "data_format")
-    _formats: ClassVar[tuple[str, str]]  # channels last, which is the default, and channels first
 
     scale: jax.Array | None
     offset: jax.Array | None
+
+
+class BatchNorm(Norm):
+    """Normalization of every channel over the batch and the other axes."""
+
+    _shown = ("num_channels", "create_scale", "create_offset", "decay_rate", "eps", "data_format")
+    _formats: ClassVar[tuple[str, str]]  # channels last, which is the default, and channels first
+
     ema_mean: jax.Array
     ema_var: jax.Array
     ema_weight: jax.Array
@@ -136,11 +143,7 @@ class _BatchNorm(Module):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        data_format = self._formats[0] if data_format is None else data_format
-        if data_format not in self._formats:
-            raise ValueError(
-                f"data_format is {' or '.join(map(repr, self._formats))}, got {data_format!r}."
-            )
+        self.data_format = checked_format(data_format, self._formats)
         if not 0.0 <= decay_rate <= 1.0:
             raise ValueError(f"decay_rate is from 0 to 1, got {decay_rate}.")
         self.num_channels = num_channels
@@ -148,7 +151,6 @@ class _BatchNorm(Module):
         self.create_offset = create_offset
         self.decay_rate = decay_rate
         self.eps = eps
-        self.data_format = data_format
         self.cross_replica_axis = cross_replica_axis
         self.scale = jnp.ones(num_channels, jnp.float32) if create_scale else None
         self.offset = jnp.zeros(num_channels, jnp.float32) if create_offset else None
@@ -211,7 +213,7 @@ class _BatchNorm(Module):
         self.ema_var = self.ema_var + step * (var.astype(self.ema_var.dtype) - self.ema_var)
 
 
-class BatchNorm1D(_BatchNorm):
+class BatchNorm1D(BatchNorm):
     """Batch normalization of inputs `(n, channels)` or `(n, width, channels)`.
 
     In training mode each channel is normalized with the mean and the biased variance of the batch,
@@ -250,7 +252,7 @@ class BatchNorm1D(_BatchNorm):
         return x.ndim in (2, 3)
 
 
-class BatchNorm2D(_BatchNorm):
+class BatchNorm2D(BatchNorm):
     """Batch normalization of images; as `BatchNorm1D`, with `data_format` "NHWC" or "NCHW".
 
     Example:
@@ -263,7 +265,7 @@ class BatchNorm2D(_BatchNorm):
     _formats = ("NHWC", "NCHW")
 
 
-class BatchNorm3D(_BatchNorm):
+class BatchNorm3D(BatchNorm):
     """Batch normalization of volumes; as `BatchNorm1D`, with `data_format` "NDHWC" or "NCDHW".
 
     Example:
@@ -276,7 +278,7 @@ class BatchNorm3D(_BatchNorm):
     _formats = ("NDHWC", "NCDHW")
 
 
-class LayerNorm(Module):
+class LayerNorm(Norm):
     """Layer normalization, as `haiku.LayerNorm` (https://arxiv.org/abs/1607.06450).
 
     Args:
@@ -301,11 +303,7 @@ class LayerNorm(Module):
                [-1.,  1.]], dtype=float32)
     """
 
-    parameters = parameters_method("scale", "offset")
     _shown = ("num_channels", "axis", "create_scale", "create_offset")
-
-    scale: jax.Array | None
-    offset: jax.Array | None
 
     def __init__(
         self,
@@ -388,7 +386,7 @@ def _check_channels(layer: LayerNorm | RMSNorm, x: jax.Array) -> None:
         raise ValueError(f"{layer!r} expects an input (..., {layer.num_channels}), got {x.shape}.")
 
 
-class GroupNorm(Module):
+class GroupNorm(Norm):
     """Group normalization, as `haiku.GroupNorm` (https://arxiv.org/abs/1803.08494).
 
     The channels are split into groups, and each group is normalized over its channels and `axis`.
@@ -416,11 +414,7 @@ class GroupNorm(Module):
         Array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
-    parameters = parameters_method("scale", "offset")
     _shown = ("groups", "num_channels", "create_scale", "create_offset", "data_format")
-
-    scale: jax.Array | None
-    offset: jax.Array | None
 
     def __init__(
         self,

@@ -38,12 +38,8 @@ def max_pool(
         Array([1., 3.], dtype=float32)
     """
     low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
-    window = _over_axes("window_shape", x, window_shape, channel_axis)
-    steps = _over_axes("strides", x, strides, channel_axis)
-    start = np.asarray(low, x.dtype)
-    return jax.lax.reduce_window(
-        x, start, jax.lax.max, window, steps, _pads(x, padding, channel_axis)
-    )
+    windows = _windows(x, window_shape, strides, padding, channel_axis)
+    return jax.lax.reduce_window(x, np.asarray(low, x.dtype), jax.lax.max, *windows)
 
 
 def avg_pool(
@@ -63,16 +59,25 @@ def avg_pool(
         >>> pax.avg_pool(jnp.arange(4.0).reshape(1, 4, 1), 2, 2, "VALID").ravel()
         Array([0.5, 2.5], dtype=float32)
     """
-    window = _over_axes("window_shape", x, window_shape, channel_axis)
-    steps = _over_axes("strides", x, strides, channel_axis)
+    windows = _windows(x, window_shape, strides, padding, channel_axis)
     zero = np.zeros((), x.dtype)
+    total = jax.lax.reduce_window(x, zero, jax.lax.add, *windows)
+    return total / jax.lax.reduce_window(jnp.ones_like(x), zero, jax.lax.add, *windows)
 
-    def total(values: jax.Array) -> jax.Array:
-        return jax.lax.reduce_window(
-            values, zero, jax.lax.add, window, steps, _pads(x, padding, channel_axis)
-        )
 
-    return total(x) / total(jnp.ones_like(x))
+def _windows(
+    x: jax.Array,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: Padding,
+    channel_axis: int | None,
+) -> tuple[tuple[int, ...], tuple[int, ...], Pads]:
+    """Return the size, the steps and the padding of the windows for every axis of `x`."""
+    return (
+        _over_axes("window_shape", x, window_shape, channel_axis),
+        _over_axes("strides", x, strides, channel_axis),
+        _pads(x, padding, channel_axis),
+    )
 
 
 def _over_axes(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pax_jax._module.module import Module
-from pax_jax._rng import next_rng_key
+from pax_jax._rng import split_key
 from pax_jax.nn._initialize import Initializer
 from pax_jax.nn._lambda import Lambda
 from pax_jax.nn._linear import Linear
@@ -55,10 +55,6 @@ class _Cell(Module):
                 f"{self!r} expects an input (..., {self.input_dim}) and a state "
                 f"(..., {self.hidden_dim}), got {x.shape} and {hidden.shape}."
             )
-
-
-def _keys(rng_key: Any) -> jax.Array:
-    return jax.random.split(next_rng_key() if rng_key is None else rng_key)
 
 
 class LSTM(_Cell):
@@ -147,7 +143,7 @@ class GRU(_Cell):
         name: str | None = None,
     ) -> None:
         super().__init__(input_dim, hidden_dim, name)
-        gates, candidate = _keys(rng_key)
+        gates, candidate = split_key(rng_key)
         size = input_dim + hidden_dim
         self.xh_zr_fc = Linear(size, 2 * hidden_dim, w_init=w_init, rng_key=gates)
         self.xh_h_fc = Linear(size, hidden_dim, w_init=w_init, rng_key=candidate)
@@ -202,7 +198,7 @@ class VanillaRNN(_Cell):
         name: str | None = None,
     ) -> None:
         super().__init__(input_dim, hidden_dim, name)
-        first, second = _keys(rng_key)
+        first, second = split_key(rng_key)
         self.input_fc = Linear(input_dim, hidden_dim, w_init=w_init, rng_key=first)
         self.hidden_fc = Linear(hidden_dim, hidden_dim, double_bias, w_init, rng_key=second)
         self.activation = Lambda(activation)

@@ -9,6 +9,13 @@ Padding = str | int | Sequence[int | Sequence[int]]
 Pads = str | tuple[tuple[int, int], ...]
 
 
+def checked_format(data_format: str | None, formats: Sequence[str]) -> str:
+    """Return a format, the first by default; `ValueError` if it is none of `formats`."""
+    if data_format is not None and data_format not in formats:
+        raise ValueError(f"data_format is {' or '.join(map(repr, formats))}, got {data_format!r}.")
+    return formats[0] if data_format is None else data_format
+
+
 def per_axis(what: str, value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     """Return a positive int for every axis; `ValueError` naming `what` if `value` is not that."""
     sizes = (value,) * ndim if isinstance(value, int) else tuple(value)
