@@ -117,10 +117,10 @@ def shard(tree: T, target: Any, rules: Rules = ()) -> T:
         >>> net.weight.sharding.spec
         P()
     """
-    places = shardings(tree, target, rules) if isinstance(target, Mesh) else target
+    wanted = shardings(tree, target, rules) if isinstance(target, Mesh) else target
     if any(map(is_traced, pax_tree.tree_leaves(tree))):
-        return jax.lax.with_sharding_constraint(tree, places)
-    return jax.tree.map(_placed, tree, places)
+        return jax.lax.with_sharding_constraint(tree, wanted)
+    return jax.tree.map(_moved, tree, wanted)
 
 
 def shard_batch(batch: T, mesh: Mesh, axis: str | tuple[str, ...] = "data") -> T:
@@ -170,11 +170,11 @@ def transformer_rules(axis: str = "model") -> Rules:
     ]
 
 
-def _placed(leaf: Any, place: NamedSharding) -> jax.Array:
+def _moved(leaf: Any, sharding: NamedSharding) -> jax.Array:
     if not is_key(leaf):
-        return jax.device_put(leaf, place)
+        return jax.device_put(leaf, sharding)
     # Typed keys go to the devices of other processes only as their numbers.
-    data = jax.device_put(jax.random.key_data(leaf), place)
+    data = jax.device_put(jax.random.key_data(leaf), sharding)
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
 
 

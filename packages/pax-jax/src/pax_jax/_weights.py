@@ -15,7 +15,7 @@ import pax_tree
 from pax_jax import nn
 from pax_jax._extras import extra
 from pax_jax._interop.torch import TorchModule
-from pax_jax._interop.torch_layout import LAYOUTS, Layout
+from pax_jax._interop.torch_layout import LAYOUTS, TorchLayout
 from pax_jax._module.kinds import MODULE, is_array, is_module
 from pax_jax._module.module import Module
 from pax_jax._module.state_dict import check_fit, dotted, misfits
@@ -127,7 +127,7 @@ def _is_weight(leaf: Any) -> bool:
     return is_array(leaf) and not is_key(leaf)
 
 
-def _layout(module: Any) -> Layout | None:
+def _layout(module: Any) -> TorchLayout | None:
     if isinstance(module, nn.MultiHeadAttention) and not _is_square(module):
         return None
     return next((layout for cls, layout in LAYOUTS if isinstance(module, cls)), None)

@@ -16,7 +16,7 @@ from pax_jax._rng import next_rng_key
 _INITIAL = 0x696E6974
 
 
-class Fixed:
+class StaticTree:
     """A pytree of anything as one static value: compared by structure and by leaves.
 
     Static attributes are hashed and compared, which arrays and modules of other libraries do not
@@ -28,20 +28,20 @@ class Fixed:
         self._leaves, self._structure = pax_tree.tree_flatten(value)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Fixed):
+        if not isinstance(other, StaticTree):
             return NotImplemented
         return self is other or (
             self._structure == other._structure and all(map(same_leaf, self._leaves, other._leaves))
         )
 
     def __hash__(self) -> int:
-        return hash((Fixed, self._structure))
+        return hash((StaticTree, self._structure))
 
-    def __deepcopy__(self, memo: Any) -> Fixed:
+    def __deepcopy__(self, memo: Any) -> StaticTree:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Fixed, (self.value,)
+        return StaticTree, (self.value,)
 
 
 class Converted(Module):

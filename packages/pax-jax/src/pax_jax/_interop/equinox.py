@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from pax_jax._extras import extra
-from pax_jax._interop.converted import Converted, Fixed
+from pax_jax._interop.converted import Converted, StaticTree
 from pax_jax._module.state_dict import dotted
 
 
@@ -30,7 +30,7 @@ class EquinoxModule(Converted):
         eqx = extra("equinox", "from_equinox")
         arrays, rest = eqx.partition(module, eqx.is_array)
         params, others = eqx.partition(arrays, eqx.is_inexact_array)
-        self.rest = Fixed(rest)
+        self.rest = StaticTree(rest)
         self.use_rng = use_rng
         self.batch_axis_name = batch_axis_name
         self.register_parameter_subtree("params", _by_path(params))

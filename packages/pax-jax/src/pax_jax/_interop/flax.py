@@ -9,7 +9,7 @@ import jax
 
 import pax_tree
 from pax_jax._extras import extra
-from pax_jax._interop.converted import Converted, Fixed
+from pax_jax._interop.converted import Converted, StaticTree
 
 _OPPOSITES = ("deterministic", "use_running_average")
 
@@ -29,7 +29,7 @@ class LinenModule(Converted):
         rng_key: jax.Array | None,
     ) -> None:
         super().__init__(rng_key)
-        self.module = Fixed(module)
+        self.module = StaticTree(module)
         self.rngs = tuple(rngs)
         self.mode_argument = mode_argument
 
@@ -76,7 +76,7 @@ class NnxModule(Converted):
         super().__init__(None)
         nnx = extra("flax.nnx", "from_flax", "flax")
         graph, params, state = nnx.split(module, nnx.Param, ...)
-        self.graph = Fixed(graph)
+        self.graph = StaticTree(graph)
         self.kind = type(module).__name__
         self.register_parameter_subtree("params", nnx.to_pure_dict(params))
         self.register_state_subtree("state", nnx.to_pure_dict(state))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from pax_jax._extras import extra
-from pax_jax._interop.converted import Converted, Fixed
+from pax_jax._interop.converted import Converted, StaticTree
 
 
 class HaikuModule(Converted):
@@ -20,7 +20,7 @@ class HaikuModule(Converted):
 
     def __init__(
         self,
-        recipe: Fixed,
+        recipe: StaticTree,
         use_rng: bool,
         pass_is_training: bool,
         rng_key: jax.Array | None,
@@ -109,7 +109,7 @@ def from_haiku(
 
     def build(*args: Any, **kwargs: Any) -> Any:
         def make() -> HaikuModule:
-            recipe = Fixed((cls, args, kwargs))
+            recipe = StaticTree((cls, args, kwargs))
             return HaikuModule(recipe, use_rng, pass_is_training, rng_key, kwargs.get("name"))
 
         if delay:

@@ -15,9 +15,9 @@ from pax_jax._extras import extra
 from pax_jax._interop.haiku import HaikuModule, from_haiku
 from pax_jax._module.trees import keep_changes
 from pax_jax.nn import Lambda
+from pax_jax.nn._initialize import Initializer
 
 Sizes = int | Sequence[int]
-Initializer = Callable[..., Any]
 
 
 def _haiku(name: str) -> Any:

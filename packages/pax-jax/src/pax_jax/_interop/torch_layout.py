@@ -16,7 +16,7 @@ Arrays = dict[str, jax.Array]
 Get = Callable[[str], Any]
 
 
-class Layout(NamedTuple):
+class TorchLayout(NamedTuple):
     """The two ways between a layer and the tensors that the same layer of PyTorch has.
 
     `to(layer)` returns these tensors by name; `back(layer, get)` returns children of the layer by
@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     back: Callable[[Any, Get], dict[str, Any]]
 
 
-def _renamed(**names: str) -> Layout:
+def _renamed(**names: str) -> TorchLayout:
     """Make the layout of a layer whose arrays have other names there."""
 
     def to(layer: Any) -> Arrays:
@@ -39,12 +39,12 @@ def _renamed(**names: str) -> Layout:
             here: get(there) for here, there in names.items() if getattr(layer, here) is not None
         }
 
-    return Layout(to, back)
+    return TorchLayout(to, back)
 
 
 def _with_weight(
     to_there: Callable[[Any], Any], from_there: Callable[[Any], Any], **names: str
-) -> Layout:
+) -> TorchLayout:
     """Make the layout of a layer whose weight has its axes in another order there."""
     plain = _renamed(weight="weight", bias="bias", **names)
 
@@ -56,7 +56,7 @@ def _with_weight(
         arrays = plain.back(layer, get)
         return {**arrays, "weight": from_there(arrays["weight"])}
 
-    return Layout(to, back)
+    return TorchLayout(to, back)
 
 
 def _transposed(weight: Any) -> Any:
@@ -143,17 +143,17 @@ def _gates_to(array: Any) -> Any:
 
 
 # The first class that a layer is of decides.
-LAYOUTS: list[tuple[type, Layout]] = [
+LAYOUTS: list[tuple[type, TorchLayout]] = [
     (nn.Linear, _with_weight(_transposed, _transposed)),
     (
         ConvNDTranspose,
         _with_weight(lambda w: _turned(_channels_first(w)), lambda w: _channels_last(_turned(w))),
     ),
     (ConvND, _with_weight(_channels_first, _channels_last)),
-    (BatchNorm, Layout(_batch_norm_to, _batch_norm_back)),
+    (BatchNorm, TorchLayout(_batch_norm_to, _batch_norm_back)),
     (Norm, _renamed(scale="weight", offset="bias")),
     (nn.RMSNorm, _renamed(scale="weight")),
-    (nn.MultiHeadAttention, Layout(_attention_to, _attention_back)),
-    (nn.LSTM, Layout(_lstm_to, _lstm_back)),
+    (nn.MultiHeadAttention, TorchLayout(_attention_to, _attention_back)),
+    (nn.LSTM, TorchLayout(_lstm_to, _lstm_back)),
 ]
 """Classes of layers and their layouts; other arrays have their own names, and axes, there too."""

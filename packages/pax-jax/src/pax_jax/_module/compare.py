@@ -9,6 +9,9 @@ from pax_jax._module.kinds import is_array, is_module
 from pax_jax._module.scope import is_traced
 from pax_tree import record_flatten
 
+_KINDS = ("parameter", "state", "module", "frozen parameter")
+_ABSENT = object()
+
 
 def same_leaf(a: Any, b: Any) -> bool:
     """Say whether two leaves are equal; arrays in shape, dtype and every element.
@@ -23,10 +26,6 @@ def same_leaf(a: Any, b: Any) -> bool:
     if not (is_array(a) and is_array(b)):
         return type(a) is type(b) and bool(a == b)
     return a.shape == b.shape and a.dtype == b.dtype and bool((a == b).all())
-
-
-_KINDS = ("parameter", "state", "module", "frozen parameter")
-_ABSENT = object()
 
 
 def assert_structure_equal(tree_a: Any, tree_b: Any) -> None:

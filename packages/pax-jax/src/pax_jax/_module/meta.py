@@ -13,7 +13,12 @@ from pax_jax._module.kinds import MODULE, check_class_attribute, classify
 from pax_jax._module.tied import check_unshared
 from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
 
+Methods = dict[str, Any]
+
 _CONTAINERS = (list, dict, deque)
+
+# The classes that were made while the program runs, by how they were made.
+_made: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
 
 
 class _Depth(threading.local):
@@ -72,11 +77,6 @@ def _settle_containers(module: Any) -> None:
         if kinds.get(name, MODULE) == MODULE:  # static ones too
             value = getattr(module, name)
             record_set(module, name, value, classify(module, name, value))
-
-
-Methods = dict[str, Any]
-
-_made: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
 
 
 def derive(make: Callable[..., type], *args: Any, methods: Callable[[], Methods]) -> type:

@@ -1,4 +1,4 @@
-"""Whole-tree operations on modules; each returns new modules and leaves its argument alone."""
+"""Whole-tree operations on modules; all but `keep_changes` leave their arguments alone."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _with_constants(fun: Callable[..., Any], constants: Static) -> Callable[...,
     return call
 
 
-class _Structure:
+class _ResultStructure:
     """The structure of the results, which a program returns beside their leaves; it has none."""
 
     __slots__ = ("structure",)
@@ -123,7 +123,9 @@ class _Structure:
 
 
 jax.tree_util.register_pytree_node(
-    _Structure, lambda node: ((), node.structure), lambda structure, _: _Structure(structure)
+    _ResultStructure,
+    lambda node: ((), node.structure),
+    lambda structure, _: _ResultStructure(structure),
 )
 
 
@@ -140,10 +142,10 @@ class _Programs:
         """Make, and remember, the program for arguments of a structure."""
         _check_leaves(self.fun, structure, leaves)
 
-        def flat(*leaves: Any) -> tuple[list[Any], _Structure]:
+        def flat(*leaves: Any) -> tuple[list[Any], _ResultStructure]:
             args, kwargs = pax_tree.tree_unflatten(structure, leaves)
             results, outer = pax_tree.tree_flatten(self.fun(*args, **kwargs))
-            return results, _Structure(outer)
+            return results, _ResultStructure(outer)
 
         flat.__name__ = getattr(self.fun, "__name__", flat.__name__)
         donated = self._donated(flat, structure, leaves) if self.donate else ()
@@ -158,15 +160,15 @@ class _Programs:
         return program.lower(*leaves)
 
     def check_donated(self, structure: Any, leaves: Sequence[Any], error: Exception) -> None:
-        """Raise an error that names the places of a donated array that is passed twice, if one is.
+        """Raise an error that names the arguments of a donated array that is passed twice, if one is.
 
         It is asked for after a call has failed with `error`, so that no call takes longer for it.
         """
-        places: dict[int, list[str]] = {}
+        arguments: dict[int, list[str]] = {}
         for path, leaf in zip(structure.paths(), leaves, strict=True):
-            places.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
+            arguments.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
         for number in self.donated[structure]:
-            names = places[id(leaves[number])]
+            names = arguments[id(leaves[number])]
             if len(names) > 1:
                 raise ValueError(
                     f"{' and '.join(names)} are one array, which is to be donated and can be given "

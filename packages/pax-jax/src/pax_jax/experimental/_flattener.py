@@ -126,14 +126,14 @@ class Flattener(Module):
         return f"Flattener({', '.join(name for name, _ in self._structures)})"
 
 
-class Layout(NamedTuple):
+class VectorLayout(NamedTuple):
     """Where leaves are: for each the number of its vector, or -1 where it stands alone; its shape."""
 
     vectors: tuple[int, ...]
     shapes: tuple[Any, ...]
 
 
-def pack(leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Layout]:
+def pack(leaves: Sequence[Any]) -> tuple[tuple[Any, ...], VectorLayout]:
     """Return the vectors, then the leaves that stand alone, and the layout of both."""
     dtypes = list(dict.fromkeys(leaf.dtype for leaf in leaves if _is_packed(leaf)))
     numbers = tuple(dtypes.index(leaf.dtype) if _is_packed(leaf) else -1 for leaf in leaves)
@@ -144,7 +144,7 @@ def pack(leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Layout]:
     ]
     alone = [leaf for number, leaf in pairs if number < 0]
     shapes = tuple(leaf.shape if number >= 0 else None for number, leaf in pairs)
-    return (*vectors, *alone), Layout(numbers, shapes)
+    return (*vectors, *alone), VectorLayout(numbers, shapes)
 
 
 def _is_packed(leaf: Any) -> bool:
@@ -153,7 +153,7 @@ def _is_packed(leaf: Any) -> bool:
     return plain and not getattr(leaf, "weak_type", False)
 
 
-def unpack(arrays: Sequence[Any], layout: Layout) -> list[Any]:
+def unpack(arrays: Sequence[Any], layout: VectorLayout) -> list[Any]:
     """Return the leaves that `pack` was given."""
     number_of_vectors = max(layout.vectors, default=-1) + 1
     starts = [0] * number_of_vectors

@@ -193,20 +193,20 @@ class GraphModule(Module):
         nodes = _in_order(output)
         made = [node for node in nodes if node not in inputs]
         _check_nodes(made)
-        steps: list[tuple[int, ...]] = []  # for each module the places of what it takes
+        steps: list[tuple[int, ...]] = []  # for each module the indices of the values it takes
         modules: list[Any] = []
 
-        def place(node: Node, taken: tuple[int, ...]) -> int:
+        def add_step(node: Node, taken: tuple[int, ...]) -> int:
             steps.append(taken)
             modules.append(node.fx)
             return len(inputs) + len(modules) - 1
 
-        places = {x: n if _is_plain(x) else place(x, (n,)) for n, x in enumerate(inputs)}
+        index = {x: n if _is_plain(x) else add_step(x, (n,)) for n, x in enumerate(inputs)}
         for node in made:
-            places[node] = place(node, tuple(places[parent] for parent in node.parents))
+            index[node] = add_step(node, tuple(index[parent] for parent in node.parents))
         self.inputs = len(inputs)
         self.steps = tuple(steps)
-        self.output = places[output]
+        self.output = index[output]
         self.modules = modules
 
     def __call__(self, *xs: Any) -> Any:
@@ -214,8 +214,8 @@ class GraphModule(Module):
         if len(xs) != self.inputs:
             raise TypeError(f"{self!r} takes {self.inputs} arguments, got {len(xs)}.")
         values = list(xs)
-        for module, places in zip(self.modules, self.steps, strict=True):
-            taken = [values[place] for place in places]
+        for module, indices in zip(self.modules, self.steps, strict=True):
+            taken = [values[i] for i in indices]
             values.append(module(taken[0] if len(taken) == 1 else tuple(taken)))
         return values[self.output]
 
