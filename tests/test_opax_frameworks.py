@@ -9,6 +9,7 @@ import optax
 import pytest
 import torch
 from flax import linen, nnx
+from flax.training.train_state import TrainState
 
 import opax
 import pax_jax as pax
@@ -172,3 +173,46 @@ def test_loss_scaling_with_jmp(scale):
     grads = pax.grad(lambda net: jnp.mean((net(X) - Y) ** 2))(net)
     expected, _ = opax.apply_gradients(net, optimizer, grads)
     np.testing.assert_allclose(new.weight, expected.weight, rtol=1e-5)
+
+
+def linear_problem():
+    """An nnx layer, its gradients, and their average step."""
+    model = nnx.Linear(3, 1, rngs=nnx.Rngs(0))
+
+    def loss_fn(model):
+        return jnp.mean((model(X) - Y) ** 2)
+
+    return model, nnx.grad(loss_fn)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_nnx_trains_with_a_transformation(jit):
+    trained = {}
+    for library in (optax, opax):
+        model, grad = linear_problem()
+        optimizer = nnx.Optimizer(model, library.adamw(0.05), wrt=nnx.Param)
+
+        def step(model, optimizer, grad=grad):
+            optimizer.update(model, grad(model))
+
+        step = nnx.jit(step) if jit else step
+        for _ in range(STEPS):
+            step(model, optimizer)
+        trained[library] = nnx.state(model, nnx.Param)
+    expected = jax.tree.leaves(trained[optax])
+    for ours, theirs in zip(jax.tree.leaves(trained[opax]), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_flax_trains_with_a_transformation():
+    params, forward, grad = linen_case()
+    gradients = jax.jit(grad(lambda params: jnp.mean((forward(params) - Y) ** 2)))
+    states = [
+        TrainState.create(apply_fn=forward, params=params, tx=library.lion(0.05))
+        for library in (opax, optax)
+    ]
+    for _ in range(STEPS):
+        states = [s.apply_gradients(grads=gradients(s.params)) for s in states]
+    for ours, theirs in zip(*(jax.tree.leaves(s.params) for s in states), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert states[0].opt_state.count == STEPS

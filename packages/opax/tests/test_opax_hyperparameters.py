@@ -75,6 +75,24 @@ def test_injected_hyperparameters_are_replaced_too():
     )
 
 
+@pytest.mark.parametrize("library", [opax, optax])
+@pytest.mark.parametrize("rate", [0.5, lambda count: 0.5 + count])
+def test_a_factory_with_names_of_opax_is_injected(library, rate):
+    """`optax.inject_hyperparams` calls a function of the user, here with names of opax."""
+    results = []
+    for package in (opax, optax):
+
+        def factory(learning_rate, package=package):
+            return package.chain(package.clip(0.7), package.sgd(learning_rate, momentum=0.5))
+
+        tx = opax.from_optax(library.inject_hyperparams(factory)(learning_rate=rate))
+        params, optimizer = PARAMS, tx(PARAMS)
+        for _ in range(2):
+            params, optimizer = jax.jit(opax.apply_gradients)(params, optimizer, GRADS)
+        results.append((params["w"].tolist(), float(optimizer.learning_rate)))
+    assert results[0] == results[1]
+
+
 def test_replace_is_functional():
     optimizer = opax.sgd(0.1)(PARAMS)
     optimizer.replace(learning_rate=0.5)

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import inspect
 import pickle
-from pathlib import Path
 
 import jax
 import optax
@@ -14,7 +13,6 @@ import optax.transforms
 import pytest
 
 import opax
-from opax._stubs import stubs
 
 # Names that are no transformation, optimizer or schedule, by the reason.
 NO_COUNTERPART = {
@@ -119,16 +117,6 @@ def test_signature_and_docstring_are_those_of_optax(name):
     assert ours.__name__ == name
     assert ours.__doc__ == getattr(theirs, "func", theirs).__doc__
     assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters
-
-
-def test_the_stubs_are_those_of_the_installed_optax():
-    """For the optax they were written for; another version's are written by `python -m opax._stubs`."""
-    folder = Path(opax.__file__).parent
-    for name, text in stubs().items():
-        written = (folder / name).read_text(encoding="utf-8")
-        compile(written, name, "exec")
-        if f"for optax {optax.__version__}." in written:
-            assert written == text.rstrip() + "\n"
 
 
 def test_all_names_are_there():

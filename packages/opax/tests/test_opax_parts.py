@@ -131,3 +131,30 @@ def test_pickles_of_every_kind_go_on_in_the_same_way(make):
     expected, _ = opax.apply_gradients(params, optimizer, PARAMS)
     actual, _ = opax.apply_gradients(params, loaded, PARAMS)
     assert actual["w"].tolist() == expected["w"].tolist()
+
+
+MAPPED = {
+    "adamw": lambda: opax.adamw(0.1),
+    "chain": lambda: opax.chain(opax.clip(1.0), opax.sgd(0.1, momentum=0.9)),
+    "masked": lambda: opax.masked(opax.adam(0.1), {"w": True}),
+    "optax": lambda: optax.chain(optax.clip(1.0), opax.adam(0.1)),
+}
+
+
+@pytest.mark.parametrize("make", MAPPED.values(), ids=MAPPED)
+def test_states_of_parameters_are_mapped_as_by_optax(make):
+    """What has the structure of the parameters is mapped, and nothing else."""
+    tx = make()
+    state = tx.init(PARAMS)
+    mapped = optax.tree.map_params(
+        tx,
+        lambda leaf, spec: jnp.full_like(leaf, spec),
+        state,
+        {"w": 7.0},
+        transform_non_params=lambda leaf: -leaf,
+        is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
+    )
+    assert jax.tree.structure(mapped) == jax.tree.structure(state)
+    pairs = zip(jax.tree.leaves(mapped), jax.tree.leaves(state), strict=True)
+    for new, old in pairs:
+        assert new.tolist() == ([7.0, 7.0] if old.ndim else -old)

@@ -6,24 +6,21 @@ The names of optax's optimizers and transformations are those of the installed o
 
 from __future__ import annotations
 
-import optax
+import optax as _optax
 from optax import skip_large_updates, skip_not_finite
 
-from opax import _flattened, _params_ema, contrib, schedule
+from opax import _transforms, contrib, schedule
 from opax._check import check
-from opax._clip import clip_by_global_norm
-from opax._functions import apply_gradients, transform_gradients
-from opax._generate import counterpart, counterparts
-from opax._optimizer import Optimizer
-from opax._recipe import IMPLEMENTATIONS
+from opax._optimizer import Optimizer, apply_gradients, transform_gradients
+from opax._params import apply_updates
 from opax._transformation import Transformation, from_optax
-from opax._updates import apply_updates
+from opax._wrap import counterparts as _counterparts
+from opax._wrap import transformation_maker as _transformation_maker
 
-IMPLEMENTATIONS[optax.clip_by_global_norm] = clip_by_global_norm
-_generated = counterparts(optax)
+_generated = _counterparts(_optax)
 globals().update(_generated)
-flattened = counterpart("flattened", _flattened.flattened)
-params_ema = counterpart("params_ema", _params_ema.params_ema)
+flattened = _transformation_maker("flattened", _transforms.flattened)
+params_ema = _transformation_maker("params_ema", _transforms.params_ema)
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "Optimizer",

@@ -1,4 +1,4 @@
-# Written by `python -m opax._stubs` for optax 0.2.8.
+# Written by `python tools/opax_stubs.py` for optax 0.2.8.
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,12 @@ from optax import skip_not_finite as skip_not_finite
 from . import contrib as contrib
 from . import schedule as schedule
 from ._check import check as check
-from ._functions import apply_gradients as apply_gradients
-from ._functions import transform_gradients as transform_gradients
 from ._optimizer import Optimizer as Optimizer
+from ._optimizer import apply_gradients as apply_gradients
+from ._optimizer import transform_gradients as transform_gradients
+from ._params import apply_updates as apply_updates
 from ._transformation import Transformation as Transformation
 from ._transformation import from_optax as from_optax
-from ._updates import apply_updates as apply_updates
 
 _generated: dict[str, Callable[..., Any]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,10 +11,9 @@ from jax.core import Tracer
 from jax.experimental import io_callback
 
 import pax_tree
-from opax._fingerprint import fingerprints, per_leaf
-from opax._lookup import weight_decays
+from opax._inspect import weight_decays
 from opax._optimizer import Optimizer
-from opax._structure import aligned, trainable
+from opax._params import aligned, trainable
 
 
 def check(optimizer: Optimizer, model: Any) -> Optimizer:
@@ -64,7 +64,7 @@ def check(optimizer: Optimizer, model: Any) -> Optimizer:
         "watch",
         {
             "grads": jnp.zeros(count, jnp.uint32),
-            "params": fingerprints(params),
+            "params": _fingerprints(params),
             "is_known": jnp.array(True),
             "idle": jnp.zeros(count, jnp.int32),
         },
@@ -86,8 +86,8 @@ class CheckedOptimizer(Optimizer):
     def _transform(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         updates, state = super()._transform(grads, params, extra_args)
         grads = aligned("gradients", grads, self.structure)
-        marks = fingerprints(grads)
-        silent = ~per_leaf(jnp.any, grads)
+        marks = _fingerprints(grads)
+        silent = ~_per_leaf(jnp.any, grads)
         idle = jnp.where(silent & (self.watch["idle"] >= 0), self.watch["idle"] + 1, -1)
         repeated = jnp.all(marks == self.watch["grads"]) & ~jnp.all(silent)
         problems = {_REPEATED: repeated & ~silent}
@@ -95,10 +95,10 @@ class CheckedOptimizer(Optimizer):
         if params is not None:
             params = aligned("parameters", params, self.structure)
             _check_aliases(self, params)
-            other = fingerprints(params) != self.watch["params"]
+            other = _fingerprints(params) != self.watch["params"]
             problems[_FOREIGN] = other & self.watch["is_known"]
         if weight_decays(self.template):
-            problems[_DECAYED] = (idle >= 2) & per_leaf(jnp.any, updates)
+            problems[_DECAYED] = (idle >= 2) & _per_leaf(jnp.any, updates)
         _raise_if(problems, pax_tree.tree_leaves_with_path(grads))
         self.watch = watch
         return updates, state
@@ -108,7 +108,7 @@ class CheckedOptimizer(Optimizer):
     ) -> tuple[Any, Any]:
         params, state = super()._step(grads, params, extra_args, all_finite)
         params = jax.lax.optimization_barrier(params)  # its bits are not to be computed twice
-        self.watch = {**self.watch, "params": fingerprints(params), "is_known": jnp.array(True)}
+        self.watch = {**self.watch, "params": _fingerprints(params), "is_known": jnp.array(True)}
         return params, state
 
 
@@ -152,3 +152,23 @@ def _check_aliases(optimizer: Optimizer, params: Any) -> None:
                 f"{pax_tree.keystr(seen[id(leaf)]) or 'the root'}: when both are donated it is used "
                 "twice. Copy one of them with `jnp.copy`."
             )
+
+
+def _fingerprints(tree: Any) -> jax.Array:
+    """Return a checksum of the bits of every leaf, of shape `(leaves,)` and dtype uint32."""
+    return _per_leaf(_fingerprint, tree)
+
+
+def _per_leaf(function: Callable[[Any], Any], tree: Any) -> jax.Array:
+    """Return the results of a function of every leaf in one vector."""
+    return jnp.stack([function(jnp.asarray(leaf)) for leaf in pax_tree.tree_leaves(tree)])
+
+
+def _fingerprint(leaf: jax.Array) -> jax.Array:
+    """Sum the words of an array, each times an odd number of its own, modulo 2^32."""
+    if jnp.iscomplexobj(leaf):
+        leaf = jnp.stack([leaf.real, leaf.imag])
+    word = {1: jnp.uint8, 2: jnp.uint16}.get(leaf.dtype.itemsize, jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(leaf, word).astype(jnp.uint32).ravel()
+    weights = jax.lax.iota(jnp.uint32, bits.size) * jnp.uint32(0x9E3779B2) + jnp.uint32(0x85EBCA6B)
+    return jnp.sum(bits * weights, dtype=jnp.uint32)

@@ -1,27 +1,32 @@
-"""`Optimizer`, a module that holds optax's state."""
+"""`Optimizer`, a module that holds optax's state, and its steps as functions that change nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.extend.core import primitives
 
 import pax_tree
-from opax._hyperparameters import as_array
-from opax._lookup import find, inject, place
-from opax._parts import part, parts
-from opax._promotion import usual_promotion
-from opax._structure import aligned, check_like, check_state, like, trainable
-from opax._summary import summary_lines
-from opax._updates import apply_updates, where_finite
+from opax._call import Call, Template
+from opax._inspect import find, inject, part, parts, place, summary_lines
+from opax._params import (
+    Structure,
+    aligned,
+    apply_updates,
+    check_like,
+    check_state,
+    like,
+    trainable,
+    unaliased,
+    usual_promotion,
+    where_finite,
+    with_dtypes,
+)
 from pax_jax import Optimizer as BaseOptimizer
 from pax_jax import update_parameters
-
-if TYPE_CHECKING:
-    from opax._transformation import Template
-
 
 T = TypeVar("T")
 
@@ -35,8 +40,7 @@ class Optimizer(BaseOptimizer):
     the optimizer of the i-th transformation; of groups, `optimizer[label]`.
 
     Args:
-        template: what makes updates from gradients, without its hyperparameters.
-        hyperparams: the hyperparameters by path.
+        transformation: what makes updates from gradients.
         params: a module or any pytree of arrays; of modules only the parameters count.
 
     Attributes:
@@ -60,24 +64,62 @@ class Optimizer(BaseOptimizer):
     """
 
     _checks_sharing = False
-    _own = frozenset({"template", "structure", "hyperparams", "state", "training", "name"})
+    _own = frozenset({"template", "made_for", "hyperparams", "state", "training", "name"})
 
     template: Template
-    structure: Any
+    made_for: Structure
     hyperparams: dict[str, Any]
     state: Any
 
-    def __init__(self, template: Template, hyperparams: dict[str, Any], params: Any) -> None:
+    def __init__(self, transformation: Call, params: Any) -> None:
         super().__init__()
         params = trainable(params)
-        self.template = template
         # Lookahead's parameters are two of each, and its gradients are of the first only.
         is_pair = isinstance(params, optax.LookaheadParams)
-        self.structure = None if is_pair else pax_tree.tree_structure(params)
+        structure = None if is_pair else pax_tree.tree_structure(params)
+        hyperparams = _arrays(transformation)
+        self._hold(transformation.template, hyperparams, structure, None)
         with usual_promotion():
-            state = template.build_traced(hyperparams).init(params)
+            self.state = unaliased(self._traced().init(params), params)
+
+    @classmethod
+    def _of(
+        cls, template: Template, hyperparams: dict[str, Any], structure: Any, state: Any
+    ) -> Any:
+        """Make an optimizer with a state that is there already."""
+        made = cls.__new__(cls)
+        made._hold(template, hyperparams, structure, state)
+        return made
+
+    def _hold(
+        self, template: Template, hyperparams: dict[str, Any], structure: Any, state: Any
+    ) -> None:
+        self.template = template
+        self.register_state_subtree("made_for", Structure(structure))
         self.register_state_subtree("hyperparams", hyperparams)
-        self.register_state_subtree("state", _unaliased(state, params))
+        self.register_state_subtree("state", state)
+
+    @property
+    def transformation(self) -> Any:
+        """The transformation, with the hyperparameters that are used now."""
+        return self.template.fill_by_name(self.hyperparams)
+
+    @property
+    def structure(self) -> Any:
+        """The structure of the parameters; None where it is not checked."""
+        return self.made_for.treedef
+
+    def _traced(self) -> optax.GradientTransformationExtraArgs:
+        """Return the transformation of optax with arrays for hyperparameters."""
+        weak = {name: _weak(value) for name, value in self.hyperparams.items()}
+        return self.template.fill_by_name(weak).as_optax()
+
+    def _with(self, transformation: Call, state: Any) -> Any:
+        """Return a copy with the hyperparameters of a transformation and a new state."""
+        copy = self.copy()
+        copy.template, copy.hyperparams = transformation.template, _arrays(transformation)
+        copy.state = state
+        return copy
 
     def step(self, grads: Any, model: T, *, all_finite: Any = None, **extra_args: Any) -> T:
         """Return the updated model, and change the state of this optimizer.
@@ -107,7 +149,7 @@ class Optimizer(BaseOptimizer):
 
     def _transform(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         """Return the updates, in the structure of `grads`, and the new state."""
-        update = self.template.build_traced(self.hyperparams).update
+        update = self._traced().update
         with usual_promotion():
             if self.structure is None:
                 return update(grads, self.state, params, **extra_args)
@@ -128,7 +170,7 @@ class Optimizer(BaseOptimizer):
             if params is None:
                 raise ValueError(self._needs_parameters(grads)) from error
             raise
-        return updates, _with_dtypes(state, self.state)
+        return updates, with_dtypes(state, self.state)
 
     def _needs_parameters(self, grads: Any) -> str:
         path = next(iter(pax_tree.tree_leaves_with_path(grads)), ((),))[0]
@@ -175,21 +217,10 @@ class Optimizer(BaseOptimizer):
         if injected:
             copy.state = inject(self.state, name, value)
             return copy
-        if path not in self.hyperparams:
-            copy.template = self.template.with_slot(path)
-        copy.hyperparams = {**self.hyperparams, path: as_array(value)}
-        return copy
-
-    @classmethod
-    def _of(
-        cls, template: Template, hyperparams: dict[str, Any], structure: Any, state: Any
-    ) -> Any:
-        """Make an optimizer with a state that is there already."""
-        made = cls.__new__(cls)
-        made.template, made.structure = template, structure
-        made.register_state_subtree("hyperparams", hyperparams)
-        made.register_state_subtree("state", state)
-        return made
+        if path in self.hyperparams:
+            copy.hyperparams = {**self.hyperparams, path: _as_array(value)}
+            return copy
+        return self._with(self.transformation.replaced(path, _as_array(value)), self.state)
 
     def _classify(self, name: str, value: Any) -> int | None:
         if name not in self._own:
@@ -239,30 +270,101 @@ class Optimizer(BaseOptimizer):
         return lines if return_list else "\n".join(lines)
 
     def __repr__(self) -> str:
-        return self.template._show(self.hyperparams)
+        return repr(self.transformation)
 
 
-def _with_dtypes(state: Any, like_state: Any) -> Any:
-    """Keep the dtypes of a state, which optax lets drift for parameters of low precision."""
-    leaves, structure = jax.tree.flatten(state)
-    old = jax.tree.leaves(like_state)
-    if len(old) != len(leaves):
-        return state
-    kept = [
-        x.astype(y.dtype) if getattr(x, "dtype", None) != getattr(y, "dtype", None) else x
-        for x, y in zip(leaves, old, strict=True)
-    ]
-    return jax.tree.unflatten(structure, kept)
+def _arrays(transformation: Call) -> dict[str, jax.Array]:
+    return {name: _as_array(value) for name, value in transformation.hyperparams.items()}
 
 
-def _unaliased(state: Any, params: Any) -> Any:
-    """Copy the arrays of `state` that also stand in `params`, or twice in `state`."""
-    seen = set(map(id, pax_tree.tree_leaves(params)))
+def _as_array(value: Any) -> jax.Array:
+    """Return a hyperparameter in the dtype that all of them have, whatever the parameters have."""
+    return jnp.asarray(value, dtype=jnp.result_type(float))
 
-    def once(leaf: Any) -> Any:
-        if isinstance(leaf, jax.Array) and id(leaf) in seen:
-            return jnp.copy(leaf)
-        seen.add(id(leaf))
-        return leaf
 
-    return jax.tree.map(once, state)
+def _weak(value: Any) -> Any:
+    """Return an array that promotes as a Python number does: to the dtype of what it meets."""
+    convert = primitives.convert_element_type_p
+    return convert.bind(value, new_dtype=value.dtype, weak_type=True, sharding=None)
+
+
+def transform_gradients(
+    grads: Any, optimizer: Optimizer, params: Any, **extra_args: Any
+) -> tuple[Any, Optimizer]:
+    """Turn gradients into updates, which are to be added to the parameters.
+
+    Args:
+        grads: gradients of `params`.
+        optimizer: an optimizer made for `params`; it is not changed.
+        params: the parameters; None will do where the transformation does not read them.
+        **extra_args: what the transformation needs beyond these, such as `value=`.
+
+    Returns:
+        The updates, in the structure of `grads`, and the optimizer with its new state.
+
+    Raises:
+        TypeError: `optimizer` is not an optimizer of opax.
+        ValueError: `grads` or `params` are not of the structure the optimizer was made for.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = jnp.array([1.0, 2.0])
+        >>> optimizer = opax.sgd(0.5)(params)
+        >>> updates, optimizer = opax.transform_gradients(jnp.ones(2), optimizer, params)
+        >>> opax.apply_updates(params, updates)
+        Array([0.5, 1.5], dtype=float32)
+    """
+    optimizer = _copied(optimizer)
+    params = None if params is None else trainable(params)
+    updates, optimizer.state = optimizer._transform(grads, params, extra_args)
+    return updates, optimizer
+
+
+def apply_gradients(
+    model: T, optimizer: Optimizer, grads: Any, all_finite: Any = None, **extra_args: Any
+) -> tuple[T, Optimizer]:
+    """Make one step of an optimizer.
+
+    Args:
+        model: a module or any pytree; of modules only the parameters are updated.
+        optimizer: an optimizer made for the parameters of `model`; it is not changed.
+        grads: gradients of the parameters of `model`.
+        all_finite: a bool, which may be traced, such as `jmp.all_finite(grads)`; where it is false,
+            neither the parameters nor the optimizer change.
+        **extra_args: what the transformation needs beyond these, such as `value=`.
+
+    Returns:
+        A copy of `model` with new parameters, and the optimizer with its new state.
+
+    Raises:
+        TypeError: `optimizer` is not an optimizer of opax.
+        ValueError: `grads` or `model` are not of the structure the optimizer was made for.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import opax, pax_jax
+        >>> net = pax_jax.Linear(2, 1)
+        >>> optimizer = opax.sgd(0.5)(net.parameters())
+        >>> grads = jax.tree.map(jnp.ones_like, net.parameters())
+        >>> net, optimizer = opax.apply_gradients(net, optimizer, grads)
+        >>> net.bias
+        Array([-0.5], dtype=float32)
+    """
+    optimizer = _copied(optimizer)
+    model = optimizer.step(grads, model, all_finite=all_finite, **extra_args)
+    return model, optimizer
+
+
+def _copied(optimizer: Any) -> Any:
+    """Return a copy, free to be changed.
+
+    Raises:
+        TypeError: this is not an optimizer.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            "Expected an optimizer such as `opax.adam(1e-3)(params)`, "
+            f"got {optimizer!r} of type {type(optimizer).__name__}."
+        )
+    return optimizer.copy()

@@ -1,102 +1,96 @@
-"""`Transformation`, an optax gradient transformation that makes stateful optimizers."""
+"""`Transformation`, a gradient transformation of optax that makes stateful optimizers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
-from opax._hyperparameters import as_array, default_hyperparameters, is_state, weak
+import pax_tree
+from opax._call import Call, Template, given, items, map_items, signature
 from opax._optimizer import Optimizer
-from opax._recipe import COUNTERPARTS, SLOT, Recipe, frozen, join, signature_names
+from opax._params import usual_promotion
+
+# What is kept among an optimizer's arrays from the beginning: optax uses these as factors only, so
+# that tracing them changes no bit of its results.
+KEPT = {"learning_rate", "weight_decay", "momentum", "step_size"}
+
+# These compute with it in Python's precision before it meets an array.
+EXCEPT = {
+    ("fromage", "learning_rate"),
+    ("madgrad", "momentum"),
+    ("scale_by_madgrad", "momentum"),
+    ("sm3", "momentum"),
+}
 
 
-class Template:
-    """A transformation without its hyperparameters: the static part of an optimizer.
-
-    Args:
-        recipe: how it is made, with slots for hyperparameters and templates for transformations.
-        tx: the transformation of optax, where there is no recipe.
-    """
-
-    def __init__(self, recipe: Recipe | None, tx: Any = None) -> None:
-        self.recipe = recipe
-        self._tx = tx
-        self._key = _key(recipe, tx)
-
-    def build(self, values: Mapping[str, Any]) -> optax.GradientTransformationExtraArgs:
-        """Make the transformation of optax with hyperparameters by path."""
-        made = self._tx if self.recipe is None else self.recipe.call(_filler(values))
-        return optax.with_extra_args_support(made)
-
-    def build_traced(self, values: Mapping[str, Any]) -> optax.GradientTransformationExtraArgs:
-        """Make the transformation of optax with arrays for hyperparameters."""
-        return self.build({path: weak(value) for path, value in values.items()})
-
-    def with_slot(self, path: str) -> Template:
-        """Return the template with the argument at `path` as a hyperparameter."""
-        if self.recipe is None:
-            return self
-
-        def change(at: str, value: Any) -> Any:
-            if isinstance(value, Template) and path.startswith(f"{at}."):
-                return value.with_slot(path.removeprefix(f"{at}."))
-            return value
-
-        recipe = self.recipe.map(change)
-        if path in signature_names(recipe.function):
-            recipe.arguments[path] = SLOT
-        return Template(recipe)
-
-    def _show(self, values: Mapping[str, Any]) -> str:
-        return "from_optax(...)" if self.recipe is None else self.recipe.show(values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Template) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __repr__(self) -> str:
-        return self._show({})
-
-    def __deepcopy__(self, memo: Any) -> Template:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Template, (self.recipe, self._tx)
-
-
-class Transformation:
+class Transformation(Call, optax.GradientTransformationExtraArgs):
     """A gradient transformation of optax; called with parameters it makes an optimizer.
 
-    Two transformations made by the same function from equal arguments are equal. Optimizers whose
-    transformations differ in the values of hyperparameters only have the same structure, so that
-    `jax.jit` compiles for them once.
+    It is a pytree of its hyperparameters, and an `optax.GradientTransformationExtraArgs` that optax,
+    Flax and others take where they take those of optax. Two transformations made by the same function
+    from equal arguments are equal. Optimizers whose transformations differ in the values of
+    hyperparameters only have the same structure, so that `jax.jit` compiles for them once.
 
     Args:
-        tx: an object with optax's `init` and `update`.
-        recipe: how it was made, where that is known; printing, pickling and hyperparameters use it.
+        function: the function of optax that makes the transformation.
+        arguments: its arguments by name.
 
     Attributes:
         tx: the optax transformation.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> import opax
+        >>> import jax, jax.numpy as jnp
+        >>> import opax, optax
         >>> opax.sgd(0.1) == opax.sgd(0.1), opax.sgd(0.1) == opax.sgd(0.2)
         (True, False)
         >>> optimizer = opax.sgd(0.1)({"w": jnp.ones(2)})
         >>> optimizer
         sgd(learning_rate=0.1)
+        >>> jax.tree.map(lambda rate: 2 * rate, opax.sgd(0.1))
+        sgd(learning_rate=0.2)
+        >>> isinstance(opax.sgd(0.1), optax.GradientTransformation)
+        True
     """
 
-    def __init__(self, tx: Any, recipe: Recipe | None = None) -> None:
-        self.tx: optax.GradientTransformationExtraArgs = optax.with_extra_args_support(tx)
-        self._recipe = recipe
-        self._key = _key(recipe, tx)
-        self.template, self.values = _split(recipe, tx)
+    def __new__(cls, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        return super().__new__(cls, function, dict(_with_defaults(function, arguments)))
+
+    @classmethod
+    def _of(cls, template: Template, leaves: Iterable[Any], new: Any = None) -> Any:
+        call = Call._of(template, leaves)
+        pair = functools.partial(Optimizer, call), functools.partial(_update, call)
+        made = super()._of(template, call.leaves, lambda cls: tuple.__new__(cls, pair))
+        made._call = call
+        return made
+
+    @classmethod
+    def _marked(cls, function: Callable[..., Any], name: str, value: Any) -> Any:
+        if _is_node(value) or (is_number(value) and _is_kept(function, name)):
+            return value
+        if function is given or not any(map(_has_nodes, items(value))):
+            return super()._marked(function, name, value)
+        if isinstance(value, _MADE_BY_OPTAX):
+            return from_optax(value)
+        return map_items(lambda item: cls._marked(function, "", item), value)
+
+    @property
+    def made(self) -> Any:
+        """What the function of optax returns."""
+        return self._call.made
+
+    @property
+    def tx(self) -> optax.GradientTransformationExtraArgs:
+        """The transformation of optax, whose state is optax's own."""
+        return optax.with_extra_args_support(self.made)
+
+    def as_optax(self) -> Any:
+        return self.tx
 
     def init(self, params: Any) -> Optimizer:
         """Make an optimizer for `params`.
@@ -107,30 +101,46 @@ class Transformation:
         Returns:
             An optimizer that holds optax's state for these parameters.
         """
-        values = {path: as_array(value) for path, value in self.values.items()}
-        return Optimizer(self.template, values, params)
+        return Optimizer(self, params)
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        """Turn gradients into updates, as a transformation of optax.
+
+        The hyperparameters are those of this transformation, as everywhere in optax. To use those of
+        an optimizer, which may have been replaced, call `opax.transform_gradients`.
+
+        Args:
+            updates: gradients of the parameters.
+            state: an optimizer made by `init`, or a state that optax made.
+            params: the parameters.
+            **extra_args: what the transformation needs beyond these, such as `value=`.
+
+        Returns:
+            The updates and the new state; `state` is not changed.
+        """
+        return _update(self._call, updates, state, params, **extra_args)
 
     def __call__(self, params: Any) -> Optimizer:
         """Make an optimizer for `params`; the same as `init`."""
         return self.init(params)
 
-    def _show(self, values: Mapping[str, Any]) -> str:
-        return "from_optax(...)" if self._recipe is None else self._recipe.show(self.values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Transformation) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+    @classmethod
+    def _make(cls, pair: Iterable[Any]) -> Any:
+        """Make a pair of other functions, for `_replace`."""
+        return optax.GradientTransformationExtraArgs(*pair)
 
     def __repr__(self) -> str:
-        return self._show({})
+        return "from_optax(...)" if self.function is given else super().__repr__()
 
-    def __deepcopy__(self, memo: Any) -> Transformation:
-        return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (from_optax, (self.tx,)) if self._recipe is None else (remake, tuple(self._recipe))
+def _with_keys(transformation: Transformation) -> tuple[Any, Template]:
+    template = transformation.template
+    return zip(map(pax_tree.DictKey, template.names), transformation.leaves, strict=True), template
+
+
+pax_tree.register_pytree_with_keys(
+    Transformation, _with_keys, Template.fill, lambda made: (made.leaves, made.template)
+)
 
 
 def from_optax(tx: Any) -> Transformation:
@@ -162,55 +172,53 @@ def from_optax(tx: Any) -> Transformation:
             "from_optax expects an optax GradientTransformation such as `optax.adam(1e-3)`, "
             f"got {tx!r} of type {type(tx).__name__}."
         )
-    return Transformation(tx)
+    return Transformation(given, {"tx": tx})
 
 
-def remake(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Follow a recipe."""
-    made = Recipe(function, arguments)
-    return COUNTERPARTS.get(function, function)._from_recipe(made)  # type: ignore[attr-defined]
+_MADE_BY_OPTAX = (optax.GradientTransformation, optax.MultiSteps)
 
 
-def _filler(values: Mapping[str, Any]) -> Callable[[str, Any], Any]:
-    def fill(path: str, value: Any) -> Any:
-        if value is SLOT:
-            return values[path]
-        return value.build(_below(path, values)) if isinstance(value, Template) else value
-
-    return fill
-
-
-def _below(path: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    start = f"{path}."
-    return {key.removeprefix(start): x for key, x in values.items() if key.startswith(start)}
+def _update(call: Call, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+    update = optax.with_extra_args_support(call.made).update
+    with usual_promotion():
+        if not isinstance(state, Optimizer):
+            return update(updates, state, params, **extra_args)
+        updates, inner = update(updates, state.state, params, **extra_args)
+    return updates, state._with(call, inner)
 
 
-def _split(recipe: Recipe | None, tx: Any) -> tuple[Template, dict[str, Any]]:
-    """Return the template of a recipe and the values of its slots by path."""
-    if recipe is None:
-        return Template(None, tx), {}
-    recipe = Recipe(recipe.function, dict(recipe.arguments))
-    values: dict[str, Any] = {}
-
-    def take(path: str, value: Any) -> Any:
-        if isinstance(value, Transformation):
-            values.update({join(path, name): x for name, x in value.values.items()})
-            return value.template
-        if not is_state(recipe.function, path, value):
-            return value
-        values[path] = value
-        return SLOT
-
-    for name, value in default_hyperparameters(recipe.function):
-        recipe.arguments.setdefault(name, value)
-    return Template(recipe.map(take)), values
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Transformation) or is_array(value)
 
 
-def _key(recipe: Recipe | None, tx: Any) -> Any:
-    """Return what decides equality: the recipe by value and type, else the object itself."""
-    key = tx if recipe is None else (recipe.function, frozen(recipe.arguments))
-    try:
-        hash(key)
-    except TypeError:  # an array among the arguments
-        return object()
-    return key
+def _has_nodes(value: Any) -> bool:
+    return _is_node(value) or isinstance(value, _MADE_BY_OPTAX)
+
+
+def _with_defaults(function: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the arguments, and the hyperparameters that a function has when none are given.
+
+    Zeros stand for nothing.
+    """
+    yield from arguments.items()
+    for name, parameter in signature(function).parameters.items():
+        is_set = isinstance(parameter.default, float) and parameter.default != 0
+        if is_set and name not in arguments and _is_kept(function, name):
+            yield name, parameter.default
+
+
+def _is_kept(function: Any, name: str) -> bool:
+    """Say whether an argument is kept; what `inject_hyperparams` makes has its own in its state."""
+    made_by = getattr(function, "__name__", None)
+    return made_by is not None and name in KEPT and (made_by, name) not in EXCEPT
+
+
+def is_array(value: Any) -> bool:
+    """Say whether `value` is an array of floating point numbers."""
+    is_any = isinstance(value, jax.Array | np.ndarray | np.generic)
+    return is_any and jnp.issubdtype(value.dtype, jnp.floating)
+
+
+def is_number(value: Any) -> bool:
+    """Say whether `value` is a number that can vary continuously."""
+    return is_array(value) or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import optax.contrib
+import optax.contrib as _optax
 
-from opax._generate import counterparts
+from opax._wrap import counterparts as _counterparts
 
-_generated = counterparts(optax.contrib)
+_generated = _counterparts(_optax)
 globals().update(_generated)
 
 __all__ = [*_generated]  # pyright: ignore[reportUnsupportedDunderAll]

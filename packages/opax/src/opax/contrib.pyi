@@ -1,4 +1,4 @@
-# Written by `python -m opax._stubs` for optax 0.2.8.
+# Written by `python tools/opax_stubs.py` for optax 0.2.8.
 
 from collections.abc import Callable
 from typing import Any

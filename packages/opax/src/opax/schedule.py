@@ -7,26 +7,26 @@ same way, so that equal optimizers share a compiled step. optax's own `exponenti
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import Any
+import inspect as _inspect
+from collections.abc import Callable as _Callable
+from typing import Any as _Any
 
-import optax
-import optax.schedules
+import optax.schedules as _optax
 
-from opax._promotion import usual_promotion
-from opax._recipe import COUNTERPARTS, IMPLEMENTATIONS, Recipe, frozen
-from opax._transformation import remake
+from opax import _transforms
+from opax._call import Call as _Call
+from opax._call import counterpart as _counterpart
+from opax._params import usual_promotion as _usual_promotion
 
 _ELSEWHERE = {"inject_hyperparams", "inject_stateful_hyperparams"}
 
 
-class Schedule:
+class Schedule(_Call):
     """A function from the step count to a value, made by one of the functions of this module.
 
     Args:
-        recipe: how it is made.
+        function: the function of optax that makes it.
+        arguments: its arguments by name.
 
     Example:
         >>> import opax
@@ -37,30 +37,10 @@ class Schedule:
         linear_schedule(init_value=1.0, end_value=0.0, transition_steps=4)
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._function = recipe.call(lambda _, value: value)
-        self._key = recipe.function, frozen(recipe.arguments)
-
-    def __call__(self, count: Any) -> Any:
+    def __call__(self, count: _Any) -> _Any:
         """Return the value at a step; the first is step 0."""
-        with usual_promotion():
-            return self._function(count)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schedule) and self._key == other._key
-
-    def __hash__(self) -> int:
-        try:
-            return hash(self._key)
-        except TypeError:  # an array among the arguments
-            return hash(self._recipe.function)
-
-    def __repr__(self) -> str:
-        return self._recipe.show({})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return remake, tuple(self._recipe)
+        with _usual_promotion():
+            return self.made(count)
 
 
 def exponential_decay(
@@ -89,47 +69,24 @@ def exponential_decay(
         >>> [round(float(schedule(step)), 3) for step in (0, 10, 20)]
         [1.0, 0.5, 0.3]
     """
-    arguments = (initial_value, step_size, reduce_factor)
-    return Schedule(
-        Recipe.of(
-            exponential_decay, arguments, {"min_value": min_value} if min_value is not None else {}
-        )
-    )
+    arguments = {
+        "initial_value": initial_value,
+        "step_size": step_size,
+        "reduce_factor": reduce_factor,
+    }
+    if min_value is not None:
+        arguments["min_value"] = min_value
+    return Schedule(_transforms.exponential_decay, arguments)
 
 
-def _exponential_decay(
-    initial_value: float, step_size: int, reduce_factor: float = 2.0, min_value: float | None = None
-) -> optax.Schedule:
-    return optax.exponential_decay(
-        initial_value, step_size, decay_rate=1 / reduce_factor, end_value=min_value
-    )
-
-
-IMPLEMENTATIONS[exponential_decay] = _exponential_decay
-exponential_decay._from_recipe = Schedule  # type: ignore[attr-defined]
-
-
-def _schedules() -> dict[str, Callable[..., Schedule]]:
+def _schedules() -> dict[str, _Callable[..., Schedule]]:
     functions = {
         name: function
-        for name, function in vars(optax.schedules).items()
-        if inspect.isfunction(function) and name not in _ELSEWHERE
+        for name, function in vars(_optax).items()
+        if _inspect.isfunction(function) and name not in _ELSEWHERE
     }
     functions["exponential_decay_schedule"] = functions.pop("exponential_decay")
-    return {name: _counterpart(name, function) for name, function in functions.items()}
-
-
-def _counterpart(name: str, function: Callable[..., Any]) -> Callable[..., Schedule]:
-    @functools.wraps(function)
-    def make(*args: Any, **kwargs: Any) -> Schedule:
-        return Schedule(Recipe.of(function, args, kwargs))
-
-    signature = inspect.signature(function).replace(return_annotation=Schedule)
-    make.__signature__ = signature  # type: ignore[attr-defined]
-    make.__name__ = name
-    make._from_recipe = Schedule  # type: ignore[attr-defined]
-    COUNTERPARTS[function] = make
-    return make
+    return {name: _counterpart(name, function, Schedule) for name, function in functions.items()}
 
 
 _generated = _schedules()

@@ -1,17 +1,34 @@
-"""Trees whose leaves stand at the same paths, though their static parts may differ.
+"""Parameters, gradients, updates and states: trees whose leaves stand at the same paths.
 
-A module in evaluation mode has another structure than in training mode; its optimizer is the same.
+Their static parts may differ: a module in evaluation mode has another structure than in training
+mode, and its optimizer is the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import pax_tree
-from pax_jax import select_parameters
+from pax_jax import select_parameters, update_parameters
+from pax_tree._describe import dtype_and_shape
+
+T = TypeVar("T")
+
+
+@contextmanager
+def usual_promotion() -> Iterator[None]:
+    """Run optax's own arithmetic (`decay**count`, say) under JAX's default promotion.
+
+    A user may have set JAX's strict promotion, which optax does not obey.
+    """
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def trainable(tree: Any) -> Any:
@@ -22,9 +39,38 @@ def trainable(tree: Any) -> Any:
 
 
 def _is_differentiable(leaf: Any) -> bool:
-    if isinstance(leaf, (float, complex)):
+    if isinstance(leaf, float | complex):
         return True
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+@pax_tree.register_static
+class Structure:
+    """The structure of the parameters that an optimizer was made for.
+
+    One without parameters fits all others: `optax.tree.map_params` makes a state for a placeholder,
+    and then looks in a state for parameters for what stands where the placeholder does.
+
+    Args:
+        treedef: the structure; None where it is not checked.
+    """
+
+    def __init__(self, treedef: Any) -> None:
+        self.treedef = treedef
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Structure):
+            return NotImplemented
+        return self._is_any or other._is_any or self.treedef == other.treedef
+
+    def __hash__(self) -> int:
+        return hash(Structure)
+
+    @property
+    def _is_any(self) -> bool:
+        return self.treedef is not None and not self.treedef.num_leaves
 
 
 def aligned(what: str, tree: Any, structure: Any) -> Any:
@@ -114,11 +160,7 @@ def _nodes(state: Any) -> dict[str, str]:
 
 def _arrays(state: Any) -> dict[str, str]:
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {jax.tree_util.keystr(path): _description(x) for path, x in leaves}
-
-
-def _description(value: Any) -> str:
-    return f"{getattr(value, 'dtype', type(value).__name__)}{list(jnp.shape(value))}"
+    return {jax.tree_util.keystr(path): dtype_and_shape(x, ", ") for path, x in leaves}
 
 
 def _path(tree: Any, index: int) -> str:
@@ -141,3 +183,58 @@ def _difference(what: str, given: list[str], wanted: list[str]) -> str:
         f"have {expected}. Make the optimizer for the parameters it is to train "
         "(`opax.adam(1e-3)(model.parameters())`), again after a freeze or unfreeze."
     )
+
+
+def apply_updates(params: T, updates: Any) -> T:
+    """Add updates to parameters, keeping the parameters' dtypes; as `optax.apply_updates`.
+
+    Args:
+        params: parameters, a pytree of arrays; what is no parameter in it is kept.
+        updates: a pytree with a leaf of the same shape for each parameter.
+
+    Returns:
+        The new parameters, in the structure of `params`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> opax.apply_updates({"w": jnp.zeros(2)}, {"w": jnp.ones(2)})
+        {'w': Array([1., 1.], dtype=float32)}
+    """
+    kept = params
+    if len(pax_tree.tree_leaves(params)) != len(pax_tree.tree_leaves(updates)):
+        kept = trainable(params)
+    with usual_promotion():
+        new: Any = optax.apply_updates(kept, like(kept, updates))  # type: ignore[arg-type]
+    return new if kept is params else update_parameters(params, new)
+
+
+def where_finite(all_finite: Any, new: T, old: T) -> T:
+    """Return `new` where `all_finite` is true, else `old`."""
+    return jax.tree.map(lambda a, b: jnp.where(all_finite, a, b), new, old)
+
+
+def with_dtypes(state: Any, like_state: Any) -> Any:
+    """Keep the dtypes of a state, which optax lets drift for parameters of low precision."""
+    leaves, structure = jax.tree.flatten(state)
+    old = jax.tree.leaves(like_state)
+    if len(old) != len(leaves):
+        return state
+    kept = [
+        x.astype(y.dtype) if getattr(x, "dtype", None) != getattr(y, "dtype", None) else x
+        for x, y in zip(leaves, old, strict=True)
+    ]
+    return jax.tree.unflatten(structure, kept)
+
+
+def unaliased(state: Any, params: Any) -> Any:
+    """Copy the arrays of `state` that also stand in `params`, or twice in `state`."""
+    seen = set(map(id, pax_tree.tree_leaves(params)))
+
+    def once(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and id(leaf) in seen:
+            return jnp.copy(leaf)
+        seen.add(id(leaf))
+        return leaf
+
+    return jax.tree.map(once, state)

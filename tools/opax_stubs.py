@@ -1,6 +1,6 @@
 """Stubs for the names that are generated from optax, by which editors and type checkers know them.
 
-`python -m opax._stubs` writes them anew for the installed optax; a test compares.
+`python tools/opax_stubs.py` writes them anew for the installed optax; a test compares.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import optax
 import opax
 from opax import contrib, schedule
 
-HEADER = """# Written by `python -m opax._stubs` for optax {version}.
+HEADER = """# Written by `python tools/opax_stubs.py` for optax {version}.
 
 {imports}
 from jax import Array
@@ -31,12 +31,12 @@ from optax import skip_not_finite as skip_not_finite
 from . import contrib as contrib
 from . import schedule as schedule
 from ._check import check as check
-from ._functions import apply_gradients as apply_gradients
-from ._functions import transform_gradients as transform_gradients
 from ._optimizer import Optimizer as Optimizer
+from ._optimizer import apply_gradients as apply_gradients
+from ._optimizer import transform_gradients as transform_gradients
+from ._params import apply_updates as apply_updates
 from ._transformation import Transformation as Transformation
 from ._transformation import from_optax as from_optax
-from ._updates import apply_updates as apply_updates
 
 _generated: dict[str, Callable[..., Any]]
 

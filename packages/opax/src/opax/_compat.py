@@ -1,0 +1,31 @@
+"""What opax reads of other libraries beyond their public names, and what happens without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def chain_labels(update: Any, states: tuple[Any, ...]) -> list[str]:
+    """Return what the transformations of a chain of optax are called, for `repr` and summaries.
+
+    optax's chain is a pair of functions, and says nowhere else than in their closures what it was
+    made of. Where these have other variables, the labels are the names of the states' classes.
+    """
+    inner = _captured(_unwrapped(update), "update_fns") or ()
+    if len(inner) != len(states):
+        return [type(state).__name__ for state in states]
+    return [_unwrapped(each).__qualname__.partition(".")[0] for each in inner]
+
+
+def _unwrapped(update: Any) -> Any:
+    """Return the function that `optax.with_extra_args_support` wrapped."""
+    while (tx := _captured(update, "tx")) is not None:
+        update = tx.update
+    return update
+
+
+def _captured(function: Any, name: str) -> Any:
+    code = getattr(function, "__code__", None)
+    if code is None or name not in code.co_freevars:
+        return None
+    return function.__closure__[code.co_freevars.index(name)].cell_contents

@@ -1,0 +1,151 @@
+"""The transformations and the schedule that are not optax's own."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class ClipByGlobalNormState(NamedTuple):
+    """The norm of all gradients together in the last step, before they were clipped; at first 0."""
+
+    global_norm: jax.Array
+
+
+def clip_by_global_norm(max_norm: Any) -> optax.GradientTransformation:
+    """Clip as `optax.clip_by_global_norm`, and keep the norm, which the compiler computes once."""
+    inner = optax.clip_by_global_norm(max_norm)
+
+    def init(params: Any) -> ClipByGlobalNormState:
+        dtypes = (jnp.asarray(leaf).real.dtype for leaf in jax.tree.leaves(params))
+        dtype = functools.reduce(jnp.promote_types, dtypes, jnp.dtype("float32"))
+        return ClipByGlobalNormState(jnp.zeros((), dtype))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        norm = optax.tree.norm(updates)
+        updates, _ = inner.update(updates, inner.init(params), params)
+        return updates, ClipByGlobalNormState(jnp.asarray(norm, state.global_norm.dtype))
+
+    return optax.GradientTransformation(init, update)
+
+
+class ParamsEmaState(NamedTuple):
+    """The average of the parameters after every step, and before the first."""
+
+    params_ema: Any
+
+
+def params_ema(decay: float, accumulator_dtype: Any = None) -> optax.GradientTransformation:
+    """Keep an exponential moving average of the parameters; updates pass unchanged.
+
+    It belongs at the end of a chain, where the updates are those that are added to the parameters.
+    `model.update(optimizer[-1].params_ema)` is the model with averaged parameters.
+
+    The average is `decay * average + (1 - decay) * parameters`, from the first parameters on
+    (Polyak and Juditsky, 1992).
+
+    Args:
+        decay: how much of the average each step keeps, between 0 and 1.
+        accumulator_dtype: the dtype of the average; that of the parameters where it is None.
+
+    Returns:
+        A transformation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = {"w": jnp.ones(2)}
+        >>> optimizer = opax.chain(opax.sgd(1.0), opax.params_ema(0.5))(params)
+        >>> params = optimizer.step({"w": jnp.ones(2)}, params)
+        >>> params["w"], optimizer[-1].params_ema["w"]
+        (Array([0., 0.], dtype=float32), Array([0.5, 0.5], dtype=float32))
+    """
+
+    def init(params: Any) -> ParamsEmaState:
+        return ParamsEmaState(optax.tree.cast(params, accumulator_dtype))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        if params is None:
+            raise ValueError("params_ema needs the parameters, whose average it keeps, got None.")
+        new = optax.apply_updates(params, updates)
+        new = jax.tree.map(lambda x, average: jnp.astype(x, average.dtype), new, state.params_ema)
+        return updates, ParamsEmaState(optax.incremental_update(new, state.params_ema, 1 - decay))
+
+    return optax.GradientTransformation(init, update)
+
+
+def flattened(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Run a transformation on one vector per dtype rather than on every leaf.
+
+    The state then has a few long vectors where it had as many arrays as the parameters have, which
+    costs less to pass to a compiled step when the leaves are many and small. Right for
+    transformations that treat every element, or all of them together, in the same way (`adam`, `sgd`,
+    `lion`, `clip_by_global_norm`), not for those that look at single leaves (`lamb`, `adafactor`,
+    `muon`, masks). `optax.flatten` makes one vector of all, of one dtype.
+
+    Args:
+        inner: the transformation.
+
+    Returns:
+        A transformation of the same updates.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = {"b": jnp.ones(2), "h": jnp.ones(3, jnp.bfloat16), "w": jnp.ones((2, 2))}
+        >>> opax.flattened(opax.trace(0.9))(params).trace
+        {'bfloat16': Array([0, 0, 0], dtype=bfloat16), 'float32': Array([0., 0., 0., 0., 0., 0.], dtype=float32)}
+    """
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> Any:
+        return inner.init(_vectors(params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        params = None if params is None else _vectors(params)
+        vectors: Any = _vectors(updates)
+        vectors, state = inner.update(vectors, state, params, **extra_args)
+        return _split(vectors, updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _vectors(tree: Any) -> dict[str, Any]:
+    """Return the leaves in one vector for each dtype, by its name."""
+    groups = _groups(jax.tree.leaves(tree)).items()
+    return {name: jnp.concatenate([jnp.ravel(x) for _, x in leaves]) for name, leaves in groups}
+
+
+def _split(vectors: dict[str, Any], tree: Any) -> Any:
+    """Return the elements of vectors in the shapes of a tree."""
+    leaves, structure = jax.tree.flatten(tree)
+    for name, group in _groups(leaves).items():
+        ends = itertools.accumulate(math.prod(jnp.shape(x)) for _, x in group)
+        parts = jnp.split(vectors[name], list(ends)[:-1])
+        for (i, leaf), part in zip(group, parts, strict=True):
+            leaves[i] = jnp.reshape(part, jnp.shape(leaf))
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _groups(leaves: list[Any]) -> dict[str, list[tuple[int, Any]]]:
+    groups: dict[str, list[tuple[int, Any]]] = {}
+    for i, leaf in enumerate(leaves):
+        groups.setdefault(jnp.result_type(leaf).name, []).append((i, leaf))
+    return groups
+
+
+def exponential_decay(
+    initial_value: float,
+    step_size: int,
+    reduce_factor: float = 2.0,
+    min_value: float | None = None,
+) -> optax.Schedule:
+    """Make what `opax.schedule.exponential_decay` calls, with the arguments of that."""
+    rate = 1 / reduce_factor
+    return optax.exponential_decay(initial_value, step_size, decay_rate=rate, end_value=min_value)
