@@ -66,10 +66,7 @@ class Program:
     _treedef: PyTreeDef
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        examples: Sequence[Tensor],
-        compile: Compile,
+        self, function: Callable[..., Any], examples: Sequence[Tensor], compile: Compile
     ) -> None:
         with _lock:
             graph = self._traced(function, examples)

@@ -66,7 +66,7 @@ def uniform(
     check_key(key, "uniform")
     sizes = check_shape(shape, "uniform")
     dtype = _float_type(dtype, "uniform")
-    low, high = _bounds(key, sizes, dtype, minval, maxval, "uniform")
+    low, high = _bounds(key, sizes, dtype, (minval, maxval), "uniform")
     width, mantissa, one = _LAYOUT[dtype]
     bits = random_bits(key, width, sizes) >> (width - mantissa) & ((1 << mantissa) - 1) | one
     numbers = bits.to(INTEGERS[dtype]).view(dtype) - 1
@@ -143,7 +143,7 @@ def truncated_normal(
     if shape is None:
         shape = torch.broadcast_shapes(*(getattr(x, "shape", ()) for x in (lower, upper)))
     sizes = check_shape(shape, "truncated_normal")
-    low, high = _bounds(key, sizes, dtype, lower, upper, "truncated_normal")
+    low, high = _bounds(key, sizes, dtype, (lower, upper), "truncated_normal")
     cdf = [rounded(torch.erf(rounded(bound / SQRT2[dtype]))) for bound in (low, high)]
     numbers = _from_normal_cdf(uniform(key, sizes, dtype, *cdf))
     least, largest = next_above(low.detach()), next_below(high.detach())
@@ -176,7 +176,7 @@ def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = No
     check_key(key, "bernoulli")
     dtype = _float_type(p.dtype if isinstance(p, Tensor) else None, "bernoulli")
     sizes = check_shape(getattr(p, "shape", ()) if shape is None else shape, "bernoulli")
-    (probability,) = _bounds_like(key, sizes, dtype, (p,), "bernoulli")
+    (probability,) = _bounds(key, sizes, dtype, (p,), "bernoulli")
     return uniform(key, sizes, dtype) < probability
 
 
@@ -200,15 +200,9 @@ def _float_type(dtype: torch.dtype | None, name: str) -> torch.dtype:
 
 
 def _bounds(
-    key: Tensor, sizes: tuple[int, ...], dtype: torch.dtype, low: Any, high: Any, name: str
-) -> list[Tensor]:
-    return _bounds_like(key, sizes, dtype, (low, high), name)
-
-
-def _bounds_like(
     key: Tensor, sizes: tuple[int, ...], dtype: torch.dtype, values: Sequence[Any], name: str
 ) -> list[Tensor]:
-    """Numbers and tensors as tensors of a type, after a check that they broadcast to a shape."""
+    """Return numbers and tensors as tensors of a type, after a check that they broadcast to a shape."""
     tensors = [rounded(torch.as_tensor(x, dtype=dtype, device=key.device)) for x in values]
     for tensor in tensors:
         check_broadcasts(tensor, sizes, name)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._errors import describe
 from pax_torch.random._threefry import blocks, low_word, threefry, words
 
 _SEEDS = range(-(2**63), 2**63)
@@ -99,14 +100,9 @@ def check_key(key: object, name: str) -> None:
     """Raise TypeError unless `key` is a single key."""
     if isinstance(key, Tensor) and key.dtype is torch.uint32 and key.shape == (2,):
         return
-    given = (
-        f"a tensor of shape {tuple(key.shape)} and dtype {key.dtype}"
-        if isinstance(key, Tensor)
-        else f"{key!r} of type {type(key).__qualname__}"
-    )
     raise TypeError(
         f"{name} expected one key, a tensor of shape (2,) and dtype torch.uint32 as "
-        f"pax_torch.random.key returns it, got {given}; use vmap for several keys."
+        f"pax_torch.random.key returns it, got {describe(key)}; use vmap for several keys."
     )
 
 
@@ -116,8 +112,7 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
         sizes = tuple(map(operator.index, shape if hasattr(shape, "__iter__") else (shape,)))
     except TypeError:
         raise TypeError(
-            f"{name} expected a shape, a sequence of integers, got {shape!r} of type "
-            f"{type(shape).__qualname__}."
+            f"{name} expected a shape, a sequence of integers, got {describe(shape)}."
         ) from None
     if any(size < 0 for size in sizes):
         raise ValueError(f"{name}: a shape has no negative sizes, got {sizes}.")
@@ -131,8 +126,7 @@ def _integer(value: Any, function: str, name: str, allowed: range, device: Any) 
         number = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{function} expected {name} to be an integer, got {value!r} of type "
-            f"{type(value).__qualname__}."
+            f"{function} expected {name} to be an integer, got {describe(value)}."
         ) from None
     if number not in allowed:
         raise ValueError(
