@@ -59,3 +59,20 @@ def test_each_package_has_a_page_a_reference_and_a_readme():
         assert (package / "README.md").is_file()
         assert (ROOT / "docs" / "packages" / f"{package.name}.md").is_file()
         assert f"::: {module}" in (ROOT / "docs" / "reference" / f"{module}.md").read_text()
+
+
+def places_in_the_architecture():
+    """The package and the path of each file and folder that the page on the architecture names."""
+    page = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
+    for section in page.split("\n## ")[1:]:
+        folder = ROOT / "packages" / section.split("\n")[0].replace("_", "-")
+        for path in re.findall(r"`([\w/]+(?:/|\.py|\.cc|\.h))`", section):
+            if folder.is_dir():
+                yield pytest.param(folder, path, id=f"{folder.name}-{path}")
+
+
+@pytest.mark.parametrize(("folder", "path"), list(places_in_the_architecture()))
+def test_the_architecture_names_what_there_is(folder, path):
+    sources = folder / "src" / folder.name.replace("-", "_")
+    place = folder / path if path.startswith("cpp/") else sources / path
+    assert place.is_dir() if path.endswith("/") else place.is_file() or any(sources.rglob(path))

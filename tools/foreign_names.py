@@ -17,7 +17,7 @@ from source_files import (
 )
 
 ROOM = "_compat"
-NATIVE_ROOMS = {"cpython.h", "compat.h", "compat.cc"}
+NATIVE_ROOMS = {"compat.h", "compat.cc"}
 OWN = {distributions.import_name(name) for name in distributions.NAMES}
 # Documented names that begin with an underscore, for want of others.
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_field_defaults", "_make", "_name_", "_value_"}

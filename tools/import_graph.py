@@ -33,7 +33,8 @@ def report(graph: Graph) -> Iterator[str]:
     for circle in circles(graph):
         yield f"circle: {' <-> '.join(circle)}"
     for module, importer in sorted(imported_once(graph).items()):
-        yield f"imported by one file alone: {module} by {importer}"
+        if not module.startswith(f"{importer}."):  # which a package exports
+            yield f"imported by one file alone: {module} by {importer}"
 
 
 def python_graph(modules: Mapping[str, Path]) -> Graph:
