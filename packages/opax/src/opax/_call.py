@@ -119,7 +119,7 @@ class Call:
         return self.template == other.template and self._values == other._values
 
     def __ne__(self, other: object) -> bool:
-        return not self == other
+        return not self == other  # of which tuples have their own
 
     def __hash__(self) -> int:
         return hash((self.template, self._values))

@@ -11,10 +11,12 @@ def chain_labels(update: Any, states: tuple[Any, ...]) -> list[str]:
     optax's chain is a pair of functions, and says nowhere else than in their closures what it was
     made of. Where these have other variables, the labels are the names of the states' classes.
     """
+    names = [type(state).__name__ for state in states]
     inner = _captured(_unwrapped(update), "update_fns") or ()
     if len(inner) != len(states):
-        return [type(state).__name__ for state in states]
-    return [_unwrapped(each).__qualname__.partition(".")[0] for each in inner]
+        return names
+    paths = [getattr(_unwrapped(each), "__qualname__", "") for each in inner]
+    return [path.partition(".")[0] or name for path, name in zip(paths, names, strict=True)]
 
 
 def _unwrapped(update: Any) -> Any:

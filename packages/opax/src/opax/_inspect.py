@@ -13,9 +13,8 @@ import pax_tree
 from opax._call import Call, given, signature
 from opax._compat import chain_labels
 from opax._params import usual_promotion
-from pax_jax import Module, StateModule
+from pax_jax import Module, Optimizer, StateModule
 
-_INJECTED = optax.InjectStatefulHyperparamsState
 _MAY_FOLLOW_SCHEDULES = {"learning_rate", "weight_decay", "momentum", "step_size", "step_size_fn"}
 
 
@@ -77,19 +76,23 @@ def inject(state: Any, name: str, value: Any) -> Any:
     """Return optax's state with another value for a hyperparameter that it holds."""
 
     def change(inner: Any) -> Any:
-        if not isinstance(inner, _INJECTED) or name not in inner.hyperparams:
+        if not _is_injected(inner) or name not in inner.hyperparams:
             return inner
         old = inner.hyperparams[name]
         return inner._replace(
             hyperparams={**inner.hyperparams, name: jnp.asarray(value, jnp.result_type(old))}
         )
 
-    return jax.tree.map(change, state, is_leaf=lambda x: isinstance(x, _INJECTED))
+    return jax.tree.map(change, state, is_leaf=_is_injected)
 
 
 def _injected(state: Any, name: str) -> list[Any]:
-    leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, _INJECTED))
-    return [x for x in leaves if isinstance(x, _INJECTED) and name in x.hyperparams]
+    leaves = jax.tree.leaves(state, is_leaf=_is_injected)
+    return [x for x in leaves if _is_injected(x) and name in x.hyperparams]
+
+
+def _is_injected(state: Any) -> bool:
+    return isinstance(state, optax.InjectStatefulHyperparamsState)
 
 
 def _call(optimizer: Any) -> Any:
@@ -106,9 +109,9 @@ def _arguments(call: Call, start: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _own_arguments(call: Call) -> Iterator[tuple[str, Any]]:
-    given = call.arguments
+    arguments = call.arguments
     for name, parameter in signature(call.function).parameters.items():
-        value = given.get(name, parameter.default)
+        value = arguments.get(name, parameter.default)
         if value is not parameter.empty and not isinstance(value, tuple):
             yield name, value
 
@@ -214,12 +217,15 @@ def parts(optimizer: Any) -> dict[Any, Any]:
     if inside is not None:
         return {
             label: optimizer._of(inner.template, inner.hyperparams, optimizer.structure, x)
-            for label, inner, x in inside(call.arguments, state)
+            for label, inner, x in inside(call, state)
         }
     if not isinstance(state, tuple) or hasattr(state, "_fields"):
         return {}
     labels = chain_labels(optimizer._traced().update, state)
-    return {i: Part(labels[i], optimizer, x) for i, x in enumerate(state)}
+    return {
+        i: x if isinstance(x, Optimizer) else Part(labels[i], optimizer, x)
+        for i, x in enumerate(state)
+    }
 
 
 def _slice(optimizer: Any, chosen: list[Any]) -> Any:
@@ -232,34 +238,32 @@ def _slice(optimizer: Any, chosen: list[Any]) -> Any:
     return optimizer._of(call.template, call.hyperparams, optimizer.structure, states)
 
 
-def _chain(arguments: dict[str, Any], state: Any) -> Iterator[tuple[Any, Any, Any]]:
-    for i, inner in enumerate(arguments.get("args", ())):
-        yield i, inner, state[i]
+def _in_field(argument: str, field: str) -> Callable[..., Any]:
+    return lambda call, state: [(0, call.arguments[argument], getattr(state, field))]
 
 
-def _named_chain(arguments: dict[str, Any], state: Any) -> Iterator[tuple[Any, Any, Any]]:
-    for name, inner in arguments.get("args", ()):
-        yield name, inner, state[name]
+def _in_groups(call: Call, state: Any) -> list[tuple[Any, Any, Any]]:
+    groups, states = call.arguments["transforms"], state.inner_states
+    return [(label, tx, states[label].inner_state) for label, tx in groups.items()]
 
 
-def _groups(arguments: dict[str, Any], state: Any) -> Iterator[tuple[Any, Any, Any]]:
-    for label, inner in arguments["transforms"].items():
-        yield label, inner, state.inner_states[label].inner_state
+def _in_args(call: Call, state: Any) -> list[tuple[Any, Any, Any]]:
+    return [(i, tx, state[i]) for i, tx in enumerate(call.arguments.get("args", ()))]
 
 
-def _wrapped(argument: str, field: str) -> Callable[..., Any]:
-    return lambda arguments, state: [(0, arguments[argument], getattr(state, field))]
+def _in_named_args(call: Call, state: Any) -> list[tuple[Any, Any, Any]]:
+    return [(name, tx, state[name]) for name, tx in call.arguments.get("args", ())]
 
 
-# The transformations that are made of others: where those and their states are.
-_INSIDE = {
-    "chain": _chain,
-    "named_chain": _named_chain,
-    "partition": _groups,
-    "multi_transform": _groups,
-    "masked": _wrapped("inner", "inner_state"),
-    "apply_if_finite": _wrapped("inner", "inner_state"),
-    "MultiSteps": _wrapped("opt", "inner_opt_state"),
+# The transformations that are made of others: the labels of those, those, and their states.
+_INSIDE: dict[str, Callable[..., Any]] = {
+    "chain": _in_args,
+    "named_chain": _in_named_args,
+    "partition": _in_groups,
+    "multi_transform": _in_groups,
+    "masked": _in_field("inner", "inner_state"),
+    "apply_if_finite": _in_field("inner", "inner_state"),
+    "MultiSteps": _in_field("opt", "inner_opt_state"),
 }
 
 
@@ -271,7 +275,9 @@ def summary_lines(optimizer: Any) -> list[str]:
             repr(optimizer), [x.summary(return_list=True) for x in _modules(optimizer.state)]
         )
     name = repr(optimizer)
-    if not isinstance(inner[0], Part):  # made of optimizers, which say their arguments themselves
+    if not any(
+        isinstance(x, Part) for x in inner
+    ):  # made of optimizers, which say their arguments themselves
         name = name.partition("(")[0]
     return _tree(name, [summary_lines(x) for x in inner])
 
@@ -285,9 +291,5 @@ def _tree(head: str, below: list[list[str]]) -> list[str]:
 
 
 def _modules(state: Any) -> list[Any]:
-    leaves = pax_tree.tree_leaves(state, is_leaf=_is_module)
-    return list(filter(_is_module, leaves))
-
-
-def _is_module(value: Any) -> bool:
-    return isinstance(value, Module)
+    leaves = pax_tree.tree_leaves(state, is_leaf=lambda x: isinstance(x, Module))
+    return [leaf for leaf in leaves if isinstance(leaf, Module)]
