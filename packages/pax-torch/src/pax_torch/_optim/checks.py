@@ -1,52 +1,35 @@
-"""The tensors of a step: parameters to write to, and gradients that fit them."""
+"""What a step is given: parameters, gradients that fit them, and hyperparameters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pax_torch._autodiff.flatten_fun import is_differentiable, to_tensors
-from pax_torch._errors import leaf_place
-from pax_tree import tree_map
-
-Rows = list[dict[str, Any]]
+from pax_torch._autodiff.flatten_fun import is_differentiable, to_tensor, to_tensors
+from pax_torch._errors import describe, leaf_place
 
 _PLAIN = {Tensor, Parameter}
-_DENSE, _OVERLAPS = 0, 1  # of three answers that PyTorch has for this question
-_internal_overlap: Any = torch._debug_has_internal_overlap  # pyright: ignore[reportPrivateImportUsage]
+_NUMBERS = bool | int | float | complex
+
+_dtype, _device, _is_cpu = map(attrgetter, ("dtype", "device", "is_cpu"))
 
 
 def as_tensors(leaves: list[Any], params: Any) -> list[Tensor]:
     """Return the leaves of the parameters, with numbers and arrays turned into tensors."""
-    if all(isinstance(leaf, Tensor) for leaf in leaves):
+    if set(map(type, leaves)) <= _PLAIN:
         return leaves
     return to_tensors(leaves, lambda i: leaf_place(params, i, "params"))
 
 
-def given_gradients(
-    tensors: Sequence[Tensor], gradients: list[Any], params: Any
-) -> tuple[list[int], list[Tensor]]:
-    """Return the places of the gradients that are not None, and these as tensors.
-
-    Raises:
-        ValueError: one differs from its parameter in shape, dtype or device.
-    """
-    given = [i for i, gradient in enumerate(gradients) if gradient is not None]
-    found = [gradients[i] for i in given]
-    if not all(isinstance(gradient, Tensor) for gradient in found):
-        found = to_tensors(found, lambda i: leaf_place(params, given[i], "grads"))
-    for i, gradient in zip(given, found, strict=True):
-        _check_gradient(tensors[i], gradient, params, i)
-    return given, found
-
-
 def check_dtypes(tensors: Sequence[Tensor], params: Any) -> None:
     """Raise TypeError unless the parameters are floating-point or complex."""
-    if all(map(Tensor.is_floating_point, tensors)):
+    if all(dtype.is_floating_point for dtype in set(map(_dtype, tensors))):
         return
     for i, tensor in enumerate(tensors):
         if not is_differentiable(tensor):
@@ -54,6 +37,49 @@ def check_dtypes(tensors: Sequence[Tensor], params: Any) -> None:
                 f"{leaf_place(params, i, 'params')} has dtype {tensor.dtype}, but an optimizer "
                 "steps floating-point and complex parameters; convert it, or leave it out."
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Gradients that fit their parameters.
+
+    Args:
+        places: those of the parameters that have one.
+        tensors: the gradients.
+        alike: whether these and the parameters are plain tensors of one dtype on one device.
+    """
+
+    places: Sequence[int]
+    tensors: list[Tensor]
+    alike: bool
+
+
+def given_gradients(tensors: Sequence[Tensor], leaves: list[Any], params: Any) -> Gradients:
+    """Return the gradients that are not None, as tensors.
+
+    Raises:
+        ValueError: one differs from its parameter in shape, dtype or device.
+    """
+    if _are_alike(tensors, leaves):
+        return Gradients(range(len(tensors)), leaves, True)
+    places = [i for i, leaf in enumerate(leaves) if leaf is not None]
+    found = to_tensors(
+        [leaves[i] for i in places], lambda i: leaf_place(params, places[i], "grads")
+    )
+    for i, gradient in zip(places, found, strict=True):
+        _check_gradient(tensors[i], gradient, params, i)
+    return Gradients(places, found, _are_alike([tensors[i] for i in places], found))
+
+
+def _are_alike(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
+    """Whether all are plain, of one dtype and on one device, and of the same shapes in pairs."""
+    together = [*tensors, *gradients]
+    return (
+        set(map(type, together)) <= _PLAIN
+        and len(set(map(_dtype, together))) == 1
+        and (all(map(_is_cpu, together)) or len(set(map(_device, together))) == 1)
+        and all(map(Tensor.is_same_size, tensors, gradients))
+    )
 
 
 def _check_gradient(tensor: Tensor, gradient: Tensor, params: Any, i: int) -> None:
@@ -70,19 +96,6 @@ def _check_gradient(tensor: Tensor, gradient: Tensor, params: Any, i: int) -> No
         )
 
 
-def writable(tensors: Sequence[Tensor], donated: bool) -> list[Tensor]:
-    """Return what a step writes to: the memory of the parameters where it is donated, else a copy."""
-    if not donated:
-        with torch.no_grad():
-            return [tensor.clone() for tensor in tensors]
-    return [
-        tensor
-        if tensor.grad_fn is None and not tensor.requires_grad and tensor.grad is None
-        else tensor.detach()
-        for tensor in tensors
-    ]
-
-
 def check_donated(tensors: Sequence[Tensor], params: Any) -> None:
     """Raise ValueError unless each parameter has memory of its own that can be written.
 
@@ -92,7 +105,7 @@ def check_donated(tensors: Sequence[Tensor], params: Any) -> None:
     """
     if not all(map(Tensor.is_contiguous, tensors)):
         for i, tensor in enumerate(tensors):
-            if _internal_overlap(tensor) == _OVERLAPS:
+            if any(stride == 0 and size > 1 for stride, size in _strides(tensor)):
                 raise ValueError(
                     f"{leaf_place(params, i, 'params')} has elements that share memory (it is "
                     "expanded), which cannot be donated; copy it, or leave donate=True out."
@@ -110,11 +123,25 @@ def check_donated(tensors: Sequence[Tensor], params: Any) -> None:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether a tensor fills the memory that it spans, each place once."""
-    return tensor.is_contiguous() or _internal_overlap(tensor) == _DENSE
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted(_strides(tensor)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _strides(tensor: Tensor) -> list[tuple[int, int]]:
+    """Return the stride and the size of each axis; none for a tensor that has no strides."""
+    if tensor.layout is not torch.strided:
+        return []
+    return list(zip(tensor.stride(), tensor.shape, strict=True))
 
 
 def _address(tensor: Tensor) -> int:
-    """Where a tensor begins; what has no memory of its own is known by its identity."""
+    """Return where a tensor begins; what has no memory of its own is known by its identity."""
     return (tensor.data_ptr() if type(tensor) in _PLAIN else 0) or id(tensor)
 
 
@@ -130,15 +157,83 @@ def _check_addresses(tensors: Sequence[Tensor], params: Any) -> None:
             )
 
 
-def copies(rows: Rows) -> Rows:
-    """Return the states of parameters, in memory of their own."""
-    with torch.no_grad():
-        return [
-            {name: x.clone() if isinstance(x, Tensor) else _copy(x) for name, x in row.items()}
-            for row in rows
-        ]
+def check_options(
+    given: Mapping[str, Any], options: Mapping[str, Any], cls: type[torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Return the hyperparameters given for a step, as numbers, tensors of shape () and tuples.
+
+    Args:
+        given: the values by name.
+        options: all hyperparameters, whose values say what may stand in their place, other than in
+            somebody else's class.
+        cls: the class they belong to.
+
+    Raises:
+        TypeError: there is no such hyperparameter, or it takes another kind of value.
+        ValueError: it takes one number, or so many of them, and got another number of them.
+    """
+    owner = cls.__name__
+    defaults = {name: _default(name, options, owner) for name in given}
+    if not is_of_torch(cls):
+        return dict(given)
+    return {
+        name: _checked(value, defaults[name], f"{owner}'s {name}") for name, value in given.items()
+    }
 
 
-def _copy(value: Any) -> Any:
-    """Return a number, or a container of tensors as somebody else's class may keep it."""
-    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, value)
+def is_of_torch(cls: type[torch.optim.Optimizer]) -> bool:
+    """Whether a class is one of `torch.optim`, and no subclass of one."""
+    return getattr(torch.optim, cls.__name__, None) is cls
+
+
+def _default(name: str, options: Mapping[str, Any], owner: str) -> Any:
+    if name in options and name != "differentiable":
+        return options[name]
+    known = ", ".join(sorted(options.keys() - {"differentiable"}))
+    raise TypeError(f"{owner} has no hyperparameter {name!r} to override; it has {known}.")
+
+
+def _checked(value: Any, default: Any, name: str) -> Any:
+    if isinstance(default, tuple | list):
+        return _checked_tuple(value, default, name)
+    if isinstance(default, Tensor) and default.numel() != 1:
+        return value
+    is_number = isinstance(default, _NUMBERS | Tensor) and not isinstance(default, bool)
+    return _number(value, name) if is_number else value
+
+
+def _checked_tuple(value: Any, default: tuple[Any, ...] | list[Any], name: str) -> tuple[Any, ...]:
+    if hasattr(value, "__array__"):
+        tensor = to_tensor(value, lambda: name)
+        value = tensor.unbind() if tensor.dim() else tensor
+    if not isinstance(value, tuple | list) or len(value) != len(default):
+        raise ValueError(
+            f"{name} must be a tuple of {len(default)} numbers, got {describe(value)}."
+        )
+    parts = zip(value, default, strict=True)
+    return tuple([_checked(part, d, f"{name}[{i}]") for i, (part, d) in enumerate(parts)])
+
+
+def _number(value: Any, name: str) -> Any:
+    if isinstance(value, _NUMBERS):
+        return value
+    if not isinstance(value, Tensor) and getattr(value, "shape", None) == ():
+        return value.item()  # of an array or a scalar of NumPy
+    if not hasattr(value, "__array__"):
+        raise TypeError(f"{name} must be a number or a tensor of shape (), got {describe(value)}.")
+    tensor = to_tensor(value, lambda: name)
+    if tensor.numel() != 1:
+        raise ValueError(f"{name} must be one number, got {describe(tensor)}.")
+    return tensor.reshape(())
+
+
+def as_scalars(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters with tensors of one element as tensors of shape ()."""
+    return {name: _scalar(value) for name, value in options.items()}
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple([_scalar(part) for part in value])
+    is_vector = isinstance(value, Tensor) and value.dim() > 0 and value.numel() == 1
+    return value.reshape(()) if is_vector else value

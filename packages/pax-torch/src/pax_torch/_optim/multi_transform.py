@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
+from pax_torch._compat import values_are_hidden
 from pax_torch._errors import leaf_place
 from pax_torch._optim.checks import as_tensors, check_donated
-from pax_torch._optim.formulas import is_traced
 from pax_torch._optim.optimizer import FunctionalOptimizer
 from pax_torch._optim.state import check_state, leaves_like
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_map, tree_unflatten
@@ -225,7 +225,7 @@ class MultiTransform:
         for label, optimizer, part in parts:
             if isinstance(optimizer, FunctionalOptimizer | MultiTransform):
                 optimizer.check(part.of(params), part.of(grads), state[label], **part.overrides)
-        if donate_params and self.donates and not is_traced():
+        if donate_params and self.donates and not values_are_hidden():
             check_donated(as_tensors(tree_leaves(params), params), params)
 
     def _each(
@@ -237,7 +237,7 @@ class MultiTransform:
         overrides: dict[str, Any],
     ) -> tuple[Any, dict[Hashable, Any]]:
         parts, gradients = self._read(params, grads, state, overrides)
-        if self.donates and not is_traced():
+        if self.donates and not values_are_hidden():
             self._check(parts, params, gradients, state, donate_params=method == "step")
         treedef = tree_flatten(params)[1]
         leaves: list[Any] = [None] * treedef.num_leaves

@@ -10,22 +10,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._autodiff.grad import value_and_grad
+from pax_torch._compat import values_are_hidden
 from pax_torch._optim.checks import (
-    Rows,
+    Gradients,
+    as_scalars,
     as_tensors,
     check_donated,
     check_dtypes,
-    copies,
+    check_options,
     given_gradients,
-    writable,
 )
-from pax_torch._optim.formulas import Rule, State, init_state, is_traced, rule_of, take_steps
-from pax_torch._optim.lbfgs import closure_step, init_closure_state, needs_closure
-from pax_torch._optim.options import check_options, scalars
-from pax_torch._optim.sgd import sgd_columns
-from pax_torch._optim.state import Columns, check_shapes, columns_of, leaves_like, pack, unpack
-from pax_torch._optim.torch_class import ClassStep
-from pax_tree import tree_flatten, tree_unflatten
+from pax_torch._optim.formulas import UpdateRule, init_state, rule_of, take_steps
+from pax_torch._optim.state import (
+    Columns,
+    OptimizerState,
+    check_shapes,
+    check_state,
+    columns_of,
+    columns_of_rows,
+    leaves_like,
+    replaced,
+    rows_of,
+    state_of,
+)
+from pax_torch._optim.torch_class import ClassStep, writable
+from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 
 def functional_optimizer(
@@ -77,7 +87,7 @@ def functional_optimizer(
         raise TypeError(f"functional_optimizer expected a torch.optim class, got {cls!r}.")
     closure = inspect.signature(cls.step).parameters.get("closure")
     required = closure is not None and closure.default is inspect.Parameter.empty
-    if required and not needs_closure(cls):
+    if required and not issubclass(cls, torch.optim.LBFGS):
         raise TypeError(
             f"functional_optimizer cannot use {cls.__name__}: its step evaluates the loss through "
             "a closure, which is served for LBFGS alone."
@@ -108,7 +118,7 @@ class FunctionalOptimizer:
     ) -> None:
         self._class_step = ClassStep(cls, args, kwargs)
         self._rule = rule_of(cls)
-        self.needs_value_fn, self._is_sgd = needs_closure(cls), cls is torch.optim.SGD
+        self.needs_value_fn = issubclass(cls, torch.optim.LBFGS)
         self.donates, self._differentiable = donate, differentiable
         self._given = args, kwargs
         if differentiable:
@@ -128,7 +138,7 @@ class FunctionalOptimizer:
         options = self._class_step.options
         return {name: value for name, value in options.items() if name != "differentiable"}
 
-    def init(self, params: Any, **overrides: Any) -> State:
+    def init(self, params: Any, **overrides: Any) -> OptimizerState:
         """Return the state before the first step.
 
         Args:
@@ -160,22 +170,24 @@ class FunctionalOptimizer:
         tensors = as_tensors(leaves, params)
         check_dtypes(tensors, params)
         if self.needs_value_fn:
-            return init_closure_state()
+            return {"func_evals": 0, "n_iter": 0}
         if self._by_rule():
             rule, options = self._rule_or_error("here"), self._options(overrides)
             with self._grad_mode():
-                return pack([init_state(rule, tensor, options) for tensor in tensors], treedef)
-        return pack(self._class_step.init(tensors, overrides), treedef)
+                rows = [init_state(rule, tensor, options) for tensor in tensors]
+        else:
+            rows = self._class_step.init(tensors, overrides)
+        return state_of(columns_of_rows(rows), treedef)
 
     def step(
         self,
         params: Any,
         grads: Any,
-        state: State,
+        state: OptimizerState,
         *,
         value_fn: Callable[[Any], Tensor] | None = None,
         **overrides: Any,
-    ) -> tuple[Any, State]:
+    ) -> tuple[Any, OptimizerState]:
         """Return the parameters and the state after one step; changes none of the arguments.
 
         Args:
@@ -211,11 +223,11 @@ class FunctionalOptimizer:
         self,
         params: Any,
         grads: Any,
-        state: State,
+        state: OptimizerState,
         *,
         value_fn: Callable[[Any], Tensor] | None = None,
         **overrides: Any,
-    ) -> tuple[Any, State]:
+    ) -> tuple[Any, OptimizerState]:
         """Return what a step adds to the parameters, and the state after it.
 
         Args:
@@ -252,11 +264,11 @@ class FunctionalOptimizer:
         self,
         params: Any,
         grads: Any,
-        state: State,
+        state: OptimizerState,
         value_fn: Callable[[Any], Tensor] | None,
         overrides: dict[str, Any],
         donate_params: bool,
-    ) -> tuple[Any, State]:
+    ) -> tuple[Any, OptimizerState]:
         overrides = self._checked(overrides)
         self._check_value_fn(value_fn)
         leaves, treedef = tree_flatten(params)
@@ -264,40 +276,75 @@ class FunctionalOptimizer:
             return params, state
         tensors = as_tensors(leaves, params)
         if value_fn is not None:
-            if is_traced():
-                self._rule_or_error("here")
-            return closure_step(
-                self._class_step,
-                *(tensors, params, grads, state, overrides),
-                *(value_fn, treedef, donate_params),
-            )
-        columns, gradients = columns_of(state, treedef), leaves_like(treedef, grads, "grads")
+            return self._closure_step(params, grads, state, value_fn, overrides, donate_params)
+        columns = columns_of(state, treedef)
         by_rule = self._by_rule()
         if donate_params and not by_rule:
             check_donated(tensors, params)
-        if self._is_sgd and not by_rule:
-            options = {**self._class_step.options, **overrides}
-            donate = donate_params, self.donates
-            new = sgd_columns(tensors, gradients, columns, options, treedef, donate)
-            if new is not None:
-                return new
-        given, gradients = self._check(tensors, gradients, columns, params)
-        rows = unpack(columns, len(tensors))
-        chosen, chosen_rows = [tensors[i] for i in given], [rows[i] for i in given]
+        gradients = self._check(tensors, leaves_like(treedef, grads, "grads"), columns, params)
+        is_part, chosen, old = len(gradients.places) < len(tensors), tensors, columns
+        if is_part:
+            chosen = [tensors[i] for i in gradients.places]
+            old = {name: [column[i] for i in gradients.places] for name, column in columns.items()}
         with _naming_missing_state():
             if by_rule:
-                new = self._rule_steps(chosen, gradients, chosen_rows, overrides)
+                new, new_columns = self._rule_step(chosen, gradients.tensors, old, overrides)
             else:
-                variables = writable(chosen, donate_params)
-                new_rows = chosen_rows if self.donates else copies(chosen_rows)
-                if given:
-                    new_rows = self._class_step.step(variables, gradients, new_rows, overrides)
-                new = zip(variables, new_rows, strict=True)
-        for i, (tensor, row) in zip(given, new, strict=True):
-            tensors[i], rows[i] = tensor, row
-        return tree_unflatten(treedef, tensors), pack(rows, treedef)
+                donated = donate_params, self.donates
+                step = self._class_step.step
+                new, new_columns = step(chosen, gradients, old, overrides, donated)
+        if is_part:
+            new_columns = replaced(columns, gradients.places, new_columns, len(tensors))
+            stepped = dict(zip(gradients.places, new, strict=True))
+            new = [stepped.get(i, tensor) for i, tensor in enumerate(tensors)]
+        return tree_unflatten(treedef, new), state_of(new_columns, treedef)
 
-    def check(self, params: Any, grads: Any, state: State, **overrides: Any) -> None:
+    def _closure_step(
+        self,
+        params: Any,
+        grads: Any,
+        state: OptimizerState,
+        value_fn: Callable[[Any], Tensor],
+        overrides: dict[str, Any],
+        donated: bool,
+    ) -> tuple[Any, OptimizerState]:
+        """Return the parameters and the state after a step that evaluates the loss.
+
+        It tries points that the loss may fail at, so that donated memory is written last.
+        """
+        if values_are_hidden():
+            self._rule_or_error("here")
+        check_state(state)
+        leaves, treedef = tree_flatten(params)
+        tensors = as_tensors(leaves, params)
+        check_dtypes(tensors, params)
+        if donated:
+            check_donated(tensors, params)
+        variables, known = writable(tensors, False), None
+        if grads is not None:
+            known = given_gradients(tensors, leaves_like(treedef, grads, "grads"), params).tensors
+            if len(known) < len(tensors):
+                raise ValueError(
+                    "LBFGS needs the gradient of every parameter; give all, or grads=None."
+                )
+
+        def evaluate() -> tuple[Tensor, Sequence[Tensor]]:
+            nonlocal known
+            current = tree_unflatten(treedef, variables)
+            if known is None:
+                value, gradients = value_and_grad(value_fn)(current)
+                return value, tree_leaves(gradients)
+            gradients, known = known, None
+            return value_fn(current), gradients
+
+        new_state = self._class_step.step_by_closure(variables, state, overrides, evaluate)
+        if donated:
+            variables, new = writable(tensors, True), variables
+            for variable, value in zip(variables, new, strict=True):
+                variable.copy_(value)
+        return tree_unflatten(treedef, variables), new_state
+
+    def check(self, params: Any, grads: Any, state: OptimizerState, **overrides: Any) -> None:
         """Raise what `step` would raise before it writes to donated memory; changes nothing.
 
         Args:
@@ -324,33 +371,34 @@ class FunctionalOptimizer:
         self._check(tensors, leaves_like(treedef, grads, "grads"), columns, params)
 
     def _check(
-        self, tensors: list[Tensor], gradients: list[Any], columns: Columns, params: Any
-    ) -> tuple[list[int], list[Tensor]]:
-        """Return the places of the gradients that are not None, and these as tensors."""
-        given = given_gradients(tensors, gradients, params)
+        self, tensors: list[Tensor], leaves: list[Any], columns: Columns, params: Any
+    ) -> Gradients:
+        """Return the gradients that are given, once all is known to be right."""
+        gradients = given_gradients(tensors, leaves, params)
         check_dtypes(tensors, params)
         if self._class_step.is_of_torch:
             check_shapes(columns, tensors, params)
-        return given
+        return gradients
 
-    def _rule_steps(
+    def _rule_step(
         self,
-        tensors: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        rows: Rows,
+        tensors: list[Tensor],
+        gradients: list[Tensor],
+        columns: Columns,
         overrides: dict[str, Any],
-    ) -> list[tuple[Tensor, dict[str, Any]]]:
+    ) -> tuple[list[Tensor], Columns]:
         rule, options = self._rule_or_error("here"), self._options(overrides)
         with self._grad_mode():
             # The classes, too, start with parameters that have no state yet.
-            pairs = zip(tensors, rows, strict=True)
+            pairs = zip(tensors, rows_of(columns, len(tensors)), strict=True)
             rows = [row or init_state(rule, tensor, options) for tensor, row in pairs]
-            return take_steps(rule, tensors, gradients, rows, options)
+            new = take_steps(rule, tensors, gradients, rows, options)
+        return [tensor for tensor, _ in new], columns_of_rows([row for _, row in new])
 
     def _by_rule(self) -> bool:
-        return self._differentiable or is_traced()
+        return self._differentiable or values_are_hidden()
 
-    def _rule_or_error(self, where: str) -> Rule:
+    def _rule_or_error(self, where: str) -> UpdateRule:
         if self._rule is not None:
             return self._rule
         name = self._class_step.cls.__name__
@@ -368,7 +416,7 @@ class FunctionalOptimizer:
         return contextlib.nullcontext() if self._differentiable else torch.no_grad()
 
     def _options(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        return scalars({**self._class_step.options, **overrides})
+        return as_scalars({**self._class_step.options, **overrides})
 
     def _checked(self, overrides: dict[str, Any]) -> dict[str, Any]:
         step = self._class_step

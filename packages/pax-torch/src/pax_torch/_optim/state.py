@@ -9,21 +9,18 @@ from typing import Any
 from torch import Tensor
 
 from pax_torch._errors import leaf_place
-from pax_torch._optim.formulas import State
 from pax_tree import PyTreeDef, tree_unflatten
 
+# One tree like the parameters for each name, as users see it; the same as lists of leaves; and one
+# dictionary for each parameter.
+OptimizerState = dict[str, Any]
 Columns = dict[str, list[Any]]
+Rows = list[dict[str, Any]]
 
 _OTHER_SHAPES = ("row_var", "col_var")  # of Adafactor
 
 
-def pack(rows: Sequence[Mapping[str, Any]], treedef: PyTreeDef) -> State:
-    """Turn one dictionary per parameter into one tree like the parameters per name."""
-    names = dict.fromkeys(chain.from_iterable(rows))
-    return {name: tree_unflatten(treedef, [row.get(name) for row in rows]) for name in names}
-
-
-def columns_of(state: State, treedef: PyTreeDef) -> Columns:
+def columns_of(state: OptimizerState, treedef: PyTreeDef) -> Columns:
     """Return the parts of each tree of a state in the places of the parameters' leaves, None included.
 
     Raises:
@@ -34,8 +31,13 @@ def columns_of(state: State, treedef: PyTreeDef) -> Columns:
     return {name: leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()}
 
 
-def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
-    """Return the inverse of `pack`, for so many parameters."""
+def state_of(columns: Columns, treedef: PyTreeDef) -> OptimizerState:
+    """Return one tree like the parameters per name."""
+    return {name: tree_unflatten(treedef, column) for name, column in columns.items()}
+
+
+def rows_of(columns: Columns, size: int) -> Rows:
+    """Return one dictionary per parameter, without None."""
     if not columns:
         return [{} for _ in range(size)]
     names = tuple(columns)
@@ -43,6 +45,20 @@ def unpack(columns: Columns, size: int) -> list[dict[str, Any]]:
         {name: value for name, value in zip(names, row, strict=True) if value is not None}
         for row in zip(*columns.values(), strict=True)
     ]
+
+
+def columns_of_rows(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Return one list per name, with None where a row does not have it."""
+    names = dict.fromkeys(chain.from_iterable(rows))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def replaced(columns: Columns, places: Sequence[int], new: Columns, size: int) -> Columns:
+    """Return columns of so many parameters with new values in some places."""
+    rows = rows_of(columns, size)
+    for i, row in zip(places, rows_of(new, len(places)), strict=True):
+        rows[i] = row
+    return columns_of_rows(rows)
 
 
 def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:

@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LRScheduler
 
 from pax_torch import schedule
-from pax_torch._optim.formulas import is_traced
+from pax_torch._compat import values_are_hidden
 from pax_torch.schedule._numeric import (
     Number,
     Schedule,
@@ -159,7 +159,7 @@ def _lambda(s: Any, lr: float) -> Schedule:
     def lr_at_step(step: Any) -> Any:
         if isinstance(step, Tensor):
             check_steps(step)
-            return at_traced(step) if is_traced() else one_by_one(lr_at_step, step)
+            return at_traced(step) if values_are_hidden() else one_by_one(lr_at_step, step)
         return float(lr * factor(as_index(step)))
 
     dtype = _dtype_for(factor)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._optim.formulas import is_traced
+from pax_torch._compat import values_are_hidden
 
 Number = Any  # int, float or Tensor
 Schedule = Callable[[Any], Any]
@@ -46,7 +46,7 @@ def check_steps(steps: Tensor) -> Tensor:
             f"a schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
         )
     # On other devices, to look at the values is to wait for them.
-    at_hand = steps.dtype.is_signed and steps.device.type == "cpu" and not is_traced()
+    at_hand = steps.dtype.is_signed and steps.device.type == "cpu" and not values_are_hidden()
     if at_hand and (steps < 0).any():
         raise ValueError(f"a schedule starts at step 0, got step {int(steps.min())}.")
     return steps

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pax_torch._optim.formulas import is_traced
+from pax_torch._compat import values_are_hidden
 from pax_torch.schedule._numeric import as_index, check_steps, one_by_one
 from pax_torch.schedule._standalone import StandaloneScheduler
 
@@ -36,7 +36,7 @@ class Replay:
         return self._values[index]
 
     def _at_tensor(self, steps: Tensor) -> Tensor:
-        if is_traced():
+        if values_are_hidden():
             raise TypeError(
                 "this schedule runs a scheduler of torch that is no formula of the step, and "
                 "inside vmap and jit the step is not known; compute the learning rate outside."

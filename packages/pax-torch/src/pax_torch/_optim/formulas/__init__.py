@@ -13,11 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._compat import values_are_hidden
+from pax_torch._optim.checks import is_of_torch
 from pax_torch._optim.formulas.adam import ADAM, ADAMAX, NADAM, RADAM
-from pax_torch._optim.formulas.arithmetic import is_traced
 from pax_torch._optim.formulas.descent import ADADELTA, ADAGRAD, ASGD, RMSPROP, RPROP, SGD
 from pax_torch._optim.formulas.matrix import ADAFACTOR, MUON, SPARSE_ADAM
-from pax_torch._optim.formulas.update_rule import Constants, Rule, State
+from pax_torch._optim.formulas.update_rule import (
+    Constants,
+    State,
+    UpdateRule,
+)
 
 _BY_NAME = {
     "ASGD": ASGD,
@@ -38,19 +43,18 @@ _BY_NAME = {
 _TAKES_SPARSE = (SGD, ADAGRAD)
 
 
-def rule_of(cls: type[torch.optim.Optimizer]) -> Rule | None:
+def rule_of(cls: type[torch.optim.Optimizer]) -> UpdateRule | None:
     """Return the rule of a class of `torch.optim`, and None for any other."""
-    own = getattr(torch.optim, cls.__name__, None) is cls
-    return _BY_NAME.get(cls.__name__) if own else None
+    return _BY_NAME.get(cls.__name__) if is_of_torch(cls) else None
 
 
-def init_state(rule: Rule, param: Tensor, options: dict[str, Any]) -> State:
+def init_state(rule: UpdateRule, param: Tensor, options: dict[str, Any]) -> State:
     """Return the state of a parameter before its first step."""
     return rule.init(param, SimpleNamespace(**options))
 
 
 def take_steps(
-    rule: Rule,
+    rule: UpdateRule,
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
     states: Sequence[State],
@@ -78,7 +82,7 @@ def take_steps(
 
 
 def _constants(
-    rule: Rule, states: Sequence[State], params: Sequence[Tensor], h: SimpleNamespace
+    rule: UpdateRule, states: Sequence[State], params: Sequence[Tensor], h: SimpleNamespace
 ) -> list[Constants]:
     """Return what depends on the number of the step, for each parameter.
 
@@ -88,7 +92,7 @@ def _constants(
     if rule.constants is None or not params:
         return [()] * len(params)
     steps = [state["step"] for state in states]
-    if not (is_traced() and isinstance(steps[0], Tensor)):
+    if not (values_are_hidden() and isinstance(steps[0], Tensor)):
         return [rule.constants(_read(step), h) for step in steps]
     vector = _together(steps, params).to(torch.float64)
     columns = [value.expand(len(params)).unbind() for value in rule.constants(vector, h)]
@@ -110,7 +114,7 @@ def _read(step: Any) -> Any:
 
 
 def _take_step(
-    rule: Rule,
+    rule: UpdateRule,
     param: Tensor,
     grad: Tensor,
     state: State,
@@ -130,7 +134,7 @@ def _take_step(
 
 
 def _step_as_real(
-    rule: Rule,
+    rule: UpdateRule,
     param: Tensor,
     grad: Tensor,
     state: State,
@@ -152,7 +156,7 @@ def _with_dtype(value: Any, like: Any) -> Any:
     return value
 
 
-def _densified(rule: Rule, grad: Tensor) -> Tensor:
+def _densified(rule: UpdateRule, grad: Tensor) -> Tensor:
     if rule in _TAKES_SPARSE:
         return grad.to_dense()
     kind, other = ("sparse", "dense") if grad.is_sparse else ("dense", "sparse")

@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from pax_torch._optim.formulas.arithmetic import (
+from pax_torch._optim.formulas.update_rule import (
+    Constants,
     Scalar,
+    State,
+    UpdateRule,
     average_square,
     given,
     lerp,
@@ -18,7 +21,6 @@ from pax_torch._optim.formulas.arithmetic import (
     where,
     zero_steps,
 )
-from pax_torch._optim.formulas.update_rule import Constants, Rule, State
 
 
 def decayed(p: Tensor, g: Tensor, h: SimpleNamespace) -> tuple[Tensor, Tensor]:
@@ -129,7 +131,7 @@ def _step_radam(
     return p + rate * mean * where(tractable, factor / (sqrt(square) + h.eps), 1.0), new
 
 
-ADAM = Rule(_init_adam, _step_adam, adam_constants)
-ADAMAX = Rule(_init_adamax, _step_adamax, _adamax_constants)
-NADAM = Rule(_init_nadam, _step_nadam, _nadam_constants)
-RADAM = Rule(_init_moments, _step_radam, _radam_constants)
+ADAM = UpdateRule(_init_adam, _step_adam, adam_constants)
+ADAMAX = UpdateRule(_init_adamax, _step_adamax, _adamax_constants)
+NADAM = UpdateRule(_init_nadam, _step_nadam, _nadam_constants)
+RADAM = UpdateRule(_init_moments, _step_radam, _radam_constants)

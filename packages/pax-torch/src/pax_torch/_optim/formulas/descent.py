@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from pax_torch._optim.formulas.adam import decayed
-from pax_torch._optim.formulas.arithmetic import (
+from pax_torch._optim.formulas.update_rule import (
+    Constants,
     Scalar,
+    State,
+    UpdateRule,
     average_square,
     given,
     lerp,
@@ -18,7 +21,6 @@ from pax_torch._optim.formulas.arithmetic import (
     sqrt,
     zero_steps,
 )
-from pax_torch._optim.formulas.update_rule import Constants, Rule, State
 
 
 def _init_sgd(p: Tensor, h: SimpleNamespace) -> State:
@@ -162,9 +164,9 @@ def _alike(value: float | Tensor, p: Tensor) -> complex | float | Tensor:
     return value * (1 + 1j) if p.is_complex() else value
 
 
-SGD = Rule(_init_sgd, _step_sgd)
-ADAGRAD = Rule(_init_adagrad, _step_adagrad, _adagrad_constants)
-ADADELTA = Rule(_init_adadelta, _step_adadelta)
-RMSPROP = Rule(_init_rmsprop, _step_rmsprop)
-RPROP = Rule(_init_rprop, _step_rprop)
-ASGD = Rule(_init_asgd, _step_asgd, _asgd_constants)
+SGD = UpdateRule(_init_sgd, _step_sgd)
+ADAGRAD = UpdateRule(_init_adagrad, _step_adagrad, _adagrad_constants)
+ADADELTA = UpdateRule(_init_adadelta, _step_adadelta)
+RMSPROP = UpdateRule(_init_rmsprop, _step_rmsprop)
+RPROP = UpdateRule(_init_rprop, _step_rprop)
+ASGD = UpdateRule(_init_asgd, _step_asgd, _asgd_constants)

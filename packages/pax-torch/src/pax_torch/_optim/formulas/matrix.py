@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from pax_torch._optim.formulas.adam import adam_constants
-from pax_torch._optim.formulas.arithmetic import (
+from pax_torch._optim.formulas.update_rule import (
+    Constants,
     Scalar,
+    State,
+    UpdateRule,
     given,
     lerp,
     maximum,
@@ -18,7 +21,6 @@ from pax_torch._optim.formulas.arithmetic import (
     sqrt,
     zero_steps,
 )
-from pax_torch._optim.formulas.update_rule import Constants, Rule, State
 
 
 def _init_adafactor(p: Tensor, h: SimpleNamespace) -> State:
@@ -136,6 +138,6 @@ def _step_sparse_number(
     return new[0], {k: x[0] if k != "step" else x for k, x in new_state.items()}
 
 
-ADAFACTOR = Rule(_init_adafactor, _step_adafactor, _adafactor_constants, elementwise=False)
-MUON = Rule(_init_muon, _step_muon, elementwise=False)
-SPARSE_ADAM = Rule(_init_sparse_adam, _step_sparse_adam, adam_constants, elementwise=False)
+ADAFACTOR = UpdateRule(_init_adafactor, _step_adafactor, _adafactor_constants, elementwise=False)
+MUON = UpdateRule(_init_muon, _step_muon, elementwise=False)
+SPARSE_ADAM = UpdateRule(_init_sparse_adam, _step_sparse_adam, adam_constants, elementwise=False)
