@@ -386,6 +386,29 @@ def make_first_state(optimizer: torch.optim.Optimizer) -> None:
     init_group(group, *lists)
 
 
+# Schedulers --------------------------------------------------------------------------------------
+# What they keep for themselves. Without it, a scheduler is no formula, and is run step by step.
+
+
+def scales_by_mode(cyclic: Any) -> bool:
+    """Whether a `CyclicLR` scales its rates by its `mode`, and by no function of the user."""
+    return getattr(cyclic, "_scale_fn_custom", cyclic) is None
+
+
+def phases_of(one_cycle: Any) -> tuple[list[dict[str, Any]], str] | None:
+    """Return the phases of a `OneCycleLR`, and the name of its curve."""
+    phases = getattr(one_cycle, "_schedule_phases", None)
+    curve = getattr(one_cycle, "_anneal_func_type", None)
+    return None if phases is None or curve is None else (phases, curve)
+
+
+def sequence_of(sequential: Any) -> tuple[list[Any], list[int]] | None:
+    """Return the schedulers of a `SequentialLR`, and the steps between them."""
+    parts = getattr(sequential, "_schedulers", None)
+    milestones = getattr(sequential, "_milestones", None)
+    return None if parts is None or milestones is None else (parts, milestones)
+
+
 # torch.compile -----------------------------------------------------------------------------------
 
 _in_python = ["pax_tree", __name__]

@@ -1,220 +1,383 @@
-"""The schedulers of torch whose learning rate is a formula of the step."""
+"""Learning rates as functions of the step, in closed form."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import bisect
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import lr_scheduler as torch_schedulers
-from torch.optim.lr_scheduler import LRScheduler
 
-from pax_torch import schedule
-from pax_torch._compat import values_are_hidden
 from pax_torch.schedule._numeric import (
     Number,
     Schedule,
+    as_float,
     as_index,
     as_rates,
     check_steps,
     clamp,
-    floor,
     half_cosine,
     on_steps,
-    one_by_one,
+    scaled,
     straight,
     where,
 )
-from pax_torch.schedule._phases import in_phases
+
+_CURVES = {"cos": half_cosine, "linear": straight}
 
 
-def closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
-    """Return the schedule of a scheduler that stands at step 0, where it is a known formula.
-
-    Torch goes on from the last rate, and so keeps to the formulas only for usual arguments: it never
-    meets a milestone below 0, say, or between two steps.
+def step_lr(init_value: float | Tensor, step_size: int, gamma: float | Tensor = 0.1) -> Schedule:
+    """Multiplies the rate by a factor every so many steps.
 
     Args:
-        scheduler: of the formula, and the source of its constants.
-        initial_lr: the learning rate of its optimizer before the scheduler was made.
+        init_value: the rate in step 0.
+        step_size: the number of steps with one rate.
+        gamma: the factor.
+
+    Returns:
+        A function from a step to the rate.
+
+    Raises:
+        ValueError: `step_size` is not positive.
+
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.step_lr(1.0, 10, gamma=0.5)
+        >>> lr_at_step(9), lr_at_step(10), lr_at_step(25)
+        (1.0, 0.5, 0.25)
+
+    The rates are those of `torch.optim.lr_scheduler.StepLR`.
     """
-    make = _FORMS.get(type(scheduler).__name__)
-    own = getattr(torch_schedulers, type(scheduler).__name__, None) is type(scheduler)
-    return make(scheduler, initial_lr) if make is not None and own else None
+    _check_positive("step_lr", "step_size", step_size)
+    factor = as_float(gamma)
+
+    def form(step: Number) -> Number:
+        times = step // step_size
+        try:
+            return init_value * factor**times
+        except OverflowError:
+            return scaled(init_value, factor, times)
+
+    return on_steps(form)
 
 
-def _is_count(value: Any, least: int = 1) -> bool:
-    return isinstance(value, Real) and float(value) >= least and float(value).is_integer()
+def multistep_lr(
+    init_value: float | Tensor, milestones: Sequence[int], gamma: float | Tensor = 0.1
+) -> Schedule:
+    """Multiplies the rate by a factor in certain steps.
+
+    Args:
+        init_value: the rate in step 0.
+        milestones: the steps, in any order; one that stands there twice counts twice.
+        gamma: the factor.
+
+    Returns:
+        A function from a step to the rate.
+
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.multistep_lr(1.0, [3, 5], gamma=0.5)
+        >>> [lr_at_step(step) for step in range(7)]
+        [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+    The rates are those of `torch.optim.lr_scheduler.MultiStepLR`.
+    """
+    places, factor = sorted(milestones), as_float(gamma)
+
+    def form(step: Number) -> Number:
+        times = _passed(places, step)
+        try:
+            return init_value * factor**times
+        except OverflowError:
+            return scaled(init_value, factor, times)
+
+    return on_steps(form)
 
 
-def _is_duration(value: Any) -> bool:
-    return _is_count(value) or value == math.inf
+def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
+    """Multiplies the rate by a factor in every step.
+
+    Args:
+        init_value: the rate in step 0.
+        gamma: the factor.
+
+    Returns:
+        A function from a step to the rate.
+
+    Example:
+        >>> from pax_torch import schedule
+        >>> schedule.exponential(1.0, 0.5)(3)
+        0.125
+
+    The rates are those of `torch.optim.lr_scheduler.ExponentialLR`.
+    """
+    factor = as_float(gamma)
+
+    def form(step: Number) -> Number:
+        try:
+            return init_value * factor**step
+        except OverflowError:
+            return scaled(init_value, factor, step)
+
+    return on_steps(form)
 
 
-def _step(s: Any, lr: float) -> Schedule | None:
-    if s.step_size != 0 and not _is_count(s.step_size):
-        return None
-    return schedule.step_lr(lr, s.step_size, s.gamma)
+def linear(
+    init_value: float | Tensor, end_value: float | Tensor, transition_steps: int
+) -> Schedule:
+    """Change the rate by the same amount in every step, and then keeps it.
 
+    Args:
+        init_value: the rate in step 0.
+        end_value: the rate from step `transition_steps` on.
+        transition_steps: the number of steps between; for 0 of them the rate stays `init_value`, as
+            it does in optax.
 
-def _multi_step(s: Any, lr: float) -> Schedule | None:
-    if not all(_is_count(milestone, least=0) for milestone in s.milestones):
-        return None
-    return schedule.multistep_lr(lr, sorted(s.milestones.elements()), s.gamma)
+    Returns:
+        A function from a step to the rate.
 
+    Raises:
+        ValueError: `transition_steps` is negative.
 
-def _constant(s: Any, lr: float) -> Schedule | None:
-    if not _is_duration(s.total_iters):
-        return None
-    return on_steps(lambda step: lr * where(step < s.total_iters, s.factor, 1.0))
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.linear(0.0, 1.0, 4)
+        >>> lr_at_step(1), lr_at_step(4), lr_at_step(9)
+        (0.25, 1.0, 1.0)
 
-
-def _linear(s: Any, lr: float) -> Schedule | None:
-    if not _is_duration(s.total_iters):
-        return None
+    The API is that of `optax.linear_schedule`.
+    """
+    _check_not_negative("linear", "transition_steps", transition_steps)
+    if transition_steps == 0:
+        return on_steps(lambda step: init_value)
     return on_steps(
-        lambda step: lr * straight(s.start_factor, s.end_factor, _share(step, s.total_iters))
+        lambda step: straight(init_value, end_value, clamp(step / transition_steps, 0.0, 1.0))
     )
 
 
-def _exponential(s: Any, lr: float) -> Schedule:
-    return schedule.exponential(lr, s.gamma)
+def cosine(
+    init_value: float | Tensor, decay_steps: int, end_value: float | Tensor = 0.0
+) -> Schedule:
+    """Lowers the rate along half a cosine, and then keeps it.
+
+    Args:
+        init_value: the rate in step 0.
+        decay_steps: the number of steps to the end.
+        end_value: the rate from then on.
+
+    Returns:
+        A function from a step to the rate.
+
+    Raises:
+        ValueError: `decay_steps` is not positive.
+
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.cosine(1.0, 4)
+        >>> lr_at_step(0), lr_at_step(4), lr_at_step(9)
+        (1.0, 0.0, 0.0)
+
+    The rates are those of `optax.cosine_decay_schedule`.
+    """
+    _check_positive("cosine", "decay_steps", decay_steps)
+    return on_steps(
+        lambda step: half_cosine(init_value, end_value, clamp(step / decay_steps, 0.0, 1.0))
+    )
 
 
-def _polynomial(s: Any, lr: float) -> Schedule | None:
-    if not _is_duration(s.total_iters):
-        return None
-    return on_steps(lambda step: lr * (1 - _share(step, s.total_iters)) ** s.power)
+def warmup_cosine(
+    init_value: float | Tensor,
+    peak_value: float | Tensor,
+    warmup_steps: int,
+    decay_steps: int,
+    end_value: float | Tensor = 0.0,
+) -> Schedule:
+    """Raise the rate along a line, and then lowers it along half a cosine.
+
+    Args:
+        init_value: the rate in step 0.
+        peak_value: the rate in step `warmup_steps`.
+        warmup_steps: the number of steps in which it rises; for 0 of them it begins at the peak.
+        decay_steps: the number of steps to the end, those of the rise included.
+        end_value: the rate from then on.
+
+    Returns:
+        A function from a step to the rate.
+
+    Raises:
+        ValueError: `warmup_steps` is negative, or `decay_steps` not above it.
+
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.warmup_cosine(0.0, 1.0, warmup_steps=2, decay_steps=6)
+        >>> [round(lr_at_step(step), 2) for step in range(7)]
+        [0.0, 0.5, 1.0, 0.85, 0.5, 0.15, 0.0]
+
+    The API is that of `optax.warmup_cosine_decay_schedule`.
+    """
+    _check_not_negative("warmup_cosine", "warmup_steps", warmup_steps)
+    if decay_steps <= warmup_steps:
+        raise ValueError(
+            f"warmup_cosine needs more decay_steps than warmup_steps, got {decay_steps} and "
+            f"{warmup_steps}; decay_steps counts the steps of the warm-up too."
+        )
+    rise = linear(init_value, peak_value, warmup_steps)
+    return join([rise, cosine(peak_value, decay_steps - warmup_steps, end_value)], [warmup_steps])
 
 
-def _share(step: Number, total: int) -> Number:
-    return clamp(step / total, 0.0, 1.0)
+def one_cycle(
+    max_lr: float | Tensor,
+    total_steps: int,
+    pct_start: float = 0.3,
+    anneal_strategy: str = "cos",
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+    three_phase: bool = False,
+) -> Schedule:
+    """Raise the rate once, and lowers it far below where it began.
+
+    Args:
+        max_lr: the highest rate.
+        total_steps: the number of steps.
+        pct_start: the share of them in which the rate rises.
+        anneal_strategy: "cos" for half a cosine in each phase, "linear" for a line.
+        div_factor: how much lower than the highest the first rate is.
+        final_div_factor: how much lower than the first the last rate is.
+        three_phase: lower the rate to where it began in as many steps as it rose, before it is
+            lowered further.
+
+    Returns:
+        A function from a step to the rate. It is not defined beyond `total_steps`, where it raises
+        ValueError for an integer.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.one_cycle(1.0, total_steps=11, pct_start=0.5)
+        >>> [round(lr_at_step(step), 6) for step in (0, 4, 10)]
+        [0.04, 0.971052, 4e-06]
+
+    The rates are those of `torch.optim.lr_scheduler.OneCycleLR`, after Smith and Topin,
+    "Super-convergence" (2017).
+    """
+    _check_positive("one_cycle", "total_steps", total_steps)
+    if anneal_strategy not in _CURVES or not 0 <= pct_start <= 1:
+        raise ValueError(
+            "one_cycle needs anneal_strategy 'cos' or 'linear' and pct_start from 0 to 1, got "
+            f"{anneal_strategy!r} and {pct_start}."
+        )
+    rise = pct_start * total_steps
+    down = [2 * rise - 2] if three_phase else []
+
+    def rates() -> list[Number]:
+        first = max_lr / div_factor
+        return [first, max_lr, *[first] * len(down), first / final_div_factor]
+
+    return in_phases([0.0, rise - 1, *down, total_steps - 1], rates, anneal_strategy)
 
 
-def _cosine(s: Any, lr: float) -> Schedule | None:
-    if s.T_max == 0:
-        return None
-    return on_steps(lambda step: half_cosine(lr, s.eta_min, step / s.T_max))
+def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
+    """Use one schedule after the other, each of which counts its steps from 0.
 
+    Args:
+        schedules: functions from a step to a rate, as the others here return them.
+        boundaries: the first step of each but the first, in order. Of schedules that would begin in
+            the same step, the last is used.
 
-def _warm_restarts(s: Any, lr: float) -> Schedule:
-    def form(step: Number) -> Number:
-        start, length = _last_restart(step, s.T_0, s.T_mult)
-        return half_cosine(lr, s.eta_min, (step - start) / length)
+    Returns:
+        A function from a step to the rate.
 
-    return on_steps(form)
+    Raises:
+        ValueError: there is not one boundary less than there are schedules, or they are below 0 or fall.
 
+    Example:
+        >>> from pax_torch import schedule
+        >>> lr_at_step = schedule.join([lambda step: 0.1, schedule.exponential(1.0, 0.5)], [2])
+        >>> [lr_at_step(step) for step in range(5)]
+        [0.1, 0.1, 1.0, 0.5, 0.25]
 
-def _last_restart(step: Number, length: int, factor: int) -> tuple[Number, Number]:
-    """Where the cycle of a step begins, and how long it is."""
-    if factor == 1:
-        return step - step % length, length
-    # 64 cycles, each at least twice as long as the last, are more than steps can be counted.
-    start, size = step * 0, step * 0 + length
-    for _ in range(64):
-        is_over = step >= start + size
-        start, size = where(is_over, start + size, start), where(is_over, size * factor, size)
-        if is_over is False:
-            break
-    return start, size
-
-
-def _cyclic(s: Any, lr: float) -> Schedule | None:
-    if s._scale_fn_custom is not None or s.step_ratio == 1:
-        return None
-    (low,), (high,) = s.base_lrs, s.max_lrs
-
-    def form(step: Number) -> Number:
-        cycle = floor(step / s.total_size)
-        share = step / s.total_size - cycle
-        rising, falling = share / s.step_ratio, (share - 1) / (s.step_ratio - 1)
-        height = where(share <= s.step_ratio, rising, falling)
-        return low + (high - low) * height * _SCALES[s.mode](s.gamma, cycle, step)
-
-    return on_steps(form)
-
-
-# By the mode, from the factor, the number of the cycle and that of the step.
-_SCALES: dict[str, Callable[[float, Number, Number], Number]] = {
-    "triangular": lambda gamma, cycle, step: 1.0,
-    "triangular2": lambda gamma, cycle, step: 0.5**cycle,
-    "exp_range": lambda gamma, cycle, step: gamma**step,
-}
-
-
-def _one_cycle(s: Any, lr: float) -> Schedule:
-    group, phases = s.optimizer.param_groups[0], s._schedule_phases
-    rates = [group[phases[0]["start_lr"]], *(group[phase["end_lr"]] for phase in phases)]
-    ends = [0.0, *(phase["end_step"] for phase in phases)]
-    return in_phases(ends, lambda: rates, s._anneal_func_type)
-
-
-def _lambda(s: Any, lr: float) -> Schedule:
-    (factor,) = s.lr_lambdas
+    The API is that of `optax.join_schedules`.
+    """
+    starts = [0, *boundaries]
+    if len(schedules) != len(starts) or any(a > b for a, b in pairwise(starts)):
+        raise ValueError(
+            f"join needs {len(schedules) - 1} boundaries from 0 on that do not fall, one between "
+            f"each two of the {len(schedules)} schedules, got {list(boundaries)}."
+        )
 
     def lr_at_step(step: Any) -> Any:
-        if isinstance(step, Tensor):
-            check_steps(step)
-            return at_traced(step) if values_are_hidden() else one_by_one(lr_at_step, step)
-        return float(lr * factor(as_index(step)))
-
-    dtype = _dtype_for(factor)
-
-    def at_traced(steps: Tensor) -> Tensor:
-        try:
-            return as_rates(lr * factor(steps.to(dtype)), steps)
-        except Exception as error:
-            raise TypeError(_TRACED_LAMBDA) from error
+        if not isinstance(step, Tensor):
+            index = as_index(step)
+            number = bisect.bisect_right(starts, index) - 1
+            return schedules[number](index - starts[number])
+        steps = check_steps(step).to(torch.int64)
+        rate = schedules[0](steps)
+        for start, schedule in zip(starts[1:], schedules[1:], strict=True):
+            later = schedule(torch.where(steps < start, 0, steps - start))
+            rate = torch.where(steps < start, rate, later)
+        return as_rates(rate, steps)
 
     return lr_at_step
 
 
-def _dtype_for(factor: Callable[[Any], Any]) -> torch.dtype:
-    """Return that of the steps: powers need floats, and looking up in a table integers."""
-    try:
-        factor(torch.zeros((), dtype=torch.float64))
-    except Exception:
-        return torch.int64
-    return torch.float64
+def in_phases(ends: Sequence[float], rates: Callable[[], Sequence[Number]], curve: str) -> Schedule:
+    """Return the schedule of one cycle.
+
+    Args:
+        ends: the step in which the first phase begins, and those in which each of them ends. They
+            need not rise; the phase of a step is the first that ends there or later.
+        rates: returns the rates in the same places.
+        curve: a key of `_CURVES`.
+    """
+    between, stops = _CURVES[curve], ends[1:-1]
+    lengths = [end - start or 1.0 for start, end in pairwise(ends)]
+
+    def rate_in(phase: int, values: Sequence[Number], step: Number) -> Number:
+        share = (step - ends[phase]) / lengths[phase]
+        return between(values[phase], values[phase + 1], share)
+
+    def form(step: Number) -> Number:
+        if not isinstance(step, Tensor):
+            _check_not_over(step, ends[-1])
+            return rate_in(_phase_of(step, stops), rates(), step)
+        values = rates()
+        rate = rate_in(len(stops), values, step)
+        for phase in reversed(range(len(stops))):
+            rate = where(step <= stops[phase], rate_in(phase, values, step), rate)
+        return rate
+
+    return on_steps(form)
 
 
-_TRACED_LAMBDA = (
-    "inside vmap and jit, the function of LambdaLR is given the step as a tensor, of dtype "
-    "torch.float64 or else torch.int64, and this one fails with both: it may use arithmetic, "
-    "comparisons and functions of torch such as torch.where and torch.clamp, but nothing that needs "
-    "the value, such as `if` or `min`; or compute the learning rate outside."
-)
+def _phase_of(step: int, stops: Sequence[float]) -> int:
+    for phase, stop in enumerate(stops):
+        if step <= stop:
+            return phase
+    return len(stops)
 
 
-def _sequential(s: Any, lr: float) -> Schedule | None:
-    in_order = all(a < b for a, b in pairwise([0, *s._milestones]))
-    if not in_order or not all(map(_is_count, s._milestones)):
-        return None
-    if any(type(part).__name__ in _NOT_FROM_ZERO for part in s._schedulers):
-        return None
-    found = [part for part in (closed_form(part, lr) for part in s._schedulers) if part]
-    return schedule.join(found, s._milestones) if len(found) == len(s._schedulers) else None
+def _check_not_over(step: int, end: float) -> None:
+    if step > end + 1:
+        raise ValueError(f"one_cycle has {int(end) + 1} steps, got step {step}.")
 
 
-# Torch starts these in a sequence elsewhere than at their step 0, or at rates that others have set.
-_NOT_FROM_ZERO = {"CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "SequentialLR"}
+def _passed(places: list[int], step: Number) -> Number:
+    """How many of the places are not above the step."""
+    if not isinstance(step, Tensor):
+        return bisect.bisect_right(places, step)
+    marks = torch.tensor(places, dtype=step.dtype, device=step.device)
+    return (step.unsqueeze(-1) >= marks).sum(-1)
 
 
-_FORMS: dict[str, Callable[[Any, float], Schedule | None]] = {
-    "ConstantLR": _constant,
-    "CosineAnnealingLR": _cosine,
-    "CosineAnnealingWarmRestarts": _warm_restarts,
-    "CyclicLR": _cyclic,
-    "ExponentialLR": _exponential,
-    "LambdaLR": _lambda,
-    "LinearLR": _linear,
-    "MultiStepLR": _multi_step,
-    "OneCycleLR": _one_cycle,
-    "PolynomialLR": _polynomial,
-    "SequentialLR": _sequential,
-    "StepLR": _step,
-}
+def _check_not_negative(function: str, name: str, value: int) -> None:
+    if value < 0:
+        raise ValueError(f"{function} needs {name} from 0, got {value}.")
+
+
+def _check_positive(function: str, name: str, value: int) -> None:
+    if value <= 0:
+        raise ValueError(f"{function} needs a positive {name}, got {value}.")
