@@ -160,7 +160,7 @@ class TestErrors:
 
     def test_unknown_override(self):
         optimizer = two_groups()
-        with pytest.raises(TypeError, match="no optimizer has a hyperparameter 'rho'"):
+        with pytest.raises(TypeError, match="No optimizer has a hyperparameter 'rho'"):
             optimizer.step(PARAMS, PARAMS, optimizer.init(PARAMS), rho=1)
         with pytest.raises(TypeError, match="lr is given for label 'z'"):
             optimizer.step(PARAMS, PARAMS, optimizer.init(PARAMS), lr={"z": 1})
@@ -190,5 +190,5 @@ class TestErrors:
         sgd = pax.functional_optimizer(torch.optim.SGD)
         optimizer = pax.multi_transform({"a": sgd, "b": sgd}, {"x": "a", "y": "b"})
         params = {"x": torch.ones(()), "y": torch.ones(())}
-        with pytest.raises(ValueError, match="the state has no part for label 'b', only for 'a'"):
+        with pytest.raises(ValueError, match="The state has no part for label 'b', only for 'a'"):
             optimizer.step(params, params, {"a": {}})

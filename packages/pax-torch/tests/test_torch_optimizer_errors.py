@@ -75,7 +75,7 @@ class TestErrors:
     def test_state_made_with_other_options(self):
         state = adam().init(PARAMS)
         for optimizer in (adam(), adam(differentiable=True)):
-            with pytest.raises(ValueError, match="the state has no 'max_exp_avg_sq'"):
+            with pytest.raises(ValueError, match="The state has no 'max_exp_avg_sq'"):
                 optimizer.step(PARAMS, GRADS, state, amsgrad=True)
 
     def test_one_tensor_donated_twice(self):

@@ -196,7 +196,7 @@ def test_functions_of_traced_steps(lr_lambda, trace):
 @pytest.mark.parametrize("trace", [pax.vmap, partial(pax.jit, backend="eager")])
 def test_functions_that_need_the_value(name, trace):
     lr_at_step = pax.functional_schedule(lrs.LambdaLR, LAMBDAS[name])
-    with pytest.raises(TypeError, match=r"inside vmap and jit, the function of LambdaLR is given"):
+    with pytest.raises(TypeError, match=r"Inside vmap and jit, the function of LambdaLR is given"):
         trace(lr_at_step)(torch.arange(4))
 
 

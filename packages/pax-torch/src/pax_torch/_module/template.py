@@ -75,7 +75,7 @@ class ModuleTemplate:
         """
         if self._is_parametrized and _compat.parametrizations_are_cached():
             raise RuntimeError(
-                "a function of functional_module cannot run in torch.nn.utils.parametrize.cached(), "
+                "A function of functional_module cannot run in torch.nn.utils.parametrize.cached(), "
                 "which keeps the weights of one call for the next; call it outside of the block."
             )
         tensors = {**params, **buffers}

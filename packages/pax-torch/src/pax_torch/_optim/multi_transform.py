@@ -297,7 +297,7 @@ class MultiTransform:
         for name, value in overrides.items():
             if name not in known:
                 raise TypeError(
-                    f"no optimizer has a hyperparameter {name!r} to override; "
+                    f"No optimizer has a hyperparameter {name!r} to override; "
                     f"there are {', '.join(sorted(known))}."
                 )
             if isinstance(value, Mapping):
@@ -322,7 +322,7 @@ class MultiTransform:
         missing = [label for label in self._optimizers if label not in state]
         if missing:
             raise ValueError(
-                f"the state has no part for label {missing[0]!r}, only for "
+                f"The state has no part for label {missing[0]!r}, only for "
                 f"{', '.join(map(repr, state)) or 'none'}; give the one that init returns."
             )
 

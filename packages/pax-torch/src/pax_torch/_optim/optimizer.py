@@ -439,6 +439,6 @@ def _naming_missing_state() -> Any:
         yield
     except KeyError as error:
         raise ValueError(
-            f"the state has no {error} for a parameter, which this step's options need; "
+            f"The state has no {error} for a parameter, which this step's options need; "
             "give init the same options."
         ) from error

@@ -111,7 +111,7 @@ class _Replay:
     def _at_tensor(self, steps: Tensor) -> Tensor:
         if _compat.values_are_hidden():
             raise TypeError(
-                "this schedule runs a scheduler of torch that is no formula of the step, and "
+                "This schedule runs a scheduler of torch that is no formula of the step, and "
                 "inside vmap and jit the step is not known; compute the learning rate outside."
             )
         return one_by_one(self, steps)
@@ -284,7 +284,7 @@ def _dtype_for(factor: Callable[[Any], Any]) -> torch.dtype:
 
 
 _TRACED_LAMBDA = (
-    "inside vmap and jit, the function of LambdaLR is given the step as a tensor, of dtype "
+    "Inside vmap and jit, the function of LambdaLR is given the step as a tensor, of dtype "
     "torch.float64 or else torch.int64, and this one fails with both: it may use arithmetic, "
     "comparisons and functions of torch such as torch.where and torch.clamp, but nothing that needs "
     "the value, such as `if` or `min`; or compute the learning rate outside."

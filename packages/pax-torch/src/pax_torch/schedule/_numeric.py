@@ -43,12 +43,12 @@ def check_steps(steps: Tensor) -> Tensor:
     """Raise an error unless a tensor holds integers, from 0 where they are at hand."""
     if steps.is_floating_point() or steps.is_complex() or steps.dtype is torch.bool:
         raise TypeError(
-            f"a schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
+            f"A schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
         )
     # On other devices, to look at the values is to wait for them.
     at_hand = steps.dtype.is_signed and steps.device.type == "cpu" and not values_are_hidden()
     if at_hand and (steps < 0).any():
-        raise ValueError(f"a schedule starts at step 0, got step {int(steps.min())}.")
+        raise ValueError(f"A schedule starts at step 0, got step {int(steps.min())}.")
     return steps
 
 
@@ -58,11 +58,11 @@ def as_index(step: Any) -> int:
         index = operator.index(step)
     except TypeError:
         raise TypeError(
-            f"a schedule takes the step as an integer, got {step!r} of type "
+            f"A schedule takes the step as an integer, got {step!r} of type "
             f"{type(step).__qualname__}."
         ) from None
     if index < 0:
-        raise ValueError(f"a schedule starts at step 0, got step {index}.")
+        raise ValueError(f"A schedule starts at step 0, got step {index}.")
     return index
 
 

@@ -104,10 +104,10 @@ def _checked(metric: Any) -> Number:
     if not isinstance(metric, Tensor):
         return _as_float(metric)
     if metric.is_complex():
-        raise TypeError(f"a metric is a real number, got a tensor of dtype {metric.dtype}.")
+        raise TypeError(f"A metric is a real number, got a tensor of dtype {metric.dtype}.")
     if metric.numel() != 1:
         raise ValueError(
-            f"a metric is one number, got a tensor of shape {tuple(metric.shape)}; give its mean."
+            f"A metric is one number, got a tensor of shape {tuple(metric.shape)}; give its mean."
         )
     return metric.detach().to(torch.float64).reshape(())
 
@@ -117,7 +117,7 @@ def _as_float(metric: Any) -> float:
         return metric.__float__()
     except (AttributeError, TypeError):
         raise TypeError(
-            f"a metric is a real number, got {metric!r} of type {type(metric).__qualname__}."
+            f"A metric is a real number, got {metric!r} of type {type(metric).__qualname__}."
         ) from None
 
 

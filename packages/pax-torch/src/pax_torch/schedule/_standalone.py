@@ -50,15 +50,15 @@ class StandaloneScheduler:
         self, cls: type[LRScheduler], *args: Any, initial_lr: float = 1.0, **kwargs: Any
     ) -> None:
         if not (isinstance(cls, type) and issubclass(cls, LRScheduler)):
-            raise TypeError(f"expected a torch.optim.lr_scheduler class, got {cls!r}.")
+            raise TypeError(f"Expected a torch.optim.lr_scheduler class, got {cls!r}.")
         if cls.get_lr is LRScheduler.get_lr and cls.step is LRScheduler.step:
             raise TypeError(
-                f"expected a class that computes learning rates, got {cls.__name__}, which has no "
+                f"Expected a class that computes learning rates, got {cls.__name__}, which has no "
                 "get_lr; give a subclass such as torch.optim.lr_scheduler.StepLR."
             )
         if any(isinstance(x, torch.optim.Optimizer) for x in (*args, *kwargs.values())):
             raise TypeError(
-                f"expected the arguments of {cls.__name__} after the optimizer, got an optimizer; "
+                f"Expected the arguments of {cls.__name__} after the optimizer, got an optimizer; "
                 "leave it out, and give its learning rate as initial_lr."
             )
         optimizer = torch.optim.SGD([torch.zeros(())], lr=initial_lr)
@@ -98,7 +98,7 @@ class StandaloneScheduler:
         takes_metric = isinstance(self.scheduler, ReduceLROnPlateau)
         if takes_metric != (metric is not None):
             needs = "needs a metric" if takes_metric else "takes no metric"
-            raise TypeError(f"the step of {type(self.scheduler).__name__} {needs}.")
+            raise TypeError(f"The step of {type(self.scheduler).__name__} {needs}.")
         arguments: list[Any] = [] if metric is None else [metric]
         self.scheduler.step(*arguments)
         return self.lr
@@ -148,7 +148,7 @@ def _with_parts(
     for part in parts:
         if not callable(part):
             raise TypeError(
-                f"expected each of the schedulers of {cls.__name__} as a function of an optimizer, "
+                f"Expected each of the schedulers of {cls.__name__} as a function of an optimizer, "
                 "such as functools.partial(ConstantLR, factor=0.1), "
                 f"got {part!r} of type {type(part).__qualname__}."
             )

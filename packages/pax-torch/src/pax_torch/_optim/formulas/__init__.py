@@ -160,7 +160,7 @@ def _densified(rule: UpdateRule, grad: Tensor) -> Tensor:
     if rule in _TAKES_SPARSE:
         return grad.to_dense()
     kind, other = ("sparse", "dense") if grad.is_sparse else ("dense", "sparse")
-    raise ValueError(f"this optimizer takes no {kind} gradients; give it {other} ones.")
+    raise ValueError(f"This optimizer takes no {kind} gradients; give it {other} ones.")
 
 
 def _as_real(value: Any) -> Any:
