@@ -247,7 +247,7 @@ def test_error_in_a_step_leaves_no_trace():
 class TestErrors:
     @pytest.mark.parametrize("cls", ["StepLR", torch.optim.SGD, None])
     def test_no_scheduler_class(self, cls):
-        with pytest.raises(TypeError, match=r"expected a torch\.optim\.lr_scheduler class, got"):
+        with pytest.raises(TypeError, match=r"Expected a torch\.optim\.lr_scheduler class, got"):
             pax.functional_schedule(cls)
 
     def test_bad_argument_at_once(self):
