@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -269,12 +270,17 @@ def indent(line: str) -> int:
 
 
 def messages(name: str) -> Problems:
-    """Yield the texts of errors that are no sentence: without a capital or one full stop."""
+    """Yield the texts of errors that are no sentence: without a capital or one full stop.
+
+    An error of a class of the package's own, which no user sees, may carry a part of a sentence.
+    """
+    seen_by_users = {*vars(builtins), *public_names(name)}
     for _, file, tree in parsed(name):
         for node in ast.walk(tree):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
                 text = written(node.exc.args[0])
-                if text is None:
+                error = ast.unparse(node.exc.func).rpartition(".")[2]
+                if text is None or error not in seen_by_users:
                     continue
                 if text[0].islower() and text.split()[0] in ARTICLES:
                     yield file, node.lineno, f"the message {text[:40]!r} begins without a capital"
