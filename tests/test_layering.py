@@ -93,3 +93,21 @@ def test_importing_loads_nothing_foreign(name):
     )
     result = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", distributions.NAMES)
+def test_importing_adds_its_own_modules_alone_and_changes_no_filter_of_warnings(name):
+    stands_on = sorted(MAY_IMPORT[name] - SIBLINGS)
+    program = f"""
+import importlib, sys, warnings
+for library in {stands_on!r}:
+    importlib.import_module(library)
+before, filters = set(sys.modules), list(warnings.filters)
+import {distributions.import_name(name)}
+added = {{module.partition(".")[0] for module in set(sys.modules) - before}}
+foreign = added - set(sys.stdlib_module_names) - {SIBLINGS | set(stands_on)!r}
+assert not foreign, foreign
+assert warnings.filters == filters
+"""
+    result = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
