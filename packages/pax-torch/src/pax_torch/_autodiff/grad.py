@@ -106,9 +106,7 @@ def value_and_grad(
             return _check_value(value, holomorphic), aux
 
         variables = selection.variables
-        value, aux, grads = reverse(
-            call, variables, create_graph=create_graph, find_unused=not allow_unused
-        )
+        value, aux, grads = _reverse(call, variables, create_graph, not allow_unused)
         if not allow_unused:
             _check_used(grads, selection)
         found = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
@@ -255,9 +253,7 @@ Call = Callable[[Sequence[Tensor]], tuple[Tensor, Any]]
 Result = tuple[Tensor, Any, list[Tensor | None]]
 
 
-def reverse(
-    call: Call, leaves: Sequence[Tensor], *, create_graph: bool, find_unused: bool
-) -> Result:
+def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unused: bool) -> Result:
     """Return value, aux and the gradient of the value for each leaf.
 
     Args:
@@ -309,17 +305,9 @@ def _gradients(
 ) -> list[Tensor | None]:
     if not value.requires_grad:
         return [None] * len(variables)
-    ones = (torch.ones_like(value),)
-    found = run_backward(
-        (value,),
-        ones,
-        create_graph,
-        create_graph,
-        tuple(variables),
-        allow_unreachable=True,
-        accumulate_grad=False,
-    )
-    return list(found)
+    ones, inputs = (torch.ones_like(value),), tuple(variables)
+    options = {"allow_unreachable": True, "accumulate_grad": False}
+    return list(run_backward((value,), ones, create_graph, create_graph, inputs, **options))
 
 
 def pull_back_by_func(
