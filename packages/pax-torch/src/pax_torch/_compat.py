@@ -157,21 +157,24 @@ def is_mapped(tensor: Tensor) -> bool:
 
 # Inside a transform of torch.func ----------------------------------------------------------------
 
-_BUFFERS = "functional_module with buffers inside vmap"
+_INSIDE = "a module with buffers, or a function with a rule for its derivative, inside a transform"
 _interpreters: Any = foreign(
-    "torch._functorch.pyfunctorch.retrieve_all_functorch_interpreters", _BUFFERS
+    "torch._functorch.pyfunctorch.retrieve_all_functorch_interpreters", _INSIDE
 )
-_VmapInterpreter: Any = foreign("torch._functorch.pyfunctorch.VmapInterpreter", _BUFFERS)
+_VmapInterpreter: Any = foreign("torch._functorch.pyfunctorch.VmapInterpreter", _INSIDE)
 _no_interpreters: Any = foreign(
-    "torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack", _BUFFERS
+    "torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack", _INSIDE
 )
+
+
+def _is_vmap(interpreter: Any) -> bool:
+    return isinstance(interpreter, _VmapInterpreter or _VmapInterpreter())  # or the error
 
 
 def running_vmaps() -> list[tuple[int, int]]:
     """Return the level and the number of examples of each `vmap` that is running."""
-    if not transforms_active():
-        return []
-    return [(x.level(), x.batch_size()) for x in _interpreters() if isinstance(x, _VmapInterpreter)]
+    running = filter(_is_vmap, _interpreters()) if transforms_active() else ()
+    return [(x.level(), x.batch_size()) for x in running]
 
 
 def mapped_zeros(vmaps: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
@@ -182,12 +185,8 @@ def mapped_zeros(vmaps: Sequence[tuple[int, int]], device: torch.device) -> list
 
 
 def differentiates() -> bool:
-    """Whether a transform of `torch.func` that differentiates may be running in this thread."""
-    if not transforms_active():
-        return False
-    if not (_interpreters and _VmapInterpreter):
-        return True  # a rule for a derivative is then made known for nothing, at worst
-    return not all(isinstance(x, _VmapInterpreter) for x in _interpreters())
+    """Whether a transform of `torch.func` that differentiates is running in this thread."""
+    return transforms_active() and not all(map(_is_vmap, _interpreters()))
 
 
 _FORWARD_RULE = "forward mode of a function with a rule for its derivative"
@@ -212,9 +211,16 @@ def _forward_mode_on(_: bool) -> Iterator[None]:
 set_forward_mode: Any = foreign(
     "torch.autograd.forward_ad._set_fwd_grad_enabled", _FORWARD_RULE, _forward_mode_on
 )
-# Without it a rule is made known to forward mode where that would not have been necessary.
+
+
+def _try_forward_mode() -> bool:
+    product = forward_ad.make_dual(torch.zeros(()), torch.zeros(())) * 1
+    return forward_ad.unpack_dual(product).tangent is not None
+
+
+# Whether dual tensors are followed, where there are any; without it, by a trial.
 forward_mode_is_on: Callable[[], bool] = foreign(
-    "torch._C._is_fwd_grad_enabled", _FORWARD_RULE, lambda: True
+    "torch._C._is_fwd_grad_enabled", _FORWARD_RULE, _try_forward_mode
 )
 # Takes the wrapper of a transform that is over off a tensor; without it PyTorch does so later.
 unwrap_if_dead: Callable[[Tensor], Tensor] = foreign(
