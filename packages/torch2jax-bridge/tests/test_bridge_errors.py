@@ -60,15 +60,15 @@ def test_bridge_strange_exceptions(error):
 
 
 WRONG = {
-    "shape": (lambda x: x[:1], r"result 0 has the shape \(1,\), but the shape \(3,\)"),
-    "rank": (lambda x: x[None], r"result 0 has the shape \(1, 3\), but the shape \(3,\)"),
-    "dtype": (lambda x: x.to(torch.int32), "result 0 has the dtype int32, but float32"),
-    "type": (lambda x: 3.0, "result 0 is of type float, expected a torch.Tensor"),
-    "list": (lambda x: [x], "result 0 is of type list, expected a torch.Tensor"),
-    "none": (lambda x: None, "result 0 is of type NoneType, expected a torch.Tensor"),
+    "shape": (lambda x: x[:1], r"Result 0 has the shape \(1,\), but the shape \(3,\)"),
+    "rank": (lambda x: x[None], r"Result 0 has the shape \(1, 3\), but the shape \(3,\)"),
+    "dtype": (lambda x: x.to(torch.int32), "Result 0 has the dtype int32, but float32"),
+    "type": (lambda x: 3.0, "Result 0 is of type float, expected a torch.Tensor"),
+    "list": (lambda x: [x], "Result 0 is of type list, expected a torch.Tensor"),
+    "none": (lambda x: None, "Result 0 is of type NoneType, expected a torch.Tensor"),
     "count": (lambda x: (x, x), "returned 2 tensors, but its results were inferred or given as 1"),
     "empty": (lambda x: (), "returned 0 tensors, but its results were inferred or given as 1"),
-    "device": (lambda x: x.to("meta"), "result 0|meta"),
+    "device": (lambda x: x.to("meta"), "Result 0|meta"),
     "sparse": (lambda x: x.to_sparse(), "<lambda> called from JAX failed"),
 }
 
@@ -148,7 +148,7 @@ def test_bridge_not_callable():
 
 
 def test_bridge_wrong_output_shapes():
-    with pytest.raises(TypeError, match="a leaf of output_shapes is 3"):
+    with pytest.raises(TypeError, match="A leaf of output_shapes is 3"):
         torch2jax(torch.sin, output_shapes=[3])(X)
     with pytest.raises(TypeError, match=r"output_shapes, out and input_output_aliases are for f"):
         torch2jax(torch.nn.Linear(2, 2), output_shapes=Size([2]))

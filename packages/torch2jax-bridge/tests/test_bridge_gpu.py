@@ -124,7 +124,7 @@ def test_bridge_gpu_host_does_not_wait():
 
 def test_bridge_gpu_result_on_the_cpu_is_an_error():
     x = jnp.ones(3)
-    with pytest.raises(Failure, match="result 0 is on cpu"):
+    with pytest.raises(Failure, match="Result 0 is on cpu"):
         jax.block_until_ready(torch2jax(lambda t: t.cpu(), output_shapes=x)(x))
 
 

@@ -191,13 +191,13 @@ def hidden_change(x, weights):
 
 DEBUGGED = {
     "changes": (hidden_change, r"hidden_change .*number 1 \(args\[1\]\['w'\]\) in place"),
-    "nan": (lambda x, w: torch.log(x - 5), "FloatingPointError: result 0 has a NaN"),
+    "nan": (lambda x, w: torch.log(x - 5), "FloatingPointError: Result 0 has a NaN"),
     "keeps": (
         lambda x, w: KEPT.append(x) or x + 1,
         r"kept its array argument number 0 \(args\[0\]",
     ),
     "keeps_view": (lambda x, w: KEPT.append(x[1:]) or x + 1, r"number 0 \(args\[0\]\), or a view"),
-    "device": (lambda x, w: x.to("meta"), "meta|result 0"),
+    "device": (lambda x, w: x.to("meta"), "meta|Result 0"),
 }
 
 

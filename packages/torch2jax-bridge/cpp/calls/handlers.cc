@@ -75,17 +75,17 @@ void CheckUnchanged(const std::vector<py::object>& tensors, size_t inputs,
   for (size_t i = 0; i < inputs; ++i) {
     if (i < options.written.size() && options.written[i]) continue;
     if (Version(tensors[i]) == 0) continue;
-    throw py::value_error("the function changed " + ArgumentLabel(options, i) +
+    throw py::value_error("The function changed " + ArgumentLabel(options, i) +
                           " in place; arrays of JAX may not be written to: clone it first, or name"
-                          " it in input_output_aliases");
+                          " it in input_output_aliases.");
   }
 }
 
 void CheckNotKept(const std::vector<py::object>& tensors, const CallOptions& options) {
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].ref_count() == 1) continue;
-    throw py::value_error("the function kept " + ArgumentLabel(options, i) +
-                          ", or a view of it, beyond the call; clone what is to be kept");
+    throw py::value_error("The function kept " + ArgumentLabel(options, i) +
+                          ", or a view of it, beyond the call; clone what is to be kept.");
   }
 }
 
@@ -116,11 +116,12 @@ template <typename Body>
 ffi::Error Guarded(const std::string& name, Body body) {
   if (IsForked()) {
     return ffi::Error(ffi::ErrorCode::kFailedPrecondition,
-                      "this process was forked after torch2jax_bridge was imported, and JAX does "
-                      "not work in a fork; start processes with the method 'spawn'");
+                      "This process was forked after torch2jax_bridge was imported, and JAX does "
+                      "not work in a fork; start processes with the method 'spawn'.");
   }
   InFlight call;
-  if (!call.ok()) return ffi::Error(ffi::ErrorCode::kCancelled, "the interpreter is shutting down");
+  if (!call.ok())
+    return ffi::Error(ffi::ErrorCode::kCancelled, "The interpreter is shutting down.");
   py::gil_scoped_acquire gil;
   DropReleased();
   try {
@@ -136,8 +137,8 @@ ffi::ErrorOr<std::unique_ptr<ProgramState>> Instantiate(int64_t handle) {
   std::shared_ptr<Callable> callable = FindCallable(handle);
   if (callable == nullptr) {
     return ffi::Unexpected(ffi::Error::InvalidArgument(
-        "this program calls a PyTorch function of another process or one that is gone; "
-        "trace and compile it again"));
+        "This program calls a PyTorch function of another process or one that is gone; "
+        "trace and compile it again."));
   }
   return std::make_unique<ProgramState>(ProgramState{std::move(callable)});
 }

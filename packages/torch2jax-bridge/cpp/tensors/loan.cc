@@ -18,8 +18,8 @@ void Reclaim(std::vector<py::object>& tensors, const Loan::Owner& loan, dlpack::
   PyGC_Collect();
   if (loan.outstanding() == 0) return;
   throw py::value_error(
-      "the function kept a tensor, or a view of one, that lies in memory of JAX's, which is used "
-      "again after the call; clone what is to be kept");
+      "The function kept a tensor, or a view of one, that lies in memory of JAX's, which is used "
+      "again after the call; clone what is to be kept.");
 }
 
 }  // namespace bridge

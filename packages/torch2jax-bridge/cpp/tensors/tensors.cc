@@ -82,13 +82,13 @@ std::string DeviceText(dlpack::Device device) {
          std::to_string(device.device_id);
 }
 
-std::string Result(size_t index) { return "result " + std::to_string(index); }
+std::string Result(size_t index) { return "Result " + std::to_string(index); }
 
 dlpack::DataType RequireType(const xla::ffi::AnyBuffer& buffer) {
   if (auto type = ToDlpack(buffer.element_type())) return *type;
   throw py::type_error("PyTorch has no dtype for XLA's element type number " +
                        std::to_string(static_cast<int>(buffer.element_type())) +
-                       "; convert the array to another dtype before the call");
+                       "; convert the array to another dtype before the call.");
 }
 
 void CheckShape(const dlpack::Tensor& got, xla::ffi::AnyBuffer::Dimensions want, size_t index) {
@@ -96,7 +96,7 @@ void CheckShape(const dlpack::Tensor& got, xla::ffi::AnyBuffer::Dimensions want,
   if (ndim == want.size() && std::equal(want.begin(), want.end(), got.shape)) return;
   throw py::value_error(Result(index) + " has the shape " + ShapeText(got.shape, ndim) +
                         ", but the shape " + ShapeText(want.begin(), want.size()) +
-                        " was inferred or given for it");
+                        " was inferred or given for it.");
 }
 
 bool IsNarrowed(const dlpack::DataType& wide, const dlpack::DataType& narrow) {
@@ -107,14 +107,14 @@ bool IsNarrowed(const dlpack::DataType& wide, const dlpack::DataType& narrow) {
 void CheckType(const dlpack::Tensor& got, dlpack::DataType want, size_t index, bool narrow) {
   if (SameType(got.dtype, want) || (narrow && IsNarrowed(got.dtype, want))) return;
   throw py::type_error(Result(index) + " has the dtype " + TypeName(got.dtype) + ", but " +
-                       TypeName(want) + " was inferred or given for it");
+                       TypeName(want) + " was inferred or given for it.");
 }
 
 void CheckDevice(const dlpack::Tensor& got, dlpack::Device want, size_t index) {
   if (got.device.device_type == want.device_type && got.device.device_id == want.device_id) return;
   throw py::value_error(Result(index) + " is on " + DeviceText(got.device) +
                         ", but the call runs on " + DeviceText(want) +
-                        "; move it there inside of the function");
+                        "; move it there inside of the function.");
 }
 
 dlpack::Tensor View(py::handle tensor) {
@@ -174,7 +174,7 @@ void CheckTensor(py::handle item, size_t index) {
   if (IsTensor(item)) return;
   throw py::type_error(Result(index) + " is of type " +
                        py::type::of(item).attr("__name__").cast<std::string>() +
-                       ", expected a torch.Tensor");
+                       ", expected a torch.Tensor.");
 }
 
 // The tensors that a function returned.
@@ -187,9 +187,9 @@ std::vector<py::object> Items(const py::object& results, size_t count) {
     items.push_back(results);
   }
   if (items.size() != count) {
-    throw py::value_error("the function returned " + std::to_string(items.size()) +
+    throw py::value_error("The function returned " + std::to_string(items.size()) +
                           " tensors, but its results were inferred or given as " +
-                          std::to_string(count));
+                          std::to_string(count) + ".");
   }
   for (size_t i = 0; i < count; ++i) CheckTensor(items[i], i);
   return items;
@@ -220,13 +220,14 @@ void MoveAway(std::vector<py::object>& items, const ffi::RemainingRets& rets) {
 void UseTensorType(py::type tensor_type) {
   py::object capsule = py::getattr(tensor_type, "__dlpack_c_exchange_api__", py::none());
   if (!py::isinstance<py::capsule>(capsule)) {
-    throw py::import_error("this PyTorch has no DLPack exchange table; PyTorch 2.11 or newer does");
+    throw py::import_error(
+        "This PyTorch has no DLPack exchange table; PyTorch 2.11 or newer does.");
   }
   const dlpack::ExchangeTable* found = FindTable(capsule);
   if (found == nullptr || found->view == nullptr) {
     throw py::import_error(
-        "this PyTorch's DLPack exchange table is not of major version 1; "
-        "install a newer torch2jax-bridge");
+        "This PyTorch's DLPack exchange table is not of major version 1; "
+        "install a newer torch2jax-bridge.");
   }
   table = found;
   version_counter.Find(tensor_type);

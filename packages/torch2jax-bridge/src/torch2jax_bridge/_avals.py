@@ -44,7 +44,7 @@ def dtype_j2t(dtype: Any) -> torch.dtype:
         (torch.float32, torch.bfloat16)
     """
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError("PyTorch has no typed random keys; convert jax.random.key_data(key)")
+        raise TypeError("PyTorch has no typed random keys; convert jax.random.key_data(key).")
     known = jnp.dtype(dtype)
     if known not in _PAIRS:
         raise TypeError(f"PyTorch has no dtype like {known.name}; convert the array first.")
@@ -108,7 +108,7 @@ def aval_of(array: Any) -> Aval:
         TypeError: PyTorch has no such dtype.
     """
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key)")
+        raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key).")
     dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
     dtype_j2t(dtype)
     return Aval(tuple(array.shape), dtype)

@@ -142,31 +142,33 @@ def is_dense(tensor: torch.Tensor) -> bool:
 
 def _check_array(array: Any) -> None:
     if isinstance(array, Tracer):
-        raise TypeError(f"j2t needs a concrete array, got the tracer {array}; use torch2jax")
+        raise TypeError(f"j2t needs a concrete array, got the tracer {array}; use torch2jax.")
     if not isinstance(array, jax.Array):
-        raise TypeError(f"j2t converts JAX arrays, got {array!r} of type {type(array).__name__}")
+        raise TypeError(f"j2t converts JAX arrays, got {array!r} of type {type(array).__name__}.")
     if array.is_deleted():
-        raise ValueError(f"j2t needs an array that is alive, got a donated one: {array.aval}")
+        raise ValueError(f"j2t needs an array that is alive, got a donated one: {array.aval}.")
     dtype_j2t(array.dtype)
     if len(array.sharding.device_set) > 1:
         raise ValueError(
             f"j2t needs an array on one device, got one of shape {array.shape} on "
-            f"{len(array.sharding.device_set)}; move it with jax.device_put first"
+            f"{len(array.sharding.device_set)}; move it with jax.device_put first."
         )
 
 
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"t2j converts tensors, got {tensor!r} of type {type(tensor).__name__}")
+        raise TypeError(f"t2j converts tensors, got {tensor!r} of type {type(tensor).__name__}.")
     if is_transformed(tensor):
-        raise TypeError("t2j needs a tensor with values, got one inside a transform; use jax2torch")
+        raise TypeError(
+            "t2j needs a tensor with values, got one inside a transform; use jax2torch."
+        )
     if tensor.layout is not torch.strided or tensor.is_nested:
         kind = "a nested one" if tensor.is_nested else tensor.layout
-        raise TypeError(f"t2j converts strided tensors, got {kind}; make it dense first")
+        raise TypeError(f"t2j converts strided tensors, got {kind}; make it dense first.")
     if tensor.device.type == "meta" or not is_plain(tensor):
         raise TypeError(
             f"t2j needs a tensor with memory of its own, got a {type(tensor).__name__} on the "
-            f"device {tensor.device}; use jax2torch"
+            f"device {tensor.device}; use jax2torch."
         )
 
 
@@ -175,7 +177,7 @@ def _require_shareable(tensor: torch.Tensor) -> None:
     if reason is not None:
         raise ValueError(
             f"t2j cannot share the memory of a tensor of shape {tuple(tensor.shape)}, because "
-            f"{reason}; pass copy=None for a copy"
+            f"{reason}; pass copy=None for a copy."
         )
 
 
@@ -219,7 +221,7 @@ def _import(tensor: torch.Tensor) -> jax.Array:
                 raise
             raise ValueError(
                 f"t2j was given a tensor on {tensor.device}, but this JAX has no such device; "
-                "move the tensor with .cpu()"
+                "move the tensor with .cpu()."
             ) from error
 
 

@@ -138,5 +138,5 @@ def jax2torch(
         torch.Size([3, 3])
     """
     if not callable(fn):
-        raise TypeError(f"jax2torch takes a function, got {fn!r} of type {type(fn).__name__}")
+        raise TypeError(f"jax2torch takes a function, got {fn!r} of type {type(fn).__name__}.")
     return JaxFunction(fn, StaticArguments(fn, static_argnums, static_argnames, "jax2torch"))

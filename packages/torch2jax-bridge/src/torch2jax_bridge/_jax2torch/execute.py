@@ -91,7 +91,7 @@ def _narrowed(tensor: torch.Tensor, program: Program) -> torch.Tensor:
     same = (narrow.to(tensor.dtype) == tensor).all()
     message = (
         f"{program} was given a tensor of dtype {tensor.dtype} and shape {tuple(tensor.shape)} with "
-        f"values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on"
+        f"values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on."
     )
     if tensor.device.type != "cpu" and assert_async is not None:
         assert_async(same, message)

@@ -101,7 +101,7 @@ class JaxModule(torch.nn.Module):
         except (KeyError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"JaxModule cannot name a parameter {'.'.join(path)}, because there is another "
-                "of that name, or every torch.nn.Module has such an attribute; rename it"
+                "of that name, or every torch.nn.Module has such an attribute; rename it."
             ) from error
 
 

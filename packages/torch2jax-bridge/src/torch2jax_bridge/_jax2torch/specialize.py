@@ -147,7 +147,7 @@ def _result(name: str, path: Any, leaf: Any) -> Array:
     where = f"{name} returned, at result{keystr(path)},"
     if not isinstance(leaf, (*ARRAYS, *NUMBERS)):
         raise TypeError(
-            f"{where} {leaf!r} of type {type(leaf).__name__}; expected arrays and numbers only"
+            f"{where} {leaf!r} of type {type(leaf).__name__}; expected arrays and numbers only."
         )
     array = jnp.asarray(leaf)
     try:
@@ -183,18 +183,18 @@ def _check(name: str, path: str, kind: Any) -> None:
 
 def _unknown(leaf: Any) -> str:
     if isinstance(leaf, Tracer):
-        return f"the tracer {leaf}; inside of JAX's transformations call the JAX function itself"
+        return f"the tracer {leaf}; inside of JAX's transformations call the JAX function itself."
     return (
         f"{leaf!r} of type {type(leaf).__name__}; expected tensors, arrays and numbers: "
-        "name other arguments in static_argnums or static_argnames"
+        "name other arguments in static_argnums or static_argnames."
     )
 
 
 def _problem(shape: Any, dtype: torch.dtype, device: torch.device, layout: torch.layout) -> str:
     if layout is not torch.strided:
-        return f"a tensor of layout {layout}; expected a strided one: call .to_dense()"
+        return f"a tensor of layout {layout}; expected a strided one: call .to_dense()."
     if device.type not in ("cpu", "cuda", "meta"):
-        return f"a tensor on the device {device}, which JAX does not have; move it to a CPU"
+        return f"a tensor on the device {device}, which JAX does not have; move it to a CPU."
     try:
         wide = dtype_t2j(dtype)
     except TypeError as error:
@@ -202,7 +202,7 @@ def _problem(shape: Any, dtype: torch.dtype, device: torch.device, layout: torch
     if canonical(dtype) != wide and is_differentiable(wide):
         return (
             f"a tensor of dtype {dtype}, but JAX has only {canonical(dtype)}: turn on "
-            "jax_enable_x64 or convert the tensor"
+            "jax_enable_x64 or convert the tensor."
         )
     return ""
 
@@ -213,5 +213,5 @@ def _check_devices(name: str, paths: Sequence[str], datas: Sequence[Any]) -> Non
         if device != found[0][1]:
             raise ValueError(
                 f"{name} was given tensors on several devices: {found[0][0]} is on "
-                f"{found[0][1]}, {path} on {device}; move them to one"
+                f"{found[0][1]}, {path} on {device}; move them to one."
             )

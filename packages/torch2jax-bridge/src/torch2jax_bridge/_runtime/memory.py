@@ -48,10 +48,10 @@ def configure_memory(
     if not (0.0 < jax_fraction < 1.0 and 0.0 < rest < 1.0 and jax_fraction + rest <= 1.0 + 1e-9):
         raise ValueError(
             f"jax_fraction is {jax_fraction} and torch_fraction {torch_fraction}; "
-            "expected fractions between 0 and 1 that make at most 1 together"
+            "expected fractions between 0 and 1 that make at most 1 together."
         )
     if has_started():
-        raise RuntimeError("JAX has started already; call configure_memory before anything of JAX")
+        raise RuntimeError("JAX has started already; call configure_memory before anything of JAX.")
     os.environ.pop(OLD_FRACTION, None)
     os.environ[FRACTION] = str(jax_fraction)
     os.environ[PREALLOCATE] = "true" if preallocate else "false"

@@ -98,7 +98,7 @@ def torch2jax(
         given = example_args, example_kw, output_shapes
         return _wrap_module(fn, *given, options, share_memory)
     if not callable(fn):
-        raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}")
+        raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}.")
     wrapped = TorchFunction(fn, output_shapes, options)
     if (example_args or example_kw) and output_shapes is None:
         wrapped.infer(example_args, example_kw or {})
@@ -116,7 +116,7 @@ def _wrap_module(
     if output_shapes is not None or options.out or options.aliases:
         raise TypeError(
             "output_shapes, out and input_output_aliases are for functions; "
-            "the results of a module are inferred, and its buffers are returned"
+            "the results of a module are inferred, and its buffers are returned."
         )
     call, params, buffers = split_module(module, share_memory)
     wrapped = TorchFunction(call, None, options)
@@ -170,11 +170,11 @@ def torch2jax_with_vjp(
         (Array([1., 1.], dtype=float32), Array([0., 0.], dtype=float32))
     """
     if depth < 0:
-        raise ValueError(f"depth is {depth}, expected 0 or more")
+        raise ValueError(f"depth is {depth}, expected 0 or more.")
     if not use_zeros:
-        raise ValueError("use_zeros=False is not possible: JAX has no gradients that are None")
+        raise ValueError("use_zeros=False is not possible: JAX has no gradients that are None.")
     if nondiff_argnums is not None and nondiff_mask is not None:
-        raise ValueError("nondiff_argnums and nondiff_mask were both given; give one of them")
+        raise ValueError("nondiff_argnums and nondiff_mask were both given; give one of them.")
     wrapped = torch2jax(fn, *example_args, output_shapes=output_shapes)
     if nondiff_argnums is None and nondiff_mask is None:
         return wrapped
@@ -191,7 +191,7 @@ def torch2jax_with_vjp(
 def _mask(args: tuple, argnums: Sequence[int]) -> tuple:
     wrong = [i for i in argnums if not -len(args) <= i < len(args)]
     if wrong:
-        raise ValueError(f"nondiff_argnums has {wrong[0]}, but {len(args)} arguments were given")
+        raise ValueError(f"nondiff_argnums has {wrong[0]}, but {len(args)} arguments were given.")
     positions = {i % len(args) for i in argnums}
     return tuple(tree_map(lambda _, on=i in positions: on, arg) for i, arg in enumerate(args))
 
@@ -199,7 +199,7 @@ def _mask(args: tuple, argnums: Sequence[int]) -> tuple:
 def _check_mask(mask: Any, args: tuple) -> None:
     got, want = tree_structure(tuple(mask)), tree_structure(args)
     if got != want:
-        raise ValueError(f"nondiff_mask has the tree {got}, but the arguments have {want}")
+        raise ValueError(f"nondiff_mask has the tree {got}, but the arguments have {want}.")
 
 
 def _stop_where(stop: bool, leaf: Any) -> Any:

@@ -185,7 +185,7 @@ Spec = Function | Linear | SaveResiduals
 
 def _derived(spec: Spec) -> Linear:
     if isinstance(spec, Function | SaveResiduals):
-        raise TypeError(f"{spec} is not linear in any of its arguments")
+        raise TypeError(f"{spec} is not linear in any of its arguments.")
     return spec
 
 

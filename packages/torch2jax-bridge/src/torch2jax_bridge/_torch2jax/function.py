@@ -46,10 +46,10 @@ class Options:
         _check_choice("vmap_method", self.vmap_method, VMAP_METHODS)
         _check_choice("randomness", self.randomness, RANDOMNESS)
         if self.aliases and self.out:
-            raise ValueError("out=True and input_output_aliases were both given; give one of them")
+            raise ValueError("out=True and input_output_aliases were both given; give one of them.")
         if len({result for _, result in self.aliases}) < len(self.aliases):
             raise ValueError(
-                f"input_output_aliases {dict(self.aliases)} gives one result two arguments"
+                f"input_output_aliases {dict(self.aliases)} gives one result two arguments."
             )
 
 
@@ -60,7 +60,7 @@ def debug_by_default() -> bool:
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}.")
 
 
 class JittedCalls(dict[Any, Any]):
@@ -176,7 +176,7 @@ class Function:
             leaves, treedef = tree_flatten(apply(*tensors))
             if treedef != out_tree:
                 raise TypeError(
-                    f"{name} returned the tree {treedef}, but {out_tree} was inferred or given"
+                    f"{name} returned the tree {treedef}, but {out_tree} was inferred or given."
                 )
             return tuple(leaves)
 

@@ -83,7 +83,7 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]
     except Exception as error:
         given = ", ".join(map(str, ins))
         raise ShapeInferenceError(
-            f"the results of {name} for arguments {given} could not be inferred: "
+            f"The results of {name} for arguments {given} could not be inferred: "
             f"{type(error).__name__}: {error}. If the function is right and reads values "
             "(.item(), .numpy(), a branch on a tensor, nonzero), pass output_shapes=."
         ) from error
@@ -117,8 +117,8 @@ def _parse_leaf(leaf: Any, default: np.dtype) -> Aval:
         return Aval(tuple(leaf), default)
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
         raise TypeError(
-            f"a leaf of output_shapes is {leaf!r}; expected a Size, a jax.ShapeDtypeStruct, "
-            "an array or a tensor"
+            f"A leaf of output_shapes is {leaf!r}; expected a Size, a jax.ShapeDtypeStruct, "
+            "an array or a tensor."
         )
     dtype = dtype_t2j(leaf.dtype) if isinstance(leaf.dtype, torch.dtype) else leaf.dtype
     return Aval(tuple(leaf.shape), jnp.dtype(jax.dtypes.canonicalize_dtype(dtype)))

@@ -41,7 +41,7 @@ def compile_spec(spec: Spec) -> Callable[..., Any]:
 
 @singledispatch
 def _functional(spec: Spec) -> Call:
-    raise TypeError(f"no PyTorch code for {type(spec).__name__}")
+    raise TypeError(f"There is no PyTorch code for {type(spec).__name__}.")
 
 
 @_functional.register
@@ -186,7 +186,7 @@ def _with_residuals(spec: UseResiduals) -> Call:
 _NOT_REPEATABLE = (
     "{} draws random numbers, and this derivative would run it again with others; only reverse "
     "mode right after the forward pass, in one jitted program, sees the same ones: "
-    "draw the numbers with jax.random and pass them as arguments"
+    "draw the numbers with jax.random and pass them as arguments."
 )
 
 

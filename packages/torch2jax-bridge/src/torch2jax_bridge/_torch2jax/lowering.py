@@ -25,7 +25,7 @@ def lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any
     if is_export(ctx):
         raise NotImplementedError(
             f"jax.export cannot store a program that calls the PyTorch function {spec.root}: the "
-            "function lives in this process only"
+            "function lives in this process only."
         )
     platforms = ctx.module_context.platforms
     for platform in platforms:
@@ -125,7 +125,7 @@ def watched(
             if i < len(written) and written[i]:
                 continue
             if tensor.nbytes != old.numel() or not torch.equal(_bytes(tensor), old):
-                raise ValueError(f"the function changed {label(names, i)} in place")
+                raise ValueError(f"The function changed {label(names, i)} in place.")
         if clean:
             _check_nan(results if isinstance(results, tuple) else (results,))
         return results
@@ -137,8 +137,8 @@ def _check_nan(results: Tensors) -> None:
     for i, result in enumerate(results):
         if isinstance(result, torch.Tensor) and _has_nan(result):
             raise FloatingPointError(
-                f"result {i} has a NaN, and no argument has one; torch.autograd.detect_anomaly or "
-                "a debugger in the function shows where it comes from"
+                f"Result {i} has a NaN, and no argument has one; torch.autograd.detect_anomaly or "
+                "a debugger in the function shows where it comes from."
             )
 
 

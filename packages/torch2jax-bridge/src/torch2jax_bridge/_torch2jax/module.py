@@ -105,7 +105,7 @@ def as_key_data(key: Any) -> jax.Array:
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
     if not isinstance(key, jax.Array) or key.dtype != jnp.uint32 or key.ndim != 1:
-        raise TypeError(f"rng is {key!r}, expected one key of jax.random.key")
+        raise TypeError(f"rng is {key!r}, expected one key of jax.random.key.")
     return key
 
 
@@ -172,7 +172,7 @@ class ModuleTemplate:
         unknown = sorted(state.keys() - self._slots.keys())
         raise TypeError(
             f"{kind} was not given the parameters and buffers it has: "
-            f"missing {missing or 'none'}, unknown {unknown or 'none'}"
+            f"missing {missing or 'none'}, unknown {unknown or 'none'}."
         )
 
 

@@ -91,6 +91,8 @@ def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError
     return None
 
 
+# What follows the place of an argument in a message.
+_TENSOR_GIVEN = "got a torch.Tensor, expected a JAX array; convert it with t2j."
 ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 
@@ -132,7 +134,7 @@ def key_of(leaf: Any) -> Hashable:
     if is_array(leaf):
         return aval_of(leaf)
     if isinstance(leaf, torch.Tensor):
-        raise TypeError("got a torch.Tensor, expected a JAX array; convert it with t2j")
+        raise TypeError(_TENSOR_GIVEN)
     return type(leaf), repr(leaf) if isinstance(leaf, float | complex) else leaf
 
 
@@ -223,13 +225,13 @@ def _inferred(
     for i in set(changed) - {argument for argument, _ in options.aliases}:
         raise TypeError(
             f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
-            f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}"
+            f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}."
         )
     for path, leaf in pairs:
         if not isinstance(leaf, torch.Tensor):
             raise TypeError(
                 f"{name} returned {leaf!r} of type {type(leaf).__name__} at result{keystr(path)}; "
-                "expected only tensors, in any pytree: use torch.as_tensor"
+                "expected only tensors, in any pytree: use torch.as_tensor."
             )
     return [aval_of_tensor(leaf) for _, leaf in pairs], treedef, random
 
@@ -239,10 +241,10 @@ def _check_aliases(options: Options, ins: Sequence[Aval], outs: Sequence[Aval], 
         if not (0 <= argument < len(ins) and 0 <= result < len(outs)):
             raise ValueError(
                 f"input_output_aliases has {argument}: {result}, but {name} has {len(ins)} array "
-                f"arguments and {len(outs)} results"
+                f"arguments and {len(outs)} results."
             )
         if ins[argument] != outs[result]:
             raise ValueError(
                 f"input_output_aliases has {argument}: {result}, but argument {argument} of {name} "
-                f"is {ins[argument]} and result {result} is {outs[result]}"
+                f"is {ins[argument]} and result {result} is {outs[result]}."
             )
