@@ -13,7 +13,7 @@ NativeGradMode native;
 
 bool IsGradEnabled() {
   if (native.is_enabled != nullptr) return native.is_enabled();
-  return Checked(PyObject_CallNoArgs(GetHooks().is_grad_enabled)).ptr() == Py_True;
+  return Checked(PyObject_CallNoArgs(hooks.is_grad_enabled)).ptr() == Py_True;
 }
 
 }  // namespace
@@ -27,7 +27,7 @@ NoGradScope::NoGradScope() : was_enabled_(IsGradEnabled()) {
   if (native.set_enabled != nullptr) {
     native.set_enabled(false);
   } else {
-    Checked(PyObject_CallOneArg(GetHooks().set_grad_enabled, Py_False));
+    Checked(PyObject_CallOneArg(hooks.set_grad_enabled, Py_False));
   }
 }
 
@@ -36,15 +36,15 @@ NoGradScope::~NoGradScope() {
   if (native.set_enabled != nullptr) {
     native.set_enabled(was_enabled_);
   } else {
-    CallKeepingException(GetHooks().set_grad_enabled, was_enabled_ ? Py_True : Py_False);
+    CallKeepingException(hooks.set_grad_enabled, was_enabled_ ? Py_True : Py_False);
   }
 }
 
 NoExecutionScope::NoExecutionScope()
-    : found_(Checked(PyObject_CallOneArg(GetHooks().forbid_execution, Py_True))) {}
+    : found_(Checked(PyObject_CallOneArg(hooks.forbid_execution, Py_True))) {}
 
 NoExecutionScope::~NoExecutionScope() {
-  CallKeepingException(GetHooks().restore_execution, found_.ptr());
+  CallKeepingException(hooks.restore_execution, found_.ptr());
 }
 
 StreamScope::StreamScope(void* stream, int32_t ordinal, int64_t run_id) {
@@ -52,9 +52,9 @@ StreamScope::StreamScope(void* stream, int32_t ordinal, int64_t run_id) {
   const py::int_ device(ordinal);
   const py::int_ run(run_id);
   PyObject* arguments[] = {pointer.ptr(), device.ptr(), run.ptr()};
-  found_ = Checked(PyObject_Vectorcall(GetHooks().enter_stream, arguments, 3, nullptr));
+  found_ = Checked(PyObject_Vectorcall(hooks.enter_stream, arguments, 3, nullptr));
 }
 
-StreamScope::~StreamScope() { CallKeepingException(GetHooks().leave_stream, found_.ptr()); }
+StreamScope::~StreamScope() { CallKeepingException(hooks.leave_stream, found_.ptr()); }
 
 }  // namespace bridge

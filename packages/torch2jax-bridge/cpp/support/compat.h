@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "support/errors.h"
+
 namespace bridge {
 
 // A method of a class, without arguments, that returns a bool. One that is written in C is called
@@ -16,7 +18,12 @@ class Predicate {
  public:
   // `name` is a method of `cls`.
   void Find(const pybind11::type& cls, const char* name);
-  bool operator()(pybind11::handle object) const;
+  bool operator()(pybind11::handle object) const {
+    const pybind11::object result =
+        Checked(function_ != nullptr ? function_(object.ptr(), nullptr)
+                                     : PyObject_CallOneArg(method_, object.ptr()));
+    return result.ptr() == Py_True;
+  }
 
  private:
   PyObject* method_ = nullptr;  // owned for the life of the process
@@ -29,7 +36,13 @@ class Predicate {
 class VersionCounter {
  public:
   void Find(const pybind11::type& tensor_type);
-  long Read(pybind11::handle tensor) const;
+  long Read(pybind11::handle tensor) const {
+    if (!exists_) return 0;
+    const pybind11::object version =
+        Checked(getter_ != nullptr ? getter_->get(tensor.ptr(), getter_->closure)
+                                   : PyObject_GetAttrString(tensor.ptr(), "_version"));
+    return PyLong_AsLong(version.ptr());
+  }
 
  private:
   bool exists_ = false;

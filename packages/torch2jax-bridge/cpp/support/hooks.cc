@@ -18,8 +18,6 @@ constexpr std::pair<const char*, PyObject * Hooks::*> kNames[] = {
     {"rescue", &Hooks::rescue},
 };
 
-Hooks hooks{};
-
 }  // namespace
 
 void UseHooks(const py::kwargs& functions) {
@@ -27,7 +25,5 @@ void UseHooks(const py::kwargs& functions) {
     hooks.*member = py::object(functions[name]).release().ptr();
   }
 }
-
-const Hooks& GetHooks() { return hooks; }
 
 }  // namespace bridge

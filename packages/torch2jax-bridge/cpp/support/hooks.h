@@ -7,7 +7,6 @@
 
 namespace bridge {
 
-// Owned for the life of the process.
 struct Hooks {
   PyObject* is_grad_enabled;    // () -> bool: whether PyTorch records gradients on this thread
   PyObject* set_grad_enabled;   // (bool)
@@ -19,10 +18,11 @@ struct Hooks {
   PyObject* rescue;  // (CPU tensor): it and all that share its memory get memory of their own
 };
 
+// Owned for the life of the process.
+inline Hooks hooks{};
+
 // Takes all of them by name. Must be called once, before any program runs.
 void UseHooks(const pybind11::kwargs& functions);
-
-const Hooks& GetHooks();
 
 }  // namespace bridge
 

@@ -8,7 +8,7 @@ namespace bridge {
 
 void Reclaim(std::vector<py::object>& tensors, const Loan::Owner& loan, dlpack::Device device) {
   if (device.device_type == dlpack::kCpu) {
-    const py::handle rescue = GetHooks().rescue;
+    const py::handle rescue = hooks.rescue;
     for (const py::object& tensor : tensors) {
       if (tensor.ref_count() > 1) rescue(tensor);
     }

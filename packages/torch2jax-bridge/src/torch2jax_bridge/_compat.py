@@ -73,7 +73,7 @@ number_of_modes: Callable[[], int] = foreign(
 
 # Modes -------------------------------------------------------------------------------------------
 
-_INFERENCE = "torch2jax without output_shapes="
+_INFERENCE = "the inference of results in torch2jax"
 DispatchMode: Any = foreign("torch.utils._python_dispatch.TorchDispatchMode", _INFERENCE)
 # They change the stack of modes and no flag of the process; without them both change.
 push_mode: Any = foreign("torch.utils._python_dispatch._push_mode", _INFERENCE, None)

@@ -107,7 +107,8 @@ def specialize(
     Raises:
         TypeError: an argument cannot be given to JAX, or a result not to PyTorch.
     """
-    paths = [_path(path) for path, _ in _with_paths(treedef, kinds)]
+    numbered = tree_unflatten(treedef, list(range(len(kinds))))
+    paths = [_path(path) for path, _ in tree_flatten_with_path(numbered)[0]]
     for path, kind in zip(paths, kinds, strict=True):
         _check(name, path, kind)
     datas = [_data(kind) for kind in kinds]
@@ -155,11 +156,6 @@ def _result(name: str, path: Any, leaf: Any) -> Array:
     except TypeError as error:
         raise TypeError(f"{where} an array that PyTorch cannot have: {error}") from None
     return array
-
-
-def _with_paths(treedef: PyTreeDef, leaves: Sequence[Any]) -> list[tuple[Any, Any]]:
-    indices = tree_unflatten(treedef, list(range(len(leaves))))
-    return tree_flatten_with_path(indices)[0]
 
 
 def _path(path: Any) -> str:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 
-from pax_tree import PyTreeDef, tree_flatten, tree_map
+from pax_tree import PyTreeDef, keystr, tree_flatten, tree_flatten_with_path, tree_map
 from torch2jax_bridge._avals import Aval, aval_of_tensor, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._compat import DispatchMode, fake_mode, schema, times_written
 from torch2jax_bridge._runtime.thread_state import is_seeded, without_values
+from torch2jax_bridge._torch2jax.function import Options, label
 
 no_execution: Any = jax.no_execution
 Size = torch.Size
-T = TypeVar("T")
 
 
 class ShapeInferenceError(TypeError):
@@ -47,39 +47,39 @@ def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     return all(given.get(a.name, a.default_value) for a in switches)
 
 
-class Inferred(NamedTuple, Generic[T]):
-    """What a run on fake tensors has shown.
-
-    Attributes:
-        results: what the function returns for fake tensors.
-        random: whether it draws random numbers.
-        changed: the arguments that it changed in place.
-    """
-
-    results: T
-    random: bool
-    changed: tuple[int, ...]
-
-
-def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]:
+def infer(
+    apply: Callable[..., Any],
+    ins: Sequence[Aval],
+    name: str,
+    names: Sequence[str],
+    options: Options,
+) -> tuple[list[Aval], PyTreeDef, bool]:
     """Run a function of flat tensors on fake ones, which have shapes but no values.
 
     Args:
-        call: the function; its own parameters and other captured tensors may be real ones.
+        apply: the function; its own parameters and other captured tensors may be real ones.
         ins: one `Aval` per argument.
         name: how messages call the function.
+        names: what they call its arguments.
+        options: the user's.
+
+    Returns:
+        One `Aval` per result, the tree of the results, and whether the function draws random
+        numbers.
 
     Raises:
         ShapeInferenceError: the function failed on fake tensors.
+        TypeError: it changes an argument in place, or a result is not a tensor.
     """
     device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
+    no_out = {"out": None} if options.out else {}
+    mode, random = fake_mode(), _Random()
     try:
-        with without_values(), fake_mode(), _Random() as random:
+        with without_values(), mode, random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
             with torch.no_grad(), no_execution(True):
-                results = call(*fakes)
-            changed = tuple(i for i, fake in enumerate(fakes) if times_written(fake))
-            return Inferred(results, random.seen, changed)
+                pairs, treedef = tree_flatten_with_path(apply(*fakes, **no_out))
+            changed = {i for i, fake in enumerate(fakes) if times_written(fake)}
     except Exception as error:
         given = ", ".join(map(str, ins))
         raise ShapeInferenceError(
@@ -87,6 +87,18 @@ def infer(call: Callable[..., T], ins: Sequence[Aval], name: str) -> Inferred[T]
             f"{type(error).__name__}: {error}. If the function is right and reads values "
             "(.item(), .numpy(), a branch on a tensor, nonzero), pass output_shapes=."
         ) from error
+    for i in changed - {argument for argument, _ in options.aliases}:
+        raise TypeError(
+            f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
+            f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}."
+        )
+    for path, leaf in pairs:
+        if not isinstance(leaf, torch.Tensor):
+            raise TypeError(
+                f"{name} returned {leaf!r} of type {type(leaf).__name__} at result{keystr(path)}; "
+                "expected only tensors, in any pytree: use torch.as_tensor."
+            )
+    return [aval_of_tensor(leaf) for _, leaf in pairs], treedef, random.seen
 
 
 def _is_size(leaf: Any) -> bool:

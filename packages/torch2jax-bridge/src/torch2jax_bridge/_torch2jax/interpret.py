@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pax_tree._forward_level import forward_level
-from torch2jax_bridge._avals import Indices, Tensors
+from torch2jax_bridge._avals import Indices, Tensors, pick
 from torch2jax_bridge._compat import map_tensors
 from torch2jax_bridge._torch2jax.derived import Jvp, SaveResiduals, Spec, UseResiduals, Vjp, Vmap
 from torch2jax_bridge._torch2jax.function import Function
@@ -67,7 +67,7 @@ def _(spec: Jvp) -> Call:
         primals, tangents = args[:count], args[count:]
         closed = _close(inner, primals, spec.wrt, spec.of)
         with forward_level():
-            return torch.func.jvp(closed, tuple(primals[i] for i in spec.wrt), tangents)[1]
+            return torch.func.jvp(closed, pick(primals, spec.wrt), tangents)[1]
 
     return call
 
@@ -79,7 +79,7 @@ def _(spec: Vjp) -> Call:
     def call(*args: torch.Tensor) -> Tensors:
         primals, cotangents = args[:count], tuple(map(_conj, args[count:]))
         closed = _close(inner, primals, spec.wrt, spec.of)
-        pulled = torch.func.vjp(closed, *(primals[i] for i in spec.wrt))[1](cotangents)
+        pulled = torch.func.vjp(closed, *pick(primals, spec.wrt))[1](cotangents)
         return tuple(map(_conj, pulled))
 
     return call
@@ -99,8 +99,7 @@ def _close(inner: Call, primals: Tensors, wrt: Indices, of: Indices) -> Call:
         args = list(primals)
         for i, value in zip(wrt, moving, strict=True):
             args[i] = value
-        outs = inner(*args)
-        return tuple(outs[i] for i in of)
+        return pick(inner(*args), of)
 
     return closed
 
@@ -120,17 +119,23 @@ def _reverse(spec: Spec, graph: bool) -> Call:
     inner, count = _reverse(spec.inner, graph=True), len(spec.inner.ins)
 
     def call(*args: torch.Tensor) -> Tensors:
-        primals = list(args[:count])
         with torch.enable_grad():
-            for i in spec.wrt:
-                primals[i] = _watched(primals[i])
-            outs = inner(*primals)
-            return pull_back(outs, primals, args[count:], spec, graph)
+            primals, outs = _recorded(inner, args[:count], spec.wrt)
+            return _pull_back(outs, primals, args[count:], spec, graph)
 
     return call
 
 
-def pull_back(
+def _recorded(inner: Call, args: Tensors, wrt: Indices) -> tuple[list[torch.Tensor], Tensors]:
+    """Return the arguments, of which those in `wrt` require gradients, and the results for them."""
+    primals = list(args)
+    for i in wrt:
+        if not primals[i].requires_grad:
+            primals[i] = primals[i].detach().requires_grad_()
+    return primals, inner(*primals)
+
+
+def _pull_back(
     outs: Tensors, primals: list[torch.Tensor], cotangents: Tensors, spec: Vjp, graph: bool
 ) -> Tensors:
     """Cotangents of the `wrt` primals from the cotangents of the `of` results.
@@ -142,7 +147,7 @@ def pull_back(
         for i, ct in zip(spec.of, cotangents, strict=True)
         if outs[i].requires_grad
     ]
-    wanted = [primals[i] for i in spec.wrt]
+    wanted = pick(primals, spec.wrt)
     if not pairs:
         return tuple(map(torch.zeros_like, wanted))
     results, given = zip(*pairs, strict=True)
@@ -155,11 +160,8 @@ def _forward(spec: SaveResiduals) -> Call:
     inner = spec.inner.pure
 
     def call(*args: torch.Tensor) -> Tensors:
-        primals = list(args)
         with torch.enable_grad():
-            for i in spec.wrt:
-                primals[i] = _watched(primals[i])
-            outs = inner(*primals)
+            primals, outs = _recorded(inner, args, spec.wrt)
         token = spec.slot.save(primals, outs)
         return (*(out.detach() for out in outs), token)
 
@@ -175,7 +177,7 @@ def _with_residuals(spec: UseResiduals) -> Call:
         if isinstance(derived, Vjp):
             found = spec.slot.take(args[at], primals)
             if found is not None:
-                return pull_back(found.outs, found.primals, rest, derived, graph=False)
+                return _pull_back(found.outs, found.primals, rest, derived, graph=False)
         if again is None:
             raise RuntimeError(_NOT_REPEATABLE.format(spec.root))
         return again(*primals, *rest)
@@ -203,10 +205,6 @@ def check_repeatable(spec: Spec) -> None:
     """Raise for a derivative whose random numbers would differ from the function's own."""
     if not _repeatable(spec):
         raise TypeError(_NOT_REPEATABLE.format(spec.root))
-
-
-def _watched(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 def _conj(tensor: torch.Tensor) -> torch.Tensor:

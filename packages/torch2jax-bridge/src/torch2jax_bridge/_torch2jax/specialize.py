@@ -21,9 +21,9 @@ from pax_tree import (
     tree_structure,
     tree_unflatten,
 )
-from torch2jax_bridge._avals import Aval, aval_of, aval_of_tensor, canonical
+from torch2jax_bridge._avals import Aval, aval_of, canonical
 from torch2jax_bridge._runtime.errors import original_exception
-from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options, label
+from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options
 from torch2jax_bridge._torch2jax.infer import as_examples, infer, parse_output_shapes
 from torch2jax_bridge._torch2jax.primitive import compiled
 
@@ -96,13 +96,7 @@ _TENSOR_GIVEN = "got a torch.Tensor, expected a JAX array; convert it with t2j."
 ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 
-class _Array:
-    """Stands for an array among the leaves of a call."""
-
-    __slots__ = ()
-
-
-ARRAY = _Array()
+ARRAY = object()  # stands for an array among the leaves of a call
 
 
 @dataclass(frozen=True)
@@ -122,16 +116,11 @@ class TracedCall:
     jitted: JittedCalls
 
 
-def is_array(leaf: Any) -> bool:
-    """Whether a leaf is traced; every other leaf is static."""
-    return isinstance(leaf, ARRAYS)
-
-
 def key_of(leaf: Any) -> Hashable:
     """Return what distinguishes a leaf in the cache of traced calls. Equal static leaves of different
     types are different, and so are 0.0 and -0.0.
     """
-    if is_array(leaf):
+    if isinstance(leaf, ARRAYS):
         return aval_of(leaf)
     if isinstance(leaf, torch.Tensor):
         raise TypeError(_TENSOR_GIVEN)
@@ -156,13 +145,13 @@ def specialize(
         output_shapes: None to infer the results.
         options: the user's.
     """
-    traced = tuple(map(is_array, leaves))
+    traced = tuple(isinstance(leaf, ARRAYS) for leaf in leaves)
     template = [ARRAY if on else leaf for leaf, on in zip(leaves, traced, strict=True)]
     names = _names(template, treedef)
-    ins = tuple(aval_of(leaf) for leaf in leaves if is_array(leaf))
+    ins = tuple(aval_of(leaf) for leaf, on in zip(leaves, traced, strict=True) if on)
     apply = _applier(fn, template, treedef)
     if output_shapes is None:
-        outs, out_tree, random = _inferred(apply, ins, name, names, options)
+        outs, out_tree, random = infer(apply, ins, name, names, options)
     else:
         (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
     _check_aliases(options, ins, outs, name)
@@ -193,7 +182,8 @@ def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
 
 def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:
     """Return a function of flat tensors that calls `fn` with the tree of its arguments."""
-    if treedef == _positional(len(template)) and all(leaf is ARRAY for leaf in template):
+    positional = tree_structure(((0,) * len(template), {}))
+    if treedef == positional and all(leaf is ARRAY for leaf in template):
         return fn
 
     def apply(*tensors: torch.Tensor, **out: Any) -> Any:
@@ -203,37 +193,6 @@ def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) ->
         return fn(*args, **kwargs, **out)
 
     return apply
-
-
-def _positional(count: int) -> PyTreeDef:
-    return tree_structure(((0,) * count, {}))
-
-
-def _inferred(
-    apply: Callable[..., Any],
-    ins: tuple[Aval, ...],
-    name: str,
-    names: tuple[str, ...],
-    options: Options,
-) -> tuple[list[Aval], PyTreeDef, bool]:
-    no_out = {"out": None} if options.out else {}
-
-    def flat(*tensors: torch.Tensor) -> Any:
-        return tree_flatten_with_path(apply(*tensors, **no_out))
-
-    (pairs, treedef), random, changed = infer(flat, ins, name)
-    for i in set(changed) - {argument for argument, _ in options.aliases}:
-        raise TypeError(
-            f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
-            f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}."
-        )
-    for path, leaf in pairs:
-        if not isinstance(leaf, torch.Tensor):
-            raise TypeError(
-                f"{name} returned {leaf!r} of type {type(leaf).__name__} at result{keystr(path)}; "
-                "expected only tensors, in any pytree: use torch.as_tensor."
-            )
-    return [aval_of_tensor(leaf) for _, leaf in pairs], treedef, random
 
 
 def _check_aliases(options: Options, ins: Sequence[Aval], outs: Sequence[Aval], name: str) -> None:
