@@ -50,9 +50,10 @@ class ThreadMode(_compat.DispatchMode):
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if not _compat.push_mode:
-            return super().__exit__(*error)
-        return _compat.pop_mode()
+        if _compat.push_mode:
+            _compat.pop_mode()
+        else:
+            super().__exit__(*error)
 
 
 _here = threading.local()
