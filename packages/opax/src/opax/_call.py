@@ -114,7 +114,7 @@ class Call:
             yield self.template.name(path), value
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
+        if not isinstance(other, Call) or type(self) is not type(other):
             return NotImplemented
         return self.template == other.template and self._values == other._values
 
@@ -217,10 +217,9 @@ def counterpart(
         _ = call.made  # what optax refuses, it refuses now
         return call
 
-    signature = inspect.signature(functools.partial(function, **fixed))
-    make.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        return_annotation=getattr(kind, "returns", kind)
-    )
+    same = signature(functools.partial(function, **fixed) if fixed else function)
+    returns = getattr(kind, "returns", kind)
+    make.__signature__ = same.replace(return_annotation=returns)  # type: ignore[attr-defined]
     make.__name__ = name
     if not fixed:
         make.optax_function = called  # type: ignore[attr-defined]

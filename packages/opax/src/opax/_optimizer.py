@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jax.extend.core import primitives
 
 import pax_tree
 from opax._call import Call, Template
@@ -284,7 +283,7 @@ def _as_array(value: Any) -> jax.Array:
 
 def _weak(value: Any) -> Any:
     """Return an array that promotes as a Python number does: to the dtype of what it meets."""
-    convert = primitives.convert_element_type_p
+    convert = jax.lax.convert_element_type_p
     return convert.bind(value, new_dtype=value.dtype, weak_type=True, sharding=None)
 
 

@@ -58,6 +58,8 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
         True
     """
 
+    _call: Call
+
     def __new__(cls, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         return super().__new__(cls, function, dict(_with_defaults(function, arguments)))
 

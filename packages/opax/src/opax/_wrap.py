@@ -11,7 +11,7 @@ from typing import Any
 import optax
 
 from opax import _transforms
-from opax._call import Call, counterpart
+from opax._call import Call, counterpart, signature
 from opax._transformation import Transformation
 
 # What needs care, and why.
@@ -47,7 +47,7 @@ IN_PLACE_OF: dict[Any, Any] = {
     optax.inject_stateful_hyperparams: inject_stateful_hyperparams,
 }
 for _theirs, _ours in IN_PLACE_OF.items():
-    _ours.__signature__ = inspect.signature(_theirs)
+    _ours.__signature__ = signature(_theirs)
 
 
 def counterparts(source: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -66,7 +66,7 @@ def _makes_transformation(name: str, function: Any) -> bool:
     function = function.func if isinstance(function, functools.partial) else function
     if not inspect.isfunction(function):
         return False
-    return "GradientTransformation" in str(inspect.signature(function).return_annotation)
+    return "GradientTransformation" in str(signature(function).return_annotation)
 
 
 def transformation_maker(name: str, function: Any) -> Callable[..., Any]:
@@ -74,7 +74,7 @@ def transformation_maker(name: str, function: Any) -> Callable[..., Any]:
     fixed: dict[str, Any] = {}
     if isinstance(function, functools.partial):  # nadam is adam with nesterov=True
         function, fixed = function.func, function.keywords
-    is_factory = "Callable" in str(inspect.signature(function).return_annotation)
+    is_factory = "Callable" in str(signature(function).return_annotation)
     kind: Any = Factory if is_factory else Transformation
     called = IN_PLACE_OF.get(function, function)
     return counterpart(name, function, kind, called, **fixed)
