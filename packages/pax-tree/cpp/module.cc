@@ -3,10 +3,11 @@
 
 #include "core/keys.h"
 #include "core/registry.h"
-#include "dict/entries.h"
 #include "dict/key_order.h"
 #include "dm/dm.h"
 #include "record/record.h"
+#include "support/arguments.h"
+#include "support/compat.h"
 #include "support/errors.h"
 #include "tree/functions.h"
 #include "treedef/treedef.h"
@@ -15,13 +16,13 @@ namespace pax_tree {
 namespace {
 
 PyMethodDef private_methods[] = {
-    {"_register_node", FastCall(RegisterNode), METH_FASTCALL, nullptr},
+    {"_register_node", AsMethod(RegisterNode), METH_FASTCALL, nullptr},
     {"_unregister_node", UnregisterNode, METH_O, nullptr},
     {"_forwarders", Forwarders, METH_O, nullptr},
     {"_register_leaf_type", RegisterLeafType, METH_O, nullptr},
     {"_set_foreign_lookup", SetForeignLookup, METH_O, nullptr},
     {"_is_registered", IsRegistered, METH_O, nullptr},
-    {"_make_spec", FastCall(MakeSpec), METH_FASTCALL, nullptr},
+    {"_make_spec", AsMethod(MakeSpec), METH_FASTCALL, nullptr},
     {"_make_treedef", MakeTreeDef, METH_O, nullptr},
     {"_record_flattener", RecordFlattener, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
@@ -39,11 +40,10 @@ bool AddPublic(PyObject* module, PyMethodDef* methods) {
 }
 
 bool Init(PyObject* module) {
-  return InitDictEntries() && InitKeys(module) && InitKeyOrder() && InitRegistry() &&
+  return InitDictLayout() && InitKeys(module) && InitKeyOrder() && InitRegistry() &&
          InitTreeDef(module) && InitRecordSpec(module) && InitRecord(module) &&
          AddPublic(module, flatten_methods) && AddPublic(module, unflatten_methods) &&
-         AddPublic(module, path_methods) && AddPublic(module, map_methods) &&
-         AddPublic(module, record_methods) && dm::Init(module) &&
+         AddPublic(module, map_methods) && AddPublic(module, record_methods) && dm::Init(module) &&
          PyModule_AddFunctions(module, private_methods) == 0;
 }
 

@@ -137,23 +137,30 @@ def test_unhashable_static_data():
 
 def test_unpickling_an_unregistered_class_names_it():
     _, (state,) = pax_tree.tree_structure(Custom(1)).__reduce__()
-    (kind, arity, (_, aux)), *rest = state
+    (_, *parts), *rest = state
     with pytest.raises(ValueError, match="class float, which is not registered"):
-        pax_tree._C._make_treedef(((kind, arity, (float, aux)), *rest))
+        pax_tree._C._make_treedef(((float, *parts), *rest))
 
 
 @pytest.mark.parametrize(
     "state",
     [
         (),
-        ((0, 0, None),) * 2,
-        ((99, 0, None),),
-        ((3, 2, None), (0, 0, None)),
-        ((4, 1, None),),
-        ((0, 1, 1),),
+        ((None, None, 0, None),) * 2,
+        ((99, None, 0, None),),
+        ((list, None, 2, None), (None, None, 0, None)),
+        ((dict, None, 1, None),),
+        ((dict, ["a"], 1, ("b",)), (None, None, 0, None)),
+        ((dict, ["a"], 1, ("a", "b")), (None, None, 0, None)),
+        ((None, None, 1, 1),),
+        ((list, None, -1, None),),
+        ((list, None, "0", None),),
         3,
     ],
-    ids=["empty", "extra", "kind", "short", "data", "arity", "type"],
+    ids=[
+        *("empty", "extra", "class", "short", "keys", "other keys", "more keys", "arity"),
+        *("negative", "number", "type"),
+    ],
 )
 def test_bad_pickles_are_errors(state):
     with pytest.raises((ValueError, TypeError)):

@@ -1,27 +1,13 @@
 // Putting nodes together.
-#include "core/parts.h"
 #include "dict/build.h"
+
+#include "core/parts.h"
 #include "dict/key_order.h"
 #include "record/record.h"
+#include "support/sequence.h"
 
 namespace pax_tree {
 namespace {
-
-PyObject* Take(PyObject** slot) { return std::exchange(*slot, nullptr); }
-
-PyObject* BuildTuple(PyObject** items, Py_ssize_t n) {
-  PyObject* tuple = PyTuple_New(n);
-  if (tuple == nullptr) return nullptr;
-  for (Py_ssize_t i = 0; i < n; ++i) PyTuple_SET_ITEM(tuple, i, Take(&items[i]));
-  return tuple;
-}
-
-PyObject* BuildList(PyObject** items, Py_ssize_t n) {
-  PyObject* list = PyList_New(n);
-  if (list == nullptr) return nullptr;
-  for (Py_ssize_t i = 0; i < n; ++i) PyList_SET_ITEM(list, i, Take(&items[i]));
-  return list;
-}
 
 // Sets the items in the order in which the first dict had them.
 bool FillInto(PyObject* dict, const KeyOrder* order, PyObject** items) {
@@ -62,46 +48,35 @@ PyObject* BuildDefaultDict(PyObject* data, PyObject** items) {
 }
 
 PyObject* BuildDeque(PyObject* maxlen, PyObject** items, Py_ssize_t n) {
-  Ref tuple(BuildTuple(items, n));
+  Ref tuple(TupleOf(items, n));
   if (!tuple) return nullptr;
   PyObject* type = reinterpret_cast<PyObject*>(deque_type);
   return PyObject_CallFunctionObjArgs(type, tuple.get(), maxlen, nullptr);
 }
 
-PyObject* BuildCustom(Registration* registration, PyObject* aux, PyObject** items, Py_ssize_t n) {
-  Ref children(BuildTuple(items, n));
+PyObject* BuildCustom(const NodeType& type, PyObject** items) {
+  Ref children(TupleOf(items, type.arity));
   if (!children) return nullptr;
-  PyObject* args[] = {nullptr, aux, children.get()};
-  return PyObject_Vectorcall(registration->unflatten, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                             nullptr);
+  PyObject* args[] = {nullptr, type.data, children.get()};
+  size_t count = 2 | PY_VECTORCALL_ARGUMENTS_OFFSET;
+  return PyObject_Vectorcall(type.registration->unflatten, args + 1, count, nullptr);
 }
 
 }  // namespace
 
-PyObject* Build(Kind kind, Registration* registration, PyObject* data, PyObject** items,
-                Py_ssize_t n) {
-  switch (kind) {
-    case Kind::kTuple:
-      return BuildTuple(items, n);
-    case Kind::kList:
-      return BuildList(items, n);
-    case Kind::kDict:
-      return BuildDict(data, items);
-    case Kind::kNamedTuple:
-      return PyObject_Vectorcall(data, items, n, nullptr);
-    case Kind::kOrderedDict:
-      return BuildOrderedDict(AsOrder(data), items);
-    case Kind::kDefaultDict:
-      return BuildDefaultDict(data, items);
-    case Kind::kDeque:
-      return BuildDeque(data, items, n);
-    case Kind::kRecord:
-      return MakeRecord(AsSpec(data), BuildTuple(items, n));
-    case Kind::kCustom:
-      return BuildCustom(registration, data, items, n);
+PyObject* Build(const NodeType& type, PyObject** items) {
+  switch (type.kind) {
+    case Kind::kTuple: return TupleOf(items, type.arity);
+    case Kind::kList: return ListOf(items, type.arity);
+    case Kind::kDict: return BuildDict(type.data, items);
+    case Kind::kNamedTuple: return PyObject_Vectorcall(type.data, items, type.arity, nullptr);
+    case Kind::kOrderedDict: return BuildOrderedDict(AsOrder(type.data), items);
+    case Kind::kDefaultDict: return BuildDefaultDict(type.data, items);
+    case Kind::kDeque: return BuildDeque(type.data, items, type.arity);
+    case Kind::kRecord: return MakeRecord(AsSpec(type.data), TupleOf(items, type.arity));
+    case Kind::kCustom: return BuildCustom(type, items);
     case Kind::kNone:
-    case Kind::kLeaf:
-      break;
+    case Kind::kLeaf: break;
   }
   return Py_NewRef(Py_None);
 }

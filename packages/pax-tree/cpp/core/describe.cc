@@ -33,44 +33,32 @@ std::string WithKeys(const char* article, PyObject* order) {
   return std::string(article) + " with the keys " + (keys ? SafeRepr(keys.get()) : "?");
 }
 
-std::string DescribeCustom(Registration* registration, PyObject* data, Py_ssize_t arity) {
-  std::string name = std::string("the class ") + registration->type->tp_name;
-  if (FindRegistration(registration->type) != registration)
+std::string DescribeCustom(const NodeType& type) {
+  std::string name = std::string("the class ") + type.registration->type->tp_name;
+  if (FindRegistration(type.registration->type) != type.registration)
     name += " (as it was registered before)";
-  return Counted(name.c_str(), arity) + " with the static data " + SafeRepr(data);
-}
-
-std::string DescribeNamedTuple(PyObject* type) {
-  return std::string("a named tuple ") + reinterpret_cast<PyTypeObject*>(type)->tp_name;
+  return Counted(name.c_str(), type.arity) + " with the static data " + SafeRepr(type.data);
 }
 
 }  // namespace
 
-std::string Describe(Kind kind, Registration* registration, PyObject* data, Py_ssize_t arity) {
-  switch (kind) {
-    case Kind::kLeaf:
-      return "a leaf";
-    case Kind::kNone:
-      return "None";
-    case Kind::kTuple:
-      return Counted("a tuple", arity);
-    case Kind::kList:
-      return Counted("a list", arity);
-    case Kind::kDict:
-      return WithKeys("a dict", data);
-    case Kind::kOrderedDict:
-      return WithKeys("an OrderedDict", data);
+std::string Describe(const NodeType& type) {
+  switch (type.kind) {
+    case Kind::kLeaf: return "a leaf";
+    case Kind::kNone: return "None";
+    case Kind::kTuple: return Counted("a tuple", type.arity);
+    case Kind::kList: return Counted("a list", type.arity);
+    case Kind::kDict: return WithKeys("a dict", type.data);
+    case Kind::kOrderedDict: return WithKeys("an OrderedDict", type.data);
     case Kind::kDefaultDict:
-      return WithKeys("a defaultdict", PyTuple_GET_ITEM(data, 1)) + " and the factory " +
-             SafeRepr(PyTuple_GET_ITEM(data, 0));
+      return WithKeys("a defaultdict", PyTuple_GET_ITEM(type.data, 1)) + " and the factory " +
+             SafeRepr(PyTuple_GET_ITEM(type.data, 0));
     case Kind::kDeque:
-      return Counted("a deque", arity) + " with maxlen=" + SafeRepr(data);
+      return Counted("a deque", type.arity) + " with maxlen=" + SafeRepr(type.data);
     case Kind::kNamedTuple:
-      return DescribeNamedTuple(data);
-    case Kind::kRecord:
-      return "the record " + SafeRepr(data);
-    case Kind::kCustom:
-      return DescribeCustom(registration, data, arity);
+      return std::string("a named tuple ") + reinterpret_cast<PyTypeObject*>(type.data)->tp_name;
+    case Kind::kRecord: return "the record " + SafeRepr(type.data);
+    case Kind::kCustom: return DescribeCustom(type);
   }
   return "a node";
 }
@@ -84,7 +72,7 @@ std::string DescribeObject(PyObject* object) {
     return std::string("an object of type ") + Py_TYPE(object)->tp_name;
   }
   if (verdict.kind == Kind::kLeaf) return std::string("a leaf of type ") + Py_TYPE(object)->tp_name;
-  return Describe(parts.kind, parts.registration, parts.data.get(), parts.arity);
+  return Describe(parts.Type());
 }
 
 }  // namespace pax_tree

@@ -9,14 +9,10 @@
 #include "dict/key_order.h"
 #include "record/record.h"
 #include "support/ref.h"
+#include "support/sequence.h"
 #include "support/threads.h"
 
 namespace pax_tree {
-PyTypeObject* dict_key_type = nullptr;
-PyTypeObject* sequence_key_type = nullptr;
-PyTypeObject* get_attr_key_type = nullptr;
-PyTypeObject* flattened_index_key_type = nullptr;
-
 namespace {
 
 // The name of a key's one field, by type.
@@ -117,45 +113,6 @@ PyTypeObject* MakeKeyType(PyObject* module, const char* name, const char* field,
   return reinterpret_cast<PyTypeObject*>(type.release());
 }
 
-}  // namespace
-
-PyObject* MakeKey(PyTypeObject* type, PyObject* value) {
-  PyObject* self = type->tp_alloc(type, 0);
-  if (self != nullptr) reinterpret_cast<PathKey*>(self)->value = Py_NewRef(value);
-  return self;
-}
-
-PyObject* MakeIndexKey(PyTypeObject* type, Py_ssize_t index) {
-  Ref number(PyLong_FromSsize_t(index));
-  return number ? MakeKey(type, number.get()) : nullptr;
-}
-
-PyObject* MakeKeys(PyTypeObject* type, PyObject* values) {
-  Ref keys(PyTuple_New(PyTuple_GET_SIZE(values)));
-  for (Py_ssize_t i = 0; keys && i < PyTuple_GET_SIZE(values); ++i) {
-    PyObject* key = MakeKey(type, PyTuple_GET_ITEM(values, i));
-    if (key == nullptr) return nullptr;
-    PyTuple_SET_ITEM(keys.get(), i, key);
-  }
-  return keys.release();
-}
-
-bool InitKeys(PyObject* module) {
-  dict_key_type = MakeKeyType(module, "pax_tree.DictKey", "key",
-                              "One step of a key path: the value under `key` of a dict.");
-  sequence_key_type = MakeKeyType(module, "pax_tree.SequenceKey", "idx",
-                                  "One step of a key path: item `idx` of a list or tuple.");
-  get_attr_key_type = MakeKeyType(module, "pax_tree.GetAttrKey", "name",
-                                  "One step of a key path: the attribute `name` of an object.");
-  flattened_index_key_type =
-      MakeKeyType(module, "pax_tree.FlattenedIndexKey", "key",
-                  "One step of a key path: child `key` of an object whose class names no keys.");
-  return dict_key_type != nullptr && sequence_key_type != nullptr && get_attr_key_type != nullptr &&
-         flattened_index_key_type != nullptr;
-}
-
-namespace {
-
 PyObject* ItemOf(PyObject* keys, Py_ssize_t child) {
   return keys == nullptr ? nullptr : Py_NewRef(PyTuple_GET_ITEM(keys, child));
 }
@@ -181,30 +138,61 @@ PyObject* SequenceKeyAt(Py_ssize_t child) {
 
 }  // namespace
 
+PyTypeObject* dict_key_type = nullptr;
+PyTypeObject* sequence_key_type = nullptr;
+PyTypeObject* get_attr_key_type = nullptr;
+PyTypeObject* flattened_index_key_type = nullptr;
+
+PyObject* MakeKey(PyTypeObject* type, PyObject* value) {
+  PyObject* self = type->tp_alloc(type, 0);
+  if (self != nullptr) reinterpret_cast<PathKey*>(self)->value = Py_NewRef(value);
+  return self;
+}
+
+PyObject* MakeIndexKey(PyTypeObject* type, Py_ssize_t index) {
+  Ref number(PyLong_FromSsize_t(index));
+  return number ? MakeKey(type, number.get()) : nullptr;
+}
+
+PyObject* MakeKeys(PyTypeObject* type, PyObject* values) {
+  return MakeTuple(PyTuple_GET_SIZE(values),
+                   [=](Py_ssize_t i) { return MakeKey(type, PyTuple_GET_ITEM(values, i)); });
+}
+
+bool InitKeys(PyObject* module) {
+  dict_key_type = MakeKeyType(module, "pax_tree.DictKey", "key",
+                              "One step of a key path: the value under `key` of a dict.");
+  sequence_key_type = MakeKeyType(module, "pax_tree.SequenceKey", "idx",
+                                  "One step of a key path: item `idx` of a list or tuple.");
+  get_attr_key_type = MakeKeyType(module, "pax_tree.GetAttrKey", "name",
+                                  "One step of a key path: the attribute `name` of an object.");
+  flattened_index_key_type =
+      MakeKeyType(module, "pax_tree.FlattenedIndexKey", "key",
+                  "One step of a key path: child `key` of an object whose class names no keys.");
+  return dict_key_type != nullptr && sequence_key_type != nullptr && get_attr_key_type != nullptr &&
+         flattened_index_key_type != nullptr;
+}
+
 PyObject* ChildKey(Kind kind, PyObject* data, PyObject* keys, Py_ssize_t child) {
   switch (kind) {
     case Kind::kDict:
     case Kind::kOrderedDict:
-    case Kind::kDefaultDict:
-      return ItemOf(PathKeysOf(AsOrder(OrderObject(kind, data))), child);
-    case Kind::kNamedTuple:
-      return FieldKey(data, child);
-    case Kind::kRecord:
-      return ItemOf(SpecKeys(AsSpec(data)), child);
+    case Kind::kDefaultDict: return ItemOf(PathKeysOf(AsOrder(OrderObject(kind, data))), child);
+    case Kind::kNamedTuple: return FieldKey(data, child);
+    case Kind::kRecord: return ItemOf(SpecKeys(AsSpec(data)), child);
     case Kind::kCustom:
       if (keys != nullptr) return ItemOf(keys, child);
       return MakeIndexKey(flattened_index_key_type, child);
-    default:
-      return SequenceKeyAt(child);
+    default: return SequenceKeyAt(child);
   }
 }
 
-PyObject* ChildKeyOf(PyObject* object, Kind kind, Registration* registration, PyObject* data,
-                     Py_ssize_t child) {
+PyObject* ChildKeyOf(PyObject* object, const NodeType& type, Py_ssize_t child) {
   Parts parts;
-  if (kind == Kind::kCustom && !OpenCustom(registration, object, true, &parts)) return nullptr;
-  if (kind == Kind::kCustom && child >= parts.arity) return nullptr;
-  return ChildKey(kind, data, parts.keys.get(), child);
+  bool custom = type.kind == Kind::kCustom;
+  if (custom && !OpenCustom(type.registration, object, true, &parts)) return nullptr;
+  if (custom && child >= parts.arity) return nullptr;
+  return ChildKey(type.kind, type.data, parts.keys.get(), child);
 }
 
 }  // namespace pax_tree

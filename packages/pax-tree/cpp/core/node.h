@@ -7,7 +7,7 @@
 
 namespace pax_tree {
 
-enum class Kind : uint8_t {
+enum class Kind : uint32_t {  // so wide that a Node has no padding
   kLeaf,
   kNone,
   kTuple,
@@ -21,6 +21,10 @@ enum class Kind : uint8_t {
   kCustom,
 };
 
+inline bool IsDict(Kind kind) {
+  return kind == Kind::kDict || kind == Kind::kOrderedDict || kind == Kind::kDefaultDict;
+}
+
 // A registered class. Registrations live as long as the process.
 struct Registration {
   Kind kind = Kind::kLeaf;
@@ -29,6 +33,14 @@ struct Registration {
   PyObject* flatten = nullptr;            // object -> (children, aux)
   PyObject* unflatten = nullptr;          // (aux, children) -> object
   PyObject* flatten_with_keys = nullptr;  // object -> ((key, child) pairs, aux), or null
+};
+
+// What nodes that are alike have in common; `data` as in Node, borrowed.
+struct NodeType {
+  Kind kind;
+  Registration* registration;
+  PyObject* data;
+  Py_ssize_t arity;
 };
 
 // What stands at one place of a tree: its kind, and the registration of a custom class.
@@ -54,6 +66,8 @@ struct Node {
   uint32_t num_leaves;
   PyObject* data;
   Registration* registration;
+
+  NodeType Type() const { return {kind, registration, data, arity}; }
 };
 
 }  // namespace pax_tree

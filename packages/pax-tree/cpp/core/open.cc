@@ -1,6 +1,5 @@
 // Taking nodes apart.
 #include "core/parts.h"
-#include "core/plain.h"
 #include "dict/key_order.h"
 #include "record/record.h"
 #include "support/compat.h"
@@ -53,29 +52,6 @@ bool SplitKeys(Registration* registration, PyObject* pairs, Ref* keys, Ref* chil
   }
   return true;
 }
-
-}  // namespace
-
-bool OpenCustom(Registration* registration, PyObject* object, bool with_keys, Parts* parts) {
-  bool keyed = with_keys && registration->flatten_with_keys != nullptr;
-  PyObject* function = keyed ? registration->flatten_with_keys : registration->flatten;
-  Ref result(PyObject_CallOneArg(function, object)), children;
-  if (!result || !SplitPair(registration, result.get(), &children, &parts->data)) return false;
-  if (!ToTuple(registration, &children)) return false;
-  if (keyed) {
-    Ref pairs = std::move(children);
-    if (!SplitKeys(registration, pairs.get(), &parts->keys, &children)) return false;
-  }
-  parts->arity = PyTuple_GET_SIZE(children.get());
-  parts->source = std::move(children);
-  return true;
-}
-
-PyObject* OrderObject(Kind kind, PyObject* data) {
-  return kind == Kind::kDefaultDict ? PyTuple_GET_ITEM(data, 1) : data;
-}
-
-namespace {
 
 bool OpenDict(PyObject* dict, Parts* parts) {
   parts->data = Ref(OrderOfDict(dict));
@@ -140,30 +116,40 @@ bool FillByLookup(PyObject* dict, PyObject* keys, PyObject** out, Py_ssize_t str
 
 }  // namespace
 
+bool OpenCustom(Registration* registration, PyObject* object, bool with_keys, Parts* parts) {
+  bool keyed = with_keys && registration->flatten_with_keys != nullptr;
+  PyObject* function = keyed ? registration->flatten_with_keys : registration->flatten;
+  Ref result(PyObject_CallOneArg(function, object)), children;
+  if (!result || !SplitPair(registration, result.get(), &children, &parts->data)) return false;
+  if (!ToTuple(registration, &children)) return false;
+  if (keyed) {
+    Ref pairs = std::move(children);
+    if (!SplitKeys(registration, pairs.get(), &parts->keys, &children)) return false;
+  }
+  parts->arity = PyTuple_GET_SIZE(children.get());
+  parts->source = std::move(children);
+  return true;
+}
+
+PyObject* OrderObject(Kind kind, PyObject* data) {
+  return kind == Kind::kDefaultDict ? PyTuple_GET_ITEM(data, 1) : data;
+}
+
 bool Open(Walk* walk, PyObject* object, Verdict verdict, Parts* parts) {
   parts->kind = verdict.kind;
   parts->registration = verdict.registration;
   switch (verdict.kind) {
     case Kind::kTuple:
-    case Kind::kNamedTuple:
-      return OpenTuple(object, parts);
-    case Kind::kList:
-      return OpenList(object, parts);
-    case Kind::kDict:
-      return OpenDict(object, parts);
-    case Kind::kOrderedDict:
-      return OpenOrderedDict(object, parts);
-    case Kind::kDefaultDict:
-      return OpenDefaultDict(object, parts);
-    case Kind::kDeque:
-      return OpenDeque(object, parts);
-    case Kind::kRecord:
-      return OpenRecord(object, parts);
-    case Kind::kCustom:
-      return OpenCustom(verdict.registration, object, walk->with_path, parts);
+    case Kind::kNamedTuple: return OpenTuple(object, parts);
+    case Kind::kList: return OpenList(object, parts);
+    case Kind::kDict: return OpenDict(object, parts);
+    case Kind::kOrderedDict: return OpenOrderedDict(object, parts);
+    case Kind::kDefaultDict: return OpenDefaultDict(object, parts);
+    case Kind::kDeque: return OpenDeque(object, parts);
+    case Kind::kRecord: return OpenRecord(object, parts);
+    case Kind::kCustom: return OpenCustom(verdict.registration, object, walk->with_path, parts);
     case Kind::kNone:
-    case Kind::kLeaf:
-      break;
+    case Kind::kLeaf: break;
   }
   return true;
 }

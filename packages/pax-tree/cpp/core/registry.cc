@@ -2,19 +2,13 @@
 #include "core/registry.h"
 
 #include "record/record.h"
+#include "support/arguments.h"
 #include "support/errors.h"
 #include "support/ref.h"
 #include "support/threads.h"
 #include "tree/functions.h"
 
 namespace pax_tree {
-Registration* tuple_registration = nullptr;
-Registration* list_registration = nullptr;
-Registration* dict_registration = nullptr;
-PyTypeObject* ordered_dict_type = nullptr;
-PyTypeObject* default_dict_type = nullptr;
-PyTypeObject* deque_type = nullptr;
-
 namespace {
 
 // Open addressing from a type's address to its registration. Readers take no lock, so a table that
@@ -159,7 +153,31 @@ PyTypeObject* ImportType(const char* name) {
                 : nullptr;
 }
 
+Registration* RegistrationOf(PyObject* type) {
+  return LastRegistration(reinterpret_cast<PyTypeObject*>(type));
+}
+
+PyObject* ForwardFlatten(PyObject* type, PyObject* object) {
+  Ref flatten = Ref::Borrow(RegistrationOf(type)->flatten);
+  return PyObject_CallOneArg(flatten.get(), object);
+}
+
+PyObject* ForwardUnflatten(PyObject* type, PyObject* const* args, Py_ssize_t nargs) {
+  Ref unflatten = Ref::Borrow(RegistrationOf(type)->unflatten);
+  return PyObject_Vectorcall(unflatten.get(), args, static_cast<size_t>(nargs), nullptr);
+}
+
+PyMethodDef flatten = {"flatten", ForwardFlatten, METH_O, nullptr};
+PyMethodDef unflatten = {"unflatten", AsMethod(ForwardUnflatten), METH_FASTCALL, nullptr};
+
 }  // namespace
+
+Registration* tuple_registration = nullptr;
+Registration* list_registration = nullptr;
+Registration* dict_registration = nullptr;
+PyTypeObject* ordered_dict_type = nullptr;
+PyTypeObject* default_dict_type = nullptr;
+PyTypeObject* deque_type = nullptr;
 
 Registration* FindRegistration(PyTypeObject* type) { return Table().Find(type); }
 
@@ -256,27 +274,6 @@ PyObject* IsRegistered(PyObject*, PyObject* type) {
   Registration* known = Table().Find(reinterpret_cast<PyTypeObject*>(type));
   return PyBool_FromLong(known != nullptr && known->kind != Kind::kLeaf);
 }
-
-namespace {
-
-Registration* RegistrationOf(PyObject* type) {
-  return LastRegistration(reinterpret_cast<PyTypeObject*>(type));
-}
-
-PyObject* ForwardFlatten(PyObject* type, PyObject* object) {
-  Ref flatten = Ref::Borrow(RegistrationOf(type)->flatten);
-  return PyObject_CallOneArg(flatten.get(), object);
-}
-
-PyObject* ForwardUnflatten(PyObject* type, PyObject* const* args, Py_ssize_t nargs) {
-  Ref unflatten = Ref::Borrow(RegistrationOf(type)->unflatten);
-  return PyObject_Vectorcall(unflatten.get(), args, static_cast<size_t>(nargs), nullptr);
-}
-
-PyMethodDef flatten = {"flatten", ForwardFlatten, METH_O, nullptr};
-PyMethodDef unflatten = {"unflatten", FastCall(ForwardUnflatten), METH_FASTCALL, nullptr};
-
-}  // namespace
 
 // _forwarders(cls): the pair (flatten, unflatten) of a class that is or was registered here.
 PyObject* Forwarders(PyObject*, PyObject* type) {

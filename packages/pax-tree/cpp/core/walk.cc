@@ -1,7 +1,17 @@
 // Classifying objects, and saying where two trees differ.
 #include "core/walk.h"
 
+#include "support/arguments.h"
+
 namespace pax_tree {
+
+bool Options::Set(PyObject* leaf, PyObject* none, PyObject* takes_path) {
+  if (leaf != Py_None) is_leaf = leaf;
+  int none_truth = Truth(none, false), path_truth = Truth(takes_path, false);
+  none_is_leaf = none_truth == 1;
+  is_leaf_takes_path = path_truth == 1 && is_leaf != nullptr;
+  return none_truth >= 0 && path_truth >= 0;
+}
 
 bool Walk::AskIsLeaf(PyObject* object, bool* leaf) {
   Ref answer;

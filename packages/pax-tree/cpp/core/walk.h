@@ -19,6 +19,9 @@ struct Options {
   PyObject* is_leaf = nullptr;  // borrowed
   bool none_is_leaf = false;
   bool is_leaf_takes_path = false;
+
+  // Takes the values of the keywords, null where not given. False with an error set.
+  bool Set(PyObject* leaf, PyObject* none, PyObject* takes_path = nullptr);
 };
 
 // The keys from the root to the present node.

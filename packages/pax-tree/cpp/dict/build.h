@@ -1,8 +1,8 @@
 // Making a dict out of an order of keys and the values in that order.
 #pragma once
 
-#include "dict/entries.h"
 #include "dict/key_order.h"
+#include "support/compat.h"
 #include "support/ref.h"
 
 namespace pax_tree {

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "core/keys.h"
+#include "support/compat.h"
 #include "support/errors.h"
 #include "support/ref.h"
+#include "support/sequence.h"
 
 namespace pax_tree {
 
@@ -66,10 +68,9 @@ PyObject* NewOrder(PyObject* sorted, PyObject* inserted, uint32_t* position) {
 // traceback, one that comes out of a user's __lt__ has.
 bool KeysDoNotCompare() {
   if (!PyErr_ExceptionMatches(PyExc_TypeError)) return false;
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  bool ours = traceback == nullptr;
-  PyErr_Restore(type, value, traceback);
+  HeldError error;
+  bool ours = !error.HasTraceback();
+  error.Restore();
   return ours;
 }
 
@@ -144,19 +145,17 @@ PyObject* OrderAsGiven(PyObject* keys) {
 // Unpickled tuples may hold equal keys that are not the same object: the inserted ones are used.
 PyObject* OrderOfTuples(PyObject* sorted, PyObject* inserted) {
   Ref canonical(PyDict_New());
-  Ref keys(PyTuple_New(PyTuple_GET_SIZE(sorted)));
   for (Py_ssize_t i = 0; canonical && i < PyTuple_GET_SIZE(inserted); ++i) {
     PyObject* key = PyTuple_GET_ITEM(inserted, i);
     if (PyDict_SetItem(canonical.get(), key, key) < 0) return nullptr;
   }
-  for (Py_ssize_t i = 0; keys && canonical && i < PyTuple_GET_SIZE(sorted); ++i) {
-    PyObject* key = PyDict_GetItemWithError(canonical.get(), PyTuple_GET_ITEM(sorted, i));
-    if (key == nullptr) {
-      if (!PyErr_Occurred()) return Raise(PyExc_ValueError, "The keys of a dict node differ.");
-    }
-    PyTuple_SET_ITEM(keys.get(), i, Py_NewRef(key));
-  }
-  return OrderOf(keys.release(), Py_NewRef(inserted));
+  if (!canonical) return nullptr;
+  PyObject* keys = MakeTuple(PyTuple_GET_SIZE(sorted), [&](Py_ssize_t i) -> PyObject* {
+    PyObject* key = LookUp(canonical.get(), PyTuple_GET_ITEM(sorted, i));
+    if (key != nullptr || PyErr_Occurred()) return key;
+    return Raise(PyExc_ValueError, "The keys of a dict node differ.");
+  });
+  return OrderOf(keys, Py_NewRef(inserted));
 }
 
 PyObject* PathKeysOf(KeyOrder* order) {

@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "core/plain.h"
-#include "dict/entries.h"
 #include "dict/key_order.h"
+#include "support/compat.h"
 #include "support/ref.h"
 
 namespace pax_tree {
@@ -126,9 +126,6 @@ inline Place* PlaceAt(size_t hash, Py_ssize_t size) {
   if (size <= kFewKeys) return &small_places[hash % kSmallPlaces];
   return &large_places[hash % kLargePlaces];
 }
-
-// The hash of a str that is a key, and has therefore been hashed.
-size_t HashOfKey(PyObject* key) { return reinterpret_cast<PyASCIIObject*>(key)->hash; }
 
 // Where a dict of `size` keys belongs by its first key; null if that is no str.
 inline Place* PlaceByFirst(PyObject* key, Py_ssize_t size) {

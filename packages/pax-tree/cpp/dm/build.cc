@@ -2,11 +2,10 @@
 #include "core/parts.h"
 #include "core/registry.h"
 #include "dm/dm.h"
+#include "support/sequence.h"
 
 namespace pax_tree::dm {
 namespace {
-
-PyObject* Take(PyObject** slot) { return std::exchange(*slot, nullptr); }
 
 PyObject* TypeOf(PyObject* object) { return reinterpret_cast<PyObject*>(Py_TYPE(object)); }
 
@@ -83,40 +82,20 @@ PyObject* BuildProxy(PyObject* like, Form form, const Children& opened, PyObject
 }
 
 PyObject* BuildSequence(PyObject* like, Py_ssize_t size, PyObject** items) {
-  Ref list(BuildList(items, size));
+  Ref list(ListOf(items, size));
   return list ? PyObject_CallOneArg(TypeOf(like), list.get()) : nullptr;
 }
 
 }  // namespace
 
-PyObject* BuildTuple(PyObject** items, Py_ssize_t size) {
-  PyObject* tuple = PyTuple_New(size);
-  for (Py_ssize_t i = 0; tuple != nullptr && i < size; ++i) {
-    PyTuple_SET_ITEM(tuple, i, Take(&items[i]));
-  }
-  return tuple;
-}
-
-PyObject* BuildList(PyObject** items, Py_ssize_t size) {
-  PyObject* list = PyList_New(size);
-  for (Py_ssize_t i = 0; list != nullptr && i < size; ++i) {
-    PyList_SET_ITEM(list, i, Take(&items[i]));
-  }
-  return list;
-}
-
 PyObject* BuildLike(PyObject* like, Form form, const Children& opened, PyObject** items) {
   switch (form.shape) {
-    case Shape::kTuple:
-      return BuildTuple(items, opened.size());
+    case Shape::kTuple: return TupleOf(items, opened.size());
     case Shape::kList:
-    case Shape::kView:
-      return BuildList(items, opened.size());
+    case Shape::kView: return ListOf(items, opened.size());
     case Shape::kAttrs:
-    case Shape::kNamedTuple:
-      return BuildObject(like, form, opened, items);
-    default:
-      break;
+    case Shape::kNamedTuple: return BuildObject(like, form, opened, items);
+    default: break;
   }
   if (form.proxy) return BuildProxy(like, form, opened, items);
   if (form.shape == Shape::kSequence) return BuildSequence(like, opened.size(), items);

@@ -13,15 +13,46 @@ bool IsMapping(Form form) { return form.shape == Shape::kDict || form.shape == S
 
 using Values = SlotArray<23>;
 
-class Comparison {
+// A comparison of two structures, and the first difference that it finds.
+class Difference {
  public:
-  Comparison(const char* function, bool check_types)
+  Difference(const char* function, bool check_types)
       : function_(function), check_types_(check_types) {}
-  bool Same(PyObject* a, PyObject* b);
-  // Raises for the difference found, if no other error is set.
-  void Raise() const {
-    if (!PyErr_Occurred()) RaiseAt(error_, function_, place_, what_);
+  // Raises for the difference found, if no other error is set. `prefix` is a path above the root,
+  // or null. Always false.
+  bool Raise(PyObject* prefix = nullptr) {
+    if (PyErr_Occurred()) return false;
+    bool given = prefix != nullptr && prefix != Py_None;
+    Ref above(given ? PySequence_Tuple(prefix) : PyTuple_New(0));
+    if (!above) return false;
+    for (Py_ssize_t i = PyTuple_GET_SIZE(above.get()); i > 0; --i) {
+      place_.push_back(Ref::Borrow(PyTuple_GET_ITEM(above.get(), i - 1)));
+    }
+    RaiseAt(error_, function_, place_, what_);
+    return false;
   }
+
+ protected:
+  bool Differ(PyObject* error, const std::string& what) {
+    error_ = error;
+    what_ = what;
+    return false;
+  }
+
+  const char* function_;
+  bool check_types_;
+  Depth depth_;
+  std::vector<Ref> place_;
+
+ private:
+  PyObject* error_ = nullptr;
+  std::string what_;
+};
+
+class Comparison : public Difference {
+ public:
+  using Difference::Difference;
+  bool Same(PyObject* a, PyObject* b);
 
  private:
   bool SameNodes(PyObject* a, Form form_a, PyObject* b, Form form_b);
@@ -32,22 +63,11 @@ class Comparison {
   bool SameKeys(PyObject* a, Form form_a, PyObject* b, Form form_b);
   bool SameChildren(const Children& a, const Children& b);
   bool SameChild(PyObject* a, PyObject* b, PyObject* key, Py_ssize_t i);
-  bool Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b);
-
-  const char* function_;
-  bool check_types_;
-  Depth depth_;
-  PyObject* error_ = nullptr;
-  std::string what_;
-  std::vector<Ref> place_;
+  bool Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b) {
+    return Difference::Differ(error, "the first structure has " + DescribeForm(a, form_a) +
+                                         ", the other has " + DescribeForm(b, form_b) + ".");
+  }
 };
-
-bool Comparison::Differ(PyObject* error, PyObject* a, Form form_a, PyObject* b, Form form_b) {
-  error_ = error;
-  what_ = "the first structure has " + DescribeForm(a, form_a) + ", the other has " +
-          DescribeForm(b, form_b) + ".";
-  return false;
-}
 
 // Compares children, and if they differ adds where: under the key, or null for the index.
 bool Comparison::SameChild(PyObject* a, PyObject* b, PyObject* key, Py_ssize_t i) {
@@ -166,13 +186,11 @@ bool Comparison::Same(PyObject* a, PyObject* b) {
   return guard && SameNodes(a, form_a, b, form_b);
 }
 
-PyObject* AssertSameStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* AssertSameStructure(const Call& call) {
   PyObject *a = nullptr, *b = nullptr, *check = nullptr;
-  Parameter parameters[] = {{"a", &a}, {"b", &b}, {"check_types", &check}};
-  constexpr char kName[] = "assert_same_structure";
-  if (!ReadArguments(kName, args, nargs, names, parameters, 3, 3, 2, false)) return nullptr;
-  int check_types = check == nullptr ? 1 : PyObject_IsTrue(check);
-  if (check_types < 0 || !CheckSame(kName, a, b, check_types == 1)) return nullptr;
+  if (!Read(call, {{"a", &a}, {"b", &b}, {"check_types", &check}}, 3, 2)) return nullptr;
+  int check_types = Truth(check, true);
+  if (check_types < 0 || !CheckSame(call.function, a, b, check_types == 1)) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -203,52 +221,21 @@ Example:
     int, the other has a list of 1 element.
 )";
 
-}  // namespace
-
-bool CheckSame(const char* function, PyObject* a, PyObject* b, bool check_types) {
-  Comparison comparison(function, check_types);
-  if (comparison.Same(a, b)) return true;
-  comparison.Raise();
-  return false;
-}
-
-PyMethodDef same_methods[] = {
-    {"assert_same_structure", FastCall(AssertSameStructure), METH_FASTCALL | METH_KEYWORDS,
-     kSameDoc},
-    {nullptr, nullptr, 0, nullptr},
-};
-
-namespace {
-
-class Shallow {
+class Shallow : public Difference {
  public:
-  Shallow(const char* function, bool check_types)
-      : function_(function), check_types_(check_types) {}
+  using Difference::Difference;
   bool Fits(PyObject* shallow, PyObject* input);
-  // Raises for what did not fit, if no other error is set. `prefix` is a path above the root.
-  bool Raise(PyObject* prefix);
 
  private:
-  bool Differ(PyObject* error, PyObject* shallow, Form form, PyObject* input, Form input_form);
   bool FitsType(PyObject* shallow, Form form, PyObject* input, Form input_form);
   bool FitsSize(PyObject* shallow, Form form, PyObject* input, Form input_form);
   bool FitsChildren(PyObject* shallow, Form form, PyObject* input, Form input_form);
-
-  const char* function_;
-  bool check_types_;
-  Depth depth_;
-  PyObject* error_ = nullptr;
-  std::string what_;
-  std::vector<Ref> place_;
+  bool Differ(PyObject* error, PyObject* shallow, Form form, PyObject* input, Form input_form) {
+    return Difference::Differ(error, "the shallow structure has " + DescribeForm(shallow, form) +
+                                         ", but the input structure has " +
+                                         DescribeForm(input, input_form) + ".");
+  }
 };
-
-bool Shallow::Differ(PyObject* error, PyObject* shallow, Form form, PyObject* input,
-                     Form input_form) {
-  error_ = error;
-  what_ = "the shallow structure has " + DescribeForm(shallow, form) +
-          ", but the input structure has " + DescribeForm(input, input_form) + ".";
-  return false;
-}
 
 bool Shallow::FitsType(PyObject* shallow, Form form, PyObject* input, Form input_form) {
   Ref wrapped(Unwrapped(shallow, form));
@@ -313,28 +300,19 @@ bool Shallow::Fits(PyObject* shallow, PyObject* input) {
          FitsChildren(shallow, form, input, input_form);
 }
 
-bool Shallow::Raise(PyObject* prefix) {
-  if (PyErr_Occurred()) return false;
-  Ref above(prefix == nullptr || prefix == Py_None ? PyTuple_New(0) : PySequence_Tuple(prefix));
-  if (!above) return false;
-  for (Py_ssize_t i = PyTuple_GET_SIZE(above.get()); i > 0; --i) {
-    place_.push_back(Ref::Borrow(PyTuple_GET_ITEM(above.get(), i - 1)));
-  }
-  RaiseAt(error_, function_, place_, what_);
-  return false;
-}
-
-PyObject* AssertShallowStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs,
-                                 PyObject* names) {
+PyObject* AssertShallowStructure(const Call& call) {
   PyObject *shallow = nullptr, *input = nullptr, *path = nullptr, *check = nullptr;
-  Parameter parameters[] = {
-      {"shallow_tree", &shallow}, {"input_tree", &input}, {"path", &path}, {"check_types", &check}};
-  constexpr char kName[] = "assert_shallow_structure";
-  if (!ReadArguments(kName, args, nargs, names, parameters, 4, 4, 2, false)) return nullptr;
-  int check_types = check == nullptr ? 1 : PyObject_IsTrue(check);
-  if (check_types < 0 || !CheckShallow(kName, shallow, input, path, check_types == 1)) {
+  if (!Read(call,
+            {{"shallow_tree", &shallow},
+             {"input_tree", &input},
+             {"path", &path},
+             {"check_types", &check}},
+            4, 2)) {
     return nullptr;
   }
+  int check_types = Truth(check, true);
+  if (check_types < 0) return nullptr;
+  if (!CheckShallow(call.function, shallow, input, path, check_types == 1)) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -367,15 +345,20 @@ Example:
 
 }  // namespace
 
+bool CheckSame(const char* function, PyObject* a, PyObject* b, bool check_types) {
+  Comparison comparison(function, check_types);
+  return comparison.Same(a, b) || comparison.Raise();
+}
+
 bool CheckShallow(const char* function, PyObject* shallow, PyObject* input, PyObject* path,
                   bool check_types) {
   Shallow check(function, check_types);
   return check.Fits(shallow, input) || check.Raise(path);
 }
 
-PyMethodDef shallow_methods[] = {
-    {"assert_shallow_structure", FastCall(AssertShallowStructure), METH_FASTCALL | METH_KEYWORDS,
-     kShallowDoc},
+PyMethodDef compare_methods[] = {
+    Method<AssertSameStructure>("assert_same_structure", kSameDoc),
+    Method<AssertShallowStructure>("assert_shallow_structure", kShallowDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

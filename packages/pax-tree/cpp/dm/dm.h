@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/walk.h"
+#include "support/arguments.h"
 #include "support/ref.h"
 
 namespace pax_tree::dm {
@@ -90,8 +91,6 @@ inline Ref ItemOf(PyObject* sequence, Py_ssize_t i) {
 }
 // Puts a node like `like` together; takes the children, in the order of the leaves, from `items`.
 PyObject* BuildLike(PyObject* like, Form form, const Children& opened, PyObject** items);
-PyObject* BuildTuple(PyObject** items, Py_ssize_t size);
-PyObject* BuildList(PyObject** items, Py_ssize_t size);
 
 // Raises `type` with "function: what (at path)"; `place` holds the path's keys, the last one first.
 void RaiseAt(PyObject* type, const char* function, const std::vector<Ref>& place,
@@ -111,17 +110,15 @@ PyObject* UnflattenAs(const char* function, PyObject* structure, PyObject* flat)
 // Checks as assert_shallow_structure does; `path` is above the root, or null.
 bool CheckShallow(const char* function, PyObject* shallow, PyObject* input, PyObject* path,
                   bool check_types);
-// Reads `check_types=` among the keywords after `nargs` arguments. ValueError for any other.
-bool ReadCheckTypes(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                    bool* check_types);
+// Reads `check_types=` among the keywords. ValueError for any other.
+bool ReadCheckTypes(const Call& call, bool* check_types);
 
 extern PyObject* map_to_none;
 bool InitForms();
 extern PyMethodDef flatten_methods[];
 extern PyMethodDef map_methods[];
-extern PyMethodDef same_methods[];
+extern PyMethodDef compare_methods[];
 extern PyMethodDef up_to_methods[];
-extern PyMethodDef shallow_methods[];
 extern PyMethodDef traverse_methods[];
 
 // Adds the functions to the extension module, with "dm_" before their names.

@@ -52,19 +52,16 @@ class Flattening {
   Depth depth_;
 };
 
-PyObject* IsNested(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* IsNested(const Call& call) {
   PyObject* structure = nullptr;
-  Parameter parameters[] = {{"structure", &structure}};
-  if (!ReadArguments("is_nested", args, nargs, names, parameters, 1, 1, 1, false)) return nullptr;
   Form form;
+  if (!Read(call, {{"structure", &structure}}, 1, 1)) return nullptr;
   return FormOf(structure, &form) ? PyBool_FromLong(form.nested) : nullptr;
 }
 
-PyObject* FlattenFunction(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* FlattenFunction(const Call& call) {
   PyObject* structure = nullptr;
-  Parameter parameters[] = {{"structure", &structure}};
-  if (!ReadArguments("flatten", args, nargs, names, parameters, 1, 1, 1, false)) return nullptr;
-  return Flatten(structure);
+  return Read(call, {{"structure", &structure}}, 1, 1) ? Flatten(structure) : nullptr;
 }
 
 constexpr char kIsNestedDoc[] = R"(is_nested(structure)
@@ -110,8 +107,8 @@ Example:
 PyObject* Flatten(PyObject* structure) { return Flattening().Run(structure); }
 
 PyMethodDef flatten_methods[] = {
-    {"is_nested", FastCall(IsNested), METH_FASTCALL | METH_KEYWORDS, kIsNestedDoc},
-    {"flatten", FastCall(FlattenFunction), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
+    Method<IsNested>("is_nested", kIsNestedDoc),
+    Method<FlattenFunction>("flatten", kFlattenDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

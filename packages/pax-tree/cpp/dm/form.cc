@@ -1,7 +1,9 @@
 // What dm-tree takes for a node, decided once per class, and how it is called in errors.
 #include "core/parts.h"
 #include "dm/dm.h"
+#include "support/compat.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 
 namespace pax_tree::dm {
 namespace {
@@ -28,15 +30,7 @@ Entry& EntryOf(PyTypeObject* type) {
 }
 
 bool Holds(const Entry& entry, PyTypeObject* type) {
-  if (entry.type != type) return false;
-#if PY_VERSION_HEX >= 0x030D0000
-  PyObject* referent = nullptr;
-  int alive = PyWeakref_GetRef(entry.weak, &referent);
-  Py_XDECREF(referent);
-  return alive == 1;
-#else
-  return PyWeakref_GetObject(entry.weak) != Py_None;
-#endif
+  return entry.type == type && Ref(Referent(entry.weak));
 }
 
 bool Remember(PyTypeObject* type, Form form, bool per_object) {
@@ -132,6 +126,24 @@ bool Decide(PyObject* object, Form* form) {
   return true;
 }
 
+const char* ShapeName(PyObject* object, Shape shape) {
+  switch (shape) {
+    case Shape::kTuple: return "a tuple";
+    case Shape::kList: return "a list";
+    case Shape::kDict: return "a dict";
+    default: return Py_TYPE(object)->tp_name;
+  }
+}
+
+std::string PathText(const std::vector<Ref>& place) {
+  auto size = static_cast<Py_ssize_t>(place.size());
+  Ref path(MakeTuple(size, [&](Py_ssize_t i) {
+    const Ref& key = place[size - 1 - i];
+    return Py_NewRef(key ? key.get() : Py_None);
+  }));
+  return path ? "at the path " + SafeRepr(path.get()) : "";
+}
+
 }  // namespace
 
 bool FormOfOther(PyObject* object, Form* form) {
@@ -171,33 +183,6 @@ bool InitForms() {
   return sequence_abc != nullptr;
 }
 
-namespace {
-
-const char* ShapeName(PyObject* object, Shape shape) {
-  switch (shape) {
-    case Shape::kTuple:
-      return "a tuple";
-    case Shape::kList:
-      return "a list";
-    case Shape::kDict:
-      return "a dict";
-    default:
-      return Py_TYPE(object)->tp_name;
-  }
-}
-
-std::string PathText(const std::vector<Ref>& place) {
-  Ref path(PyTuple_New(static_cast<Py_ssize_t>(place.size())));
-  if (!path) return "";
-  Py_ssize_t i = 0;
-  for (auto key = place.rbegin(); key != place.rend(); ++key) {
-    PyTuple_SET_ITEM(path.get(), i++, Py_NewRef(*key ? key->get() : Py_None));
-  }
-  return "at the path " + SafeRepr(path.get());
-}
-
-}  // namespace
-
 std::string DescribeForm(PyObject* object, Form form) {
   if (!form.nested) return std::string("a leaf of type ") + Py_TYPE(object)->tp_name;
   std::string name = ShapeName(object, form.shape);
@@ -221,30 +206,19 @@ void RaiseAt(PyObject* type, const char* function, const std::vector<Ref>& place
 }
 
 void RaiseFrom(PyObject* type, const std::string& what) {
-  PyObject *cause_type, *cause, *traceback;
-  PyErr_Fetch(&cause_type, &cause, &traceback);
-  PyErr_NormalizeException(&cause_type, &cause, &traceback);
-  if (traceback != nullptr) PyException_SetTraceback(cause, traceback);
+  HeldError cause;
   PyErr_SetString(type, what.c_str());
-  PyObject *new_type, *error, *new_traceback;
-  PyErr_Fetch(&new_type, &error, &new_traceback);
-  PyErr_NormalizeException(&new_type, &error, &new_traceback);
-  PyException_SetContext(error, Py_NewRef(cause));  // both take the reference
-  PyException_SetCause(error, cause);
-  Py_XDECREF(cause_type);
-  Py_XDECREF(traceback);
-  PyErr_Restore(new_type, error, new_traceback);
+  cause.BecomeCause();
 }
 
-bool ReadCheckTypes(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                    bool* check_types) {
-  for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
-    PyObject* name = PyTuple_GET_ITEM(names, i);
+bool ReadCheckTypes(const Call& call, bool* check_types) {
+  for (Py_ssize_t i = 0; call.names != nullptr && i < PyTuple_GET_SIZE(call.names); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(call.names, i);
     if (PyUnicode_CompareWithASCIIString(name, "check_types") != 0) {
-      return Raise(PyExc_ValueError, "%s() takes no keyword but check_types, and got %R.", function,
-                   name);
+      return Raise(PyExc_ValueError, "%s() takes no keyword but check_types, and got %R.",
+                   call.function, name);
     }
-    int truth = PyObject_IsTrue(args[nargs + i]);
+    int truth = PyObject_IsTrue(call.args[call.nargs + i]);
     if (truth < 0) return false;
     *check_types = truth == 1;
   }

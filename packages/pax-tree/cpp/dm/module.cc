@@ -25,8 +25,8 @@ bool AddMapToNone(PyObject* module) {
 bool Init(PyObject* module) {
   Ref package(PyUnicode_FromString("pax_tree.dm"));
   if (!package || !InitForms() || !AddMapToNone(module)) return false;
-  for (PyMethodDef* methods : {flatten_methods, map_methods, same_methods, up_to_methods,
-                               shallow_methods, traverse_methods}) {
+  for (PyMethodDef* methods :
+       {flatten_methods, map_methods, compare_methods, up_to_methods, traverse_methods}) {
     if (!Add(module, package.get(), methods)) return false;
   }
   return true;

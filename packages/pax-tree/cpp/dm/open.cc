@@ -2,16 +2,17 @@
 #include "core/parts.h"
 #include "dict/key_order.h"
 #include "dm/dm.h"
+#include "support/errors.h"
+#include "support/sequence.h"
 
 namespace pax_tree::dm {
 namespace {
 
 void RaiseUnsortable(PyObject* keys) {
   if (!PyErr_ExceptionMatches(PyExc_TypeError)) return;
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
+  HeldError error;
   std::string text = SafeRepr(keys);
-  PyErr_Restore(type, value, traceback);
+  error.Restore();
   RaiseFrom(PyExc_TypeError, "The keys of a mapping must sort, but these do not: " + text +
                                  ". Use keys of one type.");
 }
@@ -46,7 +47,7 @@ bool OpenDict(PyObject* dict, Children* children) {
   Ref order(TakeDict(dict, size, values.data(), 1));
   if (!order || !CheckSorted(order.get())) return false;
   children->keys = Ref::Borrow(AsOrder(order.get())->sorted);
-  children->values = Ref(BuildTuple(values.data(), size));
+  children->values = Ref(TupleOf(values.data(), size));
   return static_cast<bool>(children->values);
 }
 
@@ -104,30 +105,22 @@ bool CheckSorted(PyObject* order) {
 
 bool OpenValues(PyObject* object, Form form, Children* children) {
   switch (form.shape) {
-    case Shape::kDict:
-      return OpenDict(object, children);
+    case Shape::kDict: return OpenDict(object, children);
     case Shape::kMapping:
       if (PyDict_Check(object)) return OpenDict(object, children);
       return OpenMapping(object, true, children);
-    case Shape::kAttrs:
-      return OpenAttrs(object, children);
-    default:
-      return OpenSequence(object, children);
+    case Shape::kAttrs: return OpenAttrs(object, children);
+    default: return OpenSequence(object, children);
   }
 }
 
 bool OpenItems(PyObject* object, Form form, Children* children) {
   switch (form.shape) {
-    case Shape::kDict:
-      return OpenDict(object, children);
-    case Shape::kMapping:
-      return OpenMapping(object, false, children);
-    case Shape::kAttrs:
-      return OpenAttrs(object, children);
-    case Shape::kNamedTuple:
-      return OpenNamedTuple(object, children);
-    default:
-      return OpenSequence(object, children);
+    case Shape::kDict: return OpenDict(object, children);
+    case Shape::kMapping: return OpenMapping(object, false, children);
+    case Shape::kAttrs: return OpenAttrs(object, children);
+    case Shape::kNamedTuple: return OpenNamedTuple(object, children);
+    default: return OpenSequence(object, children);
   }
 }
 

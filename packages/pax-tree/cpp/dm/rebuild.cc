@@ -1,7 +1,6 @@
 // Copying a structure with other leaves, in one pass: map_structure and unflatten_as.
 #include "core/node.h"
 #include "core/parts.h"
-#include "core/plain.h"
 #include "dm/dm.h"
 #include "support/arguments.h"
 #include "support/errors.h"
@@ -98,7 +97,7 @@ PyObject* Rebuild::Plain(PyObject** column, Kind kind) {
   if (!taken || (order && !CheckSorted(order.get()))) return nullptr;
   if (!TakeRest(column, order.get(), size, columns.data())) return nullptr;
   if (!ReplaceAll(size, columns.data())) return nullptr;
-  return Build(kind, nullptr, order.get(), columns.data(), size);
+  return Build({kind, nullptr, order.get(), size}, columns.data());
 }
 
 PyObject* Rebuild::Other(PyObject** column, Form form) {
@@ -130,7 +129,7 @@ class Unflattening : public Rebuild {
  protected:
   PyObject* Leaf(PyObject**) override {
     Py_ssize_t i = taken_++;
-    if (i >= given_) return Raise(PyExc_ValueError, "Too few leaves."), nullptr;
+    if (i >= given_) return Raise(PyExc_ValueError, "Too few leaves.");
     if (PyList_CheckExact(flat_) || PyTuple_CheckExact(flat_)) {
       return PySequence_GetItem(flat_, i);
     }
@@ -147,25 +146,18 @@ class Unflattening : public Rebuild {
 // Says that the leaves are not as many as given, in place of the pending error. If they are, it
 // stays.
 void RaiseCount(const char* function, PyObject* structure, Py_ssize_t given) {
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  Ref error(type), error_value(value), error_traceback(traceback);
+  HeldError error;
   Ref leaves(Flatten(structure));
   if (!leaves) return;
   Py_ssize_t count = PyList_GET_SIZE(leaves.get());
-  if (count == given) {
-    PyErr_Restore(error.release(), error_value.release(), error_traceback.release());
-    return;
-  }
+  if (count == given) return error.Restore();
   PyErr_Format(PyExc_ValueError, "%s: the structure has %zd leaves, but %zd were given: %s.",
                function, count, given, SafeRepr(structure).c_str());
 }
 
-constexpr char kName[] = "map_structure";
-
 class Mapping : public Rebuild {
  public:
-  Mapping(PyObject* f, Py_ssize_t count) : Rebuild(kName, count), f_(f) {
+  Mapping(const char* function, PyObject* f, Py_ssize_t count) : Rebuild(function, count), f_(f) {
     // The interpreter's own functions keep the rules that PyObject_Vectorcall checks.
     call_ = PyFunction_Check(f) ? PyVectorcall_Function(f) : PyObject_Vectorcall;
   }
@@ -181,40 +173,35 @@ class Mapping : public Rebuild {
   vectorcallfunc call_;
 };
 
-bool CheckGiven(PyObject* const* args, Py_ssize_t nargs) {
-  if (nargs == 0) {
-    PyErr_Format(PyExc_TypeError, "%s() needs a function and at least one structure.", kName);
-  } else if (!PyCallable_Check(args[0])) {
-    PyErr_Format(PyExc_TypeError, "%s() takes a function first, but got %s.", kName,
-                 SafeRepr(args[0]).c_str());
-  } else if (nargs == 1) {
-    PyErr_Format(PyExc_ValueError, "%s() needs at least one structure.", kName);
-  } else {
-    return true;
+bool CheckGiven(const Call& call) {
+  const char* name = call.function;
+  if (call.nargs == 0) {
+    return Raise(PyExc_TypeError, "%s() needs a function and at least one structure.", name);
   }
-  return false;
+  if (!PyCallable_Check(call.args[0])) {
+    return Raise(PyExc_TypeError, "%s() takes a function first, but got %s.", name,
+                 SafeRepr(call.args[0]).c_str());
+  }
+  return call.nargs > 1 || Raise(PyExc_ValueError, "%s() needs at least one structure.", name);
 }
 
-PyObject* MapStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* MapStructure(const Call& call) {
   bool check_types = true;
-  if (!CheckGiven(args, nargs) || !ReadCheckTypes(kName, args, nargs, names, &check_types)) {
-    return nullptr;
-  }
-  for (Py_ssize_t k = 2; k < nargs; ++k) {
-    if (!CheckSame(kName, args[1], args[k], check_types)) return nullptr;
+  if (!CheckGiven(call) || !ReadCheckTypes(call, &check_types)) return nullptr;
+  Py_ssize_t count = call.nargs - 1;
+  for (Py_ssize_t k = 2; k <= count; ++k) {
+    if (!CheckSame(call.function, call.args[1], call.args[k], check_types)) return nullptr;
   }
   Slots column;
-  if (!column.Allocate(nargs - 1)) return nullptr;
-  for (Py_ssize_t k = 1; k < nargs; ++k) column[k - 1] = Py_NewRef(args[k]);
-  return Mapping(args[0], nargs - 1).Column(column.data());
+  if (!column.Allocate(count)) return nullptr;
+  for (Py_ssize_t k = 0; k < count; ++k) column[k] = Py_NewRef(call.args[k + 1]);
+  return Mapping(call.function, call.args[0], count).Column(column.data());
 }
 
-PyObject* UnflattenFunction(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* UnflattenFunction(const Call& call) {
   PyObject *structure = nullptr, *flat = nullptr;
-  Parameter parameters[] = {{"structure", &structure}, {"flat_sequence", &flat}};
-  if (!ReadArguments("unflatten_as", args, nargs, names, parameters, 2, 2, 2, false))
-    return nullptr;
-  return UnflattenAs("unflatten_as", structure, flat);
+  if (!Read(call, {{"structure", &structure}, {"flat_sequence", &flat}}, 2, 2)) return nullptr;
+  return UnflattenAs(call.function, structure, flat);
 }
 
 constexpr char kUnflattenDoc[] = R"(unflatten_as(structure, flat_sequence)
@@ -285,8 +272,8 @@ PyObject* UnflattenAs(const char* function, PyObject* structure, PyObject* flat)
 }
 
 PyMethodDef map_methods[] = {
-    {kName, FastCall(MapStructure), METH_FASTCALL | METH_KEYWORDS, kMapDoc},
-    {"unflatten_as", FastCall(UnflattenFunction), METH_FASTCALL | METH_KEYWORDS, kUnflattenDoc},
+    Method<MapStructure>("map_structure", kMapDoc),
+    Method<UnflattenFunction>("unflatten_as", kUnflattenDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

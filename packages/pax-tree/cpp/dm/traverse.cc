@@ -1,6 +1,7 @@
 // traverse and traverse_with_path.
 #include "dm/dm.h"
 #include "support/arguments.h"
+#include "support/sequence.h"
 #include "tree/functions.h"
 
 namespace pax_tree::dm {
@@ -29,10 +30,8 @@ class Traversal {
 
 PyObject* Traversal::Call(PyObject* object) {
   if (!with_path_) return PyObject_CallOneArg(f_, object);
-  Ref path(PyTuple_New(static_cast<Py_ssize_t>(path_.size())));
-  for (size_t i = 0; path && i < path_.size(); ++i) {
-    PyTuple_SET_ITEM(path.get(), static_cast<Py_ssize_t>(i), Py_NewRef(path_[i].get()));
-  }
+  Ref path(MakeTuple(static_cast<Py_ssize_t>(path_.size()),
+                     [this](Py_ssize_t i) { return Py_NewRef(path_[i].get()); }));
   return path ? PyObject_CallFunctionObjArgs(f_, path.get(), object, nullptr) : nullptr;
 }
 
@@ -78,21 +77,14 @@ PyObject* Traversal::Visit(PyObject* object) {
   return Replacement(said.release(), below.release());
 }
 
-PyObject* RunTraverse(const char* name, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                      bool with_path) {
+template <bool with_path>
+PyObject* Traverse(const Call& call) {
   PyObject *f = nullptr, *structure = nullptr, *order = nullptr;
-  Parameter parameters[] = {{"fn", &f}, {"structure", &structure}, {"top_down", &order}};
-  if (!ReadArguments(name, args, nargs, names, parameters, 3, 3, 2, false)) return nullptr;
-  int top_down = order == nullptr ? 1 : PyObject_IsTrue(order);
+  if (!Read(call, {{"fn", &f}, {"structure", &structure}, {"top_down", &order}}, 3, 2)) {
+    return nullptr;
+  }
+  int top_down = Truth(order, true);
   return top_down < 0 ? nullptr : Traversal(f, top_down == 1, with_path).Visit(structure);
-}
-
-PyObject* Traverse(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunTraverse("traverse", args, nargs, names, false);
-}
-
-PyObject* TraverseWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunTraverse("traverse_with_path", args, nargs, names, true);
 }
 
 constexpr char kTraverseDoc[] = R"(traverse(fn, structure, top_down=True)
@@ -143,9 +135,8 @@ Example:
 }  // namespace
 
 PyMethodDef traverse_methods[] = {
-    {"traverse", FastCall(Traverse), METH_FASTCALL | METH_KEYWORDS, kTraverseDoc},
-    {"traverse_with_path", FastCall(TraverseWithPath), METH_FASTCALL | METH_KEYWORDS,
-     kTraverseWithPathDoc},
+    Method<Traverse<false>>("traverse", kTraverseDoc),
+    Method<Traverse<true>>("traverse_with_path", kTraverseWithPathDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -3,6 +3,7 @@
 #include "dm/dm.h"
 #include "support/arguments.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 #include "tree/functions.h"
 
 namespace pax_tree::dm {
@@ -56,13 +57,8 @@ bool CheckDepth(size_t depth) {
 }
 
 PyObject* Cursor::Path() const {
-  Ref path(PyTuple_New(static_cast<Py_ssize_t>(levels_.size())));
-  for (size_t i = 0; path && i < levels_.size(); ++i) {
-    PyObject* key = levels_[i].shallow.Key(levels_[i].next - 1);
-    if (key == nullptr) return nullptr;
-    PyTuple_SET_ITEM(path.get(), static_cast<Py_ssize_t>(i), key);
-  }
-  return path.release();
+  return MakeTuple(static_cast<Py_ssize_t>(levels_.size()),
+                   [this](Py_ssize_t i) { return levels_[i].shallow.Key(levels_[i].next - 1); });
 }
 
 PyObject* Cursor::Missing(PyObject* key) {
@@ -194,70 +190,53 @@ PyObject* ResultsUpTo(PyObject* f, std::vector<Cursor>* cursors, bool with_path)
   return more == 0 ? results.release() : nullptr;
 }
 
-PyObject* MapUpTo(const char* function, PyObject* shallow, PyObject* f, PyObject* const* trees,
-                  Py_ssize_t count, bool with_path) {
+// Maps the structures among the arguments of the call, from `first` on.
+PyObject* MapUpTo(const Call& call, PyObject* shallow, PyObject* f, Py_ssize_t first,
+                  bool with_path) {
   std::vector<Cursor> cursors;
-  for (Py_ssize_t k = 0; k < count; ++k) cursors.emplace_back(function, shallow, trees[k]);
-  Ref results(ResultsUpTo(f, &cursors, with_path));
-  return results ? UnflattenAs(function, shallow, results.get()) : nullptr;
-}
-
-PyObject* MapStructureWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs,
-                               PyObject* names) {
-  constexpr char kName[] = "map_structure_with_path";
-  bool ignored;
-  if (!ReadCheckTypes(kName, args, nargs, names, &ignored)) return nullptr;
-  if (nargs == 0) return Raise(PyExc_TypeError, "%s() needs a function.", kName);
-  if (nargs == 1) return Raise(PyExc_ValueError, "%s() needs a structure.", kName);
-  return MapUpTo(kName, args[1], args[0], args + 1, nargs - 1, true);
-}
-
-PyObject* RunMapUpTo(const char* name, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                     bool with_path) {
-  bool ignored;
-  if (!ReadCheckTypes(name, args, nargs, names, &ignored)) return nullptr;
-  if (nargs < 2) {
-    return Raise(PyExc_TypeError, "%s() needs a shallow structure and a function.", name);
+  for (Py_ssize_t k = first; k < call.nargs; ++k) {
+    cursors.emplace_back(call.function, shallow, call.args[k]);
   }
-  return MapUpTo(name, args[0], args[1], args + 2, nargs - 2, with_path);
+  Ref results(ResultsUpTo(f, &cursors, with_path));
+  return results ? UnflattenAs(call.function, shallow, results.get()) : nullptr;
 }
 
-PyObject* MapStructureUpTo(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunMapUpTo("map_structure_up_to", args, nargs, names, false);
+PyObject* MapStructureWithPath(const Call& call) {
+  bool ignored;
+  if (!ReadCheckTypes(call, &ignored)) return nullptr;
+  if (call.nargs == 0) return Raise(PyExc_TypeError, "%s() needs a function.", call.function);
+  if (call.nargs == 1) return Raise(PyExc_ValueError, "%s() needs a structure.", call.function);
+  return MapUpTo(call, call.args[1], call.args[0], 1, true);
 }
 
-PyObject* MapStructureWithPathUpTo(PyObject*, PyObject* const* args, Py_ssize_t nargs,
-                                   PyObject* names) {
-  return RunMapUpTo("map_structure_with_path_up_to", args, nargs, names, true);
+template <bool with_path>
+PyObject* MapStructureUpTo(const Call& call) {
+  bool ignored;
+  if (!ReadCheckTypes(call, &ignored)) return nullptr;
+  if (call.nargs < 2) {
+    return Raise(PyExc_TypeError, "%s() needs a shallow structure and a function.", call.function);
+  }
+  return MapUpTo(call, call.args[0], call.args[1], 2, with_path);
 }
 
-PyObject* FlattenWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  constexpr char kName[] = "flatten_with_path";
+PyObject* FlattenWithPath(const Call& call) {
   PyObject* structure = nullptr;
-  Parameter parameters[] = {{"structure", &structure}};
-  if (!ReadArguments(kName, args, nargs, names, parameters, 1, 1, 1, false)) return nullptr;
-  return LeavesUpTo(kName, structure, structure, true);
+  if (!Read(call, {{"structure", &structure}}, 1, 1)) return nullptr;
+  return LeavesUpTo(call.function, structure, structure, true);
 }
 
-PyObject* RunFlattenUpTo(const char* name, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                         bool with_path) {
+template <bool with_path>
+PyObject* FlattenUpTo(const Call& call) {
   PyObject *shallow = nullptr, *input = nullptr, *check = nullptr;
-  Parameter parameters[] = {
-      {"shallow_structure", &shallow}, {"input_structure", &input}, {"check_types", &check}};
-  if (!ReadArguments(name, args, nargs, names, parameters, 3, 3, 2, false)) return nullptr;
-  int check_types = check == nullptr ? 1 : PyObject_IsTrue(check);
-  if (check_types < 0 || !CheckShallow(name, shallow, input, nullptr, check_types == 1)) {
+  if (!Read(call,
+            {{"shallow_structure", &shallow}, {"input_structure", &input}, {"check_types", &check}},
+            3, 2)) {
     return nullptr;
   }
-  return LeavesUpTo(name, shallow, input, with_path);
-}
-
-PyObject* FlattenUpTo(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunFlattenUpTo("flatten_up_to", args, nargs, names, false);
-}
-
-PyObject* FlattenWithPathUpTo(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunFlattenUpTo("flatten_with_path_up_to", args, nargs, names, true);
+  int check_types = Truth(check, true);
+  if (check_types < 0) return nullptr;
+  if (!CheckShallow(call.function, shallow, input, nullptr, check_types == 1)) return nullptr;
+  return LeavesUpTo(call.function, shallow, input, with_path);
 }
 
 constexpr char kFlattenWithPathDoc[] = R"(flatten_with_path(structure)
@@ -401,16 +380,12 @@ Example:
 }  // namespace
 
 PyMethodDef up_to_methods[] = {
-    {"flatten_with_path", FastCall(FlattenWithPath), METH_FASTCALL | METH_KEYWORDS,
-     kFlattenWithPathDoc},
-    {"flatten_up_to", FastCall(FlattenUpTo), METH_FASTCALL | METH_KEYWORDS, kFlattenUpToDoc},
-    {"flatten_with_path_up_to", FastCall(FlattenWithPathUpTo), METH_FASTCALL | METH_KEYWORDS,
-     kFlattenWithPathUpToDoc},
-    {"map_structure_with_path", FastCall(MapStructureWithPath), METH_FASTCALL | METH_KEYWORDS,
-     kMapWithPathDoc},
-    {"map_structure_up_to", FastCall(MapStructureUpTo), METH_FASTCALL | METH_KEYWORDS, kMapUpToDoc},
-    {"map_structure_with_path_up_to", FastCall(MapStructureWithPathUpTo),
-     METH_FASTCALL | METH_KEYWORDS, kMapWithPathUpToDoc},
+    Method<FlattenWithPath>("flatten_with_path", kFlattenWithPathDoc),
+    Method<FlattenUpTo<false>>("flatten_up_to", kFlattenUpToDoc),
+    Method<FlattenUpTo<true>>("flatten_with_path_up_to", kFlattenWithPathUpToDoc),
+    Method<MapStructureWithPath>("map_structure_with_path", kMapWithPathDoc),
+    Method<MapStructureUpTo<false>>("map_structure_up_to", kMapUpToDoc),
+    Method<MapStructureUpTo<true>>("map_structure_with_path_up_to", kMapWithPathUpToDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

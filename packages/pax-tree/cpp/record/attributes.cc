@@ -2,6 +2,7 @@
 #include "record/record.h"
 #include "support/compat.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 #include "support/threads.h"
 
 namespace pax_tree {

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "support/errors.h"
+#include "support/sequence.h"
 #include "support/threads.h"
 
 namespace pax_tree {
@@ -13,71 +14,8 @@ namespace {
 
 // A tuple of `count` times None.
 PyObject* Nones(Py_ssize_t count) {
-  PyObject* nones = PyTuple_New(count);
-  for (Py_ssize_t i = 0; nones != nullptr && i < count; ++i) {
-    PyTuple_SET_ITEM(nones, i, Py_NewRef(Py_None));
-  }
-  return nones;
+  return MakeTuple(count, [](Py_ssize_t) { return Py_NewRef(Py_None); });
 }
-
-}  // namespace
-
-PyObject* RecordCopy(PyObject* self, PyObject*) {
-  Ref spec, children;
-  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
-  return MakeRecord(AsSpec(spec.get()), children.release());
-}
-
-// The copy enters the memo before its children are copied, so that a child may refer to it.
-PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
-  Ref spec, children;
-  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
-  Ref copy(MakeRecord(AsSpec(spec.get()), Nones(PyTuple_GET_SIZE(children.get()))));
-  Ref id(PyLong_FromVoidPtr(self));
-  if (!copy || !id || PyObject_SetItem(memo, id.get(), copy.get()) < 0) return nullptr;
-  Ref module(PyImport_ImportModule("copy"));
-  Ref copied(module ? PyObject_CallMethod(module.get(), "deepcopy", "OO", children.get(), memo)
-                    : nullptr);
-  if (!copied) return nullptr;
-  auto* result = reinterpret_cast<Record*>(copy.get());
-  CriticalSection section(copy.get());
-  Ref nones(result->children);
-  result->children = copied.release();
-  Py_CLEAR(result->dict);
-  return copy.release();
-}
-
-PyObject* RecordReduce(PyObject* self, PyObject*) {
-  Ref spec, children;
-  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
-  Ref module(PyImport_ImportModule("pax_tree._C"));
-  Ref make(module ? PyObject_GetAttrString(module.get(), "record_unflatten") : nullptr);
-  if (!make) return nullptr;
-  return Py_BuildValue("O(OO)", make.get(), spec.get(), children.get());
-}
-
-PyTypeObject* record_type = nullptr;
-
-PyObject* MakeRecord(RecordSpec* spec, PyObject* children) {
-  Ref owned(children), scope;
-  if (!owned || !CurrentScope(&scope)) return nullptr;
-  auto* self = reinterpret_cast<Record*>(spec->cls->tp_alloc(spec->cls, 0));
-  if (self == nullptr) return nullptr;
-  self->spec = AsSpec(Py_NewRef(AsObject(spec)));
-  self->children = owned.release();
-  self->scope = scope.release();
-  return reinterpret_cast<PyObject*>(self);
-}
-
-bool TakeRecord(Record* self, Ref* spec, Ref* children) {
-  CriticalSection section(reinterpret_cast<PyObject*>(self));
-  *spec = Ref::Borrow(AsObject(self->spec));
-  *children = Ref::Borrow(self->children);
-  if (*children) return true;
-  return Raise(PyExc_ReferenceError, "The record is being collected as garbage.");
-}
-
-namespace {
 
 // The attributes by name.
 PyObject* AttributeDict(RecordSpec* spec, PyObject* children) {
@@ -93,23 +31,6 @@ bool HasDict(Record* self) {
   CriticalSection section(reinterpret_cast<PyObject*>(self));
   return self->dict != nullptr;
 }
-
-}  // namespace
-
-bool FillDict(Record* self) {
-  while (!HasDict(self)) {
-    Ref spec, children;
-    if (!TakeRecord(self, &spec, &children)) return false;
-    Ref dict(AttributeDict(AsSpec(spec.get()), children.get()));
-    if (!dict) return false;
-    CriticalSection section(reinterpret_cast<PyObject*>(self));
-    bool same = self->children == children.get() && AsObject(self->spec) == spec.get();
-    if (self->dict == nullptr && same) self->dict = dict.release();
-  }
-  return true;
-}
-
-namespace {
 
 bool RefuseArguments(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   if (type->tp_init != PyBaseObject_Type.tp_init) return true;
@@ -217,23 +138,26 @@ PyGetSetDef getset[] = {
 };
 
 constexpr char kDoc[] =
-    "An attribute object that is a node of trees: children are attributes, the rest is static.\n\n"
-    "Subclasses override `_classify(name, value)` to say which new attributes are children.\n\n"
-    "Example:\n"
-    "    >>> import pax_tree\n"
-    "    >>> class Point(pax_tree.Record):\n"
-    "    ...     def __init__(self, x, y):\n"
-    "    ...         self.x = x\n"
-    "    ...         self.y = y\n"
-    "    ...         self.unit = \"m\"\n"
-    "    ...\n"
-    "    ...     def _classify(self, name, value):\n"
-    "    ...         return 0 if isinstance(value, float) else None\n"
-    "    >>> pax_tree.tree_leaves(Point(1.0, 2.0))\n"
-    "    [1.0, 2.0]\n"
-    "    >>> doubled = pax_tree.tree_map(lambda leaf: 2 * leaf, Point(1.0, 2.0))\n"
-    "    >>> doubled.y, doubled.unit\n"
-    "    (4.0, 'm')\n";
+    R"(An attribute object that is a node of trees: children are attributes, the rest is static.
+
+Subclasses override `_classify(name, value)` to say which new attributes are children.
+
+Example:
+    >>> import pax_tree
+    >>> class Point(pax_tree.Record):
+    ...     def __init__(self, x, y):
+    ...         self.x = x
+    ...         self.y = y
+    ...         self.unit = "m"
+    ...
+    ...     def _classify(self, name, value):
+    ...         return 0 if isinstance(value, float) else None
+    >>> pax_tree.tree_leaves(Point(1.0, 2.0))
+    [1.0, 2.0]
+    >>> doubled = pax_tree.tree_map(lambda leaf: 2 * leaf, Point(1.0, 2.0))
+    >>> doubled.y, doubled.unit
+    (4.0, 'm')
+)";
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>(kDoc)},
@@ -253,6 +177,73 @@ PyType_Spec type_spec = {"pax_tree.Record", sizeof(Record), 0,
                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 }  // namespace
+
+PyObject* RecordCopy(PyObject* self, PyObject*) {
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  return MakeRecord(AsSpec(spec.get()), children.release());
+}
+
+// The copy enters the memo before its children are copied, so that a child may refer to it.
+PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Ref copy(MakeRecord(AsSpec(spec.get()), Nones(PyTuple_GET_SIZE(children.get()))));
+  Ref id(PyLong_FromVoidPtr(self));
+  if (!copy || !id || PyObject_SetItem(memo, id.get(), copy.get()) < 0) return nullptr;
+  Ref module(PyImport_ImportModule("copy"));
+  Ref copied(module ? PyObject_CallMethod(module.get(), "deepcopy", "OO", children.get(), memo)
+                    : nullptr);
+  if (!copied) return nullptr;
+  auto* result = reinterpret_cast<Record*>(copy.get());
+  CriticalSection section(copy.get());
+  Ref nones(result->children);
+  result->children = copied.release();
+  Py_CLEAR(result->dict);
+  return copy.release();
+}
+
+PyObject* RecordReduce(PyObject* self, PyObject*) {
+  Ref spec, children;
+  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Ref make(Import("pax_tree._C", "record_unflatten"));
+  if (!make) return nullptr;
+  return Py_BuildValue("O(OO)", make.get(), spec.get(), children.get());
+}
+
+PyTypeObject* record_type = nullptr;
+
+PyObject* MakeRecord(RecordSpec* spec, PyObject* children) {
+  Ref owned(children), scope;
+  if (!owned || !CurrentScope(&scope)) return nullptr;
+  auto* self = reinterpret_cast<Record*>(spec->cls->tp_alloc(spec->cls, 0));
+  if (self == nullptr) return nullptr;
+  self->spec = AsSpec(Py_NewRef(AsObject(spec)));
+  self->children = owned.release();
+  self->scope = scope.release();
+  return reinterpret_cast<PyObject*>(self);
+}
+
+bool TakeRecord(Record* self, Ref* spec, Ref* children) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  *spec = Ref::Borrow(AsObject(self->spec));
+  *children = Ref::Borrow(self->children);
+  if (*children) return true;
+  return Raise(PyExc_ReferenceError, "The record is being collected as garbage.");
+}
+
+bool FillDict(Record* self) {
+  while (!HasDict(self)) {
+    Ref spec, children;
+    if (!TakeRecord(self, &spec, &children)) return false;
+    Ref dict(AttributeDict(AsSpec(spec.get()), children.get()));
+    if (!dict) return false;
+    CriticalSection section(reinterpret_cast<PyObject*>(self));
+    bool same = self->children == children.get() && AsObject(self->spec) == spec.get();
+    if (self->dict == nullptr && same) self->dict = dict.release();
+  }
+  return true;
+}
 
 bool InitRecord(PyObject* module) {
   record_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&type_spec));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "record/spec.h"
+#include "support/arguments.h"
 #include "support/ref.h"
 
 namespace pax_tree {
@@ -37,7 +38,7 @@ bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind);
 // level.
 bool CurrentScope(Ref* scope);
 bool CheckScope(Record* self, PyObject* name);
-PyObject* SetScopeHook(PyObject* module, PyObject* const* args, Py_ssize_t nargs, PyObject* names);
+PyObject* SetScopeHook(const Call& call);
 
 // The module's functions on records (functions.cc).
 PyObject* RecordFlatten(PyObject* module, PyObject* object);

@@ -65,12 +65,9 @@ bool CheckScope(Record* self, PyObject* name) {
   return SameScope(self->scope, scope.get()) || RaiseScopeError(self, name);
 }
 
-PyObject* SetScopeHook(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* SetScopeHook(const Call& call) {
   PyObject *hook = nullptr, *top_level = nullptr;
-  Parameter parameters[] = {{"hook", &hook}, {"top_level", &top_level}};
-  if (!ReadArguments("set_scope_hook", args, nargs, names, parameters, 2, 2, 1, false)) {
-    return nullptr;
-  }
+  if (!Read(call, {{"hook", &hook}, {"top_level", &top_level}}, 2, 1)) return nullptr;
   if (hook != Py_None && !PyCallable_Check(hook)) {
     return Raise(PyExc_TypeError, "set_scope_hook takes a function or None, but got %R.", hook);
   }

@@ -9,40 +9,10 @@
 #include "record/record.h"
 #include "support/compat.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 
 namespace pax_tree {
-
-PyTypeObject* record_spec_type = nullptr;
-
-Py_ssize_t FindChild(RecordSpec* spec, PyObject* name) {
-  Py_ssize_t n = NumChildren(spec);
-  if (n <= 8) {
-    for (Py_ssize_t i = 0; i < n; ++i) {
-      if (PyTuple_GET_ITEM(spec->names, i) == name) return i;
-    }
-  }
-  PyObject* position = PyDict_GetItemWithError(spec->index, name);
-  if (position != nullptr) return PyLong_AsSsize_t(position);
-  return PyErr_Occurred() ? -2 : -1;
-}
-
-PyObject* SpecKeys(RecordSpec* spec) {
-  Lock lock(&spec->mutex);
-  if (spec->keys == nullptr) spec->keys = MakeKeys(get_attr_key_type, spec->names);
-  return spec->keys;
-}
-
 namespace {
-
-PyObject* CallForEach(PyObject* function, PyObject* names) {
-  Ref keys(PyTuple_New(PyTuple_GET_SIZE(names)));
-  for (Py_ssize_t i = 0; keys && i < PyTuple_GET_SIZE(names); ++i) {
-    PyObject* key = PyObject_CallOneArg(function, PyTuple_GET_ITEM(names, i));
-    if (key == nullptr) return nullptr;
-    PyTuple_SET_ITEM(keys.get(), i, key);
-  }
-  return keys.release();
-}
 
 // The dict of other libraries' keys, a new reference.
 PyObject* ForeignKeys(RecordSpec* spec) {
@@ -50,20 +20,6 @@ PyObject* ForeignKeys(RecordSpec* spec) {
   if (spec->foreign == nullptr) spec->foreign = PyDict_New();
   return Py_XNewRef(spec->foreign);
 }
-
-}  // namespace
-
-PyObject* SpecForeignKeys(RecordSpec* spec, PyObject* key_type) {
-  Ref foreign(ForeignKeys(spec));
-  if (!foreign) return nullptr;
-  PyObject* known = LookUp(foreign.get(), key_type);
-  if (known != nullptr || PyErr_Occurred()) return known;
-  Ref keys(CallForEach(key_type, spec->names));
-  if (!keys || PyDict_SetItem(foreign.get(), key_type, keys.get()) < 0) return nullptr;
-  return keys.release();
-}
-
-namespace {
 
 int Traverse(PyObject* self, visitproc visit, void* arg) {
   RecordSpec* spec = AsSpec(self);
@@ -112,13 +68,8 @@ void Dealloc(PyObject* self) {
 Py_hash_t Hash(PyObject* self) { return AsSpec(self)->hash; }
 
 PyObject* KindsTuple(RecordSpec* spec) {
-  Ref kinds(PyTuple_New(NumChildren(spec)));
-  for (Py_ssize_t i = 0; kinds && i < NumChildren(spec); ++i) {
-    PyObject* kind = PyLong_FromLong(KindAt(spec, i));
-    if (kind == nullptr) return nullptr;
-    PyTuple_SET_ITEM(kinds.get(), i, kind);
-  }
-  return kinds.release();
+  return MakeTuple(NumChildren(spec),
+                   [spec](Py_ssize_t i) { return PyLong_FromLong(KindAt(spec, i)); });
 }
 
 PyObject* GetKinds(PyObject* self, void*) { return KindsTuple(AsSpec(self)); }
@@ -153,8 +104,7 @@ PyObject* GuardedRepr(PyObject* self) {
 
 PyObject* Reduce(PyObject* self, PyObject*) {
   RecordSpec* spec = AsSpec(self);
-  Ref module(PyImport_ImportModule("pax_tree._C"));
-  Ref make(module ? PyObject_GetAttrString(module.get(), "_make_spec") : nullptr);
+  Ref make(Import("pax_tree._C", "_make_spec"));
   Ref kinds(KindsTuple(spec));
   if (!make || !kinds) return nullptr;
   return Py_BuildValue("O(OOOO)", make.get(), spec->cls, spec->names, kinds.get(), spec->statics);
@@ -213,8 +163,9 @@ PyGetSetDef getset[] = {
 };
 
 constexpr char kDoc[] =
-    "The static structure of a record: class, names and kinds of the children, static values.\n\n"
-    "Specs are interned: equal structures are one object, so `==` is an identity check.";
+    R"(The static structure of a record: class, names and kinds of the children, static values.
+
+Specs are interned: equal structures are one object, so `==` is an identity check.)";
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>(kDoc)},
@@ -234,6 +185,38 @@ PyType_Spec type_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
 
 }  // namespace
+
+PyTypeObject* record_spec_type = nullptr;
+
+Py_ssize_t FindChild(RecordSpec* spec, PyObject* name) {
+  Py_ssize_t n = NumChildren(spec);
+  if (n <= 8) {
+    for (Py_ssize_t i = 0; i < n; ++i) {
+      if (PyTuple_GET_ITEM(spec->names, i) == name) return i;
+    }
+  }
+  PyObject* position = PyDict_GetItemWithError(spec->index, name);
+  if (position != nullptr) return PyLong_AsSsize_t(position);
+  return PyErr_Occurred() ? -2 : -1;
+}
+
+PyObject* SpecKeys(RecordSpec* spec) {
+  Lock lock(&spec->mutex);
+  if (spec->keys == nullptr) spec->keys = MakeKeys(get_attr_key_type, spec->names);
+  return spec->keys;
+}
+
+PyObject* SpecForeignKeys(RecordSpec* spec, PyObject* key_type) {
+  Ref foreign(ForeignKeys(spec));
+  if (!foreign) return nullptr;
+  PyObject* known = LookUp(foreign.get(), key_type);
+  if (known != nullptr || PyErr_Occurred()) return known;
+  Ref keys(MakeTuple(NumChildren(spec), [=](Py_ssize_t i) {
+    return PyObject_CallOneArg(key_type, PyTuple_GET_ITEM(spec->names, i));
+  }));
+  if (!keys || PyDict_SetItem(foreign.get(), key_type, keys.get()) < 0) return nullptr;
+  return keys.release();
+}
 
 PyObject* MakeSpec(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 4 || !PyType_Check(args[0]) || !PyTuple_Check(args[1]) || !PyDict_Check(args[3]) ||

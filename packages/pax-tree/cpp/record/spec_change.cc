@@ -4,6 +4,7 @@
 
 #include "record/spec.h"
 #include "support/compat.h"
+#include "support/sequence.h"
 
 namespace pax_tree {
 namespace {
@@ -39,19 +40,18 @@ bool RememberTransition(RecordSpec* spec, PyObject* name, PyObject* value, int k
   return true;
 }
 
-// Lists of a spec's parts with one entry set or taken out. Each returns a new reference.
+// Tuples of a spec's parts with one entry set or taken out. Each is a new reference.
 PyObject* TupleWithout(PyObject* tuple, Py_ssize_t at) {
-  Ref head(PyTuple_GetSlice(tuple, 0, at));
-  Ref tail(PyTuple_GetSlice(tuple, at + 1, PyTuple_GET_SIZE(tuple)));
-  return head && tail ? PySequence_Concat(head.get(), tail.get()) : nullptr;
+  return MakeTuple(PyTuple_GET_SIZE(tuple) - 1, [=](Py_ssize_t i) {
+    return Py_NewRef(PyTuple_GET_ITEM(tuple, i < at ? i : i + 1));
+  });
 }
 
 PyObject* TupleWith(PyObject* tuple, Py_ssize_t at, PyObject* item, bool replace) {
-  Ref head(PyTuple_GetSlice(tuple, 0, at)), one(PyTuple_Pack(1, item));
-  Ref tail(PyTuple_GetSlice(tuple, at + (replace ? 1 : 0), PyTuple_GET_SIZE(tuple)));
-  if (!head || !one || !tail) return nullptr;
-  Ref start(PySequence_Concat(head.get(), one.get()));
-  return start ? PySequence_Concat(start.get(), tail.get()) : nullptr;
+  Py_ssize_t more = replace ? 0 : 1;
+  return MakeTuple(PyTuple_GET_SIZE(tuple) + more, [=](Py_ssize_t i) {
+    return Py_NewRef(i == at ? item : PyTuple_GET_ITEM(tuple, i < at ? i : i - more));
+  });
 }
 
 PyObject* BytesOf(const std::string& text) {

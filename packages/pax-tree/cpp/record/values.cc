@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "record/spec.h"
+#include "support/sequence.h"
 
 namespace pax_tree {
 namespace {
@@ -27,15 +28,8 @@ PyObject* FreezeComplex(PyObject* value) {
 PyObject* FreezeItems(PyObject* iterable) {
   Ref items(PySequence_Tuple(iterable));
   if (!items) return nullptr;
-  Py_ssize_t n = PyTuple_GET_SIZE(items.get());
-  Ref frozen(PyTuple_New(n));
-  if (!frozen) return nullptr;
-  for (Py_ssize_t i = 0; i < n; ++i) {
-    PyObject* item = Freeze(PyTuple_GET_ITEM(items.get(), i));
-    if (item == nullptr) return nullptr;
-    PyTuple_SET_ITEM(frozen.get(), i, item);
-  }
-  return frozen.release();
+  return MakeTuple(PyTuple_GET_SIZE(items.get()),
+                   [&](Py_ssize_t i) { return Freeze(PyTuple_GET_ITEM(items.get(), i)); });
 }
 
 PyObject* FreezeDict(PyObject* dict) {
@@ -68,17 +62,6 @@ PyObject* FreezeKey(PyObject* value) {
   return Py_NewRef(value);
 }
 
-}  // namespace
-
-PyObject* Freeze(PyObject* value) {
-  if (Py_EnterRecursiveCall(" while comparing a static attribute") != 0) return nullptr;
-  PyObject* frozen = Tagged(value, FreezeKey(value));
-  Py_LeaveRecursiveCall();
-  return frozen;
-}
-
-namespace {
-
 // Whether a change of the value, or of something inside it, can be seen through another reference.
 bool CanChange(PyObject* value) {
   if (PyList_CheckExact(value) || PyDict_CheckExact(value) || PySet_CheckExact(value)) return true;
@@ -101,24 +84,29 @@ PyObject* SnapshotDict(PyObject* dict) {
   return copy.release();
 }
 
+// A copy first, for a list may change meanwhile.
 PyObject* SnapshotItems(PyObject* sequence) {
-  Ref copy(PySequence_List(sequence));
-  for (Py_ssize_t i = 0; copy && i < PyList_GET_SIZE(copy.get()); ++i) {
-    PyObject* inner = Snapshot(PyList_GET_ITEM(copy.get(), i));
-    if (inner == nullptr) return nullptr;
-    PyList_SetItem(copy.get(), i, inner);
-  }
-  return copy.release();
+  Ref items(PySequence_Tuple(sequence));
+  auto item = [&items](Py_ssize_t i) { return Snapshot(PyTuple_GET_ITEM(items.get(), i)); };
+  if (!items) return nullptr;
+  Py_ssize_t size = PyTuple_GET_SIZE(items.get());
+  return PyTuple_CheckExact(sequence) ? MakeTuple(size, item) : MakeList(size, item);
 }
 
 PyObject* SnapshotContainer(PyObject* value) {
   if (PyDict_CheckExact(value)) return SnapshotDict(value);
   if (PySet_CheckExact(value)) return PySet_New(value);
-  Ref items(SnapshotItems(value));
-  return PyTuple_CheckExact(value) && items ? PyList_AsTuple(items.get()) : items.release();
+  return SnapshotItems(value);
 }
 
 }  // namespace
+
+PyObject* Freeze(PyObject* value) {
+  if (Py_EnterRecursiveCall(" while comparing a static attribute") != 0) return nullptr;
+  PyObject* frozen = Tagged(value, FreezeKey(value));
+  Py_LeaveRecursiveCall();
+  return frozen;
+}
 
 PyObject* Snapshot(PyObject* value) {
   if (!CanChange(value)) return Py_NewRef(value);

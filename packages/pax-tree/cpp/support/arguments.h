@@ -1,11 +1,19 @@
-// Reading the arguments of functions called by vectorcall.
+// The functions that the module offers, and reading their arguments.
 #pragma once
 
 #include <Python.h>
 
-#include "core/walk.h"
+#include "support/errors.h"
 
 namespace pax_tree {
+
+// A call of a function by vectorcall.
+struct Call {
+  const char* function;
+  PyObject* const* args;
+  Py_ssize_t nargs;
+  PyObject* names;  // of the keywords, whose values follow the arguments; may be null
+};
 
 // One named parameter and where its value goes (borrowed; unchanged when not given).
 struct Parameter {
@@ -13,12 +21,47 @@ struct Parameter {
   PyObject** value;
 };
 
+bool ReadNamed(const Call& call, const Parameter* parameters, int count);
+Failed RaiseTooMany(const Call& call, int positional);
+Failed RaiseMissing(const Call& call, const Parameter& parameter);
+
 // Gives the first `positional` parameters the positional arguments, and all of them the keywords.
 // Arguments beyond those are left to the caller when `variadic`. False with TypeError set.
-bool ReadArguments(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                   Parameter* parameters, int count, int positional, int required, bool variadic);
+template <int count>
+bool Read(const Call& call, const Parameter (&parameters)[count], int positional, int required,
+          bool variadic = false) {
+  if (call.nargs > positional && !variadic) return RaiseTooMany(call, positional);
+  for (int i = 0; i < positional && i < call.nargs; ++i) *parameters[i].value = call.args[i];
+  if (call.names != nullptr && !ReadNamed(call, parameters, count)) return false;
+  for (int i = 0; i < required; ++i) {
+    if (*parameters[i].value == nullptr) return RaiseMissing(call, parameters[i]);
+  }
+  return true;
+}
 
-// The options of a walk from the values of the keywords (null where not given).
-bool ReadOptions(PyObject* is_leaf, PyObject* none_is_leaf, PyObject* takes_path, Options* options);
+// The truth of an object; `otherwise` for null, -1 with an error set.
+inline int Truth(PyObject* object, bool otherwise) {
+  return object == nullptr ? otherwise : PyObject_IsTrue(object);
+}
+
+template <typename Function>
+PyCFunction AsMethod(Function* function) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function));
+}
+
+template <PyObject* (*function)(const Call&)>
+const char* function_name = nullptr;
+
+template <PyObject* (*function)(const Call&)>
+PyObject* CallByName(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  return function({function_name<function>, args, nargs, names});
+}
+
+// The entry of a method table for a function of a Call.
+template <PyObject* (*function)(const Call&)>
+PyMethodDef Method(const char* name, const char* doc) {
+  function_name<function> = name;
+  return {name, AsMethod(CallByName<function>), METH_FASTCALL | METH_KEYWORDS, doc};
+}
 
 }  // namespace pax_tree

@@ -3,6 +3,8 @@
 
 #include <Python.h>
 
+#include "support/compat.h"
+
 namespace pax_tree {
 
 // How deep a recursion of one thread is.
@@ -10,36 +12,6 @@ struct Depth {
   int levels = 0;
   PyThreadState* thread = PyThreadState_Get();
 };
-
-// Takes one level of the interpreter's recursion limit. False with RecursionError set.
-inline bool EnterLevel(PyThreadState* thread) {
-#if defined(_WIN32) || defined(PYPY_VERSION) || PY_VERSION_HEX >= 0x030E0000
-  (void)thread;
-#else
-#if PY_VERSION_HEX >= 0x030C0000
-  int* remaining = &thread->c_recursion_remaining;
-#else
-  int* remaining = &thread->recursion_remaining;
-#endif
-  if (*remaining > 0) {
-    --*remaining;
-    return true;
-  }
-#endif
-  return Py_EnterRecursiveCall(" while walking a tree") == 0;
-}
-
-// Gives the level back.
-inline void LeaveLevel(PyThreadState* thread) {
-#if defined(_WIN32) || defined(PYPY_VERSION) || PY_VERSION_HEX >= 0x030E0000
-  (void)thread;
-  Py_LeaveRecursiveCall();
-#elif PY_VERSION_HEX >= 0x030C0000
-  ++thread->c_recursion_remaining;
-#else
-  ++thread->recursion_remaining;
-#endif
-}
 
 class DepthGuard {
  public:

@@ -4,6 +4,7 @@
 #include <Python.h>
 
 #include <type_traits>
+#include <utility>
 
 namespace pax_tree {
 
@@ -30,5 +31,35 @@ inline Failed RaiseNoMemory() {
   PyErr_NoMemory();
   return {};
 }
+
+// The pending error, which is put aside.
+class HeldError {
+ public:
+  HeldError() { PyErr_Fetch(&type_, &value_, &traceback_); }
+  HeldError(const HeldError&) = delete;
+  ~HeldError() {
+    Py_XDECREF(type_);
+    Py_XDECREF(value_);
+    Py_XDECREF(traceback_);
+  }
+  // Makes it the pending one again.
+  void Restore() { PyErr_Restore(Take(&type_), Take(&value_), Take(&traceback_)); }
+  // Makes it the cause of the error that is pending now.
+  void BecomeCause() {
+    HeldError later;  // before anything that must not find an error pending
+    PyErr_NormalizeException(&type_, &value_, &traceback_);
+    if (traceback_ != nullptr) PyException_SetTraceback(value_, traceback_);
+    PyErr_NormalizeException(&later.type_, &later.value_, &later.traceback_);
+    PyException_SetContext(later.value_, Py_NewRef(value_));  // both take the reference
+    PyException_SetCause(later.value_, Take(&value_));
+    later.Restore();
+  }
+  bool HasTraceback() const { return traceback_ != nullptr; }
+
+ private:
+  static PyObject* Take(PyObject** slot) { return std::exchange(*slot, nullptr); }
+
+  PyObject *type_, *value_, *traceback_;
+};
 
 }  // namespace pax_tree

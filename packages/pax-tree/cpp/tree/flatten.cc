@@ -1,8 +1,7 @@
-// tree_flatten, tree_leaves, tree_structure.
+// tree_flatten, tree_leaves, tree_structure; and with the paths of the leaves.
 #include <algorithm>
 
 #include "core/parts.h"
-#include "core/plain.h"
 #include "support/arguments.h"
 #include "tree/functions.h"
 #include "treedef/treedef.h"
@@ -10,12 +9,23 @@
 namespace pax_tree {
 namespace {
 
-// Where the results of flattening go; either may be missing.
+// Where the results of flattening go: leaves or (path, leaf) pairs, and the nodes, if wanted.
 struct Sink {
-  Sink() = default;
+  explicit Sink(NodeList* wanted = nullptr) : nodes(wanted) {}
   Sink(const Sink&) = delete;
   ~Sink() {
     for (PyObject* leaf : leaves) Py_XDECREF(leaf);
+  }
+  // Steals the leaf, which may be null with an error set.
+  bool Add(PyObject* leaf) {
+    PyObject** place = leaf == nullptr ? nullptr : leaves.Reserve(1);
+    if (place == nullptr) {
+      Py_XDECREF(leaf);
+      return false;
+    }
+    *place = leaf;
+    leaves.Resize(leaves.size() + 1);
+    return nodes == nullptr || nodes->Add(Kind::kLeaf, 0, nullptr, nullptr);
   }
   PyObject* List() {
     auto n = static_cast<Py_ssize_t>(leaves.size());
@@ -27,23 +37,15 @@ struct Sink {
   }
 
   Stack<PyObject*, 32> leaves;  // owned
-  NodeList* nodes = nullptr;
+  NodeList* nodes;
 };
-
-bool AddLeaf(Sink* sink, PyObject* leaf) {
-  PyObject** place = sink->leaves.Reserve(1);
-  if (place == nullptr) return false;
-  *place = Py_NewRef(leaf);
-  sink->leaves.Resize(sink->leaves.size() + 1);
-  return sink->nodes == nullptr || sink->nodes->Add(Kind::kLeaf, 0, nullptr, nullptr);
-}
 
 bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink);
 
 bool FlattenInto(Walk* walk, PyObject* tree, Sink* sink) {
   Verdict verdict;
   if (!walk->Classify(tree, &verdict)) return false;
-  if (verdict.kind == Kind::kLeaf) return AddLeaf(sink, tree);
+  if (verdict.kind == Kind::kLeaf) return sink->Add(Py_NewRef(tree));
   return FlattenNode(walk, tree, verdict, sink);
 }
 
@@ -117,37 +119,92 @@ bool FlattenNode(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
   return nodes == nullptr || nodes->Close(at, sink->leaves.size() - before);
 }
 
-bool Flatten(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-             Sink* sink) {
-  PyObject *tree = nullptr, *is_leaf = Py_None, *given = nullptr, *none_is_leaf = nullptr;
-  Parameter parameters[] = {{"tree", &tree}, {"is_leaf", &given}, {"none_is_leaf", &none_is_leaf}};
-  if (!ReadArguments(function, args, nargs, names, parameters, 3, 2, 1, false)) return false;
+bool FlattenWithPath(Walk* walk, PyObject* tree, Sink* sink);
+
+bool FlattenNodeWithPath(Walk* walk, PyObject* tree, Verdict verdict, Sink* sink) {
+  DepthGuard guard(&walk->depth);
+  Parts parts;
+  Slots children;
+  if (!guard || !OpenChildren(walk, tree, verdict, 1, &parts, &children)) return false;
+  size_t at = sink->nodes->size(), before = sink->leaves.size();
+  PyObject* data = Py_XNewRef(parts.data.get());
+  if (!sink->nodes->Add(parts.kind, parts.arity, data, parts.registration)) return false;
+  for (Py_ssize_t i = 0; i < parts.arity; ++i) {
+    if (!walk->path.Push(ChildKey(parts.kind, data, parts.keys.get(), i))) return false;
+    bool done = FlattenWithPath(walk, children[i], sink);
+    walk->path.Pop();
+    if (!done) return false;
+  }
+  return sink->nodes->Close(at, sink->leaves.size() - before);
+}
+
+bool FlattenWithPath(Walk* walk, PyObject* tree, Sink* sink) {
+  Verdict verdict;
+  if (!walk->Classify(tree, &verdict)) return false;
+  if (verdict.kind != Kind::kLeaf) return FlattenNodeWithPath(walk, tree, verdict, sink);
+  Ref path(walk->path.Tuple());
+  PyObject* pair = path ? PyTuple_New(2) : nullptr;
+  if (pair == nullptr) return false;
+  PyTuple_SET_ITEM(pair, 0, path.release());
+  PyTuple_SET_ITEM(pair, 1, Py_NewRef(tree));
+  return sink->Add(pair);
+}
+
+bool Flatten(const Call& call, Sink* sink) {
+  PyObject *tree = nullptr, *is_leaf = nullptr, *none_is_leaf = nullptr;
   Options options;
-  if (given != nullptr) is_leaf = given;
-  if (!ReadOptions(is_leaf, none_is_leaf, nullptr, &options)) return false;
-  Walk walk(function, options);
+  if (!Read(call, {{"tree", &tree}, {"is_leaf", &is_leaf}, {"none_is_leaf", &none_is_leaf}}, 2,
+            1) ||
+      !options.Set(is_leaf, none_is_leaf)) {
+    return false;
+  }
+  Walk walk(call.function, options);
   return FlattenInto(&walk, tree, sink);
 }
 
-PyObject* TreeFlatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+bool FlattenPairs(const Call& call, Sink* sink) {
+  PyObject *tree = nullptr, *is_leaf = nullptr, *takes_path = nullptr, *none_is_leaf = nullptr;
+  Options options;
+  if (!Read(call,
+            {{"tree", &tree},
+             {"is_leaf", &is_leaf},
+             {"is_leaf_takes_path", &takes_path},
+             {"none_is_leaf", &none_is_leaf}},
+            3, 1) ||
+      !options.Set(is_leaf, none_is_leaf, takes_path)) {
+    return false;
+  }
+  Walk walk(call.function, options);
+  walk.with_path = true;
+  return FlattenWithPath(&walk, tree, sink);
+}
+
+using Flattening = bool (*)(const Call&, Sink*);
+
+template <Flattening flatten>
+PyObject* TreeFlatten(const Call& call) {
   NodeList nodes;
-  Sink sink;
-  sink.nodes = &nodes;
-  if (!Flatten("tree_flatten", args, nargs, names, &sink)) return nullptr;
+  Sink sink(&nodes);
+  if (!flatten(call, &sink)) return nullptr;
   Ref leaves(sink.List()), treedef(nodes.Finish());
   return leaves && treedef ? PyTuple_Pack(2, leaves.get(), treedef.get()) : nullptr;
 }
 
-PyObject* TreeLeaves(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* TreeLeaves(const Call& call) {
   Sink sink;
-  return Flatten("tree_leaves", args, nargs, names, &sink) ? sink.List() : nullptr;
+  return Flatten(call, &sink) ? sink.List() : nullptr;
 }
 
-PyObject* TreeStructure(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* TreeLeavesWithPath(const Call& call) {
   NodeList nodes;
-  Sink sink;
-  sink.nodes = &nodes;
-  return Flatten("tree_structure", args, nargs, names, &sink) ? nodes.Finish() : nullptr;
+  Sink sink(&nodes);
+  return FlattenPairs(call, &sink) ? sink.List() : nullptr;
+}
+
+PyObject* TreeStructure(const Call& call) {
+  NodeList nodes;
+  Sink sink(&nodes);
+  return Flatten(call, &sink) ? nodes.Finish() : nullptr;
 }
 
 constexpr char kFlattenDoc[] =
@@ -200,12 +257,50 @@ Example:
     PyTreeDef([*, (*, *)])
 )";
 
+constexpr char kFlattenWithPathDoc[] =
+    R"(tree_flatten_with_path(tree, is_leaf=None, is_leaf_takes_path=False, *, none_is_leaf=False)
+--
+
+Takes a tree apart into (path, leaf) pairs and its structure, as
+`jax.tree_util.tree_flatten_with_path` does.
+
+Args:
+    tree: any object.
+    is_leaf: asked at every node before it is opened; true means that the node is a leaf.
+    is_leaf_takes_path: whether to call `is_leaf(path, node)` rather than `is_leaf(node)`.
+    none_is_leaf: whether None is a leaf rather than a node without children.
+
+Returns:
+    The list of pairs, of which the path is a tuple of keys, and the PyTreeDef.
+
+Example:
+    >>> import pax_tree
+    >>> pairs, structure = pax_tree.tree_flatten_with_path({"a": [5.0]})
+    >>> pairs
+    [((DictKey(key='a'), SequenceKey(idx=0)), 5.0)]
+)";
+
+constexpr char kLeavesWithPathDoc[] =
+    R"(tree_leaves_with_path(tree, is_leaf=None, is_leaf_takes_path=False, *, none_is_leaf=False)
+--
+
+The (path, leaf) pairs of a tree, a list, as `jax.tree_util.tree_leaves_with_path`; arguments as of
+`tree_flatten_with_path`.
+
+Example:
+    >>> import pax_tree
+    >>> [(pax_tree.keystr(path), leaf) for path, leaf in pax_tree.tree_leaves_with_path({"a": [5]})]
+    [("['a'][0]", 5)]
+)";
+
 }  // namespace
 
 PyMethodDef flatten_methods[] = {
-    {"tree_flatten", FastCall(TreeFlatten), METH_FASTCALL | METH_KEYWORDS, kFlattenDoc},
-    {"tree_leaves", FastCall(TreeLeaves), METH_FASTCALL | METH_KEYWORDS, kLeavesDoc},
-    {"tree_structure", FastCall(TreeStructure), METH_FASTCALL | METH_KEYWORDS, kStructureDoc},
+    Method<TreeFlatten<Flatten>>("tree_flatten", kFlattenDoc),
+    Method<TreeLeaves>("tree_leaves", kLeavesDoc),
+    Method<TreeStructure>("tree_structure", kStructureDoc),
+    Method<TreeFlatten<FlattenPairs>>("tree_flatten_with_path", kFlattenWithPathDoc),
+    Method<TreeLeavesWithPath>("tree_leaves_with_path", kLeavesWithPathDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

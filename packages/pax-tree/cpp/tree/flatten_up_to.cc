@@ -10,32 +10,18 @@ namespace {
 
 bool IsPlainDict(Kind kind) { return kind == Kind::kDict || kind == Kind::kDefaultDict; }
 
-bool Unlike(Walk* walk, PyObject* object, Kind kind, Registration* registration, PyObject* data,
-            Py_ssize_t arity) {
-  return walk->Differ("expected " + Describe(kind, registration, data, arity) + ", got " +
-                      DescribeObject(object) + ".");
+bool Unlike(Walk* walk, PyObject* object, const NodeType& like) {
+  return walk->Differ("expected " + Describe(like) + ", got " + DescribeObject(object) + ".");
 }
 
-// 1, 0, or -1 with an error set.
-int SameData(Kind kind, PyObject* a, PyObject* b) {
-  if (a == b) return 1;
-  if (kind == Kind::kRecord || kind == Kind::kNamedTuple) return 0;
-  if (kind == Kind::kOrderedDict) {
-    return PyObject_RichCompareBool(AsOrder(a)->sorted, AsOrder(b)->sorted, Py_EQ);
-  }
-  return PyObject_RichCompareBool(a, b, Py_EQ);
-}
-
-// A dict is not sorted again: its values are looked up under the first one's keys.
-bool OpenDictAlike(PyObject* dict, Kind kind, PyObject* data, Parts* parts, int* same) {
-  parts->source = Ref::Borrow(dict);
-  parts->arity = PyDict_GET_SIZE(dict);
-  *same = parts->arity == PyTuple_GET_SIZE(AsOrder(OrderObject(kind, data))->sorted);
-  if (kind == Kind::kDict || *same == 0) return true;
+// Whether a dict has as many keys, and the same factory if it has one. 1, 0, or -1 with an error
+// set. It is not sorted: its values are looked up under the keys of the other.
+int SameDict(PyObject* dict, const NodeType& like) {
+  if (PyDict_GET_SIZE(dict) != like.arity) return 0;
+  if (like.kind == Kind::kDict) return 1;
   Ref factory(PyObject_GetAttrString(dict, "default_factory"));
-  if (!factory) return false;
-  *same = PyObject_RichCompareBool(PyTuple_GET_ITEM(data, 0), factory.get(), Py_EQ);
-  return *same >= 0;
+  if (!factory) return -1;
+  return PyObject_RichCompareBool(PyTuple_GET_ITEM(like.data, 0), factory.get(), Py_EQ);
 }
 
 std::string KeysOf(PyObject* dict) {
@@ -57,37 +43,10 @@ bool FillByKeys(Walk* walk, PyObject* dict, PyObject* keys, PyObject** out, Py_s
   return true;
 }
 
-}  // namespace
-
-bool OpenAlike(Walk* walk, PyObject* object, Kind kind, Registration* registration, PyObject* data,
-               Py_ssize_t arity, Parts* parts) {
-  Verdict verdict;
-  int same = 1;
-  if (!walk->ClassifyType(object, &verdict)) return false;
-  if (object == Py_None) verdict.kind = Kind::kNone;  // none_is_leaf speaks of the first tree
-  bool same_kind =
-      verdict.kind == kind && (kind != Kind::kCustom || verdict.registration == registration);
-  if (!same_kind) return Unlike(walk, object, kind, registration, data, arity);
-  parts->kind = kind;
-  parts->registration = registration;
-  if (IsPlainDict(kind)) {
-    if (!OpenDictAlike(object, kind, data, parts, &same)) return false;
-  } else {
-    if (!Open(walk, object, verdict, parts)) return false;
-    same = parts->arity == arity ? SameData(kind, data, parts->data.get()) : 0;
-  }
-  if (same < 0) return false;
-  return same == 1 || Unlike(walk, object, kind, registration, data, arity);
+bool FillDict(Walk* walk, PyObject* dict, const NodeType& like, PyObject** out, Py_ssize_t stride) {
+  KeyOrder* order = AsOrder(OrderObject(like.kind, like.data));
+  return TakeValues(dict, order, out, stride) || FillByKeys(walk, dict, order->sorted, out, stride);
 }
-
-bool FillAlike(Walk* walk, const Parts& parts, PyObject* data, PyObject** out, Py_ssize_t stride) {
-  if (!IsPlainDict(parts.kind)) return Fill(parts, out, stride);
-  KeyOrder* order = AsOrder(OrderObject(parts.kind, data));
-  if (TakeValues(parts.source.get(), order, out, stride)) return true;
-  return FillByKeys(walk, parts.source.get(), order->sorted, out, stride);
-}
-
-namespace {
 
 bool Collect(Walk* walk, const Node* node, PyObject* tree, PyObject* leaves);
 
@@ -96,9 +55,7 @@ bool CollectChildren(Walk* walk, const Node* node, PyObject* tree, Slots* childr
   const Node* child = node + 1;
   for (uint32_t i = 0; i < node->arity; ++i, child += child->num_nodes) {
     if (Collect(walk, child, (*children)[i], leaves)) continue;
-    if (walk->differs) {
-      walk->AddPlace(ChildKeyOf(tree, node->kind, node->registration, node->data, i));
-    }
+    if (walk->differs) walk->AddPlace(ChildKeyOf(tree, node->Type(), i));
     return false;
   }
   return true;
@@ -109,17 +66,29 @@ bool Collect(Walk* walk, const Node* node, PyObject* tree, PyObject* leaves) {
   if (node->kind == Kind::kLeaf) return PyList_Append(leaves, tree) == 0;
   DepthGuard guard(&walk->depth);
   if (!guard) return false;
-  Parts parts;
   Slots children;
-  if (!OpenAlike(walk, tree, node->kind, node->registration, node->data, node->arity, &parts)) {
-    return false;
-  }
   if (!children.Allocate(node->arity)) return false;
-  if (!FillAlike(walk, parts, node->data, children.data(), 1)) return false;
+  if (!OpenAlike(walk, tree, node->Type(), children.data(), 1)) return false;
   return CollectChildren(walk, node, tree, &children, leaves);
 }
 
 }  // namespace
+
+bool OpenAlike(Walk* walk, PyObject* object, const NodeType& like, PyObject** out,
+               Py_ssize_t stride) {
+  Verdict verdict;
+  Parts parts;
+  if (!walk->ClassifyType(object, &verdict)) return false;
+  if (object == Py_None) verdict.kind = Kind::kNone;  // none_is_leaf speaks of the first tree
+  bool same_kind = verdict.kind == like.kind &&
+                   (like.kind != Kind::kCustom || verdict.registration == like.registration);
+  if (!same_kind) return Unlike(walk, object, like);
+  bool dict = IsPlainDict(like.kind);
+  if (!dict && !Open(walk, object, verdict, &parts)) return false;
+  int same = dict ? SameDict(object, like) : SameTypes(like, parts.Type());
+  if (same != 1) return same == 0 && Unlike(walk, object, like);
+  return dict ? FillDict(walk, object, like, out, stride) : Fill(parts, out, stride);
+}
 
 PyObject* TreeDefFlattenUpTo(PyObject* self, PyObject* tree) {
   Walk walk("flatten_up_to");

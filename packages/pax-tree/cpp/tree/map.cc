@@ -1,8 +1,8 @@
 // tree_map and tree_map_with_path: one pass over the trees, without a treedef.
-#include "core/open_children.h"
-#include "dict/entries.h"
+#include "core/parts.h"
 #include "dict/key_order.h"
 #include "support/arguments.h"
+#include "support/compat.h"
 #include "tree/functions.h"
 
 namespace pax_tree {
@@ -54,14 +54,12 @@ PyObject* MapChild(Mapping* map, PyObject* tree, const Parts& parts, Py_ssize_t 
                    PyObject** column) {
   Walk& walk = map->walk;
   if (walk.with_path) {
-    PyObject* key = ChildKey(parts.kind, parts.data.get(), parts.keys.get(), child);
-    if (!walk.path.Push(key)) return nullptr;
+    if (!walk.path.Push(ChildKey(parts.kind, parts.data.get(), parts.keys.get(), child)))
+      return nullptr;
   }
   PyObject* result = MapColumn(map, column);
   if (walk.with_path) walk.path.Pop();
-  if (result == nullptr && walk.differs) {
-    walk.AddPlace(ChildKeyOf(tree, parts.kind, parts.registration, parts.data.get(), child));
-  }
+  if (result == nullptr && walk.differs) walk.AddPlace(ChildKeyOf(tree, parts.Type(), child));
   return result;
 }
 
@@ -121,17 +119,12 @@ int Repeat(Mapping* map, PyObject* other, Py_ssize_t arity, PyObject** out) {
 // Opens the nodes of the further trees, which must be like the first.
 bool OpenFurther(Mapping* map, PyObject** column, Opened* node) {
   const Parts& parts = node->parts;
-  PyObject* data = parts.data.get();
   for (Py_ssize_t k = 1; k < map->count; ++k) {
     PyObject** out = node->slots.data() + k;
     int repeated = map->broadcast ? Repeat(map, column[k], parts.arity, out) : 0;
     if (repeated < 0) return false;
     if (repeated || TakeQuickly(column[0], column[k], parts, out, map->count)) continue;
-    Parts other;
-    bool alike = OpenAlike(&map->walk, column[k], parts.kind, parts.registration, data, parts.arity,
-                           &other) &&
-                 FillAlike(&map->walk, other, data, out, map->count);
-    if (alike) continue;
+    if (OpenAlike(&map->walk, column[k], parts.Type(), out, map->count)) continue;
     map->walk.other_tree = static_cast<int>(k);
     return false;
   }
@@ -220,7 +213,7 @@ PyObject* MapNode(Mapping* map, PyObject** column, Verdict verdict) {
   Py_ssize_t done = MapLeaves(map, &node);
   if (done < 0) return nullptr;
   if (done < parts.arity && !MapOthers(map, column[0], &node, done)) return nullptr;
-  return Build(parts.kind, parts.registration, parts.data.get(), node.slots.data(), parts.arity);
+  return Build(parts.Type(), node.slots.data());
 }
 
 PyObject* MapColumn(Mapping* map, PyObject** column) {
@@ -230,41 +223,40 @@ PyObject* MapColumn(Mapping* map, PyObject** column) {
   return MapNode(map, column, verdict);
 }
 
-PyObject* RunMap(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
-                 bool with_path) {
-  PyObject *f = nullptr, *tree = nullptr, *is_leaf = nullptr, *none = nullptr, *takes = nullptr;
-  PyObject* broadcast = nullptr;
-  Parameter parameters[] = {{"f", &f},
-                            {"tree", &tree},
-                            {"is_leaf", &is_leaf},
-                            {"none_is_leaf", &none},
-                            {"broadcast", &broadcast},
-                            {"is_leaf_takes_path", &takes}};
-  int count = with_path ? 6 : 5;
-  if (!ReadArguments(function, args, nargs, names, parameters, count, 2, 2, true)) return nullptr;
+template <bool with_path>
+PyObject* TreeMap(const Call& call) {
+  PyObject *f = nullptr, *tree = nullptr, *is_leaf = nullptr, *none = nullptr;
+  PyObject *broadcast = nullptr, *takes_path = nullptr;
   Options options;
-  if (!ReadOptions(is_leaf, none, takes, &options)) return nullptr;
-  Py_ssize_t trees = nargs > 2 ? nargs - 1 : 1;
-  Mapping map(function, options, f, trees);
-  map.walk.with_path = with_path;
-  int repeat = broadcast == nullptr ? 0 : PyObject_IsTrue(broadcast);
+  bool read = with_path ? Read(call,
+                               {{"f", &f},
+                                {"tree", &tree},
+                                {"is_leaf", &is_leaf},
+                                {"none_is_leaf", &none},
+                                {"broadcast", &broadcast},
+                                {"is_leaf_takes_path", &takes_path}},
+                               2, 2, true)
+                        : Read(call,
+                               {{"f", &f},
+                                {"tree", &tree},
+                                {"is_leaf", &is_leaf},
+                                {"none_is_leaf", &none},
+                                {"broadcast", &broadcast}},
+                               2, 2, true);
+  if (!read || !options.Set(is_leaf, none, takes_path)) return nullptr;
+  int repeat = Truth(broadcast, false);
   if (repeat < 0) return nullptr;
+  Py_ssize_t trees = call.nargs > 2 ? call.nargs - 1 : 1;
+  Mapping map(call.function, options, f, trees);
+  map.walk.with_path = with_path;
   map.broadcast = repeat == 1;
   Slots column;
   if (!column.Allocate(trees)) return nullptr;
   column[0] = Py_NewRef(tree);
-  for (Py_ssize_t k = 1; k < trees; ++k) column[k] = Py_NewRef(args[k + 1]);
+  for (Py_ssize_t k = 1; k < trees; ++k) column[k] = Py_NewRef(call.args[k + 1]);
   PyObject* result = MapColumn(&map, column.data());
   if (result == nullptr) map.walk.RaiseDifference();
   return result;
-}
-
-PyObject* TreeMap(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunMap("tree_map", args, nargs, names, false);
-}
-
-PyObject* TreeMapWithPath(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return RunMap("tree_map_with_path", args, nargs, names, true);
 }
 
 constexpr char kMapDoc[] =
@@ -323,9 +315,8 @@ Example:
 }  // namespace
 
 PyMethodDef map_methods[] = {
-    {"tree_map", FastCall(TreeMap), METH_FASTCALL | METH_KEYWORDS, kMapDoc},
-    {"tree_map_with_path", FastCall(TreeMapWithPath), METH_FASTCALL | METH_KEYWORDS,
-     kMapWithPathDoc},
+    Method<TreeMap<false>>("tree_map", kMapDoc),
+    Method<TreeMap<true>>("tree_map_with_path", kMapWithPathDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,8 +1,8 @@
 // PyTreeDef.unflatten and tree_unflatten.
 #include "core/parts.h"
-#include "core/plain.h"
 #include "dict/build.h"
 #include "support/arguments.h"
+#include "support/compat.h"
 #include "support/errors.h"
 #include "tree/functions.h"
 #include "treedef/treedef.h"
@@ -89,7 +89,7 @@ PyObject* BuildFromSlots(Source* source, const Node& node) {
     children[i] = BuildChild(source);
     if (children[i] == nullptr) return nullptr;
   }
-  return Build(node.kind, node.registration, node.data, children.data(), arity);
+  return Build(node.Type(), children.data());
 }
 
 // Puts the children where they belong in a copy of the blank dict, which nothing else can reach:
@@ -150,23 +150,9 @@ PyObject* SequenceOf(PyObject* leaves) {
   return shared ? PyList_AsTuple(items.get()) : items.release();
 }
 
-}  // namespace
-
-PyObject* TreeDefUnflatten(PyObject* self, PyObject* leaves) {
-  Ref items(SequenceOf(leaves));
-  if (!items || !CheckLeaves(items.get(), Nodes(self)->num_leaves)) return nullptr;
-  Source source(Nodes(self), items.get());
-  return BuildNext(&source);
-}
-
-namespace {
-
-PyObject* TreeUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+PyObject* TreeUnflatten(const Call& call) {
   PyObject *treedef = nullptr, *leaves = nullptr;
-  Parameter parameters[] = {{"treedef", &treedef}, {"leaves", &leaves}};
-  if (!ReadArguments("tree_unflatten", args, nargs, names, parameters, 2, 2, 2, false)) {
-    return nullptr;
-  }
+  if (!Read(call, {{"treedef", &treedef}, {"leaves", &leaves}}, 2, 2)) return nullptr;
   if (Py_IS_TYPE(treedef, treedef_type)) return TreeDefUnflatten(treedef, leaves);
   return Raise(PyExc_TypeError,
                "tree_unflatten takes a PyTreeDef first, but got an object of type %s.",
@@ -199,8 +185,15 @@ Example:
 
 }  // namespace
 
+PyObject* TreeDefUnflatten(PyObject* self, PyObject* leaves) {
+  Ref items(SequenceOf(leaves));
+  if (!items || !CheckLeaves(items.get(), Nodes(self)->num_leaves)) return nullptr;
+  Source source(Nodes(self), items.get());
+  return BuildNext(&source);
+}
+
 PyMethodDef unflatten_methods[] = {
-    {"tree_unflatten", FastCall(TreeUnflatten), METH_FASTCALL | METH_KEYWORDS, kUnflattenDoc},
+    Method<TreeUnflatten>("tree_unflatten", kUnflattenDoc),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,4 +1,7 @@
 // Equality and hash of treedefs.
+#include <cstring>
+#include <type_traits>
+
 #include "core/parts.h"
 #include "dict/key_order.h"
 #include "record/spec.h"
@@ -8,35 +11,23 @@
 namespace pax_tree {
 namespace {
 
-bool IsDict(Kind kind) {
-  return kind == Kind::kDict || kind == Kind::kOrderedDict || kind == Kind::kDefaultDict;
-}
-
 PyObject* SortedKeys(const Node& node) {
   return AsOrder(OrderObject(node.kind, node.data))->sorted;
 }
 
-int Equal(PyObject* a, PyObject* b) { return PyObject_RichCompareBool(a, b, Py_EQ); }
-
-// 1, 0, or -1 with an error set. The order in which a dict was filled does not count.
-int SameNode(const Node& a, const Node& b) {
-  if (a.kind != b.kind || a.arity != b.arity || a.num_nodes != b.num_nodes) return 0;
-  if (a.data == b.data) return a.registration == b.registration;
-  if (a.kind == Kind::kRecord || a.kind == Kind::kNamedTuple) return 0;
-  if (a.kind == Kind::kCustom && a.registration != b.registration) return 0;
-  if (!IsDict(a.kind)) return Equal(a.data, b.data);
-  if (a.kind == Kind::kDefaultDict) {
-    int same = Equal(PyTuple_GET_ITEM(a.data, 0), PyTuple_GET_ITEM(b.data, 0));
-    if (same != 1) return same;
-  }
-  return Equal(SortedKeys(a), SortedKeys(b));
+// Most pairs of nodes are leaves, or made of the same objects.
+bool AreSame(const Node& a, const Node& b) {
+  static_assert(std::has_unique_object_representations_v<Node>);
+  return std::memcmp(&a, &b, sizeof(Node)) == 0;
 }
 
 int SameTreeDef(PyObject* a, PyObject* b) {
   if (a == b) return 1;
   if (Py_SIZE(a) != Py_SIZE(b) || Nodes(a)->num_leaves != Nodes(b)->num_leaves) return 0;
-  for (Py_ssize_t i = 0; i < Py_SIZE(a); ++i) {
-    int same = SameNode(Nodes(a)[i], Nodes(b)[i]);
+  const Node *first = Nodes(a), *second = Nodes(b), *end = first + Py_SIZE(a);
+  for (; first != end; ++first, ++second) {
+    if (AreSame(*first, *second)) continue;
+    int same = first->num_nodes == second->num_nodes ? SameTypes(first->Type(), second->Type()) : 0;
     if (same != 1) return same;
   }
   return 1;
@@ -58,6 +49,24 @@ Py_hash_t HashData(const Node& node) {
 }
 
 }  // namespace
+
+int SameTypes(const NodeType& a, const NodeType& b) {
+  if (a.kind != b.kind || a.arity != b.arity) return 0;
+  if (a.kind == Kind::kCustom && a.registration != b.registration) return 0;
+  if (a.data == b.data) return 1;
+  if (a.kind == Kind::kRecord || a.kind == Kind::kNamedTuple) return 0;
+  PyObject *first = a.data, *second = b.data;
+  if (a.kind == Kind::kDefaultDict) {
+    int same =
+        PyObject_RichCompareBool(PyTuple_GET_ITEM(first, 0), PyTuple_GET_ITEM(second, 0), Py_EQ);
+    if (same != 1) return same;
+  }
+  if (IsDict(a.kind)) {
+    first = AsOrder(OrderObject(a.kind, first))->sorted;
+    second = AsOrder(OrderObject(b.kind, second))->sorted;
+  }
+  return PyObject_RichCompareBool(first, second, Py_EQ);
+}
 
 PyObject* TreeDefCompare(PyObject* a, PyObject* b, int op) {
   bool comparable = Py_IS_TYPE(a, treedef_type) && Py_IS_TYPE(b, treedef_type);

@@ -1,8 +1,9 @@
-// PyTreeDef.from_node_data_and_children: a treedef out of its root and the treedefs below it.
+// Treedefs out of what they say of themselves: from_node_data_and_children, and pickling.
 #include "core/parts.h"
 #include "dict/key_order.h"
 #include "record/spec.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
@@ -14,6 +15,7 @@ struct Root {
   Verdict verdict = {Kind::kLeaf, nullptr};
   PyObject* given = nullptr;
   Py_ssize_t arity = 0;
+  PyObject* inserted = nullptr;  // of a dict: the keys as they were inserted, if that is known
 };
 
 Failed Wrong(const Root& root, const char* what) {
@@ -32,7 +34,11 @@ PyObject* OrderOfGiven(const Root& root, PyObject* keys) {
       PyTuple_GET_SIZE(tuple.get()) != root.arity) {
     return Wrong(root, "there must be a list of as many different keys as children");
   }
-  return OrderAsGiven(tuple.get());
+  if (root.inserted == nullptr) return OrderAsGiven(tuple.get());
+  if (!PyTuple_Check(root.inserted) || PyTuple_GET_SIZE(root.inserted) != root.arity) {
+    return Wrong(root, "the inserted keys must be as many");
+  }
+  return OrderOfTuples(tuple.get(), root.inserted);
 }
 
 bool DefaultDictData(const Root& root, PyObject** data) {
@@ -58,24 +64,21 @@ bool Childless(const Root& root) { return root.arity == 0 || Wrong(root, "it has
 bool NodeData(const Root& root, PyObject** data) {
   switch (root.verdict.kind) {
     case Kind::kDict:
-    case Kind::kOrderedDict:
-      return (*data = OrderOfGiven(root, root.given)) != nullptr;
-    case Kind::kDefaultDict:
-      return DefaultDictData(root, data);
-    case Kind::kRecord:
-      return RecordData(root, data);
-    case Kind::kNamedTuple:
-      *data = Py_NewRef(reinterpret_cast<PyObject*>(root.type));
-      return true;
+    case Kind::kOrderedDict: return (*data = OrderOfGiven(root, root.given)) != nullptr;
+    case Kind::kDefaultDict: return DefaultDictData(root, data);
+    case Kind::kRecord: return RecordData(root, data);
+    case Kind::kNamedTuple: *data = Py_NewRef(reinterpret_cast<PyObject*>(root.type)); return true;
     case Kind::kDeque:
-    case Kind::kCustom:
-      *data = Py_NewRef(root.given);
-      return true;
-    case Kind::kNone:
-      return Childless(root);
-    default:
-      return true;
+    case Kind::kCustom: *data = Py_NewRef(root.given); return true;
+    case Kind::kNone: return Childless(root);
+    default: return true;
   }
+}
+
+// What objects of a class are in this registry.
+bool Classify(PyTypeObject* type, Verdict* verdict) {
+  Registration* known = FindRegistration(type);
+  return known == nullptr ? ClassifyUnknownType(type, verdict) : verdict->Set(known->kind, known);
 }
 
 bool ReadRoot(PyObject* node_data, Root* root) {
@@ -88,9 +91,7 @@ bool ReadRoot(PyObject* node_data, Root* root) {
   }
   root->type = reinterpret_cast<PyTypeObject*>(PyTuple_GET_ITEM(node_data, 0));
   root->given = PyTuple_GET_ITEM(node_data, 1);
-  Registration* known = FindRegistration(root->type);
-  if (known != nullptr) root->verdict = {known->kind, known};
-  if (known == nullptr && !ClassifyUnknownType(root->type, &root->verdict)) return false;
+  if (!Classify(root->type, &root->verdict)) return false;
   if (root->verdict.kind != Kind::kLeaf) return true;
   return Raise(PyExc_ValueError,
                "Objects of class %s are leaves; register the class to make it a node.",
@@ -118,6 +119,71 @@ PyObject* MakeLeaf(Py_ssize_t children) {
   return nodes.Add(Kind::kLeaf, 0, nullptr, nullptr) ? nodes.Finish() : nullptr;
 }
 
+// What is pickled of a node: (class or None, static data, number of children, inserted keys).
+PyObject* StateOf(const Node& node) {
+  Ref data(StaticData(node));
+  PyTypeObject* type = node.kind == Kind::kLeaf ? nullptr : ClassOf(node);
+  PyObject* cls = type == nullptr ? Py_None : reinterpret_cast<PyObject*>(type);
+  PyObject* keys =
+      IsDict(node.kind) ? AsOrder(OrderObject(node.kind, node.data))->inserted : Py_None;
+  return data ? Py_BuildValue("(OOIO)", cls, data.get(), node.arity, keys) : nullptr;
+}
+
+Failed BadState() {
+  return Raise(PyExc_ValueError, "This is not the state of a pickled PyTreeDef.");
+}
+
+struct Loader {
+  explicit Loader(PyObject* given) : states(given) {}
+
+  PyObject* states;  // tuple of the nodes' states
+  Py_ssize_t next = 0;
+  NodeList nodes;
+  Depth depth;
+};
+
+// Reads the state of a node; that of a leaf leaves no class.
+bool ReadState(PyObject* state, Root* root) {
+  PyObject* cls;
+  bool read = PyTuple_Check(state) &&
+              PyArg_ParseTuple(state, "OOnO", &cls, &root->given, &root->arity, &root->inserted);
+  if (!read || root->arity < 0) {
+    PyErr_Clear();
+    return BadState();
+  }
+  if (root->inserted == Py_None) root->inserted = nullptr;
+  if (cls == Py_None) return root->arity == 0 || BadState();
+  if (!PyType_Check(cls)) return BadState();
+  root->type = reinterpret_cast<PyTypeObject*>(cls);
+  if (!Classify(root->type, &root->verdict)) return false;
+  if (root->verdict.kind != Kind::kLeaf) return true;
+  return Raise(PyExc_ValueError,
+               "The pickled structure has a node of class %s, which is not registered here; "
+               "register the class before unpickling.",
+               root->type->tp_name);
+}
+
+// Loads the next subtree; returns its number of leaves, or -1.
+Py_ssize_t LoadNext(Loader* loader) {
+  DepthGuard guard(&loader->depth);
+  if (!guard) return -1;
+  if (loader->next >= PyTuple_GET_SIZE(loader->states)) return BadState();
+  Root root;
+  if (!ReadState(PyTuple_GET_ITEM(loader->states, loader->next++), &root)) return -1;
+  if (root.type == nullptr) return loader->nodes.AddLeaves(1) ? 1 : -1;
+  PyObject* data = nullptr;
+  size_t at = loader->nodes.size();
+  if (!NodeData(root, &data)) return -1;
+  if (!loader->nodes.Add(root.verdict.kind, root.arity, data, root.verdict.registration)) return -1;
+  Py_ssize_t leaves = 0;
+  for (Py_ssize_t i = 0; i < root.arity; ++i) {
+    Py_ssize_t more = LoadNext(loader);
+    if (more < 0) return -1;
+    leaves += more;
+  }
+  return loader->nodes.Close(at, leaves) ? leaves : -1;
+}
+
 }  // namespace
 
 PyObject* TreeDefFromParts(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
@@ -137,6 +203,20 @@ PyObject* TreeDefFromParts(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!nodes.Add(root.verdict.kind, root.arity, data, root.verdict.registration)) return nullptr;
   if (!AddChildren(children.get(), &nodes, &leaves)) return nullptr;
   return nodes.Close(0, leaves) ? nodes.Finish() : nullptr;
+}
+
+PyObject* TreeDefReduce(PyObject* self, PyObject*) {
+  Ref states(MakeTuple(Py_SIZE(self), [self](Py_ssize_t i) { return StateOf(Nodes(self)[i]); }));
+  Ref make(states ? Import("pax_tree._C", "_make_treedef") : nullptr);
+  return make ? Py_BuildValue("O(O)", make.get(), states.get()) : nullptr;
+}
+
+PyObject* MakeTreeDef(PyObject*, PyObject* state) {
+  if (!PyTuple_Check(state)) return BadState();
+  Loader loader(state);
+  if (LoadNext(&loader) < 0) return nullptr;
+  if (loader.next != PyTuple_GET_SIZE(state)) return BadState();
+  return loader.nodes.Finish();
 }
 
 }  // namespace pax_tree

@@ -1,58 +1,48 @@
 // What a treedef is made of: children, the data of the root, paths; and composition.
 #include "core/parts.h"
+
 #include "dict/key_order.h"
 #include "record/spec.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 #include "treedef/treedef.h"
 
 namespace pax_tree {
 PyObject* TreeDefChildren(PyObject* self, PyObject*) {
   const Node* root = Nodes(self);
-  Ref list(PyList_New(root->arity));
-  const Node* child = root + 1;
-  for (uint32_t i = 0; list && i < root->arity; ++i, child += child->num_nodes) {
-    PyObject* treedef = TreeDefOfNodes(child, child->num_nodes);
-    if (treedef == nullptr) return nullptr;
-    PyList_SET_ITEM(list.get(), i, treedef);
-  }
-  return list.release();
+  const Node* next = root + 1;
+  return MakeList(root->arity, [&next](Py_ssize_t) {
+    const Node* child = std::exchange(next, next + next->num_nodes);
+    return TreeDefOfNodes(child, child->num_nodes);
+  });
 }
 
-namespace {
-
-PyTypeObject* ClassOf(const Node* node) {
-  if (node->kind == Kind::kNone) return Py_TYPE(Py_None);
-  if (node->kind == Kind::kNamedTuple) return reinterpret_cast<PyTypeObject*>(node->data);
-  if (node->kind == Kind::kRecord) return AsSpec(node->data)->cls;
-  return node->registration->type;
+PyTypeObject* ClassOf(const Node& node) {
+  if (node.kind == Kind::kNone) return Py_TYPE(Py_None);
+  if (node.kind == Kind::kNamedTuple) return reinterpret_cast<PyTypeObject*>(node.data);
+  if (node.kind == Kind::kRecord) return AsSpec(node.data)->cls;
+  return node.registration->type;
 }
 
-// The static data in the form in which JAX shows it.
-PyObject* StaticData(const Node* node) {
-  switch (node->kind) {
-    case Kind::kDict:
-      return PySequence_List(AsOrder(node->data)->sorted);
-    case Kind::kOrderedDict:
-      return Py_NewRef(AsOrder(node->data)->sorted);
+PyObject* StaticData(const Node& node) {
+  switch (node.kind) {
+    case Kind::kDict: return PySequence_List(AsOrder(node.data)->sorted);
+    case Kind::kOrderedDict: return Py_NewRef(AsOrder(node.data)->sorted);
     case Kind::kDefaultDict:
-      return PyTuple_Pack(2, PyTuple_GET_ITEM(node->data, 0),
-                          AsOrder(PyTuple_GET_ITEM(node->data, 1))->sorted);
+      return PyTuple_Pack(2, PyTuple_GET_ITEM(node.data, 0),
+                          AsOrder(PyTuple_GET_ITEM(node.data, 1))->sorted);
     case Kind::kDeque:
     case Kind::kRecord:
-    case Kind::kCustom:
-      return Py_NewRef(node->data);
-    default:
-      return Py_NewRef(Py_None);
+    case Kind::kCustom: return Py_NewRef(node.data);
+    default: return Py_NewRef(Py_None);
   }
 }
-
-}  // namespace
 
 PyObject* TreeDefNodeData(PyObject* self, PyObject*) {
   const Node* root = Nodes(self);
   if (root->kind == Kind::kLeaf) Py_RETURN_NONE;
-  Ref data(StaticData(root));
-  return data ? PyTuple_Pack(2, ClassOf(root), data.get()) : nullptr;
+  Ref data(StaticData(*root));
+  return data ? PyTuple_Pack(2, ClassOf(*root), data.get()) : nullptr;
 }
 
 PyObject* TreeDefCompose(PyObject* self, PyObject* inner) {
@@ -95,7 +85,7 @@ bool KeysOfCustom(const Node& node, Ref* keys) {
     if (placeholder == nullptr) return false;
     placeholders[i] = placeholder;
   }
-  Ref object(Build(node.kind, node.registration, node.data, placeholders.data(), node.arity));
+  Ref object(Build(node.Type(), placeholders.data()));
   Parts parts;
   if (!object || !OpenCustom(node.registration, object.get(), true, &parts)) return false;
   if (parts.arity == static_cast<Py_ssize_t>(node.arity)) {

@@ -84,20 +84,12 @@ bool Printer::Print() {
   if (!guard) return false;
   const Node& current = *node++;
   switch (current.kind) {
-    case Kind::kLeaf:
-      text += "*";
-      return true;
-    case Kind::kNone:
-      text += "None";
-      return true;
-    case Kind::kTuple:
-      return PrintList(current.arity, "(", current.arity == 1 ? ",)" : ")");
-    case Kind::kList:
-      return PrintList(current.arity, "[", "]");
-    case Kind::kDict:
-      return PrintDict(current);
-    default:
-      return PrintCustom(current);
+    case Kind::kLeaf: text += "*"; return true;
+    case Kind::kNone: text += "None"; return true;
+    case Kind::kTuple: return PrintList(current.arity, "(", current.arity == 1 ? ",)" : ")");
+    case Kind::kList: return PrintList(current.arity, "[", "]");
+    case Kind::kDict: return PrintDict(current);
+    default: return PrintCustom(current);
   }
 }
 

@@ -9,74 +9,30 @@
 
 #include "core/parts.h"
 #include "dict/key_order.h"
+#include "support/arguments.h"
 #include "support/errors.h"
 #include "tree/functions.h"
 
 namespace pax_tree {
 namespace {
 
-PyObject* Call(const char* module_name, const char* function_name, PyObject* argument) {
+// The conversions are Python functions.
+PyObject* CallPython(const char* module_name, const char* function, PyObject* argument) {
   Ref module(PyImport_ImportModule(module_name));
-  Ref function(module ? PyObject_GetAttrString(module.get(), function_name) : nullptr);
-  return function ? PyObject_CallOneArg(function.get(), argument) : nullptr;
+  return module ? PyObject_CallMethod(module.get(), function, "(O)", argument) : nullptr;
 }
-
-}  // namespace
-
-PyObject* TreeDefToJax(PyObject* self, PyObject*) {
-  return Call("pax_tree._interop_jax", "to_jax", self);
+PyObject* ToJax(PyObject* self, PyObject*) {
+  return CallPython("pax_tree._interop_jax", "to_jax", self);
 }
-
-PyObject* TreeDefFromJax(PyObject*, PyObject* treedef) {
-  return Call("pax_tree._interop_jax", "from_jax", treedef);
+PyObject* FromJax(PyObject*, PyObject* treedef) {
+  return CallPython("pax_tree._interop_jax", "from_jax", treedef);
 }
-
-PyObject* TreeDefToTorch(PyObject* self, PyObject*) {
-  return Call("pax_tree._interop_torch", "to_torch", self);
+PyObject* ToTorch(PyObject* self, PyObject*) {
+  return CallPython("pax_tree._interop_torch", "to_torch", self);
 }
-
-PyObject* TreeDefFromTorch(PyObject*, PyObject* spec) {
-  return Call("pax_tree._interop_torch", "from_torch", spec);
+PyObject* FromTorch(PyObject*, PyObject* spec) {
+  return CallPython("pax_tree._interop_torch", "from_torch", spec);
 }
-
-PyTypeObject* treedef_type = nullptr;
-
-void NodeList::Release() {
-  for (Node& node : nodes_) Py_XDECREF(node.data);
-  nodes_.Resize(0);
-}
-
-bool NodeList::AddCopies(const Node* first, size_t count) {
-  Node* node = nodes_.Reserve(count);
-  if (node == nullptr) return false;
-  for (size_t i = 0; i < count; ++i) {
-    node[i] = first[i];
-    Py_XINCREF(first[i].data);
-  }
-  nodes_.Resize(nodes_.size() + count);
-  return true;
-}
-
-PyObject* NodeList::Finish() {
-  if (nodes_.size() > std::numeric_limits<uint32_t>::max()) {
-    return Raise(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
-  }
-  auto count = static_cast<Py_ssize_t>(nodes_.size());
-  TreeDef* self = PyObject_GC_NewVar(TreeDef, treedef_type, count);
-  if (self == nullptr) return nullptr;
-  self->weakrefs = nullptr;
-  std::copy(nodes_.begin(), nodes_.end(), self->nodes);
-  nodes_.Resize(0);  // the treedef owns the data now
-  PyObject_GC_Track(self);
-  return reinterpret_cast<PyObject*>(self);
-}
-
-PyObject* TreeDefOfNodes(const Node* first, size_t count) {
-  NodeList nodes;
-  return nodes.AddCopies(first, count) ? nodes.Finish() : nullptr;
-}
-
-namespace {
 
 int Traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
@@ -200,12 +156,12 @@ PyMethodDef methods[] = {
     {"node_data", TreeDefNodeData, METH_NOARGS,
      "node_data()\n--\n\nThe pair (class, static data) of the root, or None for a leaf."},
     {"paths", TreeDefPaths, METH_NOARGS, kPathsDoc},
-    {"from_node_data_and_children", FastCall(TreeDefFromParts), METH_FASTCALL | METH_STATIC,
+    {"from_node_data_and_children", AsMethod(TreeDefFromParts), METH_FASTCALL | METH_STATIC,
      kFromPartsDoc},
-    {"to_jax", TreeDefToJax, METH_NOARGS, kToJaxDoc},
-    {"from_jax", TreeDefFromJax, METH_O | METH_STATIC, kFromJaxDoc},
-    {"to_torch", TreeDefToTorch, METH_NOARGS, kToTorchDoc},
-    {"from_torch", TreeDefFromTorch, METH_O | METH_STATIC, kFromTorchDoc},
+    {"to_jax", ToJax, METH_NOARGS, kToJaxDoc},
+    {"from_jax", FromJax, METH_O | METH_STATIC, kFromJaxDoc},
+    {"to_torch", ToTorch, METH_NOARGS, kToTorchDoc},
+    {"from_torch", FromTorch, METH_O | METH_STATIC, kFromTorchDoc},
     {"__reduce__", TreeDefReduce, METH_NOARGS, "Pickle support."},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -222,16 +178,18 @@ PyGetSetDef getset[] = {
 };
 
 constexpr char kDoc[] =
-    "The structure of a tree: everything but its leaves. Immutable, compared by value.\n\n"
-    "Example:\n"
-    "    >>> import pax_tree\n"
-    "    >>> structure = pax_tree.tree_structure({\"a\": [1, 2], \"b\": None})\n"
-    "    >>> structure\n"
-    "    PyTreeDef({'a': [*, *], 'b': None})\n"
-    "    >>> structure.num_leaves, structure.num_nodes\n"
-    "    (2, 5)\n"
-    "    >>> structure.unflatten([3, 4])\n"
-    "    {'a': [3, 4], 'b': None}\n";
+    R"(The structure of a tree: everything but its leaves. Immutable, compared by value.
+
+Example:
+    >>> import pax_tree
+    >>> structure = pax_tree.tree_structure({"a": [1, 2], "b": None})
+    >>> structure
+    PyTreeDef({'a': [*, *], 'b': None})
+    >>> structure.num_leaves, structure.num_nodes
+    (2, 5)
+    >>> structure.unflatten([3, 4])
+    {'a': [3, 4], 'b': None}
+)";
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>(kDoc)},
@@ -251,6 +209,43 @@ PyType_Spec spec = {"pax_tree.PyTreeDef", offsetof(TreeDef, nodes), sizeof(Node)
                     slots};
 
 }  // namespace
+
+PyTypeObject* treedef_type = nullptr;
+
+void NodeList::Release() {
+  for (Node& node : nodes_) Py_XDECREF(node.data);
+  nodes_.Resize(0);
+}
+
+bool NodeList::AddCopies(const Node* first, size_t count) {
+  Node* node = nodes_.Reserve(count);
+  if (node == nullptr) return false;
+  for (size_t i = 0; i < count; ++i) {
+    node[i] = first[i];
+    Py_XINCREF(first[i].data);
+  }
+  nodes_.Resize(nodes_.size() + count);
+  return true;
+}
+
+PyObject* NodeList::Finish() {
+  if (nodes_.size() > std::numeric_limits<uint32_t>::max()) {
+    return Raise(PyExc_OverflowError, "A tree may have at most 4294967295 nodes.");
+  }
+  auto count = static_cast<Py_ssize_t>(nodes_.size());
+  TreeDef* self = PyObject_GC_NewVar(TreeDef, treedef_type, count);
+  if (self == nullptr) return nullptr;
+  self->weakrefs = nullptr;
+  std::copy(nodes_.begin(), nodes_.end(), self->nodes);
+  nodes_.Resize(0);  // the treedef owns the data now
+  PyObject_GC_Track(self);
+  return reinterpret_cast<PyObject*>(self);
+}
+
+PyObject* TreeDefOfNodes(const Node* first, size_t count) {
+  NodeList nodes;
+  return nodes.AddCopies(first, count) ? nodes.Finish() : nullptr;
+}
 
 bool InitTreeDef(PyObject* module) {
   treedef_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));

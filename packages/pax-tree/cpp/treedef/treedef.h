@@ -62,6 +62,9 @@ class NodeList {
   Stack<Node, 24> nodes_;
 };
 
+// The class of a node, and its static data in the form in which JAX shows it.
+PyTypeObject* ClassOf(const Node& node);
+PyObject* StaticData(const Node& node);
 // The treedef of `count` nodes, as new references.
 PyObject* TreeDefOfNodes(const Node* first, size_t count);
 // Walks over a treedef, in their own files.
@@ -76,10 +79,6 @@ PyObject* TreeDefChildren(PyObject* self, PyObject* unused);
 PyObject* TreeDefNodeData(PyObject* self, PyObject* unused);
 PyObject* TreeDefPaths(PyObject* self, PyObject* unused);
 PyObject* TreeDefFromParts(PyObject* type, PyObject* const* args, Py_ssize_t nargs);
-PyObject* TreeDefToJax(PyObject* self, PyObject* unused);
-PyObject* TreeDefFromJax(PyObject* type, PyObject* treedef);
-PyObject* TreeDefToTorch(PyObject* self, PyObject* unused);
-PyObject* TreeDefFromTorch(PyObject* type, PyObject* spec);
 PyObject* MakeTreeDef(PyObject* module, PyObject* state);
 
 bool InitTreeDef(PyObject* module);

@@ -1,7 +1,7 @@
-// Finding out whether dicts are laid out as entries.h says.
-#include "dict/entries.h"
+// Finding out whether dicts are laid out as compat.h says.
+#include "support/compat.h"
 
-#include "support/ref.h"
+#include "support/sequence.h"
 
 namespace pax_tree {
 
@@ -55,15 +55,9 @@ bool RefusesOthers(PyObject* dict, PyObject* names) {
 
 }  // namespace
 
-bool InitDictEntries() {
-  Ref names(PyTuple_New(kNames)), values(PyTuple_New(kNames));
-  for (Py_ssize_t i = 0; names && values && i < kNames; ++i) {
-    PyObject* name = PyUnicode_FromFormat("name %zd", i);
-    PyObject* value = PyLong_FromSsize_t(i);
-    PyTuple_SET_ITEM(names.get(), i, name);
-    PyTuple_SET_ITEM(values.get(), i, value);
-    if (name == nullptr || value == nullptr) return false;
-  }
+bool InitDictLayout() {
+  Ref names(MakeTuple(kNames, [](Py_ssize_t i) { return PyUnicode_FromFormat("name %zd", i); }));
+  Ref values(MakeTuple(kNames, [](Py_ssize_t i) { return PyLong_FromSsize_t(i); }));
   Ref dict(names && values ? DictOf(names.get(), values.get()) : nullptr);
   Ref copy(dict ? PyDict_Copy(dict.get()) : nullptr);
   if (!copy) return false;
@@ -77,7 +71,7 @@ bool InitDictEntries() {
 
 #else
 
-bool InitDictEntries() { return true; }
+bool InitDictLayout() { return true; }
 
 #endif
 
