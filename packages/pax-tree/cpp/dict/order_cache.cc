@@ -9,38 +9,12 @@
 namespace pax_tree {
 namespace {
 
-// Both have the same number of bytes; most names are short.
-inline bool SameBytes(const char* a, const char* b, size_t size) {
-  if (size > 16) return std::memcmp(a, b, size) == 0;
-  if (size >= 8) {
-    uint64_t parts[4];
-    std::memcpy(&parts[0], a, 8);
-    std::memcpy(&parts[1], b, 8);
-    std::memcpy(&parts[2], a + size - 8, 8);
-    std::memcpy(&parts[3], b + size - 8, 8);
-    return parts[0] == parts[1] && parts[2] == parts[3];
-  }
-  if (size >= 4) {
-    uint32_t parts[4];
-    std::memcpy(&parts[0], a, 4);
-    std::memcpy(&parts[1], b, 4);
-    std::memcpy(&parts[2], a + size - 4, 4);
-    std::memcpy(&parts[3], b + size - 4, 4);
-    return parts[0] == parts[1] && parts[2] == parts[3];
-  }
-  for (size_t i = 0; i < size; ++i) {
-    if (a[i] != b[i]) return false;
-  }
-  return true;
-}
-
 // Whether two str are equal; runs no Python code.
 inline bool SameText(PyObject* a, PyObject* b) {
   Py_ssize_t length = PyUnicode_GET_LENGTH(a);
   auto kind = PyUnicode_KIND(a);
   if (length != PyUnicode_GET_LENGTH(b) || kind != PyUnicode_KIND(b)) return false;
-  return SameBytes(static_cast<const char*>(PyUnicode_DATA(a)),
-                   static_cast<const char*>(PyUnicode_DATA(b)), static_cast<size_t>(length * kind));
+  return std::memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b), static_cast<size_t>(length * kind)) == 0;
 }
 
 inline bool SameKey(PyObject* a, PyObject* b) {

@@ -92,29 +92,9 @@ PyObject* BuildFromSlots(Source* source, const Node& node) {
   return Build(node.Type(), children.data());
 }
 
-// Puts the children where they belong in a copy of the blank dict, which nothing else can reach:
-// the garbage collector does not track it before it is complete.
-PyObject* BuildInPlace(Source* source, const KeyOrder* order, PyObject* blank) {
-  Ref dict(blank);
-  DictEntry* entries = DictEntries(blank);
-  bool collected = false;
-  for (Py_ssize_t i = 0; i < NumKeys(order); ++i) {
-    PyObject* child = BuildChild(source);
-    if (child == nullptr) return nullptr;
-    collected |= PyType_IS_GC(Py_TYPE(child)) != 0;
-    Py_DECREF(std::exchange(entries[InsertedAt(order, i)].value, child));
-  }
-  if (collected) TrackCopy(blank);
-  return dict.release();
-}
-
 PyObject* BuildMixed(Source* source, const Node& node) {
   DepthGuard guard(&source->depth);
-  if (!guard) return nullptr;
-  bool copies = node.kind == Kind::kDict && IsWorthCopying(AsOrder(node.data));
-  if (!copies || dict_copies_are_tracked) return BuildFromSlots(source, node);
-  PyObject* blank = BlankDict(AsOrder(node.data));
-  return blank == nullptr ? nullptr : BuildInPlace(source, AsOrder(node.data), blank);
+  return guard ? BuildFromSlots(source, node) : nullptr;
 }
 
 // Builds a node all of whose children are leaves.
