@@ -15,6 +15,7 @@ from pax_tree._paths import keystr
 NodeData = tuple[type, Any] | None
 View = Callable[[Any], tuple[NodeData, Sequence[Any]]]
 Make = Callable[[NodeData, list[Any]], Any]
+Check = Callable[[type], str | None]  # why the other library cannot have a class
 
 
 class RefusedError(ValueError):
@@ -46,23 +47,26 @@ def view(treedef: Any) -> tuple[NodeData, Sequence[Any]]:
     return treedef.node_data(), treedef.children()
 
 
-def make_ours(check: Callable[[type], None]) -> Make:
-    """Return what makes a PyTreeDef of classes that both libraries take apart alike."""
-
-    def make(data: NodeData, children: list[Any]) -> PyTreeDef:
-        if data is not None:
-            look_up(data[0])
-            check(data[0])
-        return PyTreeDef.from_node_data_and_children(data, children)
-
-    return make
+def make_ours(data: NodeData, children: list[Any], check: Check) -> PyTreeDef:
+    """Return a PyTreeDef of a class that both libraries take apart alike."""
+    if data is not None:
+        look_up(data[0])
+        refuse(check, data[0])
+    return PyTreeDef.from_node_data_and_children(data, children)
 
 
-def check_shared(cls: type, library: str, name: str) -> None:
-    """Refuse a class that the other library takes apart in another way."""
+def refuse(check: Check, cls: type) -> None:
+    """Raise for a class that the other library cannot have, or takes apart in another way."""
+    if reason := check(cls):
+        raise RefusedError(reason)
+
+
+def why_not_shared(cls: type, library: str, name: str) -> str | None:
+    """Return why the other library takes objects of a class apart in another way; None if not."""
     plain = is_named_tuple(cls) and not _C._is_registered(cls)
-    if not plain and (is_named_tuple(cls) or not shares(library, cls)):
-        raise RefusedError(f"the class {cls.__name__} is not registered alike here and with {name}")
+    if plain or (not is_named_tuple(cls) and shares(library, cls)):
+        return None
+    return f"the class {cls.__name__} is not registered alike here and with {name}"
 
 
 def is_named_tuple(cls: type) -> bool:

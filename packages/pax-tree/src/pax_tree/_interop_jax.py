@@ -12,11 +12,11 @@ from pax_tree._compat import named_tuples_of_jax
 from pax_tree._interop import Library, Node, keys_of
 from pax_tree._interop_conversion import (
     NodeData,
-    RefusedError,
-    check_shared,
     convert,
     make_ours,
+    refuse,
     view,
+    why_not_shared,
 )
 
 _BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, type(None))
@@ -110,7 +110,7 @@ def to_jax(treedef: PyTreeDef) -> Any:
 
     def make(data: NodeData, children: list[Any]) -> Any:
         if data is not None:
-            _check(data[0])
+            refuse(_why_not, data[0])
         return theirs.from_node_data_and_children(registry, data, children)
 
     return convert(treedef, view, make, "JAX PyTreeDef")
@@ -122,11 +122,14 @@ def from_jax(treedef: Any) -> PyTreeDef:
 
     if not isinstance(treedef, tree_util.PyTreeDef):
         raise TypeError(f"from_jax takes a PyTreeDef of JAX, but got {treedef!r}.")
-    return convert(treedef, view, make_ours(_check), "PyTreeDef")
+    return convert(treedef, view, _make_ours, "PyTreeDef")
 
 
-def _check(cls: type) -> None:
+def _make_ours(data: NodeData, children: list[Any]) -> PyTreeDef:
+    return make_ours(data, children, _why_not)
+
+
+def _why_not(cls: type) -> str | None:
     if cls is deque:
-        raise RefusedError("a deque is a node here and a leaf for JAX")
-    if cls not in _BOTH_KNOW:
-        check_shared(cls, "jax", "JAX")
+        return "a deque is a node here and a leaf for JAX"
+    return None if cls in _BOTH_KNOW else why_not_shared(cls, "jax", "JAX")

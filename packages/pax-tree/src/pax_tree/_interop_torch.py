@@ -12,12 +12,12 @@ from pax_tree._compat import torch_pytree
 from pax_tree._interop import Library, Node, keys_of
 from pax_tree._interop_conversion import (
     NodeData,
-    RefusedError,
-    check_shared,
     convert,
     is_named_tuple,
     make_ours,
+    refuse,
     view,
+    why_not_shared,
 )
 
 _BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, deque)
@@ -105,7 +105,7 @@ def to_torch(treedef: PyTreeDef) -> Any:
         if data is None:
             return leaf
         cls, static = data
-        _check(cls)
+        refuse(_why_not, cls)
         if cls is not tuple and is_named_tuple(cls):
             return pytree.TreeSpec(namedtuple, cls, children)
         return pytree.TreeSpec(cls, _context(cls, static), children)
@@ -118,7 +118,7 @@ def from_torch(spec: Any) -> PyTreeDef:
     pytree = torch_pytree()
     if not isinstance(spec, pytree.TreeSpec):
         raise TypeError(f"from_torch takes a TreeSpec of PyTorch, but got {spec!r}.")
-    return convert(spec, _view_spec, make_ours(_check), "PyTreeDef")
+    return convert(spec, _view_spec, _make_ours, "PyTreeDef")
 
 
 def _context(cls: type, static: Any) -> Any:
@@ -136,8 +136,11 @@ def _view_spec(spec: Any) -> tuple[NodeData, Sequence[Any]]:
     return (spec.type, static), spec.children()
 
 
-def _check(cls: type) -> None:
+def _make_ours(data: NodeData, children: list[Any]) -> PyTreeDef:
+    return make_ours(data, children, _why_not)
+
+
+def _why_not(cls: type) -> str | None:
     if cls is type(None):
-        raise RefusedError("None is a node without leaves here and a leaf for PyTorch")
-    if cls not in _BOTH_KNOW:
-        check_shared(cls, "torch", "PyTorch")
+        return "None is a node without leaves here and a leaf for PyTorch"
+    return None if cls in _BOTH_KNOW else why_not_shared(cls, "torch", "PyTorch")
