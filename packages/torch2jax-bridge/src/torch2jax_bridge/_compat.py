@@ -6,8 +6,9 @@ A name without a fallback raises an error where it is used, which names the feat
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ _remove_axis: Any = foreign("torch._C._functorch._remove_batch_dim", _VMAP)
 _HAS_VMAP = all((_begin_vmap, _end_vmap, _add_axis, _remove_axis))
 
 
-@cache
+@functools.cache
 def _load_vmap_rules() -> None:
     torch.func.vmap(torch.neg)(torch.zeros(1))
 

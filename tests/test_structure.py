@@ -1,0 +1,38 @@
+"""The sources keep the repository's structure; `tools/structure_check.py` says what that is."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import distributions
+import source_files
+import structure_check
+
+CHECKS = sorted(structure_check.CHECKS)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", distributions.NAMES)
+def test_a_package_has_no_problem(name, check):
+    problems = structure_check.CHECKS[check](name)
+    assert [structure_check.describe(problem) for problem in problems] == []
+
+
+PUBLIC = [
+    module
+    for name in distributions.NAMES
+    for module in source_files.python_sources(name)
+    if not source_files.is_private_path(module)
+]
+HELPERS_OF_THE_LANGUAGE = {"annotations"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_dir_of_a_public_module_is_its_public_names(name):
+    module = importlib.import_module(name)
+    shown = {each for each in dir(module) if not each.startswith("_")}
+    modules = {each.rpartition(".")[2] for each in PUBLIC if each.rpartition(".")[0] == name}
+    assert shown - modules - HELPERS_OF_THE_LANGUAGE == set(module.__all__) - modules
+    assert all(hasattr(module, each) for each in module.__all__)
