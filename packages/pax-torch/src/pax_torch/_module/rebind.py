@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 
-from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
+from pax_tree import tree_flatten, tree_unflatten
 
 _ATOMS = (int, float, complex, str, bytes, type(None))
 _MUTABLE = (list, dict, set, deque)
@@ -37,7 +37,6 @@ class CallObjects:
 
 # Makes the value that one call has in place of one of the module's.
 Maker = Callable[[CallObjects], Any]
-_Find = Callable[[Any], Maker]
 
 
 class Rebinder:
@@ -104,29 +103,22 @@ class Rebinder:
             )
 
     def _build(self, value: Any, where: str) -> Maker:
-        find = functools.partial(self._or_shared, where=where)
         if isinstance(value, FunctionType):
             self._check_globals(value, where)
             return _function(value, functools.partial(self.find, where=where))
-        if isinstance(value, MethodType):
-            owner, function = find(value.__self__), find(value.__func__)
-            return lambda call: MethodType(function(call), owner(call))
-        if isinstance(value, functools.partial):
-            return _partial(value, find)
-        if isinstance(value, weakref.ref):
-            target, kind = find(value()), type(value)
-            return lambda call: kind(target(call))
-        if isinstance(value, _MUTABLE):
-            return _mutable(value, find)
-        if isinstance(value, frozenset):
-            items = [find(item) for item in value]
-            return lambda call: frozenset(item(call) for item in items)
-        children, treedef = _one_level(value)
-        makers = [find(child) for child in children]
-        return lambda call: tree_unflatten(treedef, [make(call) for make in makers])
+        parts, build = _taken_apart(value)
+        makers = [self.find(part, where) or (lambda _, part=part: part) for part in parts]
+        if not isinstance(value, _MUTABLE):
+            return lambda call: build([make(call) for make in makers])
 
-    def _or_shared(self, value: Any, where: str) -> Maker:
-        return self.find(value, where) or (lambda _: value)
+        def make_and_fill(call: CallObjects) -> Any:
+            made = call.made[id(value)] = copy.copy(value)  # before its parts, which may hold it
+            made.clear()
+            for part in build([make(call) for make in makers]):
+                _add(made, part)
+            return made
+
+        return make_and_fill
 
     def _check_globals(self, function: FunctionType, where: str) -> None:
         for name in _names(function) & function.__globals__.keys():
@@ -163,44 +155,6 @@ def _once(value: Any, make: Maker) -> Maker:
         return found
 
     return once
-
-
-def _mutable(value: Any, find: _Find) -> Maker:
-    if isinstance(value, dict):
-        return _dict(value, [(find(k), find(v)) for k, v in value.items()])
-    items = [find(item) for item in value]
-
-    def make(call: CallObjects) -> Any:
-        made = call.made[id(value)] = copy.copy(value)
-        made.clear()
-        (made.update if isinstance(made, set) else made.extend)(item(call) for item in items)
-        return made
-
-    return make
-
-
-def _dict(value: dict[Any, Any], items: list[tuple[Maker, Maker]]) -> Maker:
-    def make(call: CallObjects) -> Any:
-        made = call.made[id(value)] = copy.copy(value)
-        made.clear()
-        for key, item in items:
-            made[key(call)] = item(call)
-        return made
-
-    return make
-
-
-def _partial(value: functools.partial[Any], find: _Find) -> Maker:
-    function, args = find(value.func), [find(arg) for arg in value.args]
-    keywords = {name: find(arg) for name, arg in value.keywords.items()}
-
-    def make(call: CallObjects) -> Any:
-        given = {name: arg(call) for name, arg in keywords.items()}
-        made = type(value)(function(call), *(arg(call) for arg in args), **given)
-        made.__dict__.update(vars(value))
-        return made
-
-    return make
 
 
 def _function(function: FunctionType, find: Callable[[Any], Maker | None]) -> Maker:
@@ -262,29 +216,60 @@ def _contents(value: Any) -> list[Any]:
     if isinstance(value, FunctionType):
         closed = [cell.cell_contents for cell in _cells(value)]
         return [*closed, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+    return _taken_apart(value)[0]
+
+
+def _taken_apart(value: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Return what an object is made of, nothing for most, and how to make it of that.
+
+    Of a container that may hold itself, the second returns what to put into it.
+    """
     if isinstance(value, MethodType):
-        return [value.__self__, value.__func__]
+        return [value.__func__, value.__self__], lambda parts: MethodType(*parts)
     if isinstance(value, functools.partial):
-        return [value.func, *value.args, *value.keywords.values()]
+        return _partial_taken_apart(value)
     if isinstance(value, weakref.ref):
-        target = value()
-        return [target] if isinstance(target, Module | Tensor | MethodType) else []
+        target, kind = value(), type(value)
+        is_followed = isinstance(target, Module | Tensor | MethodType)
+        return [target] if is_followed else [], lambda parts: kind(*parts)
     if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    if isinstance(value, list | set | frozenset | deque):
-        return list(value)
-    return _one_level(value)[0]
+        return [*value, *value.values()], lambda parts: zip(
+            parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True
+        )
+    if isinstance(value, list | set | deque):
+        return list(value), lambda parts: parts
+    if isinstance(value, frozenset):
+        return list(value), frozenset
+    children, treedef = tree_flatten(value, is_leaf=lambda node: node is not value)
+    is_leaf = len(children) == 1 and children[0] is value
+    return [] if is_leaf else children, lambda parts: tree_unflatten(treedef, parts)
+
+
+def _partial_taken_apart(
+    value: functools.partial[Any],
+) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    names, count = list(value.keywords), len(value.args) + 1
+
+    def build(parts: list[Any]) -> Any:
+        made = type(value)(*parts[:count], **dict(zip(names, parts[count:], strict=True)))
+        made.__dict__.update(vars(value))
+        return made
+
+    return [value.func, *value.args, *value.keywords.values()], build
+
+
+def _add(container: Any, part: Any) -> None:
+    if isinstance(container, dict):
+        container[part[0]] = part[1]
+    elif isinstance(container, set):
+        container.add(part)
+    else:
+        container.append(part)
 
 
 def _cells(function: FunctionType) -> tuple[CellType, ...]:
     """Return the variables that a function closes over and that have a value."""
     return tuple(cell for cell in function.__closure__ or () if cell != CellType())
-
-
-def _one_level(value: Any) -> tuple[list[Any], PyTreeDef]:
-    """Return the children of a node of a tree, none for a leaf, and how to make it of them."""
-    children, treedef = tree_flatten(value, is_leaf=lambda node: node is not value)
-    return [] if len(children) == 1 and children[0] is value else children, treedef
 
 
 def _attributes(value: Any) -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pax_torch._compat import values_are_hidden
@@ -10,7 +11,7 @@ from pax_torch._errors import leaf_place
 from pax_torch._optim.checks import as_tensors, check_donated
 from pax_torch._optim.optimizer import FunctionalOptimizer
 from pax_torch._optim.state import check_state, leaves_like
-from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_map, tree_unflatten
+from pax_tree import PyTreeDef, broadcast_prefix, tree_flatten, tree_leaves, tree_unflatten
 
 
 class Optimizer(Protocol):
@@ -124,10 +125,9 @@ class MultiTransform:
             >>> optimizer.init({"x": torch.zeros(2), "y": torch.zeros(2)})["a"]["step_size"]
             {'x': tensor([0.1000, 0.1000]), 'y': None}
         """
-        parts = self._parts(params, overrides)
         return {
-            label: optimizer.init(part.of(params), **part.overrides)
-            for label, optimizer, part in parts
+            group.label: group.optimizer.init(group.of(params), **group.overrides)
+            for group in self._groups(params, overrides)
         }
 
     def step(
@@ -201,30 +201,31 @@ class MultiTransform:
             Traceback (most recent call last):
             ValueError: grads has shape (3,), but its parameter has shape (2,).
         """
-        parts, gradients = self._read(params, grads, state, overrides)
-        self._check(parts, params, gradients, state, donate_params=True)
+        groups, grads = self._read(params, grads, state, overrides)
+        self._check(groups, params, grads, state, donate_params=True)
 
     def _read(
         self, params: Any, grads: Any, state: Mapping[Hashable, Any], overrides: dict[str, Any]
-    ) -> tuple[list[tuple[Hashable, Optimizer, _Part]], Any]:
-        """Return the parts of a step, and the gradients as a tree like the parameters."""
-        parts = self._parts(params, overrides)
+    ) -> tuple[list[_Group], Any]:
+        """Return the groups of a step, and the gradients as a tree like the parameters."""
+        groups = self._groups(params, overrides)
         self._check_labels(state)
         treedef = tree_flatten(params)[1]
-        return parts, tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
+        return groups, tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
 
     def _check(
         self,
-        parts: list[tuple[Hashable, Optimizer, _Part]],
+        groups: list[_Group],
         params: Any,
         grads: Any,
         state: Mapping[Hashable, Any],
         donate_params: bool,
     ) -> None:
-        """Raise what a part's step would raise, before another part has written to its arguments."""
-        for label, optimizer, part in parts:
-            if isinstance(optimizer, FunctionalOptimizer | MultiTransform):
-                optimizer.check(part.of(params), part.of(grads), state[label], **part.overrides)
+        """Raise what a group's step would raise, before another has written to its arguments."""
+        for group in groups:
+            given = group.of(params), group.of(grads), state[group.label]
+            if isinstance(group.optimizer, FunctionalOptimizer | MultiTransform):
+                group.optimizer.check(*given, **group.overrides)
         if donate_params and self.donates and not values_are_hidden():
             check_donated(as_tensors(tree_leaves(params), params), params)
 
@@ -236,61 +237,42 @@ class MultiTransform:
         state: Mapping[Hashable, Any],
         overrides: dict[str, Any],
     ) -> tuple[Any, dict[Hashable, Any]]:
-        parts, gradients = self._read(params, grads, state, overrides)
+        groups, grads = self._read(params, grads, state, overrides)
         if self.donates and not values_are_hidden():
-            self._check(parts, params, gradients, state, donate_params=method == "step")
+            self._check(groups, params, grads, state, donate_params=method == "step")
         treedef = tree_flatten(params)[1]
         leaves: list[Any] = [None] * treedef.num_leaves
         new_state = dict(state)
-        for label, optimizer, part in parts:
-            call: Callable[..., Any] = getattr(optimizer, method)
-            new, new_state[label] = call(
-                part.of(params), part.of(gradients), state[label], **part.overrides
-            )
-            for i, leaf in zip(part.places, tree_leaves(new), strict=True):
+        for group in groups:
+            given = group.of(params), group.of(grads), state[group.label]
+            new, after = getattr(group.optimizer, method)(*given, **group.overrides)
+            new_state[group.label] = after
+            for i, leaf in zip(group.places, tree_leaves(new), strict=True):
                 leaves[i] = leaf
         return tree_unflatten(treedef, leaves), new_state
 
-    def _parts(
-        self, params: Any, overrides: dict[str, Any]
-    ) -> list[tuple[Hashable, Optimizer, _Part]]:
+    def _groups(self, params: Any, overrides: dict[str, Any]) -> list[_Group]:
         self._check_overrides(overrides)
         treedef = tree_flatten(params)[1]
-        labels = self._labels_of(params)
-        for i, label in enumerate(labels):
-            if label not in self._optimizers:
-                raise ValueError(
-                    f"{leaf_place(params, i, 'params')} has label {label!r}, for which there is "
-                    f"no optimizer; there are {', '.join(map(repr, self._optimizers))}."
-                )
-        return [
-            (label, optimizer, self._part(label, optimizer, labels, treedef, overrides))
-            for label, optimizer in self._optimizers.items()
-        ]
-
-    def _part(
-        self,
-        label: Hashable,
-        optimizer: Optimizer,
-        labels: list[Any],
-        treedef: PyTreeDef,
-        overrides: dict[str, Any],
-    ) -> _Part:
-        own = {
-            name: value[label] if isinstance(value, Mapping) else value
-            for name, value in overrides.items()
-            if name in optimizer.hyperparameters
-            and (not isinstance(value, Mapping) or label in value)
-        }
-        return _Part(treedef, [i for i, other in enumerate(labels) if other == label], own)
-
-    def _labels_of(self, params: Any) -> list[Any]:
         labels = self._labels(params) if callable(self._labels) else self._labels
         try:
-            full = tree_map(lambda label, part: tree_map(lambda _: label, part), labels, params)
+            labels = broadcast_prefix(labels, params)
         except ValueError as error:
             raise ValueError(f"param_labels is no prefix of params: {error}") from None
-        return tree_leaves(full)
+        places: dict[Hashable, list[int]] = {label: [] for label in self._optimizers}
+        for i, label in enumerate(labels):
+            if label not in places:
+                raise ValueError(
+                    f"{leaf_place(params, i, 'params')} has label {label!r}, for which there is "
+                    f"no optimizer; there are {', '.join(map(repr, places))}."
+                )
+            places[label].append(i)
+        return [
+            _Group(
+                label, optimizer, _overrides_of(label, optimizer, overrides), places[label], treedef
+            )
+            for label, optimizer in self._optimizers.items()
+        ]
 
     def _check_overrides(self, overrides: dict[str, Any]) -> None:
         known = self.hyperparameters
@@ -327,16 +309,31 @@ class MultiTransform:
             )
 
 
-class _Part:
-    """The leaves of one label, and the overrides for its optimizer."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The leaves of one label, their optimizer, and the overrides for it."""
 
-    def __init__(self, treedef: PyTreeDef, places: list[int], overrides: dict[str, Any]) -> None:
-        self._treedef, self.places, self.overrides = treedef, places, overrides
+    label: Hashable
+    optimizer: Optimizer
+    overrides: dict[str, Any]
+    places: list[int]
+    treedef: PyTreeDef
 
     def of(self, tree: Any) -> Any:
         """Return the tree with None in place of all other leaves."""
-        leaves = self._treedef.flatten_up_to(tree)
+        leaves = self.treedef.flatten_up_to(tree)
         kept: list[Any] = [None] * len(leaves)
         for i in self.places:
             kept[i] = leaves[i]
-        return tree_unflatten(self._treedef, kept)
+        return tree_unflatten(self.treedef, kept)
+
+
+def _overrides_of(
+    label: Hashable, optimizer: Optimizer, overrides: dict[str, Any]
+) -> dict[str, Any]:
+    """Return those that an optimizer has, for all labels or for its own."""
+    return {
+        name: value[label] if isinstance(value, Mapping) else value
+        for name, value in overrides.items()
+        if name in optimizer.hyperparameters and (not isinstance(value, Mapping) or label in value)
+    }

@@ -13,14 +13,13 @@ from torch import Tensor
 from pax_torch.schedule._numeric import (
     Number,
     Schedule,
-    as_float,
     as_index,
     as_rates,
     check_steps,
     clamp,
+    decayed,
     half_cosine,
     on_steps,
-    scaled,
     straight,
     where,
 )
@@ -51,16 +50,7 @@ def step_lr(init_value: float | Tensor, step_size: int, gamma: float | Tensor = 
     The rates are those of `torch.optim.lr_scheduler.StepLR`.
     """
     _check_positive("step_lr", "step_size", step_size)
-    factor = as_float(gamma)
-
-    def form(step: Number) -> Number:
-        times = step // step_size
-        try:
-            return init_value * factor**times
-        except OverflowError:
-            return scaled(init_value, factor, times)
-
-    return on_steps(form)
+    return on_steps(lambda step: decayed(init_value, gamma, step // step_size))
 
 
 def multistep_lr(
@@ -84,16 +74,8 @@ def multistep_lr(
 
     The rates are those of `torch.optim.lr_scheduler.MultiStepLR`.
     """
-    places, factor = sorted(milestones), as_float(gamma)
-
-    def form(step: Number) -> Number:
-        times = _passed(places, step)
-        try:
-            return init_value * factor**times
-        except OverflowError:
-            return scaled(init_value, factor, times)
-
-    return on_steps(form)
+    places = sorted(milestones)
+    return on_steps(lambda step: decayed(init_value, gamma, _passed(places, step)))
 
 
 def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
@@ -113,15 +95,7 @@ def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
 
     The rates are those of `torch.optim.lr_scheduler.ExponentialLR`.
     """
-    factor = as_float(gamma)
-
-    def form(step: Number) -> Number:
-        try:
-            return init_value * factor**step
-        except OverflowError:
-            return scaled(init_value, factor, step)
-
-    return on_steps(form)
+    return on_steps(lambda step: decayed(init_value, gamma, step))
 
 
 def linear(

@@ -140,17 +140,16 @@ def _closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
         scheduler: of the formula, and the source of its constants.
         initial_lr: the learning rate of its optimizer before the scheduler was made.
     """
-    make = _FORMS.get(type(scheduler).__name__)
-    own = getattr(torch_schedulers, type(scheduler).__name__, None) is type(scheduler)
-    return make(scheduler, initial_lr) if make is not None and own else None
+    cls, total = type(scheduler), getattr(scheduler, "total_iters", math.inf)
+    make = _FORMS.get(cls.__name__)
+    is_of_torch = getattr(torch_schedulers, cls.__name__, None) is cls
+    if make is None or not is_of_torch or not (_is_count(total) or total == math.inf):
+        return None
+    return make(scheduler, initial_lr)
 
 
 def _is_count(value: Any, least: int = 1) -> bool:
     return isinstance(value, Real) and float(value) >= least and float(value).is_integer()
-
-
-def _is_duration(value: Any) -> bool:
-    return _is_count(value) or value == math.inf
 
 
 def _step(s: Any, lr: float) -> Schedule | None:
@@ -165,27 +164,17 @@ def _multi_step(s: Any, lr: float) -> Schedule | None:
     return closed_forms.multistep_lr(lr, sorted(s.milestones.elements()), s.gamma)
 
 
-def _constant(s: Any, lr: float) -> Schedule | None:
-    if not _is_duration(s.total_iters):
-        return None
+def _constant(s: Any, lr: float) -> Schedule:
     return on_steps(lambda step: lr * where(step < s.total_iters, s.factor, 1.0))
 
 
-def _linear(s: Any, lr: float) -> Schedule | None:
-    if not _is_duration(s.total_iters):
-        return None
+def _linear(s: Any, lr: float) -> Schedule:
     return on_steps(
         lambda step: lr * straight(s.start_factor, s.end_factor, _share(step, s.total_iters))
     )
 
 
-def _exponential(s: Any, lr: float) -> Schedule:
-    return closed_forms.exponential(lr, s.gamma)
-
-
-def _polynomial(s: Any, lr: float) -> Schedule | None:
-    if not _is_duration(s.total_iters):
-        return None
+def _polynomial(s: Any, lr: float) -> Schedule:
     return on_steps(lambda step: lr * (1 - _share(step, s.total_iters)) ** s.power)
 
 
@@ -311,7 +300,7 @@ _FORMS: dict[str, Callable[[Any, float], Schedule | None]] = {
     "CosineAnnealingLR": _cosine,
     "CosineAnnealingWarmRestarts": _warm_restarts,
     "CyclicLR": _cyclic,
-    "ExponentialLR": _exponential,
+    "ExponentialLR": lambda s, lr: closed_forms.exponential(lr, s.gamma),
     "LambdaLR": _lambda,
     "LinearLR": _linear,
     "MultiStepLR": _multi_step,

@@ -77,15 +77,14 @@ def clamp(x: Number, least: float, most: float) -> Number:
     return where(x < least, least, where(x > most, most, x))
 
 
-def as_float(x: Number) -> Number:
-    """Return an integer as a float, whose powers take no longer than they should."""
-    return float(x) if isinstance(x, int) else x
-
-
-def scaled(x: Number, factor: float, times: int) -> Number:
-    """`x * factor**times`, where Python refuses the power because it is above all floats."""
-    if not isinstance(x, Tensor) and x == 0:
-        return x
+def decayed(x: Number, factor: Number, times: Number) -> Number:
+    """Return `x * factor**times`; where Python refuses the power, since it is above all floats, too."""
+    factor = float(factor) if isinstance(factor, int) else factor  # powers of integers take long
+    try:
+        return x * factor**times
+    except OverflowError:
+        if not isinstance(x, Tensor) and x == 0:
+            return x
     product, power, quarter = x, torch.tensor(factor, dtype=torch.float64), times // 4
     # In four parts: where one of them is infinite, so is the whole.
     for part in (quarter, quarter, quarter, times - 3 * quarter):

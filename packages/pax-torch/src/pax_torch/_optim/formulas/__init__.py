@@ -7,7 +7,6 @@ through the step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,7 +19,9 @@ from pax_torch._optim.formulas.descent import ADADELTA, ADAGRAD, ASGD, RMSPROP, 
 from pax_torch._optim.formulas.matrix import ADAFACTOR, MUON, SPARSE_ADAM
 from pax_torch._optim.formulas.update_rule import (
     Constants,
+    Options,
     State,
+    Stepped,
     UpdateRule,
 )
 
@@ -50,7 +51,7 @@ def rule_of(cls: type[torch.optim.Optimizer]) -> UpdateRule | None:
 
 def init_state(rule: UpdateRule, param: Tensor, options: dict[str, Any]) -> State:
     """Return the state of a parameter before its first step."""
-    return rule.init(param, SimpleNamespace(**options))
+    return rule.init(param, Options(**options))
 
 
 def take_steps(
@@ -59,7 +60,7 @@ def take_steps(
     grads: Sequence[Tensor],
     states: Sequence[State],
     options: dict[str, Any],
-) -> list[tuple[Tensor, State]]:
+) -> list[Stepped]:
     """Return parameters and their states after a step.
 
     Args:
@@ -73,7 +74,7 @@ def take_steps(
         ValueError: a sparse gradient for a class that does not take it, or a dense one for
             SparseAdam.
     """
-    h = SimpleNamespace(**options)
+    h = Options(**options)
     if params and "step" in states[0]:
         states = [{**state, "step": state["step"] + 1} for state in states]
     constants = _constants(rule, states, params, h)
@@ -82,7 +83,7 @@ def take_steps(
 
 
 def _constants(
-    rule: UpdateRule, states: Sequence[State], params: Sequence[Tensor], h: SimpleNamespace
+    rule: UpdateRule, states: Sequence[State], params: Sequence[Tensor], h: Options
 ) -> list[Constants]:
     """Return what depends on the number of the step, for each parameter.
 
@@ -93,7 +94,8 @@ def _constants(
         return [()] * len(params)
     steps = [state["step"] for state in states]
     if not (values_are_hidden() and isinstance(steps[0], Tensor)):
-        return [rule.constants(_read(step), h) for step in steps]
+        numbers = [step.item() if isinstance(step, Tensor) else step for step in steps]
+        return [rule.constants(number, h) for number in numbers]
     vector = _together(steps, params).to(torch.float64)
     columns = [value.expand(len(params)).unbind() for value in rule.constants(vector, h)]
     if all(param.device == vector.device for param in params):
@@ -109,45 +111,22 @@ def _together(steps: Sequence[Tensor], params: Sequence[Tensor]) -> Tensor:
     return torch.stack([step if step.device == device else step.to(device) for step in steps])
 
 
-def _read(step: Any) -> Any:
-    return step.item() if isinstance(step, Tensor) else step
-
-
 def _take_step(
-    rule: UpdateRule,
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    constants: Constants,
-    h: SimpleNamespace,
-) -> tuple[Tensor, State]:
-    grad = -grad if getattr(h, "maximize", False) else grad
-    if (rule is SPARSE_ADAM) != grad.is_sparse:
-        grad = _densified(rule, grad)
-    if rule.elementwise and param.is_complex():
-        new, new_state = _step_as_real(rule, param, grad, state, constants, h)
+    rule: UpdateRule, p: Tensor, g: Tensor, state: State, c: Constants, h: Options
+) -> Stepped:
+    g = -g if getattr(h, "maximize", False) else g
+    if (rule is SPARSE_ADAM) != g.is_sparse:
+        g = _densified(rule, g)
+    if rule.elementwise and p.is_complex():
+        views = {name: _as_real(value) for name, value in state.items()}
+        new, after = rule.step(torch.view_as_real(p), torch.view_as_real(g), views, h, c)
+        shape, new = new.shape, torch.view_as_complex(new)
+        new_state = {name: _as_complex(value, shape) for name, value in after.items()}
     else:
-        new, new_state = rule.step(param, grad, state, h, constants)
+        new, new_state = rule.step(p, g, state, h, c)
     # A parameter of shape () promotes with the hyperparameters; its class writes in place.
-    kept = {name: _with_dtype(value, state.get(name, param)) for name, value in new_state.items()}
-    return _with_dtype(new, param), kept
-
-
-def _step_as_real(
-    rule: UpdateRule,
-    param: Tensor,
-    grad: Tensor,
-    state: State,
-    constants: Constants,
-    h: SimpleNamespace,
-) -> tuple[Tensor, State]:
-    real = torch.view_as_real(param)
-    views = {name: _as_real(value) for name, value in state.items()}
-    new, new_state = rule.step(real, torch.view_as_real(grad), views, h, constants)
-    return torch.view_as_complex(new), {
-        name: torch.view_as_complex(value) if _is_like(value, real) else value
-        for name, value in new_state.items()
-    }
+    kept = {name: _with_dtype(value, state.get(name, p)) for name, value in new_state.items()}
+    return _with_dtype(new, p), kept
 
 
 def _with_dtype(value: Any, like: Any) -> Any:
@@ -168,5 +147,6 @@ def _as_real(value: Any) -> Any:
     return torch.view_as_real(value) if is_complex else value
 
 
-def _is_like(value: Any, param: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == param.shape
+def _as_complex(value: Any, shape: torch.Size) -> Any:
+    is_like = isinstance(value, Tensor) and value.shape == shape
+    return torch.view_as_complex(value) if is_like else value

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import torch
 from torch import Tensor
 
 from pax_torch._optim.formulas.update_rule import (
     Constants,
+    Options,
     Scalar,
     State,
+    Stepped,
     UpdateRule,
     average_square,
+    counted,
     given,
     lerp,
     maximum,
     scalar_state,
     sqrt,
     where,
-    zero_steps,
 )
 
 
-def decayed(p: Tensor, g: Tensor, h: SimpleNamespace) -> tuple[Tensor, Tensor]:
+def decayed(p: Tensor, g: Tensor, h: Options) -> tuple[Tensor, Tensor]:
     """Parameter and gradient after weight decay, which goes into one or the other."""
     if not given(h.weight_decay):
         return p, g
@@ -32,34 +32,28 @@ def decayed(p: Tensor, g: Tensor, h: SimpleNamespace) -> tuple[Tensor, Tensor]:
     return p, g + h.weight_decay * p
 
 
-def _init_moments(p: Tensor, h: SimpleNamespace) -> State:
-    return {
-        "step": zero_steps(p),
-        "exp_avg": torch.zeros_like(p),
-        "exp_avg_sq": torch.zeros_like(p),
-    }
+def _init_moments(p: Tensor, h: Options) -> State:
+    return counted(p, "exp_avg", "exp_avg_sq")
 
 
-def _init_adam(p: Tensor, h: SimpleNamespace) -> State:
+def _init_adam(p: Tensor, h: Options) -> State:
     state = _init_moments(p, h)
     return {**state, "max_exp_avg_sq": torch.zeros_like(p)} if h.amsgrad else state
 
 
-def _moments(g: Tensor, state: State, h: SimpleNamespace) -> tuple[State, Tensor, Tensor]:
+def _moments(g: Tensor, state: State, h: Options) -> tuple[State, Tensor, Tensor]:
     """Return the next state, and its two running averages."""
     mean = lerp(state["exp_avg"], g, 1 - h.betas[0])
     square = average_square(state["exp_avg_sq"], g, h.betas[1])
     return {**state, "exp_avg": mean, "exp_avg_sq": square}, mean, square
 
 
-def adam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def adam_constants(t: Scalar, h: Options) -> Constants:
     """Return the step size, and the root of the bias correction of the squares."""
     return -h.lr / (1 - h.betas[0] ** t), sqrt(1 - h.betas[1] ** t)
 
 
-def _step_adam(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_adam(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     rate, root = c
     p, g = decayed(p, g, h)
     new, mean, square = _moments(g, state, h)
@@ -68,39 +62,31 @@ def _step_adam(
     return torch.addcdiv(p, rate * mean, sqrt(square) / root + h.eps), new
 
 
-def _init_adamax(p: Tensor, h: SimpleNamespace) -> State:
-    return {
-        "step": zero_steps(p),
-        "exp_avg": torch.zeros_like(p),
-        "exp_inf": torch.zeros_like(p),
-    }
+def _init_adamax(p: Tensor, h: Options) -> State:
+    return counted(p, "exp_avg", "exp_inf")
 
 
-def _adamax_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def _adamax_constants(t: Scalar, h: Options) -> Constants:
     return (-h.lr / (1 - h.betas[0] ** t),)
 
 
-def _step_adamax(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_adamax(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     p, g = decayed(p, g, h)
     mean = lerp(state["exp_avg"], g, 1 - h.betas[0])
     norm = torch.maximum(state["exp_inf"] * h.betas[1], g.abs() + h.eps)
     return torch.addcdiv(p, c[0] * mean, norm), {**state, "exp_avg": mean, "exp_inf": norm}
 
 
-def _init_nadam(p: Tensor, h: SimpleNamespace) -> State:
+def _init_nadam(p: Tensor, h: Options) -> State:
     return {**_init_moments(p, h), "mu_product": scalar_state(1.0, p)}
 
 
-def _nadam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def _nadam_constants(t: Scalar, h: Options) -> Constants:
     mu, next_mu = (h.betas[0] * (1 - 0.5 * 0.96 ** (i * h.momentum_decay)) for i in (t, t + 1))
     return mu, next_mu, 1 - h.betas[1] ** t
 
 
-def _step_nadam(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_nadam(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     mu, next_mu, correction = c
     p, g = decayed(p, g, h)
     new, mean, square = _moments(g, state, h)
@@ -111,7 +97,7 @@ def _step_nadam(
     return p - (by_gradient + by_mean) / (sqrt(square / correction) + h.eps), new
 
 
-def _radam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def _radam_constants(t: Scalar, h: Options) -> Constants:
     """Return the step size, whether the variance is tractable, and the factor of the adaptive step."""
     correction = 1 - h.betas[1] ** t
     limit = 2 / (1 - h.betas[1]) - 1
@@ -122,9 +108,7 @@ def _radam_constants(t: Scalar, h: SimpleNamespace) -> Constants:
     return -h.lr / (1 - h.betas[0] ** t), tractable, sqrt(rectification) * sqrt(correction)
 
 
-def _step_radam(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_radam(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     rate, tractable, factor = c
     p, g = decayed(p, g, h)
     new, mean, square = _moments(g, state, h)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import torch
 from torch import Tensor
 
 from pax_torch._optim.formulas.adam import decayed
 from pax_torch._optim.formulas.update_rule import (
     Constants,
+    Options,
     Scalar,
     State,
+    Stepped,
     UpdateRule,
     average_square,
+    counted,
     given,
     lerp,
     maximum,
@@ -23,13 +24,11 @@ from pax_torch._optim.formulas.update_rule import (
 )
 
 
-def _init_sgd(p: Tensor, h: SimpleNamespace) -> State:
+def _init_sgd(p: Tensor, h: Options) -> State:
     return {}
 
 
-def _step_sgd(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_sgd(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     _, g = decayed(p, g, h)
     if not given(h.momentum):
         return descended(p, h.lr, g), state
@@ -39,7 +38,7 @@ def _step_sgd(
     return descended(p, h.lr, direction), {**state, "momentum_buffer": buffer}
 
 
-def _momentum(last: Tensor, g: Tensor, h: SimpleNamespace) -> Tensor:
+def _momentum(last: Tensor, g: Tensor, h: Options) -> Tensor:
     return h.momentum * last + ((1 - h.dampening) * g if given(h.dampening) else g)
 
 
@@ -50,34 +49,26 @@ def descended(p: Tensor, lr: Scalar, direction: Tensor) -> Tensor:
     return torch.add(p, direction, alpha=-lr)
 
 
-def _init_adagrad(p: Tensor, h: SimpleNamespace) -> State:
+def _init_adagrad(p: Tensor, h: Options) -> State:
     start = h.initial_accumulator_value
     return {"step": zero_steps(p), "sum": torch.zeros_like(p) + _alike(start, p)}
 
 
-def _step_adagrad(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_adagrad(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     _, g = decayed(p, g, h)
     total = torch.addcmul(state["sum"], g, g)
     return torch.addcdiv(p, c[0] * g, sqrt(total) + h.eps), {**state, "sum": total}
 
 
-def _adagrad_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def _adagrad_constants(t: Scalar, h: Options) -> Constants:
     return (-h.lr / (1 + (t - 1) * h.lr_decay),)
 
 
-def _init_adadelta(p: Tensor, h: SimpleNamespace) -> State:
-    return {
-        "step": zero_steps(p),
-        "square_avg": torch.zeros_like(p),
-        "acc_delta": torch.zeros_like(p),
-    }
+def _init_adadelta(p: Tensor, h: Options) -> State:
+    return counted(p, "square_avg", "acc_delta")
 
 
-def _step_adadelta(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_adadelta(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     _, g = decayed(p, g, h)
     square = average_square(state["square_avg"], g, h.rho)
     delta = sqrt(state["acc_delta"] + h.eps) / sqrt(square + h.eps) * g
@@ -89,18 +80,12 @@ def _step_adadelta(
     return descended(p, h.lr, delta), new
 
 
-def _init_rmsprop(p: Tensor, h: SimpleNamespace) -> State:
-    state = {"step": zero_steps(p), "square_avg": torch.zeros_like(p)}
-    if given(h.momentum):
-        state["momentum_buffer"] = torch.zeros_like(p)
-    if h.centered:
-        state["grad_avg"] = torch.zeros_like(p)
-    return state
+def _init_rmsprop(p: Tensor, h: Options) -> State:
+    options = {"momentum_buffer": given(h.momentum), "grad_avg": h.centered}
+    return counted(p, "square_avg", *(name for name, is_kept in options.items() if is_kept))
 
 
-def _step_rmsprop(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_rmsprop(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     _, g = decayed(p, g, h)
     square = average_square(state["square_avg"], g, h.alpha)
     new = {**state, "square_avg": square}
@@ -113,17 +98,11 @@ def _step_rmsprop(
     return descended(p, h.lr, direction), new
 
 
-def _init_rprop(p: Tensor, h: SimpleNamespace) -> State:
-    return {
-        "step": zero_steps(p),
-        "prev": torch.zeros_like(p),
-        "step_size": torch.zeros_like(p) + _alike(h.lr, p),
-    }
+def _init_rprop(p: Tensor, h: Options) -> State:
+    return {**counted(p, "prev"), "step_size": torch.zeros_like(p) + _alike(h.lr, p)}
 
 
-def _step_rprop(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_rprop(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     (smaller, larger), (least, most) = h.etas, h.step_sizes
     agreement = (g * state["prev"]).sign()
     turned = agreement < 0
@@ -134,18 +113,12 @@ def _step_rprop(
     return p - g.sign() * size, {**state, "prev": g, "step_size": size}
 
 
-def _init_asgd(p: Tensor, h: SimpleNamespace) -> State:
-    return {
-        "step": zero_steps(p),
-        "eta": scalar_state(h.lr, p),
-        "mu": scalar_state(1.0, p),
-        "ax": torch.zeros_like(p),
-    }
+def _init_asgd(p: Tensor, h: Options) -> State:
+    eta, mu = scalar_state(h.lr, p), scalar_state(1.0, p)
+    return {**counted(p), "eta": eta, "mu": mu, "ax": torch.zeros_like(p)}
 
 
-def _step_asgd(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_asgd(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     _, g = decayed(p, g, h)
     eta, mu = state["eta"].to(p.device), state["mu"].to(p.device)
     p = p * (1 - h.lambd * eta) - eta * g
@@ -154,7 +127,7 @@ def _step_asgd(
     return p, {**state, "ax": average, "eta": next_eta, "mu": next_mu}
 
 
-def _asgd_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def _asgd_constants(t: Scalar, h: Options) -> Constants:
     """Return the step size and the weight in the average, both of the next step."""
     return h.lr / (1 + h.lambd * h.lr * t) ** h.alpha, 1 / maximum(t - h.t0, 1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -11,8 +10,10 @@ from torch import Tensor
 from pax_torch._optim.formulas.adam import adam_constants
 from pax_torch._optim.formulas.update_rule import (
     Constants,
+    Options,
     Scalar,
     State,
+    Stepped,
     UpdateRule,
     given,
     lerp,
@@ -23,7 +24,7 @@ from pax_torch._optim.formulas.update_rule import (
 )
 
 
-def _init_adafactor(p: Tensor, h: SimpleNamespace) -> State:
+def _init_adafactor(p: Tensor, h: Options) -> State:
     _refuse_complex(p, "Adafactor")
     state: State = {"step": zero_steps(p)}
     if p.dim() < 2:
@@ -32,9 +33,7 @@ def _init_adafactor(p: Tensor, h: SimpleNamespace) -> State:
     return {**state, "row_var": torch.zeros_like(rows), "col_var": torch.zeros_like(columns)}
 
 
-def _step_adafactor(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_adafactor(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     least, floor = h.eps
     least = torch.finfo(p.dtype).eps if least is None else least
     weight, limit = c
@@ -47,7 +46,7 @@ def _step_adafactor(
     return p - lr / maximum(_rms(update) / h.d, 1.0) * update, new
 
 
-def _adafactor_constants(t: Scalar, h: SimpleNamespace) -> Constants:
+def _adafactor_constants(t: Scalar, h: Options) -> Constants:
     """Return the weight of the last gradient, and the highest learning rate."""
     return t**h.beta2_decay, 1 / t**0.5
 
@@ -67,7 +66,7 @@ def _rms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x) / x.numel() ** 0.5
 
 
-def _init_muon(p: Tensor, h: SimpleNamespace) -> State:
+def _init_muon(p: Tensor, h: Options) -> State:
     _refuse_complex(p, "Muon")
     if p.dim() != 2:
         raise ValueError(f"Muon only supports 2D parameters, got one of shape {tuple(p.shape)}.")
@@ -79,16 +78,14 @@ def _refuse_complex(p: Tensor, name: str) -> None:
         raise ValueError(f"{name} does not support complex parameters, got dtype {p.dtype}.")
 
 
-def _step_muon(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_muon(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     buffer = lerp(state["momentum_buffer"], g, 1 - h.momentum)
     update = _orthogonal(lerp(g, buffer, h.momentum) if h.nesterov else buffer, h)
     p = p * (1 - h.lr * h.weight_decay) - h.lr * _shape_factor(p, h.adjust_lr_fn) * update
     return p, {"momentum_buffer": buffer}
 
 
-def _orthogonal(update: Tensor, h: SimpleNamespace) -> Tensor:
+def _orthogonal(update: Tensor, h: Options) -> Tensor:
     """Return the Newton-Schulz iteration, in the class's precision."""
     a, b, c = h.ns_coefficients
     wide = update.shape[0] <= update.shape[1]
@@ -107,13 +104,11 @@ def _shape_factor(p: Tensor, kind: str | None) -> float:
     return math.sqrt(max(1, rows / columns))
 
 
-def _init_sparse_adam(p: Tensor, h: SimpleNamespace) -> State:
+def _init_sparse_adam(p: Tensor, h: Options) -> State:
     return {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
 
 
-def _step_sparse_adam(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_sparse_adam(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     if p.dim() == 0:
         return _step_sparse_number(p, g, state, h, c)
     g = g.coalesce()
@@ -129,9 +124,7 @@ def _step_sparse_adam(
     return p.index_put(rows, rate * root * mean / (sqrt(square) + h.eps), accumulate=True), new
 
 
-def _step_sparse_number(
-    p: Tensor, g: Tensor, state: State, h: SimpleNamespace, c: Constants
-) -> tuple[Tensor, State]:
+def _step_sparse_number(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     """Return the same for a parameter of shape (), which has no rows to name."""
     longer = {k: x[None] if isinstance(x, Tensor) and k != "step" else x for k, x in state.items()}
     new, new_state = _step_sparse_adam(p[None], g.to_dense()[None].to_sparse(), longer, h, c)

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from pax_torch._compat import transforms_active
 
+Options = SimpleNamespace  # the hyperparameters
 State = dict[str, Any]
+Stepped = tuple[Tensor, State]
 Constants = tuple[Any, ...]
 Scalar = Any  # float or Tensor of shape ()
 
@@ -33,9 +35,9 @@ class UpdateRule:
         elementwise: a complex parameter is stepped as twice as many real ones.
     """
 
-    init: Callable[[Tensor, SimpleNamespace], State]
-    step: Callable[[Tensor, Tensor, State, SimpleNamespace, Constants], tuple[Tensor, State]]
-    constants: Callable[[Any, SimpleNamespace], Constants] | None = None
+    init: Callable[[Tensor, Options], State]
+    step: Callable[[Tensor, Tensor, State, Options, Constants], Stepped]
+    constants: Callable[[Any, Options], Constants] | None = None
     elementwise: bool = True
 
 
@@ -91,6 +93,11 @@ def scalar_state(value: Scalar, param: Tensor) -> Tensor:
 def zero_steps(param: Tensor) -> Tensor:
     """Return the number of steps of a parameter before the first."""
     return _scalar(0.0, torch.float32, param)
+
+
+def counted(param: Tensor, *names: str) -> State:
+    """Return the number of steps before the first, and zeros like a parameter under other names."""
+    return {"step": zero_steps(param), **{name: torch.zeros_like(param) for name in names}}
 
 
 def _scalar(value: float, dtype: torch.dtype, param: Tensor) -> Tensor:
