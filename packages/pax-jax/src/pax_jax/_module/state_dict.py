@@ -69,15 +69,15 @@ def misfits(
 
     An `optional` name may be missing, and its array be of any shape and dtype.
     """
-    missing = [f"{name} is missing" for name in expected if name not in {*given, *optional}]
+    found = {*given, *optional}
+    missing = [f"{name} is missing" for name in expected if name not in found]
     unknown = [f"{name} is unknown" for name in given if name not in expected]
-    other = [
-        f"{name} is {dtype_and_shape(given[name])}, expected {dtype_and_shape(array)}"
+    kinds = {
+        name: (dtype_and_shape(given[name]), dtype_and_shape(array))
         for name, array in expected.items()
-        if name in given
-        and name not in optional
-        and dtype_and_shape(given[name]) != dtype_and_shape(array)
-    ]
+        if name in given and name not in optional
+    }
+    other = [f"{name} is {a}, expected {b}" for name, (a, b) in kinds.items() if a != b]
     return missing + unknown + other
 
 
