@@ -23,7 +23,7 @@ class RandomState:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Goes back to that state, and then on from where the generators were."""
+        """Go back to that state, and then on from where the generators were."""
         accelerator = torch.accelerator.current_accelerator()
         kind = accelerator.type if accelerator is not None and self._devices else "cuda"
         with torch.random.fork_rng(self._devices, device_type=kind):
@@ -31,6 +31,6 @@ class RandomState:
             yield
 
     def restore(self) -> None:
-        """Goes back to that state."""
+        """Go back to that state."""
         torch.set_rng_state(self._cpu)
         set_device_states(self._devices, self._states)

@@ -106,7 +106,7 @@ class Selection:
         self.chosen = [x.is_floating_point() or x.is_complex() for x in self.tensors]
 
     def place(self, leaf: int) -> str:
-        """Names a leaf, as in `argument 0['weight']`."""
+        """Name a leaf, as in `argument 0['weight']`."""
         return place_in(self._trees, [f"argument {i}" for i in self.indices], leaf)
 
     @property

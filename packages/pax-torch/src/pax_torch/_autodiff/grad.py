@@ -355,7 +355,7 @@ _depth = _Depth()
 
 
 def current_depth() -> int:
-    """How many differentiations by `torch.autograd` are running in this thread."""
+    """Return how many differentiations by `torch.autograd` are running in this thread."""
     return _depth.value
 
 

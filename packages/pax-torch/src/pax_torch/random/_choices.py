@@ -55,7 +55,7 @@ def _arange(key: Tensor, size: Any) -> Tensor:
 
 
 def _shuffled(key: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Sorts by random words, more than once, as these may coincide."""
+    """Sort by random words, more than once, as these may coincide."""
     rounds = math.ceil(3 * math.log(max(1, x.numel())) / math.log(2**32 - 1))
     for _ in range(rounds):
         key, part = split(key).unbind()
@@ -74,7 +74,7 @@ def categorical(
     shape: int | Sequence[int] | None = None,
     replace: bool = True,
 ) -> Tensor:
-    """Draws categories, with probabilities in proportion to the exponentials of the logits.
+    """Draw categories, with probabilities in proportion to the exponentials of the logits.
 
     Args:
         key: of shape (2,).

@@ -40,7 +40,7 @@ def uniform(
     minval: Real = 0.0,
     maxval: Real = 1.0,
 ) -> Tensor:
-    """Draws numbers from a range, all equally likely.
+    """Draw numbers from a range, all equally likely.
 
     Args:
         key: of shape (2,).
@@ -76,7 +76,7 @@ def uniform(
 def normal(
     key: Tensor, shape: int | Sequence[int] = (), dtype: torch.dtype | None = None
 ) -> Tensor:
-    """Draws numbers from the normal distribution with mean 0 and variance 1.
+    """Draw numbers from the normal distribution with mean 0 and variance 1.
 
     Args:
         key: of shape (2,).
@@ -114,7 +114,7 @@ def truncated_normal(
     shape: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Draws numbers from the standard normal distribution between two bounds.
+    """Draw numbers from the standard normal distribution between two bounds.
 
     Args:
         key: of shape (2,).
@@ -151,7 +151,7 @@ def truncated_normal(
 
 
 def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
-    """Draws True with a probability.
+    """Draw True with a probability.
 
     Args:
         key: of shape (2,).
@@ -181,7 +181,7 @@ def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = No
 
 
 def gumbel(key: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Draws numbers from the Gumbel distribution."""
+    """Draw numbers from the Gumbel distribution."""
     tiny = torch.finfo(dtype).tiny
     return -rounded(torch.log(-rounded(torch.log(uniform(key, shape, dtype, tiny, 1.0)))))
 

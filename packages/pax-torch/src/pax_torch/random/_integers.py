@@ -26,7 +26,7 @@ def randint(
     maxval: int | Tensor,
     dtype: torch.dtype = torch.int32,
 ) -> Tensor:
-    """Draws integers from a range, all (nearly) equally likely.
+    """Draw integers from a range, all (nearly) equally likely.
 
     Args:
         key: of shape (2,).
@@ -92,7 +92,7 @@ def _offset_64(high: Tensor, low: Tensor, span: Tensor) -> Tensor:
 
 
 def _remainder(x: Tensor, span: Tensor) -> Tensor:
-    """`x % span` of unsigned 64-bit numbers; a span with the highest bit set goes in but once."""
+    """Return `x % span` of unsigned 64-bit numbers; a span with the highest bit set goes in but once."""
     small = torch.where(span > 0, span, 1)
     half = (x >> 1 & 0x7FFFFFFFFFFFFFFF) % small
     doubled = torch.where(half >= small - half, half - (small - half), half + half)

@@ -19,7 +19,7 @@ SQRT2 = {dtype: torch.tensor(math.sqrt(2), dtype=dtype, device="cpu").item() for
 
 
 def rounded(x: Tensor) -> Tensor:
-    """Numbers as their type holds them.
+    """Return numbers as their type holds them.
 
     Eagerly they are so already. A compiler computes half-precision numbers in single precision and
     drops the rounding between two operations, but cannot where integers are made of the bits.

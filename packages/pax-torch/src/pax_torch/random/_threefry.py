@@ -58,7 +58,7 @@ def low_word(x: Tensor) -> Tensor:
 
 
 def as_unsigned(x: Tensor) -> Tensor:
-    """Words as integers from 0, of type `int64`."""
+    """Return words as integers from 0, of type `int64`."""
     return x.to(torch.int64) & _LOW
 
 
