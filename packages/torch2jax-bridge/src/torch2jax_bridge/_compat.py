@@ -280,7 +280,7 @@ def set_linearize_rule(primitive: Any, rule: LinearizeRule) -> None:
 
 
 def _with_structured_residuals(rule: LinearizeRule) -> Callable[..., tuple]:
-    """Return the rule as JAX calls it since 0.11.2, with a second kind of residuals: none."""
+    """Return the rule in the form of JAX 0.11.2, which has a second kind of residuals: none."""
 
     def wrapped(*args: Any, **params: Any) -> tuple:
         outs, moves, residuals, linear = rule(*args, **params)

@@ -10,9 +10,9 @@ import jax
 import torch
 
 import torch2jax_bridge._C as _C
-from torch2jax_bridge._compat import execution_switch, native_grad_mode, set_grad_enabled
+from torch2jax_bridge._compat import native_grad_mode
 from torch2jax_bridge._runtime.errors import report
-from torch2jax_bridge._runtime.thread_state import StreamSwitch
+from torch2jax_bridge._runtime.thread_state import switches
 
 TARGET = "torch2jax_bridge_call"
 RECORDED_TARGET = "torch2jax_bridge_recorded_call"
@@ -40,19 +40,8 @@ def _rescue(tensor: torch.Tensor) -> None:
     tensor.share_memory_()
 
 
-_streams = StreamSwitch()
 _C.use_tensor_type(torch.Tensor)
 _C.use_native_grad_mode(*native_grad_mode())
-_forbid_execution, _restore_execution = execution_switch()
-_C.use_hooks(
-    is_grad_enabled=torch.is_grad_enabled,
-    set_grad_enabled=set_grad_enabled,
-    forbid_execution=_forbid_execution,
-    restore_execution=_restore_execution,
-    enter_stream=_streams.enter,
-    leave_stream=_streams.leave,
-    report=report,
-    rescue=_rescue,
-)
+_C.use_hooks(**switches(), report=report, rescue=_rescue)
 # Registered after JAX's own clean-up, so run before it.
 atexit.register(_C.shutdown, SECONDS_AT_EXIT)

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 
+import jax
 import torch
 
 from torch2jax_bridge import _compat
 
+_no_execution: Any = jax.no_execution
 _one_thread = threading.RLock()
 
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Return the scope of work with fake tensors, in one thread at a time.
+    """Return the scope of work with fake tensors, in one thread at a time, as that of a call.
 
     Meanwhile functions of `torch.compile` run as they were written. PyTorch would compile them for
     fake tensors, or, under a mode, give them up for ever.
@@ -32,7 +34,8 @@ def without_values() -> Iterator[None]:
     with _one_thread:
         # Before it is loaded nothing is compiled, and loading it takes seconds.
         is_loaded = "torch._dynamo" in sys.modules
-        with torch.compiler.set_stance("force_eager") if is_loaded else nullcontext():
+        stance = torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()
+        with stance, torch.no_grad(), _no_execution(True):
             yield
 
 
@@ -57,6 +60,23 @@ class ThreadMode(_compat.DispatchMode):
 
 
 _here = threading.local()
+
+
+def switches() -> dict[str, Callable[..., Any]]:
+    """Return the functions with which C++ sets the state of a call, and puts back what it found.
+
+    PyTorch records no gradients, JAX executes no programs, and PyTorch's stream is XLA's.
+    """
+    forbid, restore = _compat.execution_switch()
+    streams = StreamSwitch()
+    return {
+        "is_grad_enabled": torch.is_grad_enabled,
+        "set_grad_enabled": _compat.set_grad_enabled,
+        "forbid_execution": forbid,
+        "restore_execution": restore,
+        "enter_stream": streams.enter,
+        "leave_stream": streams.leave,
+    }
 
 
 class Found(NamedTuple):

@@ -16,7 +16,6 @@ from torch2jax_bridge._compat import DispatchMode, fake_mode, schema, times_writ
 from torch2jax_bridge._runtime.thread_state import is_seeded, without_values
 from torch2jax_bridge._torch2jax.function import Options, label
 
-no_execution: Any = jax.no_execution
 Size = torch.Size
 
 
@@ -77,8 +76,7 @@ def infer(
     try:
         with without_values(), mode, random:
             fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
-            with torch.no_grad(), no_execution(True):
-                pairs, treedef = tree_flatten_with_path(apply(*fakes, **no_out))
+            pairs, treedef = tree_flatten_with_path(apply(*fakes, **no_out))
             changed = {i for i, fake in enumerate(fakes) if times_written(fake)}
     except Exception as error:
         given = ", ".join(map(str, ins))

@@ -110,7 +110,7 @@ def as_key_data(key: Any) -> jax.Array:
 
 
 Tensors = dict[str, torch.Tensor]
-Slots = list[tuple[dict[str, Any], str]]
+Holders = list[tuple[dict[str, Any], str]]
 
 
 class ModuleTemplate:
@@ -123,9 +123,11 @@ class ModuleTemplate:
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
         self._plain = all(map(_is_plain, module.modules()))
-        self._slots = _slots(module, self._plain)
+        self._holders = _holders(module, self._plain)
         self._original = {
-            name: values[key] for name, places in self._slots.items() for values, key in places[:1]
+            name: values[key]
+            for name, holders in self._holders.items()
+            for values, key in holders[:1]
         }
 
     def __call__(self, state: Tensors, args: tuple, kwargs: Mapping[str, Any]) -> Any:
@@ -146,8 +148,8 @@ class ModuleTemplate:
             )
         with self._filled(state):
             out = self.module(*args, **kwargs)
-            for name, places in self._slots.items():
-                values, key = places[0]
+            for name, holders in self._holders.items():
+                values, key = holders[0]
                 state[name] = values[key]
         return out
 
@@ -160,16 +162,16 @@ class ModuleTemplate:
             self._put(self._original)
 
     def _put(self, state: Tensors) -> None:
-        for name, places in self._slots.items():
-            for values, key in places:
+        for name, holders in self._holders.items():
+            for values, key in holders:
                 values[key] = state[name]
 
     def _check(self, state: Tensors) -> None:
-        if state.keys() == self._slots.keys():
+        if state.keys() == self._holders.keys():
             return
         kind = type(self.module).__name__
-        missing = sorted(self._slots.keys() - state.keys())
-        unknown = sorted(state.keys() - self._slots.keys())
+        missing = sorted(self._holders.keys() - state.keys())
+        unknown = sorted(state.keys() - self._holders.keys())
         raise TypeError(
             f"{kind} was not given the parameters and buffers it has: "
             f"missing {missing or 'none'}, unknown {unknown or 'none'}."
@@ -211,20 +213,20 @@ def _without_memory(module: torch.nn.Module) -> torch.nn.Module:
     return deepcopy(module, memo)
 
 
-def _slots(module: torch.nn.Module, plain: bool) -> dict[str, Slots]:
-    """For each parameter and buffer all places where it stands; shared ones have one name.
+def _holders(module: torch.nn.Module, plain: bool) -> dict[str, Holders]:
+    """For each parameter and buffer all dicts that hold it, and its key there.
 
-    Where the module is not plain, the names alone.
+    Shared ones have one name. Where the module is not plain, the names alone.
     """
     named = (*module.named_parameters(), *module.named_buffers())
     names = {id(value): name for name, value in named}
-    places: dict[str, Slots] = {name: [] for name, _ in named}
+    holders: dict[str, Holders] = {name: [] for name, _ in named}
     for inner in module.modules() if plain else ():
         for values in tensor_dicts(inner):
             for key, value in values.items():
                 if value is not None:
-                    places[names[id(value)]].append((values, key))
-    return places
+                    holders[names[id(value)]].append((values, key))
+    return holders
 
 
 def _is_plain(module: torch.nn.Module) -> bool:
