@@ -152,7 +152,9 @@ MAPPED = {
     "adamw": lambda: opax.adamw(0.1),
     "chain": lambda: opax.chain(opax.clip(1.0), opax.sgd(0.1, momentum=0.9)),
     "masked": lambda: opax.masked(opax.adam(0.1), {"w": True}),
-    "optax": lambda: optax.chain(optax.clip(1.0), opax.adam(0.1)),
+    "chain of optax": lambda: optax.chain(optax.clip(1.0), opax.adam(0.1)),
+    "masked by optax": lambda: optax.masked(opax.adam(0.1), {"w": True}),
+    "groups of optax": lambda: optax.partition({"a": opax.adam(0.1)}, {"w": "a"}),
 }
 
 

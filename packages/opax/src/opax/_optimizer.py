@@ -73,11 +73,8 @@ class Optimizer(BaseOptimizer):
     def __init__(self, transformation: Call, params: Any) -> None:
         super().__init__()
         params = trainable(params)
-        # Lookahead's parameters are two of each, and its gradients are of the first only.
-        is_pair = isinstance(params, optax.LookaheadParams)
-        structure = None if is_pair else pax_tree.tree_structure(params)
-        hyperparams = _arrays(transformation)
-        self._hold(transformation.template, hyperparams, structure, None)
+        made_for = Structure.of(params)
+        self._hold(transformation.template, _arrays(transformation), made_for, None)
         with usual_promotion():
             self.state = unaliased(self._traced().init(params), params)
 
@@ -87,14 +84,14 @@ class Optimizer(BaseOptimizer):
     ) -> Any:
         """Make an optimizer with a state that is there already."""
         made = cls.__new__(cls)
-        made._hold(template, hyperparams, structure, state)
+        made._hold(template, hyperparams, Structure(structure), state)
         return made
 
     def _hold(
-        self, template: Template, hyperparams: dict[str, Any], structure: Any, state: Any
+        self, template: Template, hyperparams: dict[str, Any], made_for: Structure, state: Any
     ) -> None:
         self.template = template
-        self.register_state_subtree("made_for", Structure(structure))
+        self.register_state_subtree("made_for", made_for)
         self.register_state_subtree("hyperparams", hyperparams)
         self.register_state_subtree("state", state)
 

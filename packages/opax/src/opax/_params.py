@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 import pax_tree
-from pax_jax import select_parameters, update_parameters
+from pax_jax import Module, select_parameters, update_parameters
 from pax_tree._describe import dtype_and_shape
 
 T = TypeVar("T")
@@ -48,29 +48,36 @@ def _is_differentiable(leaf: Any) -> bool:
 class Structure:
     """The structure of the parameters that an optimizer was made for.
 
-    One without parameters fits all others: `optax.tree.map_params` makes a state for a placeholder,
-    and then looks in a state for parameters for what stands where the placeholder does.
+    That of a placeholder is equal to all. `optax.tree.map_params` makes a state for a placeholder
+    instead of parameters, and looks in another state for what stands where the placeholder does.
 
     Args:
         treedef: the structure; None where it is not checked.
+        is_placeholder: whether there was something without leaves, and no container, for parameters.
     """
 
-    def __init__(self, treedef: Any) -> None:
-        self.treedef = treedef
+    def __init__(self, treedef: Any, is_placeholder: bool = False) -> None:
+        self.treedef, self.is_placeholder = treedef, is_placeholder
+
+    @classmethod
+    def of(cls, params: Any) -> Structure:
+        """Return the structure of parameters."""
+        # Lookahead's parameters are two of each, and its gradients are of the first only.
+        if isinstance(params, optax.LookaheadParams):
+            return cls(None)
+        treedef = pax_tree.tree_structure(params)
+        is_container = params is None or isinstance(params, dict | list | tuple | Module)
+        return cls(treedef, is_placeholder=not treedef.num_leaves and not is_container)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, Structure):
             return NotImplemented
-        return self._is_any or other._is_any or self.treedef == other.treedef
+        return self.is_placeholder or other.is_placeholder or self.treedef == other.treedef
 
     def __hash__(self) -> int:
         return hash(Structure)
-
-    @property
-    def _is_any(self) -> bool:
-        return self.treedef is not None and not self.treedef.num_leaves
 
 
 def aligned(what: str, tree: Any, structure: Any) -> Any:
