@@ -65,7 +65,7 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
 
     @classmethod
     def _of(cls, template: Template, leaves: Iterable[Any], new: Any = None) -> Any:
-        call = Call._of(template, leaves)
+        call = Call._of(template, leaves)  # not the tuple, whose functions would keep it alive
         pair = functools.partial(Optimizer, call), functools.partial(_update, call)
         made = super()._of(template, call.leaves, lambda cls: tuple.__new__(cls, pair))
         made._call = call
