@@ -1,8 +1,6 @@
 """The sources keep the repository's structure; `tools/structure_check.py` says what that is."""
 
 import importlib
-import subprocess
-import sys
 
 import pytest
 
