@@ -6,7 +6,7 @@ import pytest
 import tree as dm_tree
 
 import pax_tree
-from tests.tree_cases import (
+from tests.tree.tree_cases import (
     NOT_BUILT_IN,
     Pair,
     contains,

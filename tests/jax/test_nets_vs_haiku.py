@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import pax_jax as pax
-from tests.jax_layer_peers import close, made, normal, quick
+from tests.jax.layer_peers import close, made, normal, quick
 
 
 def layers(net, root):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "migrate.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "migrate.md"
 OURS = ("pax_tree", "pax_torch", "pax_jax", "opax", "torch2jax_bridge")
 SECTIONS = ("paxlib", "pax3", "torch2jax", "functorch and torch.func", "TorchOpt", "Haiku")
 

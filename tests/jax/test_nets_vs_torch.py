@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pax_jax as pax
-from tests.jax_layer_peers import close, made, normal
+from tests.jax.layer_peers import close, made, normal
 
 
 def tensor(array):

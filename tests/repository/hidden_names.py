@@ -1,6 +1,6 @@
 """Make the basic calls of a package where names of other libraries are gone, and print what came of each.
 
-    python tests/hidden_names.py pax-torch
+    python tests/repository/hidden_names.py pax-torch
 
 Each group of names is hidden in a process of its own, forked from one that has PyTorch or JAX loaded.
 It prints a JSON object with the results of each group: for each call "ok", or the text of its error.
@@ -16,7 +16,7 @@ import traceback
 import types
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import distributions  # noqa: E402
@@ -83,7 +83,7 @@ def outcomes(package: str, names: list[str]) -> dict[str, str]:
     hide(names)
     own = distributions.import_name(package)
     try:
-        calls = importlib.import_module(f"tests.basic_calls.{own}")
+        calls = importlib.import_module(f"tests.repository.basic_calls.{own}")
         checks = [f for f in vars(calls).values() if isinstance(f, types.FunctionType)]
         found = {}
         for check in checks:

@@ -9,7 +9,7 @@ import pytest
 
 import distributions
 
-SCRIPT = distributions.ROOT / "tests" / "hidden_names.py"
+SCRIPT = distributions.ROOT / "tests" / "repository" / "hidden_names.py"
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
 
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import opax_sharded_steps
+from tests.opax import sharded_steps
 
-SCRIPT = Path(__file__).with_name("opax_sharded_steps.py")
+SCRIPT = Path(__file__).with_name("sharded_steps.py")
 
 
 def test_states_are_spread_as_their_parameters_and_steps_are_those_of_one_device(record_property):
@@ -21,5 +21,5 @@ def test_states_are_spread_as_their_parameters_and_steps_are_those_of_one_device
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [name for _, name in opax_sharded_steps.names()]
+    assert done.stdout.split() == [name for _, name in sharded_steps.names()]
     record_property("optimizers on 8 devices", len(done.stdout.split()))

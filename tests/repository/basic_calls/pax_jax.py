@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 import pax_jax as pax
-from tests.basic_calls import error_of
+from tests.repository.basic_calls import error_of
 
 TWO = jnp.array([1.0, 2.0])
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import pax_jax as pax
-from tests.jax_layer_peers import close, compare, haiku, linear, made, normal, present, quick
+from tests.jax.layer_peers import close, compare, haiku, linear, made, normal, present, quick
 
 SIZES = st.sampled_from([1, 3, 4])
 BATCHES = st.sampled_from([(), (2,), (2, 3)])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "examples"
+FOLDER = Path(__file__).parents[2] / "examples"
 RUNS = {
     "char_rnn": (["--hidden", "16", "--batch", "8", "--length", "16", "--write", "20"], 1),
     "digits": (["--batch", "32"], 1),

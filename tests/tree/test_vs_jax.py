@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pax_tree
-from tests.tree_cases import (
+from tests.tree.tree_cases import (
     NOT_BUILT_IN,
     Pair,
     Rec,

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 import pax_jax as pax
 
-SCRIPT = Path(__file__).with_name("jax_sharded_steps.py")
+SCRIPT = Path(__file__).with_name("sharded_steps.py")
 WAYS = {"data parallel": 1.0, "fsdp": 0.2, "tensor parallel": 0.5, "all": 0.4}
 
 

@@ -7,7 +7,7 @@ import optree
 import pytest
 
 import pax_tree
-from tests.tree_cases import (
+from tests.tree.tree_cases import (
     NAMESPACE,
     NOT_BUILT_IN,
     Pair,

@@ -12,7 +12,7 @@ import torch.utils._pytree as pytree
 
 import pax_tree
 from pax_tree import PyTreeDef
-from tests.tree_cases import Theirs, contains, decode, run_on_many_trees
+from tests.tree.tree_cases import Theirs, contains, decode, run_on_many_trees
 
 Pair = namedtuple("Pair", "x y")
 

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[1] / "packages" / "torch2jax-bridge" / "pyproject.toml"
+PROJECT = Path(__file__).parents[2] / "packages" / "torch2jax-bridge" / "pyproject.toml"
 
 
 def test_bridge_is_built_for_the_oldest_jaxlib():

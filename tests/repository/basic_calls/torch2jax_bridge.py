@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from tests.basic_calls import error_of
+from tests.repository.basic_calls import error_of
 from torch2jax_bridge import j2t, jax2torch, t2j, torch2jax, torch2jax_with_vjp, tree_j2t
 
 TWO = jnp.array([1.0, 2.0])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pax_jax as pax
-from tests.jax_layer_peers import close, compare, made, normal, present, quick
+from tests.jax.layer_peers import close, compare, made, normal, present, quick
 
 examples = settings(deadline=None, max_examples=4)
 SIZES = st.sampled_from([1, 3, 4])

@@ -15,7 +15,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measure import Effort, interleaved
 from benchmarks.results import load, row, save
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BRIEF = Effort(block=0.0, budget=0.0, rounds=(4, 9), warm_up=0.0)
 
 

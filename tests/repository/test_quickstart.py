@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-FOLDER = Path(__file__).parents[1] / "examples" / "quickstart"
+FOLDER = Path(__file__).parents[2] / "examples" / "quickstart"
 NAMES = ["data", "options", "training_log", "report"]
 PNG = b"\x89PNG\r\n\x1a\n"
 WRONG = [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pax_tree import dm
-from tests.dm_nests import (
+from tests.tree.dm_nests import (
     GOOD_NESTS,
     LEAVES,
     NESTS,

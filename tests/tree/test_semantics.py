@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tree_semantics import FUNCTIONS, answer
+from tests.tree.tree_semantics import FUNCTIONS, answer
 
-PAGE = Path(__file__).parents[1] / "docs" / "semantics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
 LIBRARIES = ["JAX", "optree", "torch", "dm-tree", "pax_tree"]
 
 
