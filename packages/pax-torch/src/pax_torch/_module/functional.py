@@ -94,9 +94,9 @@ def functional_module(
         buffers = initial_buffers if buffers is None else buffers
         _check_params(params, param_shapes, owner)
         _check_buffers(buffers, initial_buffers, template, owner)
-        modules = template.fill(params, own_copies(buffers, is_training), bool(is_training))
-        out = modules[0](*args, **kwargs)
-        return out, template.read_buffers(modules)
+        call = template.fill(params, own_copies(buffers, is_training), bool(is_training))
+        out = call.modules[0](*args, **kwargs)
+        return out, template.read_buffers(call)
 
     return forward
 

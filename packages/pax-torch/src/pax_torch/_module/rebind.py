@@ -28,10 +28,18 @@ _CLOSED = (Module, Tensor, type, ModuleType, FunctionType)
 
 @dataclass(slots=True)
 class CallObjects:
-    """What one call has: submodules, tensors by name, and values made so far, by identity."""
+    """What one call has.
+
+    Args:
+        modules: the submodules, the root first.
+        tensors: parameters and buffers by name.
+        buffers: what each of the submodules keeps its buffers in.
+        made: values made so far, by identity.
+    """
 
     modules: list[Module]
     tensors: Mapping[str, Tensor | None]
+    buffers: list[dict[str, Any]]
     made: dict[int, Any] = field(default_factory=dict)
 
 

@@ -52,6 +52,10 @@ class ModuleTemplate:
             _part(prefix, submodule, names, places, rebinder, self._calls_train)
             for prefix, submodule in named
         ]
+        self._attributes = [[part.attributes[mode] for part in self._parts] for mode in (0, 1)]
+        self._holding = [
+            (i, part) for i, part in enumerate(self._parts) if not part.holds_nothing()
+        ]
         self._buffer_names = [name for name, _ in module.named_buffers()]
         # The parameters that a forward or `train` may write to.
         parameters = [name for name, _ in module.named_parameters()]
@@ -68,7 +72,7 @@ class ModuleTemplate:
 
     def fill(
         self, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor | None], is_training: bool
-    ) -> list[Module]:
+    ) -> CallObjects:
         """Return new submodules around tensors, the root first.
 
         The parameters that `train` or a forward pass may write to are copied.
@@ -82,32 +86,38 @@ class ModuleTemplate:
         for name in self._written:
             tensors[name] = params[name].clone()
         modules = [object.__new__(part.cls) for part in self._parts]
-        call = CallObjects(modules, tensors)
-        for module, part in zip(modules, self._parts, strict=True):
-            part.fill(module, call, is_training)
+        call = CallObjects(modules, tensors, [{} for _ in modules])
+        attributes = self._attributes[is_training]
+        for module, own, held in zip(modules, attributes, call.buffers, strict=True):
+            values = module.__dict__
+            values.update(own)
+            values[_PARAMETERS], values[_BUFFERS], values[_MODULES] = {}, held, {}
+        for i, part in self._holding:
+            part.fill(modules[i], call.buffers[i], call)
         if len(buffers) > len(self._buffer_names):
-            self._add(modules, buffers)
+            self._add(call, buffers)
         if self._calls_train:
             with _RequiresGradKept():
                 modules[0].train(is_training)
-        return modules
+        return call
 
-    def _add(self, modules: list[Module], buffers: Mapping[str, Tensor | None]) -> None:
+    def _add(self, call: CallObjects, buffers: Mapping[str, Tensor | None]) -> None:
         prefixes = [part.prefix for part in self._parts]
         for name in buffers.keys() - self._buffer_names:
             prefix, dot, local = name.rpartition(".")
-            vars(modules[prefixes.index(prefix + dot)])[_BUFFERS][local] = buffers[name]
+            call.buffers[prefixes.index(prefix + dot)][local] = buffers[name]
 
-    def read_buffers(self, modules: list[Module]) -> dict[str, Any]:
-        """Return the buffers that the modules made by `fill` hold now, by full name.
+    def read_buffers(self, call: CallObjects) -> dict[str, Any]:
+        """Return the buffers that the modules of a call hold now, by full name.
 
         Those that the module had from the start are there, if only as None.
         """
         buffers: dict[str, Any] = dict.fromkeys(self._buffer_names)
-        for module, part in zip(modules, self._parts, strict=True):
-            for local, tensor in vars(module)[_BUFFERS].items():
-                if tensor is not None:
-                    self._read(buffers, part.prefix + local, tensor)
+        for part, held in zip(self._parts, call.buffers, strict=True):
+            if held:
+                for local, tensor in held.items():
+                    if tensor is not None:
+                        self._read(buffers, part.prefix + local, tensor)
         return buffers
 
     def _read(self, buffers: dict[str, Any], name: str, tensor: Tensor) -> None:
@@ -136,22 +146,20 @@ class SubmoduleTemplate:
     rebound: dict[str, Maker]
     slots: dict[str, Maker]
 
-    def fill(self, module: Module, call: CallObjects, is_training: bool) -> None:
-        """Give a module without attributes those of this submodule."""
+    def holds_nothing(self) -> bool:
+        """Whether its attributes are all that there is."""
+        held = self.parameters, self.buffers, self.children, self.rebound, self.slots
+        return not any(held)
+
+    def fill(self, module: Module, buffers: dict[str, Any], call: CallObjects) -> None:
+        """Give a module, which has the attributes, what this submodule holds."""
         own, tensors, modules = module.__dict__, call.tensors, call.modules
-        own.update(self.attributes[is_training])
-        # Where there is nothing to fill in, an empty dictionary takes a third of the time.
-        own[_PARAMETERS] = (
-            {k: n and tensors[n] for k, n in self.parameters.items()} if self.parameters else {}
-        )
-        own[_BUFFERS] = (
-            {k: n and tensors[n] for k, n in self.buffers.items()} if self.buffers else {}
-        )
-        own[_MODULES] = (
-            {k: None if i is None else modules[i] for k, i in self.children.items()}
-            if self.children
-            else {}
-        )
+        if self.parameters:
+            own[_PARAMETERS] = {k: n and tensors[n] for k, n in self.parameters.items()}
+        if self.children:
+            own[_MODULES] = {k: None if i is None else modules[i] for k, i in self.children.items()}
+        for local, name in self.buffers.items():
+            buffers[local] = name and tensors[name]
         for name, make in self.rebound.items():
             own[name] = make(call)
         for name, make in self.slots.items():
