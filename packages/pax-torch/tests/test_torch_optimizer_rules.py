@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pax_torch as pax
-from pax_torch._optim import formulas as _rules
+from pax_torch._optim import formulas as update_rules
 
 STEPS = 40
 
@@ -87,10 +87,10 @@ def run(optimizer, cls, seed, steps, **overrides):
 
 
 def test_every_differentiable_class_has_a_case():
-    assert CASES.keys() == _rules._BY_NAME.keys()
+    assert CASES.keys() == update_rules._BY_NAME.keys()
     for name, cls in vars(torch.optim).items():
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
-            has_rule = _rules.rule_of(cls) is not None
+            has_rule = update_rules.rule_of(cls) is not None
             assert has_rule == (name not in {"Optimizer", "LBFGS"})
 
 
