@@ -28,22 +28,13 @@ PyMethodDef private_methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-// Adds functions that say that they are of the package, so that help, doctest and pickle find them.
-bool AddPublic(PyObject* module, PyMethodDef* methods) {
-  Ref package(PyUnicode_FromString("pax_tree"));
-  for (; package && methods->ml_name != nullptr; ++methods) {
-    Ref function(PyCFunction_NewEx(methods, module, package.get()));
-    if (!function || PyModule_AddObjectRef(module, methods->ml_name, function.get()) < 0)
-      return false;
-  }
-  return static_cast<bool>(package);
-}
-
 bool Init(PyObject* module) {
   return InitDictLayout() && InitKeys(module) && InitKeyOrder() && InitRegistry() &&
          InitTreeDef(module) && InitRecordSpec(module) && InitRecord(module) &&
-         AddPublic(module, flatten_methods) && AddPublic(module, unflatten_methods) &&
-         AddPublic(module, map_methods) && AddPublic(module, record_methods) && dm::Init(module) &&
+         AddFunctions(module, "pax_tree", "", flatten_methods) &&
+         AddFunctions(module, "pax_tree", "", unflatten_methods) &&
+         AddFunctions(module, "pax_tree", "", map_methods) &&
+         AddFunctions(module, "pax_tree", "", record_methods) && dm::Init(module) &&
          PyModule_AddFunctions(module, private_methods) == 0;
 }
 

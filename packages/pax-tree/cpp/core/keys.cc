@@ -8,6 +8,7 @@
 #include "core/parts.h"
 #include "dict/key_order.h"
 #include "record/record.h"
+#include "support/arguments.h"
 #include "support/ref.h"
 #include "support/sequence.h"
 #include "support/threads.h"
@@ -106,11 +107,11 @@ PyTypeObject* MakeKeyType(PyObject* module, const char* name, const char* field,
       {0, nullptr},
   };
   PyType_Spec spec = {name, sizeof(PathKey), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
-  Ref type(PyType_FromSpec(&spec)), match(Py_BuildValue("(s)", field));
-  if (!type || !match) return nullptr;
-  if (PyObject_SetAttrString(type.get(), "__match_args__", match.get()) < 0) return nullptr;
-  if (PyModule_AddType(module, reinterpret_cast<PyTypeObject*>(type.get())) < 0) return nullptr;
-  return reinterpret_cast<PyTypeObject*>(type.release());
+  PyTypeObject* type = AddType(module, &spec);
+  Ref match(type != nullptr ? Py_BuildValue("(s)", field) : nullptr);
+  auto* object = reinterpret_cast<PyObject*>(type);
+  return match && PyObject_SetAttrString(object, "__match_args__", match.get()) == 0 ? type
+                                                                                     : nullptr;
 }
 
 PyObject* ItemOf(PyObject* keys, Py_ssize_t child) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "support/arguments.h"
 #include "support/errors.h"
 #include "support/sequence.h"
 #include "support/threads.h"
@@ -246,9 +247,8 @@ bool FillDict(Record* self) {
 }
 
 bool InitRecord(PyObject* module) {
-  record_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&type_spec));
-  return record_type != nullptr &&
-         PyModule_AddObjectRef(module, "Record", reinterpret_cast<PyObject*>(record_type)) == 0;
+  record_type = AddType(module, &type_spec);
+  return record_type != nullptr;
 }
 
 }  // namespace pax_tree

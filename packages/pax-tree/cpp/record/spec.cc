@@ -7,6 +7,7 @@
 
 #include "core/keys.h"
 #include "record/record.h"
+#include "support/arguments.h"
 #include "support/compat.h"
 #include "support/errors.h"
 #include "support/sequence.h"
@@ -242,10 +243,8 @@ PyObject* MakeSpec(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
 }
 
 bool InitRecordSpec(PyObject* module) {
-  record_spec_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&type_spec));
-  return record_spec_type != nullptr &&
-         PyModule_AddObjectRef(module, "RecordSpec",
-                               reinterpret_cast<PyObject*>(record_spec_type)) == 0;
+  record_spec_type = AddType(module, &type_spec);
+  return record_spec_type != nullptr;
 }
 
 }  // namespace pax_tree

@@ -1,7 +1,10 @@
-// Reading arguments.
+// Reading arguments; functions and types of the module.
 #include "support/arguments.h"
 
+#include <string>
+
 #include "support/errors.h"
+#include "support/ref.h"
 
 namespace pax_tree {
 namespace {
@@ -36,6 +39,23 @@ Failed RaiseTooMany(const Call& call, int positional) {
 
 Failed RaiseMissing(const Call& call, const Parameter& parameter) {
   return Raise(PyExc_TypeError, "%s() needs the argument '%s'.", call.function, parameter.name);
+}
+
+bool AddFunctions(PyObject* module, const char* package, const char* prefix, PyMethodDef* methods) {
+  Ref owner(PyUnicode_FromString(package));
+  for (; owner && methods->ml_name != nullptr; ++methods) {
+    Ref function(PyCFunction_NewEx(methods, module, owner.get()));
+    std::string name = std::string(prefix) + methods->ml_name;
+    if (!function || PyModule_AddObjectRef(module, name.c_str(), function.get()) < 0) return false;
+  }
+  return static_cast<bool>(owner);
+}
+
+PyTypeObject* AddType(PyObject* module, PyType_Spec* spec) {
+  Ref type(PyType_FromSpec(spec));
+  if (!type) return nullptr;
+  if (PyModule_AddType(module, reinterpret_cast<PyTypeObject*>(type.get())) < 0) return nullptr;
+  return reinterpret_cast<PyTypeObject*>(type.release());
 }
 
 }  // namespace pax_tree

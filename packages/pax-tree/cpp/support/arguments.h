@@ -1,4 +1,4 @@
-// The functions that the module offers, and reading their arguments.
+// The functions and types that the module offers, and reading the arguments of functions.
 #pragma once
 
 #include <Python.h>
@@ -63,5 +63,12 @@ PyMethodDef Method(const char* name, const char* doc) {
   function_name<function> = name;
   return {name, AsMethod(CallByName<function>), METH_FASTCALL | METH_KEYWORDS, doc};
 }
+
+// Adds functions to the module, under their names after `prefix`; they say that they are of the
+// package, so that help, doctest and pickle find them there.
+bool AddFunctions(PyObject* module, const char* package, const char* prefix, PyMethodDef* methods);
+
+// Adds a type to the module, under the last part of its name; null with an error set.
+PyTypeObject* AddType(PyObject* module, PyType_Spec* spec);
 
 }  // namespace pax_tree

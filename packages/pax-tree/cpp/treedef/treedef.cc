@@ -248,9 +248,8 @@ PyObject* TreeDefOfNodes(const Node* first, size_t count) {
 }
 
 bool InitTreeDef(PyObject* module) {
-  treedef_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
-  return treedef_type != nullptr &&
-         PyModule_AddObjectRef(module, "PyTreeDef", reinterpret_cast<PyObject*>(treedef_type)) == 0;
+  treedef_type = AddType(module, &spec);
+  return treedef_type != nullptr;
 }
 
 }  // namespace pax_tree
