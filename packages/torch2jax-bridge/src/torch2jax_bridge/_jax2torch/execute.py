@@ -23,7 +23,6 @@ from torch2jax_bridge._compat import (
 from torch2jax_bridge._convert import is_dense, j2t, materialized, t2j
 from torch2jax_bridge._jax2torch.program import Numbers, Program
 
-Tensors = Sequence[torch.Tensor]
 _config: Any = jax.config
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
 SMALL = 1 << 17  # bytes
@@ -38,7 +37,7 @@ _THROUGH = {
 }
 
 
-def run(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
+def run(program: Program, numbers: Numbers, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Return the program's results: real ones, or ones without values if the tensors have none."""
     if not number_of_modes() and all(map(_has_values, tensors)):
         try:
@@ -50,7 +49,9 @@ def run(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tens
     return torch.ops.torch2jax_bridge.run(tensors, numbers, _key_of(program))
 
 
-def execute(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
+def execute(
+    program: Program, numbers: Numbers, tensors: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     """Convert, run and convert back; returns when the results are there."""
     scope = nullcontext()
     if _config.jax_enable_x64 != program.x64:
@@ -61,7 +62,9 @@ def execute(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.
         return _own([_tensor(out) for out in outs], tensors)
 
 
-def _execute_batched(program: Program, numbers: Numbers, tensors: Tensors) -> list[torch.Tensor]:
+def _execute_batched(
+    program: Program, numbers: Numbers, tensors: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     """Return results for the batches that `torch.autograd.grad(is_grads_batched=True)` makes."""
     shown, hide = batch_of_gradients(tensors)
     dims = tuple(0 if is_batched_gradient(tensor) else None for tensor in tensors)
@@ -118,7 +121,7 @@ def _tensor(array: jax.Array) -> torch.Tensor:
     return torch.from_dlpack(array.__dlpack__()) if _is_numpy_cheap() else j2t(array)
 
 
-def _own(results: list[torch.Tensor], tensors: Tensors) -> list[torch.Tensor]:
+def _own(results: list[torch.Tensor], tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Return the results, copied where JAX returned an argument's memory: PyTorch may write to results."""
     given = {tensor.data_ptr() for tensor in tensors if tensor.numel()}
     if given.isdisjoint([result.data_ptr() for result in results]):

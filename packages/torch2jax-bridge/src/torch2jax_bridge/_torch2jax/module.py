@@ -73,11 +73,11 @@ def split_module(
     def call(
         key: torch.Tensor | None,
         is_training: bool,
-        params: Tensors,
-        buffers: Tensors,
+        params: NamedTensors,
+        buffers: NamedTensors,
         args: tuple,
         kwargs: dict,
-    ) -> tuple[Any, Tensors]:
+    ) -> tuple[Any, NamedTensors]:
         # Modules write into their buffers, which are JAX's memory here; not every operation that
         # does (batch norm) says so.
         state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
@@ -109,7 +109,7 @@ def as_key_data(key: Any) -> jax.Array:
     return key
 
 
-Tensors = dict[str, torch.Tensor]
+NamedTensors = dict[str, torch.Tensor]
 Holders = list[tuple[dict[str, Any], str]]
 
 
@@ -130,7 +130,7 @@ class ModuleTemplate:
             for values, key in holders[:1]
         }
 
-    def __call__(self, state: Tensors, args: tuple, kwargs: Mapping[str, Any]) -> Any:
+    def __call__(self, state: NamedTensors, args: tuple, kwargs: Mapping[str, Any]) -> Any:
         """Call the module with other parameters and buffers.
 
         Args:
@@ -154,19 +154,19 @@ class ModuleTemplate:
         return out
 
     @contextmanager
-    def _filled(self, state: Tensors) -> Iterator[None]:
+    def _filled(self, state: NamedTensors) -> Iterator[None]:
         self._put(state)
         try:
             yield
         finally:
             self._put(self._original)
 
-    def _put(self, state: Tensors) -> None:
+    def _put(self, state: NamedTensors) -> None:
         for name, holders in self._holders.items():
             for values, key in holders:
                 values[key] = state[name]
 
-    def _check(self, state: Tensors) -> None:
+    def _check(self, state: NamedTensors) -> None:
         if state.keys() == self._holders.keys():
             return
         kind = type(self.module).__name__
