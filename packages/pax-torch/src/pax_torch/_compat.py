@@ -61,13 +61,11 @@ def is_traced() -> bool:
     return bool(dispatch_mode())
 
 
-def values_are_hidden() -> bool:
-    """Whether the values of tensors cannot be read now: transformed, traced or compiled.
+def is_without_values() -> bool:
+    """Whether what runs now is traced on tensors without values.
 
-    A dispatch mode of another kind, such as one that counts operations, hides none.
+    A dispatch mode of another kind, such as one that counts operations, does not trace.
     """
-    if torch.compiler.is_compiling() or transforms_active():
-        return True
     return is_traced() and any(_mode_of(key) is not None for key in _TRACERS)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pax_torch._compat import values_are_hidden
 from pax_torch._errors import leaf_place
 from pax_torch._optim.checks import as_tensors, check_donated
 from pax_torch._optim.optimizer import FunctionalOptimizer
 from pax_torch._optim.state import check_state, leaves_like
+from pax_torch._tracing import values_are_hidden
 from pax_tree import PyTreeDef, broadcast_prefix, tree_flatten, tree_leaves, tree_unflatten
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.grad import value_and_grad
-from pax_torch._compat import values_are_hidden
 from pax_torch._optim.checks import (
     Gradients,
     as_scalars,
@@ -35,6 +34,7 @@ from pax_torch._optim.state import (
     state_of,
 )
 from pax_torch._optim.torch_class import ClassStep, writable
+from pax_torch._tracing import values_are_hidden
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 

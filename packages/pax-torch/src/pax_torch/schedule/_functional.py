@@ -16,6 +16,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pax_torch import _compat
+from pax_torch._tracing import values_are_hidden
 from pax_torch.schedule import _closed_forms as closed_forms
 from pax_torch.schedule._numeric import (
     Number,
@@ -109,7 +110,7 @@ class _Replay:
         return self._values[index]
 
     def _at_tensor(self, steps: Tensor) -> Tensor:
-        if _compat.values_are_hidden():
+        if values_are_hidden():
             raise TypeError(
                 "This schedule runs a scheduler of torch that is no formula of the step, and "
                 "inside vmap and jit the step is not known; compute the learning rate outside."
@@ -250,7 +251,7 @@ def _lambda(s: Any, lr: float) -> Schedule:
         if not isinstance(step, Tensor):
             return float(lr * factor(as_index(step)))
         check_steps(step)
-        return at_traced(step) if _compat.values_are_hidden() else one_by_one(lr_at_step, step)
+        return at_traced(step) if values_are_hidden() else one_by_one(lr_at_step, step)
 
     dtype = _dtype_for(factor)
 

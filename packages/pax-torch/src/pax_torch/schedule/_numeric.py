@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._compat import values_are_hidden
+from pax_torch._tracing import values_are_hidden
 
 Number = Any  # int, float or Tensor
 Schedule = Callable[[Any], Any]

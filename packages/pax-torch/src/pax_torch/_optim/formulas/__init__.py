@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._compat import values_are_hidden
 from pax_torch._optim.checks import is_of_torch
 from pax_torch._optim.formulas.adam import ADAM, ADAMAX, NADAM, RADAM
 from pax_torch._optim.formulas.descent import ADADELTA, ADAGRAD, ASGD, RMSPROP, RPROP, SGD
@@ -24,6 +23,7 @@ from pax_torch._optim.formulas.update_rule import (
     Stepped,
     UpdateRule,
 )
+from pax_torch._tracing import values_are_hidden
 
 _BY_NAME = {
     "ASGD": ASGD,

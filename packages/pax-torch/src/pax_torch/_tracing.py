@@ -1,0 +1,12 @@
+"""What code that may itself be compiled asks of how it runs; `_compat` is kept from compilers."""
+
+from __future__ import annotations
+
+import torch
+
+from pax_torch._compat import is_without_values, transforms_active
+
+
+def values_are_hidden() -> bool:
+    """Whether the values of tensors cannot be read now: transformed, traced or compiled."""
+    return torch.compiler.is_compiling() or transforms_active() or is_without_values()
