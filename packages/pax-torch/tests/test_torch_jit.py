@@ -146,10 +146,20 @@ def test_parts_in_python_compose(use):
     same(pax.jit(use(body), fullgraph=False, backend="eager")(X), use(body)(X))
 
 
-def test_schedules_can_be_compiled_after_parts_in_python():
+SCHEDULES = {
+    "closed form": lambda: pax.schedule.warmup_cosine(0.0, 1.0, 10, 100),
+    "formula": lambda: pax.functional_schedule(torch.optim.lr_scheduler.StepLR, step_size=3),
+    "function": lambda: pax.functional_schedule(
+        torch.optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: 0.9**step
+    ),
+}
+
+
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES.keys())
+def test_schedules_can_be_compiled_after_parts_in_python(make):
     """Only transforms are kept from the compiler."""
     pax.jit(lambda x: x, fullgraph=False)
-    rate = pax.schedule.warmup_cosine(0.0, 1.0, 10, 100)
+    rate = make()
     steps = torch.arange(20)
     compiled = torch.compile(lambda step: rate(step) * 2, backend="eager", fullgraph=True)
     same(compiled(steps), rate(steps) * 2)
