@@ -65,8 +65,8 @@ class _MissingBase:
 class Missing:
     """What `foreign` returns in place of an object that is gone: false, and an error once used.
 
-    A class may be derived from it, a function decorated with it, and it may be asked for instances
-    or subclasses, of which it has none. Everything else raises a RuntimeError.
+    A class may be derived from it, and it may be asked for instances or subclasses, of which it has
+    none. Everything else raises a RuntimeError, so that no call is passed over in silence.
     """
 
     __slots__ = ("_feature", "_name")
@@ -82,8 +82,6 @@ class Missing:
         return f"Missing({self._name!r}, {self._feature!r})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs and callable(args[0]):
-            return Missing(self._name, self._feature)  # a decorator at work
         raise _error(self._name, self._feature)
 
     def __getattr__(self, name: str) -> Any:
