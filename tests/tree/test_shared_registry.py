@@ -9,7 +9,7 @@ import pytest
 import torch.utils._pytree as pytree
 
 import pax_tree
-from pax_tree import _interop
+from pax_tree._interop import registry as _interop
 
 CLASSES = """
 import sys, warnings
@@ -100,7 +100,7 @@ def test_order_of_imports(order):
 def test_a_failing_exchange_does_not_break_the_import():
     broken = """
 import types
-sys.modules["pax_tree._interop_jax"] = types.ModuleType("broken")
+sys.modules["pax_tree._interop.jax"] = types.ModuleType("broken")
 warnings.simplefilter("always")
 import jax
 assert jax.tree_util.tree_leaves([1]) == [1]
@@ -120,7 +120,7 @@ class Meta(type):
         return 1
 Odd = Meta("Odd", (Node,), {})
 pax_tree.register_pytree_node(Odd, lambda n: (n.children, None), lambda aux, c: Odd(*c))
-import pax_tree._interop as interop
+import pax_tree._interop.registry as interop
 keep = interop._publish
 def publish(name, cls):
     Meta.refuse = cls is Odd

@@ -107,7 +107,7 @@ PyObject* InitSubclass(PyObject* cls, PyObject* args, PyObject* kwargs) {
   Ref next(super ? PyObject_GetAttrString(super.get(), "__init_subclass__") : nullptr);
   Ref done(next ? PyObject_Call(next.get(), args, kwargs) : nullptr);
   if (!done) return nullptr;
-  Ref module(PyImport_ImportModule("pax_tree._interop"));
+  Ref module(PyImport_ImportModule("pax_tree._interop.registry"));
   return module ? PyObject_CallMethod(module.get(), "publish_record", "O", cls) : nullptr;
 }
 

@@ -22,16 +22,16 @@ PyObject* CallPython(const char* module_name, const char* function, PyObject* ar
   return module ? PyObject_CallMethod(module.get(), function, "(O)", argument) : nullptr;
 }
 PyObject* ToJax(PyObject* self, PyObject*) {
-  return CallPython("pax_tree._interop_jax", "to_jax", self);
+  return CallPython("pax_tree._interop.jax", "to_jax", self);
 }
 PyObject* FromJax(PyObject*, PyObject* treedef) {
-  return CallPython("pax_tree._interop_jax", "from_jax", treedef);
+  return CallPython("pax_tree._interop.jax", "from_jax", treedef);
 }
 PyObject* ToTorch(PyObject* self, PyObject*) {
-  return CallPython("pax_tree._interop_torch", "to_torch", self);
+  return CallPython("pax_tree._interop.torch", "to_torch", self);
 }
 PyObject* FromTorch(PyObject*, PyObject* spec) {
-  return CallPython("pax_tree._interop_torch", "from_torch", spec);
+  return CallPython("pax_tree._interop.torch", "from_torch", spec);
 }
 
 int Traverse(PyObject* self, visitproc visit, void* arg) {

@@ -27,7 +27,7 @@ from pax_tree._C import (
     tree_unflatten,
 )
 from pax_tree._diff import TreeDiff, TreeDifference, tree_diff
-from pax_tree._interop import install as _install
+from pax_tree._interop.registry import install as _install
 from pax_tree._leaves import all_leaves, tree_for_each, tree_iter
 from pax_tree._math import (
     tree_add,

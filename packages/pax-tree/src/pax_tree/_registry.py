@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-import pax_tree._interop as _interop
+import pax_tree._interop.registry as _interop
 from pax_tree._C import GetAttrKey
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import

@@ -8,7 +8,7 @@ from typing import Any
 
 import pax_tree._C as _C
 from pax_tree._C import DictKey, FlattenedIndexKey, GetAttrKey, PyTreeDef, Record, SequenceKey
-from pax_tree._interop import look_up, shares
+from pax_tree._interop.registry import look_up, shares
 from pax_tree._paths import keystr
 
 # What a PyTreeDef says of its root: (class, static data), or None for a leaf.

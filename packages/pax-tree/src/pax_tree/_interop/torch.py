@@ -9,8 +9,7 @@ from typing import Any
 import pax_tree._C as _C
 from pax_tree._C import PyTreeDef
 from pax_tree._compat import torch_pytree
-from pax_tree._interop import Library, Node, keys_of
-from pax_tree._interop_conversion import (
+from pax_tree._interop.conversion import (
     NodeData,
     convert,
     is_named_tuple,
@@ -19,6 +18,7 @@ from pax_tree._interop_conversion import (
     view,
     why_not_shared,
 )
+from pax_tree._interop.registry import Library, Node, keys_of
 
 _BOTH_KNOW = (tuple, list, dict, OrderedDict, defaultdict, deque)
 

@@ -25,7 +25,7 @@ Node = namedtuple("Node", "flatten unflatten flatten_with_keys")
 Library = namedtuple("Library", "publish publish_record adopt")
 
 # In the order in which they are asked for a class that both know.
-_SOURCES = {"jax": "pax_tree._interop_jax", "torch": "pax_tree._interop_torch"}
+_SOURCES = {"jax": "pax_tree._interop.jax", "torch": "pax_tree._interop.torch"}
 
 _nodes: dict[type, Node] = {}  # registered here, by the last registration
 _retired: set[type] = set()  # of these, the ones that are registered no more

@@ -1,0 +1,1 @@
+"""What this library shares with JAX and PyTorch, without importing either."""
