@@ -37,11 +37,9 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
     from equal arguments are equal. Optimizers whose transformations differ in the values of
     hyperparameters only have the same structure, so that `jax.jit` compiles for them once.
 
-    Args:
+    Attributes:
         function: the function of optax that makes the transformation.
         arguments: its arguments by name.
-
-    Attributes:
         tx: the optax transformation.
 
     Example:

@@ -24,7 +24,7 @@ _ELSEWHERE = {"inject_hyperparams", "inject_stateful_hyperparams"}
 class Schedule(_Call):
     """A function from the step count to a value, made by one of the functions of this module.
 
-    Args:
+    Attributes:
         function: the function of optax that makes it.
         arguments: its arguments by name.
 
