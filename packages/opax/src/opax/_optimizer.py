@@ -43,8 +43,8 @@ class Optimizer(BaseOptimizer):
         params: a module or any pytree of arrays; of modules only the parameters count.
 
     Attributes:
-        template: static.
-        structure: of the parameters; static.
+        template: the transformation without the values of its hyperparameters; static.
+        made_for: holds the structure of the parameters, which `structure` returns; static.
         hyperparams: arrays by path, such as `learning_rate`, or `1.learning_rate` in a chain. The
             learning rate, weight decay, momentum and step size are among them from the beginning, others
             when they were given as arrays, or from when they are first replaced.

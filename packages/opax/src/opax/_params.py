@@ -48,8 +48,9 @@ def _is_differentiable(leaf: Any) -> bool:
 class Structure:
     """The structure of the parameters that an optimizer was made for.
 
-    That of a placeholder is equal to all. `optax.tree.map_params` makes a state for a placeholder
-    instead of parameters, and looks in another state for what stands where the placeholder does.
+    The structure of a placeholder is equal to every other. `optax.tree.map_params` makes a state for
+    a placeholder instead of parameters, and walks it together with a real state, to find what
+    stands at the places of parameters. For that, the two states must have equal structures.
 
     Args:
         treedef: the structure; None where it is not checked.

@@ -28,9 +28,10 @@ UNANNOTATED = {
 CLASSES = {"MultiSteps"}
 
 
-# Functions of the user that optax calls, and in which the user may use the names of opax.
+# These take a factory that the user writes and optax calls. It may use the names of opax, so what it
+# returns is turned into what optax expects.
 def inject_hyperparams(inner_factory: Any, *args: Any, **kwargs: Any) -> Any:
-    """Take from a factory what optax's names would have made in it."""
+    """Do as optax, with a factory that may return a transformation of opax."""
     return optax.inject_hyperparams(_for_optax(inner_factory), *args, **kwargs)
 
 

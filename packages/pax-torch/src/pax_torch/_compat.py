@@ -57,7 +57,7 @@ dispatch_mode: Callable[[], Any] = foreign(
 
 
 def is_traced() -> bool:
-    """Whether what runs now may be on tensors without values, or written down."""
+    """Whether a dispatch mode is active: tensors may have no values, or what runs may be recorded."""
     return bool(dispatch_mode())
 
 

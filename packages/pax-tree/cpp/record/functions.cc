@@ -1,6 +1,4 @@
 // The module's functions on records.
-#include "tree/functions.h"
-
 #include "record/record.h"
 #include "support/arguments.h"
 #include "support/errors.h"

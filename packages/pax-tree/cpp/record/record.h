@@ -41,6 +41,7 @@ bool CheckScope(Record* self, PyObject* name);
 PyObject* SetScopeHook(const Call& call);
 
 // The module's functions on records (functions.cc).
+extern PyMethodDef record_methods[];
 PyObject* RecordFlatten(PyObject* module, PyObject* object);
 PyObject* RecordFlattenWithKeys(PyObject* key_type, PyObject* object);
 PyObject* RecordFlattener(PyObject* module, PyObject* key_type);
@@ -49,7 +50,7 @@ PyObject* RecordSpecOf(PyObject* module, PyObject* object);
 PyObject* RecordSet(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* RecordWithSpec(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 
-// Methods of Record (copy.cc).
+// Methods of Record (record.cc).
 PyObject* RecordCopy(PyObject* self, PyObject* unused);
 PyObject* RecordDeepCopy(PyObject* self, PyObject* memo);
 PyObject* RecordReduce(PyObject* self, PyObject* protocol);

@@ -27,8 +27,9 @@ struct HeldSource {
   Ref hook, top_level;
 };
 
-// A weak reference to a token stands for its scope. There is one for each token while it lives, and
-// the records made in a scope hold it, so a later token never gets the reference of an earlier one.
+// A scope is known by the weak reference to its token. Python makes one for each token, and returns
+// it again for as long as it lives. Each record holds the one of its scope, so that it lives as long
+// as the record, and the reference to a later token is another object.
 bool SameScope(PyObject* a, PyObject* b) { return a == b; }
 
 bool RaiseScopeError(Record* self, PyObject* name) {

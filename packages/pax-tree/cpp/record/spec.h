@@ -62,10 +62,10 @@ void ForgetSpec(RecordSpec* spec);
 RecordSpec* SpecWithChild(RecordSpec* spec, PyObject* name, int kind);
 RecordSpec* SpecWithStatic(RecordSpec* spec, PyObject* name, PyObject* value);
 
-// A value in the form in which statics are compared: by value and type (freeze.cc).
+// A value in the form in which statics are compared: by value and type (values.cc).
 PyObject* Freeze(PyObject* value);
 
-// A value in which lists, dicts and sets are copies (snapshot.cc): specs are shared, so what
+// A value in which lists, dicts and sets are copies (values.cc): specs are shared, so what
 // they hold must not change when somebody appends to a list.
 PyObject* Snapshot(PyObject* value);
 

@@ -8,6 +8,5 @@ namespace pax_tree {
 extern PyMethodDef flatten_methods[];
 extern PyMethodDef unflatten_methods[];
 extern PyMethodDef map_methods[];
-extern PyMethodDef record_methods[];
 
 }  // namespace pax_tree

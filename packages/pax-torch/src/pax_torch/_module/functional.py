@@ -32,9 +32,9 @@ def functional_module(
     - `is_training`: the mode that is set by `module.train(is_training)`;
     - `out`: what the module returns for these;
     - the second result: the buffers after the call, such as new running averages, whatever their
-      shapes; also those that the call registered, and None for one that it removed. Mapped by
-      `vmap` in training mode, each example has its own of floating or complex dtype, also where
-      one set of buffers is given.
+      shapes; also those that the call registered, and None for one that it removed. In training
+      mode under `vmap`, each example gets its own copy of the buffers of floating or complex
+      dtype, even if all were given the same buffers.
 
     Each call runs on module objects of its own, so that the function can be called recursively
     and from several threads, and forgets what the module's forward assigns to attributes.

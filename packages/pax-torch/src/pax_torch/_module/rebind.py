@@ -1,7 +1,8 @@
 """Attributes that refer to the module, made anew around the submodules and tensors of a call.
 
-It is `copy.deepcopy` with two differences: what takes the place of a submodule or of a tensor is
-given, and functions and weak references are made anew; but only what refers to one is.
+It is like `copy.deepcopy`, with three differences. The caller gives what takes the place of each
+submodule and tensor. Functions and weak references are made anew too. And only what refers to a
+submodule or a tensor is made anew at all.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Rebinder:
 
     Args:
         replaced: what takes the place of submodules and tensors of the module, by identity.
-        lost: those of the original where calls run on a copy.
+        lost: the identities of the original module's submodules and tensors, where calls run on a
+            copy of the module that does not have them.
     """
 
     def __init__(self, replaced: dict[int, Maker], lost: set[int]) -> None:

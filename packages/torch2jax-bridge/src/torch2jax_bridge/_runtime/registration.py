@@ -1,4 +1,4 @@
-"""What joins Python callables to XLA's custom calls: registration, the call itself, the end."""
+"""Registers the custom calls with XLA, and gives C++ what it needs of Python; ends them at exit."""
 
 from __future__ import annotations
 

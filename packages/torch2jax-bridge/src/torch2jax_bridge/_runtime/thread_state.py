@@ -26,10 +26,11 @@ _one_thread = threading.RLock()
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Return the scope of work with fake tensors, in one thread at a time, as that of a call.
+    """In the `with` block a function may run on fake tensors, in one thread at a time.
 
-    Meanwhile functions of `torch.compile` run as they were written. PyTorch would compile them for
-    fake tensors, or, under a mode, give them up for ever.
+    As in a call, PyTorch records no gradients and JAX executes no programs. Functions of
+    `torch.compile` run uncompiled: otherwise PyTorch would compile them for fake tensors, or, under
+    a dispatch mode, never compile them again.
     """
     with _one_thread:
         # Before it is loaded nothing is compiled, and loading it takes seconds.

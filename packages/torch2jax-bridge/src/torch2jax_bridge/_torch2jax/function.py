@@ -66,8 +66,9 @@ def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
 class JittedCalls(dict[Any, Any]):
     """The jitted calls of a function and of those derived from it.
 
-    Owned by whoever calls the function, not by the function: JAX's caches hold functions for as
-    long as the jitted calls live that refer to them, and would keep both for ever.
+    Owned by whoever calls the function, not by the function. A jitted call refers to the function,
+    and JAX's caches hold the function for as long as the jitted call lives. If the function held
+    the jitted call in turn, neither would ever be freed.
     """
 
 

@@ -18,7 +18,7 @@ from torch2jax_bridge._torch2jax.function import Function
 Call = Callable[..., Tensors]
 
 
-def compile_spec(spec: Spec) -> Callable[..., Any]:
+def torch_code_of(spec: Spec) -> Callable[..., Any]:
     """Return the PyTorch function of flat tensors that a `Spec` stands for.
 
     Args:
@@ -170,7 +170,7 @@ def _forward(spec: SaveResiduals) -> Call:
 
 def _with_residuals(spec: UseResiduals) -> Call:
     derived, at = spec.inner, spec.token
-    again = compile_spec(derived) if _repeatable(spec) else None
+    again = torch_code_of(derived) if _repeatable(spec) else None
 
     def call(*args: torch.Tensor) -> Tensors:
         primals, rest = args[:at], args[at + 1 :]

@@ -1,4 +1,4 @@
-"""From a derived function to what XLA's custom call runs."""
+"""The lowering of the primitive: a custom call in XLA's program, and the function that it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch2jax_bridge._compat import is_export
 from torch2jax_bridge._runtime.registration import RECORDED_TARGET, TARGET, register
 from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, UseResiduals, Vjp
 from torch2jax_bridge._torch2jax.function import Function, label
-from torch2jax_bridge._torch2jax.interpret import compile_spec
+from torch2jax_bridge._torch2jax.interpret import torch_code_of
 from torch2jax_bridge._torch2jax.out_buffers import OutBufferWriter, pays
 
 
@@ -46,7 +46,7 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
         spec: the function.
         platform: "cpu" or "cuda".
     """
-    call = compile_spec(spec)
+    call = torch_code_of(spec)
     options = spec.root.options
     written = _written(spec)
     # A graph that outlives the call may refer to results, so those must not lie in XLA's memory.

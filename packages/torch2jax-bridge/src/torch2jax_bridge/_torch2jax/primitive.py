@@ -48,7 +48,7 @@ def _equally_varying(args: Sequence[jax.Array]) -> Sequence[jax.Array]:
     ]
 
 
-def compiled(spec: Spec) -> Callable[..., list[jax.Array]]:
+def jitted_call(spec: Spec) -> Callable[..., list[jax.Array]]:
     """Return the call as a jitted function, made once while the function's `JittedCalls` live."""
     jitted = spec.root.jitted()
     found = None if jitted is None else jitted.get(spec)
@@ -61,7 +61,7 @@ def compiled(spec: Spec) -> Callable[..., list[jax.Array]]:
 
 def _evaluate(*args: Any, spec: Spec) -> list[Any]:
     with jax.disable_jit(False):
-        return compiled(spec)(*args)
+        return jitted_call(spec)(*args)
 
 
 def _abstract(*args: Any, spec: Spec) -> list[Any]:

@@ -1,4 +1,4 @@
-"""`torch2jax`: PyTorch functions and modules as JAX functions."""
+"""`TorchFunction`, what the user calls: one `Function` for each combination of arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from torch2jax_bridge._avals import Aval, aval_of, canonical
 from torch2jax_bridge._runtime.errors import original_exception
 from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options
 from torch2jax_bridge._torch2jax.infer import as_examples, infer, parse_output_shapes
-from torch2jax_bridge._torch2jax.primitive import compiled
+from torch2jax_bridge._torch2jax.primitive import jitted_call
 
 _config: Any = jax.config
 
@@ -169,7 +169,7 @@ def specialize(
         narrow=canonical(torch.int64).itemsize == 4,
         jitted=ref(jitted),
     )
-    return TracedCall(compiled(spec), traced, out_tree, jitted)
+    return TracedCall(jitted_call(spec), traced, out_tree, jitted)
 
 
 def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
