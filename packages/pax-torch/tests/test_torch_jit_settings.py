@@ -101,3 +101,27 @@ def test_second_derivatives_have_the_random_numbers_of_the_values():
     (first,) = torch.autograd.grad(value, x, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), x)
     same((first.sum(), second.sum()), (2 * value, 2 * value))
+
+
+def test_a_program_that_fails_is_not_run_again():
+    runs = []
+
+    def backend(graph, examples):
+        def run(*tensors):
+            runs.append(graph(*tensors))
+            if len(runs) > 1:
+                raise RuntimeError("out of something")
+            return runs[-1]
+
+        return run
+
+    f = pax.jit(lambda x: x + torch.rand(1), backend=backend)
+    f(torch.zeros(1))
+    with pytest.raises(RuntimeError):  # that of the backend, or what torch.compile makes of it
+        f(torch.zeros(1))
+    assert len(runs) == 2
+
+
+def test_jit_works_where_the_flags_of_backends_may_not_be_set(monkeypatch):
+    monkeypatch.setattr("torch.backends.__allow_nonbracketed_mutation_flag", False)
+    same(pax.jit(torch.sin, backend="eager")(torch.ones(2)), torch.ones(2).sin())

@@ -134,3 +134,13 @@ def test_training_under_vmap(make, x):
         torch.testing.assert_close(out[i], reference(x[i]).detach())
         found = {name: buffer[i] for name, buffer in buffers.items()}
         torch.testing.assert_close(found, dict(reference.named_buffers()))
+
+
+def test_buffers_in_a_dictionary_that_a_forward_puts_in_place_of_the_old_one(x):
+    def run(net, x):
+        net._buffers = {**net._buffers, "count": net.count + 1}
+        return x
+
+    net = Buffers(run, count=torch.zeros(()))
+    _, buffers = pax.functional_module(net)(pax.get_params(net), x)
+    assert_same(buffers["count"], torch.tensor(1.0))

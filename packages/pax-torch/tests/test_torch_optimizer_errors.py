@@ -123,3 +123,27 @@ class TestErrors:
 
     def test_repr(self):
         assert repr(adam(eps=1e-6)) == "functional_optimizer(Adam, lr=0.1, eps=1e-06)"
+
+
+def test_momentum_of_another_shape():
+    sgd = pax.functional_optimizer(torch.optim.SGD, lr=0.1, momentum=0.9)
+    params, grads = torch.tensor(1.0), torch.tensor(1.0)
+    _, state = sgd.step(params, grads, sgd.init(params))
+    longer = pax.tree_map(lambda x: x.reshape(1) if isinstance(x, torch.Tensor) else x, state)
+    with pytest.raises((RuntimeError, ValueError), match="shape"):
+        sgd.step(params, grads, longer)
+
+
+def test_a_class_is_not_asked_to_step_nothing():
+    class Careful(torch.optim.Optimizer):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, {"lr": lr})
+
+        @torch.no_grad()
+        def step(self):
+            assert any(p.grad is not None for group in self.param_groups for p in group["params"])
+
+    careful = pax.functional_optimizer(Careful)
+    params = {"w": torch.ones(2)}
+    stepped, _ = careful.step(params, {"w": None}, careful.init(params))
+    assert torch.equal(stepped["w"], params["w"])

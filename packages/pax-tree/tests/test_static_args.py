@@ -164,3 +164,15 @@ def test_a_number_from_the_end_of_a_call_that_is_shorter():
     statics = StaticArguments(lambda *all: 0, -2, None, "jit")
     with pytest.raises(ValueError, match="jit: static_argnums contains -2, but the call has 1 pos"):
         statics.split((1,), {})
+
+
+def test_a_number_of_a_class_of_its_own_is_compared_as_that_class_does():
+    class Named(float):
+        __slots__ = ()
+
+        def __repr__(self):
+            return "named"
+
+    assert Static(((1, Named(2.0)),)) != Static(((1, Named(3.0)),))
+    assert Static(((1, Named(2.0)),)) == Static(((1, Named(2.0)),))
+    assert Static(((1, Named(2.0)),)) != Static(((1, 2.0),))

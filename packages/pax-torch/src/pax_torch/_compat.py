@@ -334,6 +334,25 @@ _function_modes: Callable[[], int] = foreign(
     "torch._C._len_torch_function_stack", "pax_torch.jit", lambda: 1
 )
 
+
+def refuses_while_tracing(error: RuntimeError) -> bool:
+    """Whether a compiled function refused to run, before it began, since a thread is tracing.
+
+    By its message, since it has no class of its own. Every other error is the caller's: the function
+    may have drawn random numbers or written to tensors, so that it must not run again.
+    """
+    return "using FX to symbolically trace a dynamo-optimized function" in str(error)
+
+
+def _set_mkldnn_flag(enabled: bool) -> None:
+    torch.backends.mkldnn.enabled = enabled  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# Without it by the public flag, which `torch.backends.disable_global_flags` forbids to set.
+enable_mkldnn: Callable[[bool], None] = foreign(
+    "torch._C._set_mkldnn_enabled", "pax_torch.jit", _set_mkldnn_flag
+)
+
 # Modules -----------------------------------------------------------------------------------------
 
 # Where `torch.nn.Module` keeps what it holds, and the call that `Module.compile` has made for it:

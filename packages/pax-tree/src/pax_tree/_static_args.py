@@ -215,7 +215,7 @@ def _check_names(names: Sequence[str], parameters: Sequence[Parameter], name: st
 def _key(value: Any) -> Hashable:
     """Return what tells a value from others, by type too."""
     kind = type(value)
-    if isinstance(value, (float, complex)) or _is_scalar_of_numpy(value):
+    if kind in (float, complex) or _is_scalar_of_numpy(value):
         return kind, repr(value)
     if isinstance(value, tuple) and kind.__eq__ is tuple.__eq__:
         return kind, tuple(map(_key, value))

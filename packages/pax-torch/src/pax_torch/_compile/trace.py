@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from pax_torch._autodiff.custom_function import distinct
 from pax_torch._autodiff.grad import differentiation
-from pax_torch._compat import needs_values, trace
+from pax_torch._compat import enable_mkldnn, needs_values, refuses_while_tracing, trace
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -46,12 +46,12 @@ def without_values(transform: str, advice: str) -> Iterator[None]:
 @contextmanager
 def _without_mkldnn() -> Iterator[None]:
     """Do without its recurrent layers, whose derivative is one operation that compilers cannot take."""
-    mkldnn: Any = torch.backends.mkldnn
-    enabled, mkldnn.enabled = mkldnn.enabled, False
+    enabled = torch.backends.mkldnn.enabled
+    enable_mkldnn(False)
     try:
         yield
     finally:
-        mkldnn.enabled = enabled
+        enable_mkldnn(enabled)
 
 
 class Program:
@@ -115,9 +115,9 @@ class Program:
         if self._compiled:
             try:
                 return self._run(*tensors)
-            except RuntimeError:
-                # Perhaps only since another thread traces; what is wrong otherwise is so again.
-                pass
+            except RuntimeError as error:
+                if not refuses_while_tracing(error):
+                    raise
         with _lock:
             out = self._run(*tensors)
         self._compiled = True

@@ -135,8 +135,9 @@ class Rebinder:
             if id(function.__globals__[name]) in self._replaced:
                 raise TypeError(
                     f"functional_module cannot convert {where}: the function "
-                    f"{function.__qualname__} reads the module from the global variable {name!r}; "
-                    "let it take the module as an argument or close over it."
+                    f"{function.__qualname__} reads the module from the global variable {name!r}, "
+                    "or an attribute of that name; let it take the module as an argument or close over "
+                    "it, or rename the variable."
                 )
 
 

@@ -113,8 +113,8 @@ class ModuleTemplate:
         Those that the module had from the start are there, if only as None.
         """
         buffers: dict[str, Any] = dict.fromkeys(self._buffer_names)
-        for part, held in zip(self._parts, call.buffers, strict=True):
-            if held:
+        for part, module in zip(self._parts, call.modules, strict=True):
+            if held := module.__dict__[_BUFFERS]:
                 for local, tensor in held.items():
                     if tensor is not None:
                         self._read(buffers, part.prefix + local, tensor)

@@ -93,6 +93,8 @@ class ClassStep:
         Raises:
             ValueError: Adagrad is given weight decay and a sparse gradient.
         """
+        if not tensors:  # a class of a user's own need not know what to do with none
+            return [], {}
         group = {**self.options, **_read(options)}
         takes_lists = self._foreach_is_exact and _take_lists(group, tensors, gradients)
         if takes_lists and self.cls is torch.optim.SGD and columns.keys() <= {_MOMENTUM}:
@@ -256,6 +258,8 @@ def _serves_sgd(tensors: list[Tensor], buffers: list[Any] | None, in_place: bool
         _compat.LIST_OPERATIONS is not None
         and set(map(type, buffers)) <= {Tensor}
         and set(map(_dtype, buffers)) <= {tensors[0].dtype}
+        and all(buffer.is_cpu for buffer in buffers)
+        and all(map(Tensor.is_same_size, tensors, buffers))
         and (not in_place or _are_small(tensors, _CACHED))
     )
 
