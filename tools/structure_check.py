@@ -197,7 +197,7 @@ def leaks(name: str) -> Problems:
     for module, file, tree in parsed(name):
         if is_private_path(module):
             continue
-        known = {*(exported(tree) or ()), *stubbed(file.with_suffix(".pyi")), "annotations"}
+        known = {*(exported(tree) or ()), *stubbed(file.with_suffix(".pyi"))}
         for line, found in sorted(set(bindings(tree.body))):
             if (
                 not found.startswith("_")

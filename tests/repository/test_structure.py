@@ -24,7 +24,6 @@ PUBLIC = [
     for module in source_files.python_sources(name)
     if not source_files.is_private_path(module)
 ]
-HELPERS_OF_THE_LANGUAGE = {"annotations"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -32,5 +31,5 @@ def test_dir_of_a_public_module_is_its_public_names(name):
     module = importlib.import_module(name)
     shown = {each for each in dir(module) if not each.startswith("_")}
     modules = {each.rpartition(".")[2] for each in PUBLIC if each.rpartition(".")[0] == name}
-    assert shown - modules - HELPERS_OF_THE_LANGUAGE == set(module.__all__) - modules
+    assert shown - modules == set(module.__all__) - modules
     assert all(hasattr(module, each) for each in module.__all__)

@@ -4,8 +4,6 @@ The names of optax's optimizers and transformations are those of the installed o
 `optax.adam` with the same arguments, and makes an optimizer when it is called with parameters.
 """
 
-from __future__ import annotations
-
 import optax as _optax
 from optax import skip_large_updates, skip_not_finite
 

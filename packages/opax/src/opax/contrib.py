@@ -1,7 +1,5 @@
 """The transformations of `optax.contrib`, each made stateful as in `opax`."""
 
-from __future__ import annotations
-
 import optax.contrib as _optax
 
 from opax._wrap import counterparts as _counterparts

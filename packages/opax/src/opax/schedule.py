@@ -5,7 +5,7 @@ same way, so that equal optimizers share a compiled step. optax's own `exponenti
 `exponential_decay_schedule` here.
 """
 
-from __future__ import annotations
+from __future__ import annotations as _annotations
 
 import inspect as _inspect
 from collections.abc import Callable as _Callable

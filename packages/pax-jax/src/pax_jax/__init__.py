@@ -1,7 +1,5 @@
 """Stateful modules that are pytrees, for JAX."""
 
-from __future__ import annotations
-
 from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
 from pax_jax._interop.equinox import from_equinox
 from pax_jax._interop.flax import from_flax

@@ -1,7 +1,5 @@
 """Checkpoints, by orbax: written in the background, sharded, and whole or not at all."""
 
-from __future__ import annotations
-
 from pax_jax._checkpoint import Checkpoints, load, save
 
 __all__ = ["Checkpoints", "load", "save"]

@@ -3,8 +3,6 @@
 Each function takes the sizes that haiku infers, and the arguments of the haiku module.
 """
 
-from __future__ import annotations
-
 from pax_jax._interop.haiku_layers import (
     avg_pool,
     batch_norm_2d,

@@ -1,7 +1,5 @@
 """Optimizers of optax as modules."""
 
-from __future__ import annotations
-
 from pax_jax._interop.optax import from_optax
 
 __all__ = ["from_optax"]

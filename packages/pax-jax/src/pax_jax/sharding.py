@@ -6,8 +6,6 @@ Every axis of the mesh is taken as `jax.sharding.AxisType.Auto`: the compiler fi
 computed in between is spread.
 """
 
-from __future__ import annotations
-
 from pax_jax._sharding import Rules, fsdp, shard, shard_batch, shardings, transformer_rules
 
 __all__ = ["Rules", "fsdp", "shard", "shard_batch", "shardings", "transformer_rules"]

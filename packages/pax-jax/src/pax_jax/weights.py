@@ -1,7 +1,5 @@
 """Weights of modules as PyTorch's state dicts and as safetensors files."""
 
-from __future__ import annotations
-
 from pax_jax._weights import load_safetensors, load_torch, save_safetensors, to_torch
 
 __all__ = ["load_safetensors", "load_torch", "save_safetensors", "to_torch"]

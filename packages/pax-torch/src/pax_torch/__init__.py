@@ -4,8 +4,6 @@ The functions of pytrees are those of `pax_tree`. What else it has is found ther
 `DictKey`), `Partial`, records, the functions of treedefs, the namespace `tree` and that of dm-tree.
 """
 
-from __future__ import annotations
-
 from pax_torch import distributed, random, schedule
 from pax_torch._autodiff.checkpoint import checkpoint
 from pax_torch._autodiff.custom_jvp import custom_jvp

@@ -1,7 +1,5 @@
 """Fast pytrees in C++ with JAX's semantics, needing neither PyTorch nor JAX."""
 
-from __future__ import annotations
-
 from pax_tree import dm, tree
 from pax_tree._C import (
     DictKey,

@@ -10,7 +10,7 @@ Example:
     {'a': [2, 4], 'b': 6}
 """
 
-from __future__ import annotations
+from __future__ import annotations as _annotations
 
 from pax_tree._C import dm_assert_same_structure as assert_same_structure
 from pax_tree._C import dm_assert_shallow_structure as assert_shallow_structure

@@ -6,8 +6,6 @@ Example:
     {'a': [2, 3]}
 """
 
-from __future__ import annotations
-
 from pax_tree._C import tree_flatten as flatten
 from pax_tree._C import tree_flatten_with_path as flatten_with_path
 from pax_tree._C import tree_leaves as leaves

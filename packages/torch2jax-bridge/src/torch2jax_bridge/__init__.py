@@ -1,7 +1,5 @@
 """Zero-copy PyTorch inside jitted JAX, with derivatives and batching."""
 
-from __future__ import annotations
-
 from torch2jax_bridge._avals import dtype_j2t, dtype_t2j
 from torch2jax_bridge._convert import j2t, t2j, tree_j2t, tree_t2j
 from torch2jax_bridge._jax2torch.api import jax2torch

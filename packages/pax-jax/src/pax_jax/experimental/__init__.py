@@ -1,7 +1,5 @@
 """What may still change: flat modules, graphs of modules, mixed precision, weights as dicts."""
 
-from __future__ import annotations
-
 from pax_jax._module.calls import mutable
 from pax_jax._module.module import LazyModule
 from pax_jax._module.state_dict import load_weights_from_dict, save_weights_to_dict

@@ -1,7 +1,5 @@
 """Whole networks."""
 
-from __future__ import annotations
-
 from pax_jax.nets._language_model import LanguageModel
 from pax_jax.nets._resnet import (
     ResNet,

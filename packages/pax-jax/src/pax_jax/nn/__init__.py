@@ -1,7 +1,5 @@
 """Layers."""
 
-from __future__ import annotations
-
 from pax_jax.nn import initializers
 from pax_jax.nn._attention import KeyValueCache, MultiHeadAttention, rotary_embedding
 from pax_jax.nn._conv import (

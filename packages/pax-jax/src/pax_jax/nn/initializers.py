@@ -4,8 +4,6 @@ All of `jax.nn.initializers`, and two more names that Pax has always had. Each l
 function as `w_init` or `b_init`.
 """
 
-from __future__ import annotations
-
 from jax.nn.initializers import (
     Initializer,
     constant,

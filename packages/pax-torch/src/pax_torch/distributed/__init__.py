@@ -1,7 +1,5 @@
 """Sums and means of trees over the processes of `torch.distributed`."""
 
-from __future__ import annotations
-
 from pax_torch.distributed._reduce import pmean, psum
 
 __all__ = ["pmean", "psum"]

@@ -4,8 +4,6 @@ A key is a tensor of two 32-bit words. The same key gives the same numbers as in
 generator, threefry, on every device, inside `vmap` and `jit`, and whatever else was drawn before.
 """
 
-from __future__ import annotations
-
 from pax_torch.random._choices import categorical, permutation
 from pax_torch.random._floats import bernoulli, normal, truncated_normal, uniform
 from pax_torch.random._integers import randint

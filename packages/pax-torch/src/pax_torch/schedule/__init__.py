@@ -7,8 +7,6 @@ tensors that hold one; except inside `vmap` and `jit` and on other devices than 
 of steps are not looked at.
 """
 
-from __future__ import annotations
-
 from pax_torch.schedule._closed_forms import (
     cosine,
     exponential,
