@@ -1,5 +1,7 @@
 """Rules that every file of the repository keeps."""
 
+import tomllib
+
 import pytest
 
 import distributions
@@ -35,3 +37,10 @@ def test_changelog_has_a_heading_for_each_package():
     assert unreleased.startswith("Unreleased]\n")
     for name in distributions.NAMES:
         assert f"\n### {name}\n" in unreleased
+
+
+def test_the_type_checker_is_given_the_sources_of_every_package():
+    settings = tomllib.loads((distributions.ROOT / "pyproject.toml").read_text())
+    given = [distributions.ROOT / path for path in settings["tool"]["pyright"]["include"]]
+    assert given == [distributions.folder(name) / "src" for name in distributions.NAMES]
+    assert all(any(path.rglob("*.py")) for path in given)

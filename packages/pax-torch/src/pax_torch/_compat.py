@@ -386,9 +386,7 @@ _operations = {
     "neg": foreign("torch._foreach_neg", _LISTS, None),
 }
 # Operations on lists of tensors; without one of them the class itself steps, in thrice the time.
-LIST_OPERATIONS: dict[str, Callable[..., Any]] | None = (
-    _operations if all(_operations.values()) else None
-)
+LIST_OPERATIONS: Any = _operations if all(_operations.values()) else None
 # What the classes that others derive from note for themselves.
 NOTED_BY_OPTIMIZERS = ("_need_device_dtype_check_for_fused", "_warned_capturable_if_run_uncaptured")
 

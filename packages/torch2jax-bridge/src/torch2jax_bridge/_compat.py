@@ -92,7 +92,7 @@ def fake_mode() -> Any:
         allow_non_fake_inputs=True
     )
     mode.cache_enabled = False
-    converter = getattr(mode.fake_tensor_converter, "meta_converter", None)
+    converter: Any = getattr(mode.fake_tensor_converter, "meta_converter", None)
     if hasattr(converter, "tensor_memo"):
         converter.tensor_memo = {}
     return mode
@@ -145,7 +145,7 @@ def native_grad_mode() -> tuple[int, int]:
     folder = Path(torch.__file__).parent / "lib"
     files = [file for name in ("libc10.so", "libc10.dylib") if (file := folder / name).is_file()]
     library = ctypes.CDLL(str(files[0])) if files else None
-    functions = [getattr(library, name, None) for name in (_IS_ENABLED, _SET_ENABLED)]
+    functions: list[Any] = [getattr(library, name, None) for name in (_IS_ENABLED, _SET_ENABLED)]
     if None in functions or not _agree(*functions):
         return 0, 0
     is_enabled, set_enabled = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)
@@ -273,7 +273,9 @@ def set_linearize_rule(primitive: Any, rule: LinearizeRule) -> None:
     each form that it has had is tried, without values.
     """
     rules = foreign("jax._src.interpreters.ad.primitive_linearizations", "torch2jax", None)
-    for form in (lambda rule: rule, _with_structured_residuals) if rules is not None else ():
+    if rules is None:
+        return
+    for form in (lambda rule: rule, _with_structured_residuals):
         if _takes_rules(rules, form):
             rules[primitive] = form(rule)
             return

@@ -131,9 +131,9 @@ def mutable(module: T) -> Iterator[T]:
         >>> net.bias, changed.bias
         (Array([0., 0.], dtype=float32), Array([1., 1.], dtype=float32))
     """
-    copy = module.copy()
+    copy: Any = module.copy()  # type: ignore[attr-defined]
     yield copy
-    copy.scan_bugs()  # type: ignore[attr-defined]
+    copy.scan_bugs()
 
 
 class _Phase(threading.local):

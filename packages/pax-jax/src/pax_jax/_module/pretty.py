@@ -21,10 +21,9 @@ def repr_of(module: Any) -> str:
 
 def _static_fields(module: Any) -> tuple[str, ...]:
     """Return the fields of a module that is a dataclass and that hold neither arrays nor modules."""
-    if not dataclasses.is_dataclass(module):
-        return ()
     statics = record_spec(module).statics
-    return tuple(f.name for f in dataclasses.fields(module) if f.repr and f.name in statics)
+    fields = dataclasses.fields(module) if dataclasses.is_dataclass(module) else ()
+    return tuple(f.name for f in fields if f.repr and f.name in statics)
 
 
 def summary_lines(module: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
+from jax.core import Tracer
 
 import pax_tree
 from pax_jax._compat import trace_reader
@@ -21,7 +21,7 @@ def current_trace() -> Any:
 
 def is_traced(value: Any) -> bool:
     """Say whether a value is known only to a running trace."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def scope_error(module: Any, name: str) -> RuntimeError:

@@ -46,7 +46,7 @@ def without_values(transform: str, advice: str) -> Iterator[None]:
 @contextmanager
 def _without_mkldnn() -> Iterator[None]:
     """Do without its recurrent layers, whose derivative is one operation that compilers cannot take."""
-    enabled = torch.backends.mkldnn.enabled
+    enabled: Any = torch.backends.mkldnn.enabled
     enable_mkldnn(False)
     try:
         yield

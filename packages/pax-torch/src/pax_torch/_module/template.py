@@ -255,7 +255,8 @@ class _RequiresGradKept(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func in (Tensor.requires_grad.__set__, Tensor.requires_grad_):
+        tensor: Any = Tensor
+        if func in (tensor.requires_grad.__set__, tensor.requires_grad_):
             return args[0]
         return func(*args, **(kwargs or {}))
 

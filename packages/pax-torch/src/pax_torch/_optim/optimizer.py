@@ -20,7 +20,8 @@ from pax_torch._optim.checks import (
     check_options,
     given_gradients,
 )
-from pax_torch._optim.formulas import UpdateRule, init_state, rule_of, take_steps
+from pax_torch._optim.formulas import init_state, rule_of, take_steps
+from pax_torch._optim.formulas.update_rule import UpdateRule
 from pax_torch._optim.state import (
     Columns,
     OptimizerState,

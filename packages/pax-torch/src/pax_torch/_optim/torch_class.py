@@ -301,11 +301,13 @@ def _step_sgd(
     return _written("add", donated[0], params, grads, alpha=-options["lr"]), buffers
 
 
-def _on_lists(name: str, *args: Any, **kwargs: Any) -> Any:
+def _on_lists(name: str, *args: Any, **kwargs: Any) -> list[Tensor]:
     return _compat.LIST_OPERATIONS[name](*args, **kwargs)
 
 
-def _written(name: str, in_place: bool, tensors: list[Tensor], *args: Any, **kwargs: Any) -> Any:
+def _written(
+    name: str, in_place: bool, tensors: list[Tensor], *args: Any, **kwargs: Any
+) -> list[Tensor]:
     """Return the result of an operation, in the memory of `tensors` or in its own."""
     if not in_place:
         return _on_lists(name, tensors, *args, **kwargs)

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from jax import ShapeDtypeStruct
 from jax.core import Tracer
 
 from pax_tree import PyTreeDef, keystr, tree_flatten_with_path, tree_unflatten
 from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._compat import number_of_modes
 from torch2jax_bridge._convert import j2t
-from torch2jax_bridge._jax2torch.program import Array, Numbers, Program, ShapeDtypeStruct, traced
+from torch2jax_bridge._jax2torch.program import Array, Numbers, Program, traced
 
 _config: Any = jax.config
 NUMBERS = (bool, int, float, complex)
