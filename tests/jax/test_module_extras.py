@@ -211,3 +211,45 @@ def test_steps_that_are_not_finite_are_skipped(bad):
     assert new == net
     assert stepped == optimizer
     assert float(adjusted.loss_scale) == 4.0
+
+
+class Student(pax.Module):
+    def __init__(self):
+        super().__init__()
+        self.student = pax.BatchNorm1D(2)
+        self.others = [pax.BatchNorm1D(2)]
+
+    def __call__(self, x):
+        return self.student(self.others[0](x))
+
+    def reset(self, fresh):
+        self.student = fresh
+
+    def swap(self):
+        self.student, self.others = self.others[0], [self.student]
+
+    def call_copy(self, x):
+        self.student = self.student.copy()
+        return self.student(x)
+
+
+def test_a_module_that_a_method_replaces_stays_as_it_was():
+    module = pax.apply_mp_policy(Student(), HALF)
+    before, other = module.student, module.others[0]
+    module(jnp.ones((4, 2)))
+    assert module.student is before
+    assert module.others[0] is other
+    assert other.ema_mean.tolist() == [1.0, 1.0]
+    values = before.ema_mean.tolist()
+    module.call_copy(jnp.full((4, 2), 3.0))
+    copied = module.student
+    assert copied is not before
+    assert copied.ema_mean.tolist() != values
+    module.swap()
+    assert module.student.ema_mean.tolist() == [1.0, 1.0]
+    assert copied.ema_mean.tolist() != [1.0, 1.0]
+    module.reset(pax.BatchNorm1D(2).map(lambda x: x + 5))
+    assert module.student.ema_mean.tolist() == [5.0, 5.0]
+    assert module.student.ema_mean.dtype == jnp.float32
+    assert before.ema_mean.tolist() == values
+    assert other.ema_mean.tolist() == [1.0, 1.0]

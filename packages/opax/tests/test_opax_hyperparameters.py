@@ -1,7 +1,9 @@
 """Hyperparameters as state: read, replaced, traced, differentiated, scheduled, never drifting."""
 
+import gc
 import inspect
 import warnings
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +93,31 @@ def test_a_factory_with_names_of_opax_is_injected(library, rate):
             params, optimizer = jax.jit(opax.apply_gradients)(params, optimizer, GRADS)
         results.append((params["w"].tolist(), float(optimizer.learning_rate)))
     assert results[0] == results[1]
+
+
+def test_a_factory_is_not_kept_alive():
+    def used():
+        held = np.ones(3)
+
+        def factory(learning_rate):
+            return optax.chain(optax.scale(held.sum()), optax.sgd(learning_rate))
+
+        made = opax.inject_hyperparams(factory)(learning_rate=0.1)
+        assert repr(made) == "inject_hyperparams(inner_factory=factory)(learning_rate=0.1)"
+        return weakref.ref(held)
+
+    held = used()
+    gc.collect()
+    assert held() is None
+
+
+def test_the_structure_is_replaced_by_its_name():
+    optimizer = opax.sgd(0.1)(PARAMS)
+    copy = optimizer.replace(structure=optimizer.structure)
+    assert copy == optimizer
+    assert copy is not optimizer
+    assert jax.tree.structure(copy) == jax.tree.structure(optimizer)
+    assert optimizer.replace(structure=None, learning_rate=0.2).structure is None
 
 
 def test_replace_is_functional():

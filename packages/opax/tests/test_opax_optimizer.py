@@ -250,6 +250,34 @@ def test_equality_is_by_function_and_arguments():
     assert len({opax.adam(0.1), opax.adam(0.1), opax.adam(jnp.array(0.1))}) == 2
 
 
+@pytest.mark.parametrize("rate", [0.1, np.float32(0.1), jnp.array(0.1)], ids=type)
+@pytest.mark.parametrize("put", [lambda tx: tx, lambda tx: {"a": [tx]}], ids=["alone", "in a dict"])
+def test_a_module_holds_transformations_as_static_data(rate, put):
+    def trainer():
+        module = pax.Module()
+        module.tx = put(opax.chain(opax.sgd(rate), opax.clip(1.0)))
+        module.count = jnp.zeros(())
+        return module
+
+    traced = []
+
+    @jax.jit
+    def step(module):
+        traced.append(module.tx)
+        module.count += 1
+        return module
+
+    assert (
+        step(step(trainer())).tx
+        == step(trainer()).tx
+        == put(opax.chain(opax.sgd(rate), opax.clip(1.0)))
+    )
+    assert len(traced) == 1
+    assert jax.tree.structure(trainer()) == jax.tree.structure(trainer())
+    assert list(trainer().state_dict()) == ["count"]
+    assert repr(pickle.loads(pickle.dumps(trainer())).tx) == repr(trainer().tx)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -210,6 +210,42 @@ def test_an_array_that_is_to_be_donated_twice_raises():
     assert swap(module, Counter())[1] == Counter()
 
 
+class Checked:
+    """A pytree that holds its array, or what becomes one, under a module's eyes."""
+
+    def __init__(self, x):
+        self.x = jnp.asarray(x)
+        if not jnp.issubdtype(self.x.dtype, jnp.floating):
+            raise TypeError(f"Expected floating point numbers, got {self.x.dtype}.")
+
+
+jax.tree_util.register_pytree_with_keys(
+    Checked,
+    lambda node: (((jax.tree_util.GetAttrKey("x"), node.x),), None),
+    lambda _, children: Checked(*children),
+)
+
+
+def test_a_class_may_check_and_convert_what_it_holds():
+    assert pax.jit(lambda node: node.x)(Checked(X)).tolist() == [1.0] * 3
+    module, other = Counter(), Checked(X)
+    pax.jit(lambda node, module: (node, module))(other, module)
+    assert module.bias.is_deleted()
+    assert not other.x.is_deleted()
+
+
+def test_a_module_of_such_classes_is_donated():
+    module = pax.Module()
+    module.register_state_subtree("held", Checked(X))
+    array = module.held.x
+    pax.jit(lambda module: module)(module)
+    assert array.is_deleted()
+    twice = pax.Module()
+    twice.register_state_subtree("held", [Checked(X)] * 2)
+    with pytest.raises(ValueError, match=r"held\[0\]\.x and argument \[0\]\.held\[1\]\.x are one"):
+        pax.jit(lambda module: module)(twice)
+
+
 def test_an_error_of_a_call_is_not_taken_for_a_second_donation():
     def fail(_):
         raise OSError("no such file")

@@ -259,3 +259,28 @@ def test_a_static_container_changed_in_place_changes_no_other_module(value):
     assert module.x == value
     assert module.copy().x == value
     assert module_with(x=copy.deepcopy(value)).copy().x == value
+
+
+@dataclasses.dataclass
+class Whole:
+    """A pytree that is static in a module, as opax's transformations are."""
+
+    array: jax.Array
+    _is_static = True
+
+
+jax.tree_util.register_pytree_node(
+    Whole, lambda node: ((node.array,), None), lambda _, children: Whole(*children)
+)
+
+
+@pytest.mark.parametrize("put", [lambda x: x, lambda x: [x], lambda x: {"a": [x]}])
+def test_a_pytree_whose_class_says_so_is_static(put):
+    value = put(Whole(jnp.ones(2)))
+    module = module_with(x=value)
+    assert jax.tree.leaves(module) == []
+    assert type("Holder", (pax.Module,), {"x": value}).x is value
+    with pytest.raises(TypeError, match=r"\[1\] is an array, and it is not said"):
+        module_with(x=(value, jnp.ones(2)))
+    with pytest.raises(TypeError, match=r"is a Whole in a container of modules"):
+        module_with(x=[Whole(jnp.ones(2)), pax.Linear(1, 1)])

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -226,10 +228,17 @@ def counterpart(
     return make
 
 
-@functools.lru_cache(maxsize=1024)
+_signatures: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()
+
+
 def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of a function."""
-    return inspect.signature(function)
+    """Return the signature of a function; that of a function or a class is remembered with it."""
+    if not isinstance(function, FunctionType | type):
+        return inspect.signature(function)
+    known = _signatures.get(function)
+    if known is None:
+        known = _signatures[function] = inspect.signature(function)
+    return known
 
 
 def map_items(change: Callable[[Any], Any], value: Any) -> Any:

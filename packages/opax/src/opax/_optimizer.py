@@ -44,7 +44,8 @@ class Optimizer(BaseOptimizer):
 
     Attributes:
         template: the transformation without the values of its hyperparameters; static.
-        made_for: holds the structure of the parameters, which `structure` returns; static.
+        structure: the structure of the parameters; static.
+        made_for: what holds it; static.
         hyperparams: arrays by path, such as `learning_rate`, or `1.learning_rate` in a chain. The
             learning rate, weight decay, momentum and step size are among them from the beginning, others
             when they were given as arrays, or from when they are first replaced.
@@ -199,6 +200,8 @@ class Optimizer(BaseOptimizer):
             >>> optimizer
             chain(clip(max_delta=1.0), adam(learning_rate=0.5, b1=0.8))
         """
+        if "structure" in attributes:
+            attributes["made_for"] = Structure(attributes.pop("structure"))
         own = {name: value for name, value in attributes.items() if name in self._own}
         if "state" in own:
             own["state"] = check_state(self.state, own["state"])

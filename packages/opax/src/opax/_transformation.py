@@ -29,6 +29,16 @@ EXCEPT = {
 }
 
 
+class _Part(functools.partial[Any]):
+    """A function of a call; equal to that of an equal call, as a module's structure compares tuples."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Part) and (self.func, self.args) == (other.func, other.args)
+
+    def __hash__(self) -> int:
+        return hash((self.func, self.args))
+
+
 class Transformation(Call, optax.GradientTransformationExtraArgs):
     """A gradient transformation of optax; called with parameters it makes an optimizer.
 
@@ -56,6 +66,7 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
         True
     """
 
+    _is_static = True  # in a module; pax_jax reads it
     _call: Call
 
     def __new__(cls, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
@@ -64,7 +75,7 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
     @classmethod
     def _of(cls, template: Template, leaves: Iterable[Any], new: Any = None) -> Any:
         call = Call._of(template, leaves)  # not the tuple, whose functions would keep it alive
-        pair = functools.partial(Optimizer, call), functools.partial(_update, call)
+        pair = _Part(Optimizer, call), _Part(_update, call)
         made = super()._of(template, call.leaves, lambda cls: tuple.__new__(cls, pair))
         made._call = call
         return made

@@ -86,7 +86,7 @@ class Factory(Call):
 
     returns = Callable[..., Transformation]
 
-    @property
+    @functools.cached_property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.made)
 

@@ -17,7 +17,7 @@ from pax_jax import nn
 from pax_jax._extras import extra
 from pax_jax._module.meta import derive, with_class
 from pax_jax._module.module import Module
-from pax_jax._module.trees import copy_tree, keep_changes
+from pax_jax._module.trees import copy_tree, keep_changes, paired_modules
 from pax_jax.nn._conv import ConvND
 from pax_jax.nn._norm import Norm
 
@@ -111,8 +111,9 @@ def _in_policy(method: Callable[..., Any]) -> Callable[..., Any]:
         policy = self.mp_policy
         plain, args, kwargs = policy.cast_to_compute((unwrap_mp_policy(self), args, kwargs))
         before = plain.copy()
+        kept = paired_modules(plain, before)
         output = method(plain, *args, **kwargs)
-        keep_changes(self, before, plain, functools.partial(_in_param_dtype, policy))
+        keep_changes(self, before, plain, kept, functools.partial(_in_param_dtype, policy))
         return policy.cast_to_output(output)
 
     return call

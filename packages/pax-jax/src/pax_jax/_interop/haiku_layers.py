@@ -13,7 +13,7 @@ import pax_tree
 from pax_jax import nn
 from pax_jax._extras import extra
 from pax_jax._interop.haiku import HaikuModule, from_haiku
-from pax_jax._module.trees import keep_changes
+from pax_jax._module.trees import keep_changes, paired_modules
 from pax_jax.nn import Lambda
 from pax_jax.nn._initialize import Initializer
 
@@ -342,7 +342,8 @@ def dynamic_unroll(
     for i, value in zip(states, values, strict=True):
         if i in changed:
             leaves[i] = value
-    keep_changes(core, core, treedef.unflatten(leaves))
+    changed_core = treedef.unflatten(leaves)
+    keep_changes(core, core, changed_core, paired_modules(changed_core, core))
     last = all_states if return_all_states else state
     if time_major:
         return outputs, last

@@ -32,6 +32,19 @@ def is_module(value: Any) -> bool:
     return isinstance(value, Record)
 
 
+def is_whole(value: Any) -> bool:
+    """Say whether `value` is not walked: a module, or a pytree whose class says `_is_static = True`.
+
+    In an attribute of a module such a pytree is static, as if it had no leaves, though it may hold
+    arrays: opax's transformations, which are equal where their arguments are.
+    """
+    return is_module(value) or _is_static(value)
+
+
+def _is_static(value: Any) -> bool:
+    return getattr(type(value), "_is_static", False) is True
+
+
 def classify(module: Any, name: str, value: Any) -> int | None:
     """Return the kind that `module.name = value` gives the attribute; `None` makes it static.
 
@@ -53,7 +66,7 @@ def _tree_kind(cls: Any, name: str) -> int | None:
 
 
 def _classify_tree(module: Any, name: str, value: Any) -> int | None:
-    leaves = pax_tree.tree_leaves(value, is_leaf=is_module)
+    leaves = pax_tree.tree_leaves(value, is_leaf=is_whole)
     if not leaves and isinstance(value, (list, dict, deque)):
         return MODULE  # it may be filled later, which a static value must not be
     if any(map(is_module, leaves)):
@@ -75,7 +88,7 @@ def check_modules(module: Any, name: str, value: Any) -> None:
     Raises:
         TypeError: it does; the message says where.
     """
-    for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_module):
+    for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_whole):
         if not is_module(leaf):
             raise TypeError(
                 f"{type(module).__name__}.{name}{pax_tree.keystr(path)} is a {type(leaf).__name__} "
@@ -85,7 +98,7 @@ def check_modules(module: Any, name: str, value: Any) -> None:
 
 
 def _hidden_array(module: Any, name: str, value: Any) -> TypeError:
-    leaves = pax_tree.tree_leaves_with_path(value)
+    leaves = pax_tree.tree_leaves_with_path(value, is_leaf=is_whole)
     path = next(path for path, leaf in leaves if is_array(leaf))
     return TypeError(
         f"{type(module).__name__}.{name}{pax_tree.keystr(path)} is an array, and it is not said "
@@ -103,20 +116,20 @@ def _hidden_inside(module: Any, name: str) -> TypeError:
 
 
 def _hides(value: Any) -> bool:
-    if is_array(value) or is_module(value):
-        return True
+    if is_array(value) or is_whole(value):
+        return not _is_static(value)
     return any(_hides(part) for part in _opaque_parts(value))
 
 
 def _opaque_parts(value: Any) -> Iterator[Any]:
     """Yield what a static object carries along without being a pytree."""
     if isinstance(value, functools.partial):
-        yield from pax_tree.tree_leaves((value.func, value.args, value.keywords), is_leaf=is_module)
+        yield from pax_tree.tree_leaves((value.func, value.args, value.keywords), is_leaf=is_whole)
     elif isinstance(value, (set, frozenset)):
         yield from value
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
-        yield from pax_tree.tree_leaves(fields, is_leaf=is_module)
+        yield from pax_tree.tree_leaves(fields, is_leaf=is_whole)
     elif is_module(owner := getattr(value, "__self__", None)):
         yield owner
 
@@ -133,7 +146,7 @@ def check_class_attribute(cls: str, name: str, value: Any) -> None:
             "where they were made. Leave it out (for a dataclass, `frozen=True`)."
         )
     parts = value if type(value) in (list, tuple, set, dict) else (value,)
-    leaves = pax_tree.tree_leaves(parts, is_leaf=is_module)
+    leaves = pax_tree.tree_leaves(parts, is_leaf=is_whole)
     for leaf in leaves:
         if is_array(leaf) or is_module(leaf):
             what = "an array" if is_array(leaf) else f"the module {type(leaf).__name__}"

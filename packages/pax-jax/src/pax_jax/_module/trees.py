@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pax_tree
@@ -191,6 +191,7 @@ def keep_changes(
     module: Any,
     before: Any,
     after: Any,
+    kept: Mapping[int, tuple[Any, Any]],
     convert: Callable[[Any, Any, Any], Any] = lambda own, before, after: after,
 ) -> None:
     """Assign to `module` what a call has changed in a copy: what has other leaves than before it.
@@ -199,6 +200,8 @@ def keep_changes(
         module: the module of which the copy was made.
         before: the copy as it was before the call, or `module` itself.
         after: the copy after the call.
+        kept: `paired_modules` of the copy and of `before`, from before the call. A module that the
+            call has put in the place of another is assigned; one that is in its place is changed.
         convert: from the module's own value of an attribute, that before and that after the call, to
             the value that is assigned.
     """
@@ -209,17 +212,31 @@ def keep_changes(
         structure = pax_tree.tree_structure(child)
         if name in known and structure == pax_tree.tree_structure(old) and same_objects(old, child):
             continue
-        if kind == MODULE and all(
-            pax_tree.tree_structure(tree) == structure for tree in (own, old)
-        ):
-            for parts in zip(*map(outermost_modules, (own, old, child)), strict=True):
-                keep_changes(*parts, convert)
+        same = all(pax_tree.tree_structure(tree) == structure for tree in (own, old))
+        parts = list(zip(*map(outermost_modules, (own, old, child)), strict=same))
+        if kind == MODULE and same and all(_is_kept(kept, part, new) for _, part, new in parts):
+            for own_part, old_part, new_part in parts:
+                keep_changes(own_part, old_part, new_part, kept, convert)
         else:
             setattr(module, name, convert(own, old, child))
     statics = record_spec(before).statics
     for name, value in spec.statics.items():
         if statics.get(name, _ABSENT) != value:
             setattr(module, name, value)
+
+
+def paired_modules(tree: Any, other: Any) -> dict[int, tuple[Any, Any]]:
+    """Return each module of `tree` with that at its place in `other`, by the identity of the first."""
+    pairs: dict[int, tuple[Any, Any]] = {}
+    for module, at_its_place in zip(*map(outermost_modules, (tree, other)), strict=True):
+        pairs[id(module)] = module, at_its_place
+        children = record_flatten(module)[0], record_flatten(at_its_place)[0]
+        pairs |= paired_modules(*children)
+    return pairs
+
+
+def _is_kept(kept: Mapping[int, tuple[Any, Any]], before: Any, after: Any) -> bool:
+    return id(after) in kept and kept[id(after)][1] is before
 
 
 def same_objects(tree: Any, other: Any) -> bool:

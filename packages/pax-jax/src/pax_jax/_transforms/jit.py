@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 import pax_tree
-from pax_jax._module.kinds import is_array
+from pax_jax._module.kinds import is_array, is_module
 from pax_jax._module.trees import outermost_modules
 from pax_tree._static_args import Static, StaticArguments
 
@@ -114,18 +114,23 @@ def _with_constants(fun: Callable[..., Any], constants: Static) -> Callable[...,
 
 
 class _ResultStructure:
-    """The structure of the results, which a program returns beside their leaves; it has none."""
+    """What a program returns beside the leaves of its results: their structure; it has no leaves.
 
-    __slots__ = ("structure",)
+    Attributes:
+        structure: of the results.
+        modules: the signatures of the modules among them.
+    """
 
-    def __init__(self, structure: Any) -> None:
-        self.structure = structure
+    __slots__ = ("modules", "structure")
+
+    def __init__(self, structure: Any, modules: tuple[Any, ...]) -> None:
+        self.structure, self.modules = structure, modules
 
 
 jax.tree_util.register_pytree_node(
     _ResultStructure,
-    lambda node: ((), node.structure),
-    lambda structure, _: _ResultStructure(structure),
+    lambda node: ((), (node.structure, node.modules)),
+    lambda parts, _: _ResultStructure(*parts),
 )
 
 
@@ -144,8 +149,13 @@ class _Programs:
 
         def flat(*leaves: Any) -> tuple[list[Any], _ResultStructure]:
             args, kwargs = pax_tree.tree_unflatten(structure, leaves)
-            results, outer = pax_tree.tree_flatten(self.fun(*args, **kwargs))
-            return results, _ResultStructure(outer)
+            returned = self.fun(*args, **kwargs)
+            results, outer = pax_tree.tree_flatten(returned)
+            signatures = (
+                _signature(module, pax_tree.tree_leaves(module))
+                for module in outermost_modules(returned)
+            )
+            return results, _ResultStructure(outer, tuple(signatures))
 
         flat.__name__ = getattr(self.fun, "__name__", flat.__name__)
         donated = self._donated(flat, structure, leaves) if self.donate else ()
@@ -165,10 +175,10 @@ class _Programs:
         It is asked for after a call has failed with `error`, so that no call takes longer for it.
         """
         arguments: dict[int, list[str]] = {}
-        for path, leaf in zip(structure.paths(), leaves, strict=True):
+        for path, leaf in _with_paths(structure, leaves):
             arguments.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
         for number in self.donated[structure]:
-            names = arguments[id(leaves[number])]
+            names = arguments.get(id(leaves[number]), ())
             if len(names) > 1:
                 raise ValueError(
                     f"{' and '.join(names)} are one array, which is to be donated and can be given "
@@ -180,15 +190,17 @@ class _Programs:
         self, flat: Callable[..., Any], structure: Any, leaves: Sequence[Any]
     ) -> tuple[int, ...]:
         """Return the positions of the leaves of modules that come back; JAX traces `flat` once."""
-        numbered = pax_tree.tree_unflatten(structure, range(len(leaves)))
-        given = [(pax_tree.tree_leaves(module), module) for module in outermost_modules(numbered)]
+        arguments = pax_tree.tree_unflatten(structure, leaves)
+        given, start = [], 0
+        for item in pax_tree.tree_leaves(arguments, is_leaf=is_module):
+            end = start + len(pax_tree.tree_leaves(item))
+            if is_module(item):
+                given.append((range(start, end), item))
+            start = end
         if not any(numbers for numbers, _ in given):
             return ()
-        results, wrapped = jax.eval_shape(flat, *leaves)
-        returned = Counter(
-            _signature(module, pax_tree.tree_leaves(module))
-            for module in outermost_modules(pax_tree.tree_unflatten(wrapped.structure, results))
-        )
+        _, wrapped = jax.eval_shape(flat, *leaves)
+        returned = Counter(wrapped.modules)
         donated: list[int] = []
         for numbers, module in given:
             signature = _signature(module, [leaves[number] for number in numbers])
@@ -204,8 +216,13 @@ def _signature(module: Any, leaves: Sequence[Any]) -> Any:
     return type(module), tuple(described)
 
 
+def _with_paths(structure: Any, leaves: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Return leaves with their paths; nodes of classes that check what they hold are made of these."""
+    return pax_tree.tree_leaves_with_path(pax_tree.tree_unflatten(structure, leaves))
+
+
 def _check_leaves(fun: Callable[..., Any], structure: Any, leaves: Sequence[Any]) -> None:
-    for path, leaf in zip(structure.paths(), leaves, strict=True):
+    for path, leaf in _with_paths(structure, leaves):
         if not (hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))):
             position, *rest = path[1:]
             raise TypeError(
