@@ -28,8 +28,8 @@ struct HeldSource {
 };
 
 // A scope is known by the weak reference to its token. Python makes one for each token, and returns
-// it again for as long as it lives. Each record holds the one of its scope, so that it lives as long
-// as the record, and the reference to a later token is another object.
+// it again for as long as it lives. Each record holds the one of its scope, so that it lives as
+// long as the record, and the reference to a later token is another object.
 bool SameScope(PyObject* a, PyObject* b) { return a == b; }
 
 bool RaiseScopeError(Record* self, PyObject* name) {
