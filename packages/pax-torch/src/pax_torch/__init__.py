@@ -4,13 +4,14 @@ The functions of pytrees are those of `pax_tree`. What else it has is found ther
 `DictKey`), `Partial`, records, the functions of treedefs, the namespace `tree` and that of dm-tree.
 """
 
-from pax_torch import distributed, random, schedule
+from pax_torch import debug, distributed, lax, random, schedule
 from pax_torch._autodiff.checkpoint import checkpoint
 from pax_torch._autodiff.custom_jvp import custom_jvp
 from pax_torch._autodiff.custom_vjp import custom_vjp
 from pax_torch._autodiff.grad import grad, stop_gradient, value_and_grad, vjp
 from pax_torch._autodiff.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
 from pax_torch._autodiff.jvp import jvp, linearize
+from pax_torch._callbacks.pure_callback import pure_callback
 from pax_torch._compile.eval_shape import ShapeDtypeStruct, eval_shape
 from pax_torch._compile.jit import jit
 from pax_torch._module.functional import functional_module
@@ -74,6 +75,7 @@ __all__ = [
     "checkpoint",
     "custom_jvp",
     "custom_vjp",
+    "debug",
     "distributed",
     "ema_init",
     "ema_read",
@@ -92,8 +94,10 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "lax",
     "linearize",
     "multi_transform",
+    "pure_callback",
     "random",
     "register_dataclass",
     "register_pytree_node",

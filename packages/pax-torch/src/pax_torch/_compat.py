@@ -236,6 +236,24 @@ def is_followed(tensor: Tensor) -> bool:
     return transforms_active() and _is_wrapped(tensor)
 
 
+def without_wrappers(tensor: Tensor) -> Tensor:
+    """Return what the running transforms have wrapped: all examples of a `vmap`, in any order."""
+    if transforms_active():
+        while _is_wrapped(tensor):
+            tensor = _inside(tensor)
+    return tensor
+
+
+def is_mapped_anywhere(tensor: Tensor) -> bool:
+    """Whether a tensor depends on what any `vmap` that is running maps over."""
+    if transforms_active():
+        while _is_wrapped(tensor):
+            if is_batched(tensor):
+                return True
+            tensor = _inside(tensor)
+    return False
+
+
 # Reverse mode ------------------------------------------------------------------------------------
 
 _READ_ONLY = "arguments that may not be written"
@@ -452,6 +470,13 @@ def compile_around_transforms(function: Callable[..., Any], **options: Any) -> C
     while _in_python:
         skip(_in_python.pop())
     return torch.compile(function, **options)
+
+
+def keep_in_order(operator: str) -> None:
+    """Let compilers neither drop nor move an operator that is called for what it does."""
+    feature = "pax_torch.debug.print in compiled functions"
+    register = foreign("torch.library._register_effectful_op", feature)
+    register(operator, foreign("torch._library.effects.EffectType.ORDERED", feature))
 
 
 # Processes ---------------------------------------------------------------------------------------

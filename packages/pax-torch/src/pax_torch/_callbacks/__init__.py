@@ -1,0 +1,3 @@
+"""Functions that are called in Python from transformed and compiled code."""
+
+from __future__ import annotations

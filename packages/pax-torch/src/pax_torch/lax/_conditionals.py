@@ -1,0 +1,123 @@
+"""`cond` and `switch`: one of several functions, by the value of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._autodiff.flatten_fun import to_tensors
+from pax_torch._compat import is_mapped_anywhere
+from pax_torch._errors import check_callable, describe, leaf_place
+from pax_torch.lax._predicates import integer, scalar, truth
+from pax_torch.lax._types import Results
+from pax_tree import tree_flatten, tree_unflatten
+
+
+def cond(
+    pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any
+) -> Any:
+    """Call one of two functions.
+
+    Only the function that is chosen runs. Inside `vmap`, where the choice may differ from example to
+    example, both run on all of them.
+
+    Args:
+        pred: a scalar; numbers other than zero are true.
+        true_fun: takes the operands and returns a pytree of tensors, arrays and numbers.
+        false_fun: likewise; what both return has one structure, and the same shapes and dtypes.
+        *operands: pytrees of tensors, arrays and numbers, which all become tensors.
+
+    Returns:
+        What the function that was chosen returns, with tensors as leaves.
+
+    Raises:
+        TypeError: `pred` is no scalar, or a leaf is no tensor, array or number; both functions run,
+            and what they return differs in structure, shape or dtype.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.lax.cond(torch.tensor(True), lambda x: x + 1, lambda x: x - 1, 1.0)
+        tensor(2.)
+
+    The API is that of `jax.lax.cond`.
+    """
+    check_callable(true_fun, "cond")
+    check_callable(false_fun, "cond")
+    predicate = truth(pred, "cond")
+    names = ["what true_fun returns", "what false_fun returns"]
+    # Index 0 is the function for true.
+    return _choose(~predicate, [true_fun, false_fun], names, operands, "cond")
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """Call one of several functions.
+
+    Only the function that is chosen runs. Inside `vmap`, where the choice may differ from example to
+    example, all of them run on all examples.
+
+    Args:
+        index: a scalar of an integer dtype; below 0 it counts as 0, beyond the last function as that.
+        branches: functions of the operands, as for `cond`.
+        *operands: pytrees of tensors, arrays and numbers, which all become tensors.
+
+    Returns:
+        What the function that was chosen returns, with tensors as leaves.
+
+    Raises:
+        TypeError: `index` is no scalar of integers, or a leaf is no tensor, array or number; all
+            functions run, and what they return differs in structure, shape or dtype.
+        ValueError: there are no functions.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.lax.switch(7, [lambda x: x, lambda x: -x], torch.tensor(2.0))
+        tensor(-2.)
+
+    The API is that of `jax.lax.switch`.
+    """
+    branches = list(branches)
+    if not branches:
+        raise ValueError("switch needs at least one function in branches, got none.")
+    for branch in branches:
+        check_callable(branch, "switch")
+    number = scalar(index, "switch: index")
+    if number.is_floating_point() or number.is_complex() or number.dtype == torch.bool:
+        raise TypeError(f"switch: index must be an integer, got {describe(index)}.")
+    names = [f"what branch {i} returns" for i in range(len(branches))]
+    number = number.clamp(0, len(branches) - 1)
+    return _choose(number, branches, names, operands, "switch")
+
+
+def _choose(
+    index: Tensor,
+    branches: Sequence[Callable[..., Any]],
+    names: Sequence[str],
+    operands: tuple[Any, ...],
+    name: str,
+) -> Any:
+    """Return what the branch at an index in range returns."""
+    leaves, treedef = tree_flatten(operands)
+    tensors = to_tensors(leaves, lambda i: f"{name}: {leaf_place(operands, i, 'operands')}")
+    operands = tree_unflatten(treedef, tensors)
+    if len(branches) > 1 and is_mapped_anywhere(index):
+        return _select(index, [branch(*operands) for branch in branches], names, name)
+    chosen = integer(index) if len(branches) > 1 else 0
+    result = branches[chosen](*operands)
+    leaves, treedef = tree_flatten(result)
+    place = names[chosen]
+    return tree_unflatten(
+        treedef, to_tensors(leaves, lambda i: f"{name}: {leaf_place(result, i, place)}")
+    )
+
+
+def _select(index: Tensor, found: Sequence[Any], names: Sequence[str], name: str) -> Any:
+    """Return for each example the result of the branch that its index says."""
+    results = Results(found, names, name)
+    selected = results.rows[-1]
+    for i in reversed(range(len(found) - 1)):
+        row = results.rows[i]
+        selected = [torch.where(index <= i, x, y) for x, y in zip(row, selected, strict=True)]
+    return tree_unflatten(results.treedef, selected)

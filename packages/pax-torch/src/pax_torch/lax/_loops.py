@@ -1,0 +1,146 @@
+"""`fori_loop` and `while_loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._compat import is_mapped_anywhere
+from pax_torch._errors import check_callable, describe
+from pax_torch.lax._predicates import holds_for_any, integer, loop_predicate, scalar
+from pax_torch.lax._scan import Slices, check_unroll, run_scan
+from pax_torch.lax._types import Carry
+
+_AFTER = "what body_fun returns"
+
+
+def while_loop(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
+) -> Any:
+    """Apply a function again and again, as long as a condition holds.
+
+    Inside `vmap` each example has its own number of steps: the body runs on all examples while the
+    condition holds for any, and leaves those for which it does not as they are.
+
+    Args:
+        cond_fun: takes the value and returns a boolean scalar.
+        body_fun: takes the value and returns the next, of the same structure, shapes and dtypes.
+        init_val: the first value, a pytree of tensors, arrays and numbers. The dtype of a Python
+            number is that which the first step gives it.
+
+    Returns:
+        The first value for which the condition does not hold.
+
+    Raises:
+        TypeError: the value changes its structure, or a leaf of it its shape or dtype; the condition
+            is no boolean scalar; a leaf is no tensor, array or number.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.lax.while_loop(lambda x: x < 100, lambda x: 2 * x, torch.tensor(3))
+        tensor(192)
+
+    The API is that of `jax.lax.while_loop`.
+    """
+    check_callable(cond_fun, "while_loop")
+    check_callable(body_fun, "while_loop")
+    return _while(cond_fun, body_fun, Carry(init_val, "while_loop", "init_val", _AFTER))
+
+
+def _while(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], carry: Carry) -> Any:
+    tensors, first = carry.init, True
+    while True:
+        predicate = loop_predicate(cond_fun(carry.tree(tensors)))
+        if not holds_for_any(predicate):
+            return carry.tree(tensors)
+        after = body_fun(carry.tree(tensors))
+        taken = carry.take_first(after) if first else carry.take(after)
+        first = False
+        if taken is None:
+            tensors = carry.init
+            taken = carry.take(body_fun(carry.tree(tensors)))
+        if is_mapped_anywhere(predicate):
+            taken = [
+                torch.where(predicate, new, old) for new, old in zip(taken, tensors, strict=True)
+            ]
+        tensors = taken
+
+
+def fori_loop(
+    lower: Any,
+    upper: Any,
+    body_fun: Callable[[Any, Any], Any],
+    init_val: Any,
+    *,
+    unroll: int | bool | None = None,
+) -> Any:
+    """Apply a function for every integer of a range.
+
+    Args:
+        lower: the first integer; a number, or a tensor that `vmap` may map over.
+        upper: the integer after the last, likewise.
+        body_fun: takes the integer, a tensor, and the value, and returns the next value, of the same
+            structure, shapes and dtypes.
+        init_val: the first value, a pytree of tensors, arrays and numbers.
+        unroll: as for `scan`; only where the range is known when the function is compiled.
+
+    Returns:
+        The last value.
+
+    Raises:
+        TypeError: an end of the range is no integer, or the two have different dtypes; the value
+            changes its structure, or a leaf of it its shape or dtype.
+        ValueError: `unroll` is no positive integer, or the range is not known.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.lax.fori_loop(1, 4, lambda i, x: x * i, torch.tensor(1.0))
+        tensor(6.)
+
+    The API is that of `jax.lax.fori_loop`.
+    """
+    check_callable(body_fun, "fori_loop")
+    if unroll is not None:
+        check_unroll(unroll, "fori_loop")
+    low, high = _ends(lower, upper)
+    carry = Carry(init_val, "fori_loop", "init_val", _AFTER)
+    if is_mapped_anywhere(low) or is_mapped_anywhere(high):
+        if unroll is not None:
+            raise ValueError("fori_loop takes unroll only where the range is known.")
+        return _while_in_range(low, high, body_fun, init_val)
+    first, last = integer(low), integer(high)
+    integers = torch.arange(first, max(first, last), dtype=low.dtype, device=low.device)
+    slices = Slices(integers, None, "fori_loop")
+    return run_scan(lambda value, i: (body_fun(i, value), None), carry, slices, False)[0]
+
+
+def _while_in_range(
+    low: Tensor, high: Tensor, body_fun: Callable[[Any, Any], Any], init_val: Any
+) -> Any:
+    carry = Carry((low, init_val), "fori_loop", "(lower, init_val)", f"(i, {_AFTER})")
+    result = _while(
+        lambda state: state[0] < high,
+        lambda state: (state[0] + 1, body_fun(state[0], state[1])),
+        carry,
+    )
+    return result[1]
+
+
+def _ends(lower: Any, upper: Any) -> tuple[Tensor, Tensor]:
+    """Return the ends of a range as tensors of one dtype of integers."""
+    low, high = scalar(lower, "fori_loop: lower"), scalar(upper, "fori_loop: upper")
+    for end, given, name in ((low, lower, "lower"), (high, upper, "upper")):
+        if end.is_floating_point() or end.is_complex() or end.dtype == torch.bool:
+            raise TypeError(f"fori_loop: {name} must be an integer, got {describe(given)}.")
+    if isinstance(lower, int):
+        return low.to(high), high
+    if isinstance(upper, int):
+        return low, high.to(low)
+    if low.dtype != high.dtype:
+        raise TypeError(
+            f"fori_loop: lower and upper must have one dtype, got {low.dtype} and {high.dtype}."
+        )
+    return low, high

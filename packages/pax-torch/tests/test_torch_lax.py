@@ -1,0 +1,218 @@
+"""Control flow: what it refuses and in what words, its memory, and values that cannot be read."""
+
+import pytest
+import torch
+from torch import tensor
+
+import pax_torch as pax
+from pax_torch import lax
+
+A = {"a": torch.ones(3)}
+
+REFUSED = {
+    "dtype": (
+        lambda: lax.scan(lambda c, x: ({"a": c["a"].double()}, None), A, length=2),
+        r"scan: init\['a'\] has type float32\[3\], but the carry .*\['a'\] has type float64\[3\]",
+    ),
+    "shape": (
+        lambda: lax.while_loop(lambda c: True, lambda c: {"a": c["a"][:2]}, A),
+        r"while_loop: init_val\['a'\] has type float32\[3\], but what body_fun returns\['a'\] has "
+        r"type float32\[2\]",
+    ),
+    "later": (
+        lambda: lax.fori_loop(0, 3, lambda i, c: c.double() if i == 2 else c, torch.ones(2)),
+        r"fori_loop: init_val has type float32\[2\], but what body_fun returns has type float64",
+    ),
+    "keys": (
+        lambda: lax.scan(lambda c, x: ({"b": c["a"]}, None), A, length=2),
+        r"structure of init.*the key 'a', got one with the keys \['b'\]",
+    ),
+    "deeper": (
+        lambda: lax.scan(lambda c, x: ({"a": (c["a"],)}, None), A, length=2),
+        r"structure of init.*\['a'\].*type tuple",
+    ),
+    "nothing to do": (
+        lambda: lax.scan(lambda c, x: (c.double(), None), torch.ones(2), length=0),
+        r"has type float64",
+    ),
+    "no pair": (lambda: lax.scan(lambda c, x: c, A, length=2), r"must return a pair \(carry, y\)"),
+    "no tensor": (lambda: lax.scan(lambda c, x: (c, x), "a", length=2), r"scan: init: expected"),
+    "output": (
+        lambda: lax.scan(lambda c, x: (c, "y"), 0, length=2),
+        r"scan: the output: expected a tensor",
+    ),
+    "outputs": (
+        lambda: lax.scan(lambda c, x: (c + 1, x if c > 0 else x.double()), 0, torch.ones(2)),
+        r"the output has type float64\[\] in one step and float32\[\] in another",
+    ),
+    "outputs' structure": (
+        lambda: lax.scan(lambda c, x: (c + 1, [x] if c > 0 else x), 0, torch.ones(2)),
+        r"the outputs of all steps must have one structure",
+    ),
+    "predicate's shape": (
+        lambda: lax.while_loop(lambda c: c > 0, lambda c: c, torch.ones(3)),
+        r"what cond_fun returns must be a scalar, of shape \(\), but is a tensor of shape \(3,\)",
+    ),
+    "predicate's dtype": (
+        lambda: lax.while_loop(lambda c: c, lambda c: c, 1.0),
+        r"cond_fun must return a boolean scalar, but it returned a tensor .* torch.float32",
+    ),
+    "predicate's tree": (
+        lambda: lax.while_loop(lambda c: [c > 0], lambda c: c, 1.0),
+        r"cond_fun must return a boolean scalar, but it returned \[",
+    ),
+    "choice": (
+        lambda: lax.cond(torch.ones(3), lambda: 1, lambda: 2),
+        r"cond: the predicate must be a scalar, of shape \(\), but is a tensor of shape \(3,\)",
+    ),
+    "index": (
+        lambda: lax.switch(1.5, [lambda: 1, lambda: 2]),
+        r"switch: index must be an integer, got 1.5",
+    ),
+    "index of bool": (
+        lambda: lax.switch(tensor(True), [lambda: 1, lambda: 2]),
+        r"switch: index must be an integer, got a tensor of shape \(\) and dtype torch.bool",
+    ),
+    "branch": (lambda: lax.switch(0, [3]), r"switch expected a callable, got 3"),
+    "end": (
+        lambda: lax.fori_loop(0, 2.5, lambda i, x: x, 0),
+        r"fori_loop: upper must be an integer, got 2.5",
+    ),
+    "ends": (
+        lambda: lax.fori_loop(tensor(0), tensor(2, dtype=torch.int32), lambda i, x: x, 0),
+        r"lower and upper must have one dtype, got torch.int64 and torch.int32",
+    ),
+    "combined": (
+        lambda: lax.associative_scan(lambda a, b: (a + b).double(), torch.ones(4)),
+        r"what fn returns has type float64\[2\]",
+    ),
+    "branches": (
+        lambda: pax.vmap(lambda n: lax.cond(n > 0, lambda: {"a": n}, lambda: {"b": n}))(A["a"]),
+        r"cond: what false_fun returns must have the structure of what true_fun returns",
+    ),
+    "branches' types": (
+        lambda: pax.vmap(lambda n: lax.switch(n, [lambda: {"a": n}, lambda: {"a": n * 1.5}]))(
+            torch.arange(3)
+        ),
+        r"switch: what branch 0 returns\['a'\] has type int64\[\], but what branch 1 "
+        r"returns\['a'\] has type float32\[\]",
+    ),
+}
+
+UNFIT = {
+    "lengths": (
+        lambda: lax.scan(lambda c, x: (c, x), 0, {"a": torch.ones(3), "b": torch.ones(4)}),
+        r"scan: the lengths of xs differ: xs\['a'\] has 3, xs\['b'\] has 4",
+    ),
+    "length": (
+        lambda: lax.scan(lambda c, x: (c, x), 0, torch.ones(3), length=4),
+        r"xs has 3, length is 4",
+    ),
+    "no length": (lambda: lax.scan(lambda c, x: (c, x), 0), r"scan needs a length"),
+    "negative": (
+        lambda: lax.scan(lambda c, x: (c, x), 0, length=-1),
+        r"length must not be negative, got -1",
+    ),
+    "no axis": (
+        lambda: lax.map(lambda x: x, {"a": tensor(3)}),
+        r"map: xs\['a'\] has no first axis",
+    ),
+    "unroll": (
+        lambda: lax.scan(lambda c, x: (c, x), 0, length=3, unroll=0),
+        r"unroll must be a bool or a positive integer, got 0",
+    ),
+    "batch_size": (
+        lambda: lax.map(lambda x: x, torch.ones(3), batch_size=0),
+        r"batch_size must be a positive integer or None, got 0",
+    ),
+    "no branches": (lambda: lax.switch(0, []), r"switch needs at least one function"),
+    "no elements": (lambda: lax.associative_scan(torch.add, []), r"elems has no leaves"),
+    "axis": (
+        lambda: lax.associative_scan(torch.add, torch.ones(3), axis=1),
+        r"elems has no axis 1",
+    ),
+    "sizes": (
+        lambda: lax.associative_scan(lambda a, b: b, {"a": torch.ones(3), "b": torch.ones(4)}),
+        r"the sizes along axis 0 differ: elems\['a'\] has 3, elems\['b'\] has 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_types_that_are_refused(name):
+    call, words = REFUSED[name]
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_values_that_are_refused(name):
+    call, words = UNFIT[name]
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def saved_elements(length):
+    """How many elements a scan keeps for its derivative."""
+    kept = []
+    xs = torch.ones(length, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: kept.append(x.numel()) or x, lambda x: x
+    ):
+        carry, _ = lax.scan(lambda c, x: (torch.sin(c * x), None), torch.ones(8), xs)
+    carry.sum().backward()
+    return sum(kept)
+
+
+def test_memory_of_the_derivative_grows_with_the_length():
+    assert saved_elements(40) < 5 * saved_elements(10)
+
+
+def test_time_of_the_derivative_grows_with_the_length():
+    """The derivative of a slice is no tensor of zeros as long as all slices together."""
+    xs = torch.ones(50, 2, requires_grad=True)
+    carry, _ = lax.scan(lambda c, x: (c * x, None), torch.ones(2), xs)
+    nodes, pending = set(), [carry.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in nodes:
+            nodes.add(node)
+            pending += [next_node for next_node, _ in node.next_functions]
+    assert sum("Unbind" in node.name() for node in nodes) == 1
+    assert not any("Select" in node.name() for node in nodes)
+
+
+def test_only_the_chosen_function_runs():
+    ran = []
+    branches = [lambda i=i: ran.append(i) or torch.tensor(i) for i in range(3)]
+    assert lax.switch(tensor(1), branches) == 1
+    assert lax.cond(False, branches[0], branches[2]) == 2
+    assert ran == [1, 2]
+
+
+def test_a_number_takes_the_dtype_that_the_first_step_gives_it():
+    total, _ = lax.scan(lambda c, x: (c + x, None), 0, torch.ones(3, dtype=torch.float64))
+    assert total.dtype == torch.float64
+    with pytest.raises(TypeError, match=r"has type int64\[\]"):
+        lax.scan(lambda c, x: (c + x, None), tensor(0), torch.ones(3))
+
+
+def test_module_parameters_that_the_body_closes_over():
+    net = torch.nn.Linear(3, 3)
+    forward, params = pax.functional_module(net), pax.get_params(net)
+
+    def loss(params):
+        out, _ = lax.scan(
+            lambda c, _: (torch.tanh(forward(params, c, is_training=False)[0]), None),
+            torch.ones(3),
+            length=4,
+        )
+        return out.sum()
+
+    x = torch.ones(3)
+    for _ in range(4):
+        x = torch.tanh(net(x))
+    x.sum().backward()
+    grads = pax.grad(loss)(params)
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(grads[name], parameter.grad)
