@@ -127,6 +127,55 @@ def test_the_first_rule_wins_and_optimizers_follow_their_parameters():
     ]
 
 
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (
+            [(r"0\.wieght", P("data"))],
+            r"rule '0\\.wieght' matches none of the 4 leaves; the nearest are 'm",
+        ),
+        (
+            [("weight", P()), (r"0\.weight", P("data"))],
+            r"'0\\.weight' decides nothing: .*'modules\.0",
+        ),
+    ],
+)
+def test_a_rule_without_effect(rules, message):
+    mesh = jax.sharding.AbstractMesh((2,), ("data",))
+    net = pax.Sequential(pax.Linear(4, 6), pax.Linear(6, 4))
+    for place in (pax.sharding.shardings, pax.sharding.shard):
+        with pytest.raises(ValueError, match=message):
+            place(net, jax.make_mesh((1,), ("data",)), rules)
+    with pytest.raises(ValueError, match=message):
+        pax.sharding.fsdp(net, mesh, rules=rules)
+    assert pax.sharding.shardings(net, mesh, rules, allow_unmatched=True)
+    assert pax.sharding.fsdp(net, mesh, rules=rules, allow_unmatched=True)
+    assert pax.sharding.shardings(net, mesh, [("weight", P("data")), (".*", P())])
+
+
+def test_an_optimizer_may_have_no_array_for_a_parameter():
+    import optax
+
+    optimizer = pax.optim.from_optax(optax.sgd(0.1))(pax.Linear(4, 6).parameters())
+    mesh = jax.sharding.AbstractMesh((2,), ("data",))
+    assert pax.sharding.shardings(optimizer, mesh, [("weight", P("data"))]) is not None
+
+
+def test_rules_beside_specs():
+    mesh = jax.make_mesh((1,), ("data",))
+    net = pax.Linear(4, 6)
+    with pytest.raises(ValueError, match="give the rules to `shardings` or `fsdp`"):
+        pax.sharding.shard(net, pax.sharding.shardings(net, mesh), [("weight", P("data"))])
+
+
+def test_rules_for_variables_of_flax():
+    nnx = pytest.importorskip("flax.nnx")
+    state = nnx.state(nnx.Linear(4, 6, rngs=nnx.Rngs(0)))
+    mesh = jax.sharding.AbstractMesh((2,), ("data",))
+    found = pax.sharding.shardings(state, mesh, [("^kernel$", P("data"))])
+    assert [place.spec for place in jax.tree.leaves(found)] == [P(), P("data")]
+
+
 def test_fsdp_divides_what_no_rule_divides():
     mesh = jax.sharding.AbstractMesh((2, 2), ("data", "model"))
     net = pax.Sequential(pax.Linear(4, 6), pax.Linear(5, 7))

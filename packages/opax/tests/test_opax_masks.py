@@ -105,6 +105,52 @@ def test_a_parameter_without_label_is_named():
         tx(make_net())
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["*.wieght", "modules", "modules/*/wieght", re.compile("wieght"), ["*.bias", "wieght"]],
+)
+def test_a_pattern_that_names_no_parameter(pattern):
+    net = make_net()
+    message = r"matches none of the 4 leaves; the nearest are '[^']*', '[^']*', '[^']*'\. opax\.opt"
+    for make in (
+        lambda pattern: opax.masked(opax.set_to_zero(), pattern),
+        lambda pattern: opax.adamw(0.1, mask=pattern),
+        lambda pattern: opax.selective_transform(opax.sgd(0.1), freeze_mask=pattern),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(pattern)(net)
+        allowed = make(opax.optional(pattern))(net)
+        updates, _ = opax.transform_gradients(ones(net.parameters()), allowed, net)
+        assert jax.tree.structure(updates) == jax.tree.structure(net.parameters())
+    assert opax.masked(opax.sgd(0.1), lambda path, leaf: False)(net)
+    assert opax.masked(opax.sgd(0.1), opax.optional(lambda path, leaf: False))(net)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"*.bais": "slow", "**": "fast"}, r"'\*\.bais' matches none of the 4 leaves"),
+        ({"*.bias": "slow", "*.weight": "fast", "bais": "slow"}, "'bais' matches none"),
+        ({"**": "fast", "*.bias": "slow"}, r"'\*\.bias' gives no parameter its label 'slow'"),
+    ],
+)
+def test_a_label_that_no_parameter_gets(labels, message):
+    groups = {"slow": opax.sgd(0.5), "fast": opax.sgd(2.0)}
+    with pytest.raises(ValueError, match=message):
+        opax.multi_transform(groups, labels)(make_net())
+    assert opax.multi_transform(groups, opax.optional(labels))(make_net())
+    rest = {"*.bias": "slow", "*.weight": "fast", "**": "slow"}
+    assert opax.multi_transform(groups, rest)(make_net())
+
+
+def test_paths_of_flax_variables_are_those_that_users_write():
+    nnx = pytest.importorskip("flax.nnx")
+    state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.Param)
+    for mask in ("*.kernel", "kernel", lambda path, leaf: path == "kernel"):
+        optimizer = opax.masked(opax.adam(0.1), mask)(state)
+        assert [leaf.shape for leaf in jax.tree.leaves(optimizer.mu)] == [(2, 3)]
+
+
 def test_weight_decay_by_pattern():
     net = make_net()
     tx = opax.adamw(0.1, weight_decay=0.5, mask="*.weight")

@@ -89,7 +89,7 @@ def test_any_labels_step_as_each_alone(labels):
     rates = {"a": 0.1, "b": 0.2, "c": 0.3}
     optimizers = {k: pax.functional_optimizer(SGD, lr=v, momentum=0.9) for k, v in rates.items()}
     params = [torch.tensor(float(i + 1)) for i in range(len(labels))]
-    optimizer = pax.multi_transform(optimizers, labels)
+    optimizer = pax.multi_transform(optimizers, labels, allow_unused=True)
     together, state = params, optimizer.init(params)
     for _ in range(3):
         together, state = optimizer.step(together, together, state)
@@ -98,6 +98,20 @@ def test_any_labels_step_as_each_alone(labels):
         for _ in range(3):
             alone, state = optimizers[label].step(alone, alone, state)
         assert_same(end, alone)
+
+
+def test_a_label_that_no_parameter_has():
+    sgd = pax.functional_optimizer(SGD, lr=1.0)
+    labels = lambda params: {name: "bias" if name == "bais" else "rest" for name in params}  # noqa: E731
+    message = "No parameter has the label 'bias', .* they have 'rest'"
+    params = net_params()
+    with pytest.raises(ValueError, match=message):
+        pax.multi_transform({"bias": sgd, "rest": sgd}, labels).init(params)
+    allowed = pax.multi_transform({"bias": sgd, "rest": sgd}, labels, allow_unused=True)
+    assert_same(
+        allowed.step(params, params, allowed.init(params))[0], sgd.step(params, params, {})[0]
+    )
+    assert allowed.init({}) == {"bias": {}, "rest": {}}
 
 
 def two_groups():

@@ -45,8 +45,6 @@ def chosen(tree, pattern, **options):
         ("*", "bias scale"),
         ("s*e", "scale"),
         ("bias", "bias"),
-        ("layers", ""),
-        ("layers/0", ""),
         (re.compile(r"/0/|^scale$"), "layers/0/bias layers/0/weight scale"),
         (float, "scale"),
         ((float, str), "scale"),
@@ -102,7 +100,9 @@ def test_globs_against_matching_name_by_name(names, pattern):
     for name in reversed(names):
         tree = {name: tree}
     expected = by_name(names, pattern)
-    assert pax_tree.tree_any(pax_tree.tree_mask(tree, "/".join(pattern))) == expected
+    assert (
+        pax_tree.tree_any(pax_tree.tree_mask(tree, "/".join(pattern), allow_empty=True)) == expected
+    )
 
 
 def by_name(names, pattern):
@@ -123,3 +123,35 @@ def test_wrong_patterns():
             pax_tree.tree_select([1], wrong)
     with pytest.raises(KeyError, match="mine"):
         pax_tree.tree_mask([1], lambda path, leaf: {}["mine"])
+
+
+@pytest.mark.parametrize("function", [pax_tree.tree_select, pax_tree.tree_mask])
+@pytest.mark.parametrize(
+    "pattern", ["layers", "layers/0", "**/wieght", "**.wieght", re.compile("^weight")]
+)
+def test_a_name_that_is_not_there(function, pattern):
+    text = getattr(pattern, "pattern", pattern)
+    message = f"The pattern '{text}' matches none of the 6 leaves; the nearest are 'layers"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        function(MODEL, pattern)
+    empty = function(MODEL, pattern, allow_empty=True)
+    assert not any(pax_tree.tree_leaves(empty))
+    assert function({}, pattern) == {}
+
+
+@pytest.mark.parametrize("pattern", [str, (str, bytes), lambda path, leaf: False])
+def test_a_question_may_be_answered_with_no(pattern):
+    assert chosen(MODEL, pattern) == []
+
+
+def test_paths_of_flax_variables_are_those_that_users_write():
+    nnx = pytest.importorskip("flax.nnx")
+    layer = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    for tree in (nnx.state(layer, nnx.Param), {"a": nnx.state(layer)}):
+        mask = pax_tree.tree_mask(tree, "**/kernel")
+        assert sorted(pax_tree.tree_leaves(mask)) == [False, True]
+        assert pax_tree.tree_leaves(pax_tree.tree_mask(tree, re.compile("kernel$"))) == (
+            pax_tree.tree_leaves(mask)
+        )
+        with pytest.raises(ValueError, match=r"'(a/)?kernel'"):
+            pax_tree.tree_mask(tree, "**/value")

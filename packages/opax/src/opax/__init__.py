@@ -9,6 +9,7 @@ from optax import skip_large_updates, skip_not_finite
 
 from opax import _transforms, contrib, schedule
 from opax._check import check
+from opax._masks import optional
 from opax._optimizer import Optimizer, apply_gradients, transform_gradients
 from opax._params import apply_updates
 from opax._transformation import Transformation, from_optax
@@ -29,6 +30,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "contrib",
     "flattened",
     "from_optax",
+    "optional",
     "params_ema",
     "schedule",
     "skip_large_updates",

@@ -11,6 +11,7 @@ from optax import skip_not_finite as skip_not_finite
 from . import contrib as contrib
 from . import schedule as schedule
 from ._check import check as check
+from ._masks import optional as optional
 from ._optimizer import Optimizer as Optimizer
 from ._optimizer import apply_gradients as apply_gradients
 from ._optimizer import transform_gradients as transform_gradients

@@ -20,7 +20,7 @@ import numpy as np
 from jax.core import Tracer
 
 import pax_tree
-from opax._masks import for_optax
+from opax._masks import for_optax, is_by_path, mask_of
 
 
 class Call:
@@ -99,9 +99,23 @@ class Call:
     @functools.cached_property
     def made(self) -> Any:
         """What the function of optax returns."""
+        return self.made_with()
+
+    def made_for(self, params: Any) -> Any:
+        """Return what the function of optax returns with the masks of these parameters."""
+        return self.made_with(**{name: mask_of(params, x) for name, x in self.masks.items()})
+
+    @property
+    def masks(self) -> dict[str, Any]:
+        """The arguments that are masks by path."""
+        return {name: x for name, x in self.arguments.items() if is_by_path(name, x)}
+
+    def made_with(self, **masks: Any) -> Any:
+        """Return what the function of optax returns, with other masks."""
         bound = inspect.BoundArguments(signature(self.function), {})  # type: ignore[arg-type]
         for name, value in self.arguments.items():
             bound.arguments[name] = for_optax(name, map_items(_as_optax, value))
+        bound.arguments.update(masks)
         function = self.function.made if isinstance(self.function, Call) else self.function
         return function(*bound.args, **bound.kwargs)
 

@@ -221,7 +221,7 @@ def parts(optimizer: Any) -> dict[Any, Any]:
         }
     if not isinstance(state, tuple) or hasattr(state, "_fields"):
         return {}
-    labels = chain_labels(optimizer._traced().update, state)
+    labels = chain_labels(optimizer.transformation.made.update, state)
     return {
         i: x if isinstance(x, Optimizer) else Part(labels[i], optimizer, x)
         for i, x in enumerate(state)

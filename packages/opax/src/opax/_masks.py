@@ -9,18 +9,63 @@ from dataclasses import dataclass
 from typing import Any
 
 import pax_tree
+from pax_tree._describe import nothing_found
+from pax_tree._paths import users_path
 
-MASKS = {"mask", "freeze_mask", "weight_decay_mask", "trust_ratio_mask"}
 LABELS = "param_labels"
+
+
+@dataclass(frozen=True, repr=False)
+class Optional:
+    """A pattern of which `optional` says that it may match no parameter."""
+
+    pattern: Any
+
+    def __repr__(self) -> str:
+        return f"optional({self.pattern!r})"
+
+
+def optional(pattern: Any) -> Any:
+    """Let a mask or labels by pattern match no parameter.
+
+    Elsewhere a pattern that names no parameter is an error, as it mostly is a mistake in writing.
+
+    Args:
+        pattern: what a transformation takes for a mask, or for labels.
+
+    Returns:
+        What it takes in place of that.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> opax.adamw(1e-3, mask=opax.optional("*.weight"))({"scale": jnp.ones(2)})
+        adamw(learning_rate=0.001, mask=optional('*.weight'), weight_decay=1e-04)
+    """
+    return Optional(pattern)
+
+
+def is_mask(name: str) -> bool:
+    """Say whether arguments of this name are masks; all of optax's that are have such names."""
+    return name == "mask" or name.endswith("_mask")
+
+
+def is_by_path(name: str, value: Any) -> bool:
+    """Say whether an argument of this name is a mask that has to be found in the parameters."""
+    return is_mask(name) and _is_pattern(value)
 
 
 def for_optax(name: str, value: Any) -> Any:
     """Return the argument called `name` as optax takes it."""
-    if name in MASKS and _is_pattern(value):
+    if is_by_path(name, value):
         return PathMask(value)
-    if name == LABELS and (_is_predicate(value) or _is_labels(value)):
+    if name == LABELS and (_is_predicate(_inside(value)) or _is_labels(_inside(value))):
         return PathLabels(value)
     return value
+
+
+def _inside(value: Any) -> Any:
+    return value.pattern if isinstance(value, Optional) else value
 
 
 @dataclass(frozen=True)
@@ -40,21 +85,39 @@ class PathLabels:
     labels: Any
 
     def __call__(self, params: Any) -> Any:
-        if _is_tree_of(self.labels, params):
-            return self.labels
-        if not isinstance(self.labels, dict):
-            return _map_with_path(self.labels, params)
-        masks = [mask_of(params, pattern) for pattern in self.labels]
+        labels = _inside(self.labels)
+        if _is_tree_of(labels, params):
+            return labels
+        if not isinstance(labels, dict):
+            return _map_with_path(labels, params)
+        masks = [mask_of(params, Optional(pattern)) for pattern in labels]
+        if labels is self.labels:
+            _check_each_labels(params, labels, masks)
         return _map_with_path(self._first, params, *masks)
 
     def _first(self, path: str, leaf: Any, *matched: bool) -> Any:
-        for label, found in zip(self.labels.values(), matched, strict=True):
+        labels = _inside(self.labels)
+        for label, found in zip(labels.values(), matched, strict=True):
             if found:
                 return label
         raise ValueError(
             f"The parameter at {path} has no label: it matches none of the patterns "
-            f"{', '.join(map(repr, self.labels))}. A last pattern '**' takes the rest."
+            f"{', '.join(map(repr, labels))}. A last pattern '**' takes the rest."
         )
+
+
+def _check_each_labels(params: Any, labels: dict[Any, Any], masks: list[Any]) -> None:
+    """Check that each pattern gives some parameter its label; that for the rest may have none left."""
+    left = [True] * len(pax_tree.tree_leaves(params))
+    for pattern, mask in zip(labels, masks, strict=True):
+        found = pax_tree.tree_leaves(mask)
+        _check_any(params, pattern, found)
+        if not all(found) and not any(a and b for a, b in zip(left, found, strict=True)):
+            raise ValueError(
+                f"The pattern {_text(pattern)!r} gives no parameter its label {labels[pattern]!r}: all "
+                "that it matches have the label of a pattern before it. Put it first."
+            )
+        left = [a and not b for a, b in zip(left, found, strict=True)]
 
 
 def mask_of(params: Any, pattern: Any) -> Any:
@@ -67,13 +130,43 @@ def mask_of(params: Any, pattern: Any) -> Any:
 
     Returns:
         The tree of bools, in the structure of `params`.
+
+    Raises:
+        ValueError: a glob or an expression matches no parameter.
     """
-    if isinstance(pattern, list):
-        masks = [mask_of(params, each) for each in pattern]
+    if isinstance(_inside(pattern), list):
+        masks = [mask_of(params, _like(pattern, each)) for each in _inside(pattern)]
         return pax_tree.tree_map(lambda *found: any(found), *masks)
     if _is_predicate(pattern):
         return _map_with_path(lambda path, leaf: bool(pattern(path, leaf)), params)
-    return pax_tree.tree_mask(params, _anywhere(pattern) if isinstance(pattern, str) else pattern)
+    if isinstance(pattern, Optional):
+        if _is_predicate(pattern.pattern):
+            return mask_of(params, pattern.pattern)
+        glob = pattern.pattern
+        glob = _anywhere(glob) if isinstance(glob, str) else glob
+        return pax_tree.tree_mask(params, glob, allow_empty=True)
+    mask = mask_of(params, Optional(pattern))
+    _check_any(params, pattern, pax_tree.tree_leaves(mask))
+    return mask
+
+
+def _like(pattern: Any, each: Any) -> Any:
+    return Optional(each) if isinstance(pattern, Optional) else each
+
+
+def _check_any(params: Any, pattern: Any, found: list[bool]) -> None:
+    """Raise if none is found; a tree without leaves stands for parameters in `tree_map_params`."""
+    if found and not any(found) and not _is_predicate(pattern):
+        remedy = f"opax.optional({_text(pattern)!r}) allows that it matches none."
+        raise ValueError(nothing_found("The pattern", pattern, _names(params), remedy))
+
+
+def _text(pattern: Any) -> str:
+    return getattr(pattern, "pattern", pattern)
+
+
+def _names(params: Any) -> list[str]:
+    return pax_tree.tree_leaves(_map_with_path(lambda path, _: path, params))
 
 
 def _anywhere(glob: str) -> str:
@@ -85,14 +178,18 @@ def _anywhere(glob: str) -> str:
 
 
 def _map_with_path(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    shortened = users_path(tree)
     return pax_tree.tree_map_with_path(
-        lambda path, *leaves: function(pax_tree.keystr(path, simple=True, separator="."), *leaves),
+        lambda path, *leaves: function(
+            pax_tree.keystr(shortened(path), simple=True, separator="."), *leaves
+        ),
         tree,
         *rest,
     )
 
 
 def _is_pattern(value: Any) -> bool:
+    value = _inside(value)
     if isinstance(value, list):
         return bool(value) and all(map(_is_pattern, value))
     return isinstance(value, (str, re.Pattern)) or _is_predicate(value)

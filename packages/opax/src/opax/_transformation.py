@@ -98,7 +98,7 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
     @property
     def tx(self) -> optax.GradientTransformationExtraArgs:
         """The transformation of optax, whose state is optax's own."""
-        return optax.with_extra_args_support(self.made)
+        return _with_masks(self._call)
 
     def as_optax(self) -> Any:
         return self.tx
@@ -189,8 +189,27 @@ def from_optax(tx: Any) -> Transformation:
 _MADE_BY_OPTAX = (optax.GradientTransformation, optax.MultiSteps)
 
 
+def _with_masks(call: Call) -> optax.GradientTransformationExtraArgs:
+    """Return the transformation of optax, which finds masks by path in the parameters it is given.
+
+    Not all functions of optax take a function for a mask, but all take a tree.
+    """
+    if not call.masks:
+        return optax.with_extra_args_support(call.made)
+
+    def init(params: Any) -> Any:
+        return call.made_for(params).init(params)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        same = pax_tree.tree_structure(params) == pax_tree.tree_structure(updates)
+        made = call.made_for(params if same else updates)
+        return optax.with_extra_args_support(made).update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
 def _update(call: Call, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
-    update = optax.with_extra_args_support(call.made).update
+    update = _with_masks(call).update
     with usual_promotion():
         if not isinstance(state, Optimizer):
             return update(updates, state, params, **extra_args)

@@ -12,6 +12,7 @@ import optax
 
 from opax import _transforms
 from opax._call import Call, counterpart, signature
+from opax._masks import is_mask
 from opax._transformation import Transformation
 
 # What needs care, and why.
@@ -30,14 +31,17 @@ CLASSES = {"MultiSteps"}
 
 # These take a factory that the user writes and optax calls. It may use the names of opax, so what it
 # returns is turned into what optax expects.
-def inject_hyperparams(inner_factory: Any, *args: Any, **kwargs: Any) -> Any:
+# A mask is no schedule, for which optax takes what can be called.
+def inject_hyperparams(inner_factory: Any, static_args: Any = (), **kwargs: Any) -> Any:
     """Do as optax, with a factory that may return a transformation of opax."""
-    return optax.inject_hyperparams(_for_optax(inner_factory), *args, **kwargs)
+    static = _static(inner_factory, static_args)
+    return optax.inject_hyperparams(_for_optax(inner_factory), static, **kwargs)
 
 
-def inject_stateful_hyperparams(inner_factory: Any, *args: Any, **kwargs: Any) -> Any:
+def inject_stateful_hyperparams(inner_factory: Any, static_args: Any = (), **kwargs: Any) -> Any:
     """Do the same under optax's older name, which warns."""
-    return optax.inject_stateful_hyperparams(_for_optax(inner_factory), *args, **kwargs)
+    static = _static(inner_factory, static_args)
+    return optax.inject_stateful_hyperparams(_for_optax(inner_factory), static, **kwargs)
 
 
 # What is called in place of optax's functions, with the same arguments. The state of
@@ -92,6 +96,11 @@ class Factory(Call):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Transformation:
         return Transformation.bind(self, args, kwargs)
+
+
+def _static(factory: Callable[..., Any], names: Any) -> tuple[str, ...]:
+    given = (names,) if isinstance(names, str) else tuple(names)
+    return (*given, *filter(is_mask, inspect.signature(factory).parameters))
 
 
 def _for_optax(factory: Callable[..., Any]) -> Callable[..., Any]:

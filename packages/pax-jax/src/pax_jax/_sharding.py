@@ -9,7 +9,7 @@ computed in between is spread.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, TypeVar
 
@@ -18,9 +18,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import pax_tree
+from pax_jax._module.module import Optimizer
 from pax_jax._module.scope import is_traced
 from pax_jax._module.state_dict import dotted
 from pax_jax._rng import is_key
+from pax_tree._describe import nothing_found
+from pax_tree._paths import users_path
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ Rules = Sequence[tuple[str, PartitionSpec]]
 """Pairs of a regular expression, looked for in paths such as "layers.0.weight", and a spec."""
 
 
-def shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+def shardings(tree: Any, mesh: Mesh, rules: Rules = (), *, allow_unmatched: bool = False) -> Any:
     """Return the sharding of every leaf.
 
     Args:
@@ -36,13 +39,15 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
         mesh: the devices.
         rules: the first one that is found in a leaf's path decides; without one, every device has
             the whole array. The state of an optimizer has the paths of its parameters in its own.
+        allow_unmatched: whether a rule may be found in no path; in those of an optimizer it always may.
 
     Returns:
         The tree with a `NamedSharding` for every leaf, as `jax.jit` takes it for `in_shardings` and
         `out_shardings`.
 
     Raises:
-        ValueError: the mesh has no axis of a rule's name, or an array's axis cannot be divided by it.
+        ValueError: the mesh has no axis of a rule's name, or an array's axis cannot be divided by it,
+            or a rule is found in no path.
 
     Example:
         >>> import jax
@@ -56,13 +61,22 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
         (P(None, 'model'), P())
     """
     mesh = _automatic(mesh)
+    name = _names_of(tree, rules, allow_unmatched)
     return pax_tree.tree_map_with_path(
-        lambda path, leaf: NamedSharding(mesh, _spec(dotted(path), np.shape(leaf), mesh, rules)),
+        lambda path, leaf: NamedSharding(mesh, _spec(name(path), np.shape(leaf), mesh, rules)),
         tree,
     )
 
 
-def fsdp(tree: Any, mesh: Mesh, axis: str = "data", rules: Rules = (), min_size: int = 1024) -> Any:
+def fsdp(
+    tree: Any,
+    mesh: Mesh,
+    axis: str = "data",
+    rules: Rules = (),
+    min_size: int = 1024,
+    *,
+    allow_unmatched: bool = False,
+) -> Any:
     """Return shardings that spread every large array over one axis of the mesh.
 
     Each array is divided along its largest axis that the size of the mesh axis divides, and that no
@@ -74,6 +88,7 @@ def fsdp(tree: Any, mesh: Mesh, axis: str = "data", rules: Rules = (), min_size:
         axis: the mesh axis that is also that of the batch.
         rules: as in `shardings`; for tensor parallelism over another axis.
         min_size: arrays with fewer elements are left whole.
+        allow_unmatched: as in `shardings`.
 
     Returns:
         The tree with a `NamedSharding` for every leaf.
@@ -91,10 +106,11 @@ def fsdp(tree: Any, mesh: Mesh, axis: str = "data", rules: Rules = (), min_size:
     """
     _check_axes("axis", PartitionSpec(axis), mesh)
     mesh = _automatic(mesh)
+    name = _names_of(tree, rules, allow_unmatched)
 
     def spread(path: Any, leaf: Any) -> NamedSharding:
         shape = np.shape(leaf)
-        spec = _spec(dotted(path), shape, mesh, rules)
+        spec = _spec(name(path), shape, mesh, rules)
         if prod(shape) >= min_size:
             spec = _divided_once_more(spec, shape, mesh, axis)
         return NamedSharding(mesh, spec)
@@ -102,13 +118,17 @@ def fsdp(tree: Any, mesh: Mesh, axis: str = "data", rules: Rules = (), min_size:
     return pax_tree.tree_map_with_path(spread, tree)
 
 
-def shard(tree: T, target: Any, rules: Rules = ()) -> T:
+def shard(tree: T, target: Any, rules: Rules = (), *, allow_unmatched: bool = False) -> T:
     """Return a tree with its arrays moved to where they belong, or, while tracing, held there.
 
     Args:
         tree: a module, or any pytree.
         target: a mesh, or what `shardings` or `fsdp` returns.
         rules: as in `shardings`, with a mesh.
+        allow_unmatched: as in `shardings`.
+
+    Raises:
+        ValueError: as in `shardings`; or there are rules, and the target has the specs already.
 
     Example:
         >>> import jax
@@ -117,7 +137,15 @@ def shard(tree: T, target: Any, rules: Rules = ()) -> T:
         >>> net.weight.sharding.spec
         P()
     """
-    wanted = shardings(tree, target, rules) if isinstance(target, Mesh) else target
+    if isinstance(target, Mesh):
+        wanted = shardings(tree, target, rules, allow_unmatched=allow_unmatched)
+    elif rules:
+        raise ValueError(
+            "shard was given rules and shardings, which leave nothing to the rules: give the rules to "
+            "`shardings` or `fsdp`, or give a mesh."
+        )
+    else:
+        wanted = target
     if any(map(is_traced, pax_tree.tree_leaves(tree))):
         return jax.lax.with_sharding_constraint(tree, wanted)
     return jax.tree.map(_moved, tree, wanted)
@@ -180,6 +208,29 @@ def _moved(leaf: Any, sharding: NamedSharding) -> jax.Array:
 
 def _automatic(mesh: Any) -> Any:
     return mesh.update(axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def _names_of(tree: Any, rules: Rules, allow_unmatched: bool) -> Callable[[Any], str]:
+    """Return a function from a leaf's path to its name, once every rule decides for some name."""
+    shortened = users_path(tree)
+    if rules and not allow_unmatched and not isinstance(tree, Optimizer):
+        paths = [path for path, _ in pax_tree.tree_leaves_with_path(tree)]
+        _check_each_decides(rules, [dotted(shortened(path)) for path in paths])
+    return lambda path: dotted(shortened(path))
+
+
+def _check_each_decides(rules: Rules, names: list[str]) -> None:
+    found = [{name for name in names if re.search(pattern, name)} for pattern, _ in rules]
+    for i, (pattern, _) in enumerate(rules):
+        if names and not found[i]:
+            remedy = "allow_unmatched=True allows a rule that matches none."
+            raise ValueError(nothing_found("The rule", pattern, names, remedy))
+        is_for_the_rest = found[i] == set(names)
+        if found[i] and not is_for_the_rest and found[i] <= set().union(*found[:i]):
+            raise ValueError(
+                f"The rule '{pattern}' decides nothing: each path that it is found in, such as "
+                f"{min(found[i])!r}, is that of a rule before it. Put it first, or leave it out."
+            )
 
 
 def _spec(path: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
     from typing import Any
+
+_NEAREST = 3  # paths named in an error
 
 
 def describe(value: Any, opened: tuple[list[Any], Any] | None) -> str:
@@ -24,6 +28,23 @@ def short_repr(value: Any, width: int = 60) -> str:
     except Exception as error:
         return f"(repr raised {type(error).__name__})"
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def nothing_found(what: str, pattern: Any, names: Iterable[str], remedy: str) -> str:
+    """Say that a pattern matches none of the leaves of these names, and which come nearest."""
+    from difflib import SequenceMatcher  # not needed to import the package
+
+    text = str(getattr(pattern, "pattern", pattern))
+    wanted = SequenceMatcher(b=text.replace("*", ""))
+
+    def likeness(name: str) -> float:
+        wanted.set_seq1(name)
+        return wanted.ratio()
+
+    known = sorted(names, key=likeness, reverse=True)
+    shown = ", ".join(map(repr, known[:_NEAREST]))
+    which = "the nearest are" if len(known) > _NEAREST else "there are"
+    return f"{what} '{text}' matches none of the {len(known)} leaves; {which} {shown}. {remedy}"
 
 
 def dtype_and_shape(leaf: Any, separator: str = ",") -> str:

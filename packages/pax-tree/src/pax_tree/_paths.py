@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from pax_tree._C import PyTreeDef, tree_flatten_with_path
+from pax_tree._C import PyTreeDef, tree_flatten_with_path, tree_leaves_with_path
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
@@ -48,6 +49,30 @@ def key_name(key: Any) -> Any:
     """Return the dict key, index or attribute name that a key stands for; other keys stand for themselves."""
     attribute = _NAMES.get(type(key).__name__)
     return key if attribute is None else getattr(key, attribute, key)
+
+
+def users_path(tree: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return a function from the path of a leaf to the one that users know.
+
+    A variable of Flax NNX is a node for JAX, with one child `.value`. Users write the variable itself.
+    """
+    variable = getattr(sys.modules.get("flax.nnx"), "Variable", None)
+    if variable is None:
+        return lambda path: path
+
+    def is_variable(x: Any) -> bool:
+        return isinstance(x, variable)
+
+    pairs = tree_leaves_with_path(tree, is_variable)
+    variables = {path for path, leaf in pairs if is_variable(leaf)}
+
+    def shortened(path: tuple[Any, ...]) -> tuple[Any, ...]:
+        for end in range(len(path) if variables else 0):
+            if path[:end] in variables:
+                return path[:end] + path[end + 1 :]
+        return path
+
+    return shortened
 
 
 def open_node(

@@ -26,13 +26,17 @@ class Optimizer(Protocol):
     ) -> tuple[Any, Any]: ...
 
 
-def multi_transform(optimizers: Mapping[Hashable, Optimizer], param_labels: Any) -> MultiTransform:
+def multi_transform(
+    optimizers: Mapping[Hashable, Optimizer], param_labels: Any, *, allow_unused: bool = False
+) -> MultiTransform:
     """Return an optimizer that steps each parameter with the optimizer of its label.
 
     Args:
         optimizers: an optimizer for each label.
         param_labels: a tree of labels like the parameters, or a prefix of one (a label then holds
             for all leaves below it), or a function from the parameters to such a tree.
+        allow_unused: whether an optimizer's label may be that of no parameter, which mostly is a
+            mistake in writing a label or a path.
 
     Returns:
         An optimizer with the methods of `FunctionalOptimizer`. Its state has the state of each
@@ -43,8 +47,8 @@ def multi_transform(optimizers: Mapping[Hashable, Optimizer], param_labels: Any)
         TypeError: `optimizers` is no dictionary of optimizers, or one is LBFGS, whose step evaluates
             the loss of all parameters together; in a call: no optimizer, or not that of the label
             it is given for, has an override's name.
-        ValueError: in a call: a label has no optimizer or no state, or the labels do not fit the
-            parameters.
+        ValueError: in a call: a label has no optimizer, no state or no parameter, or the labels do not
+            fit the parameters.
 
     Example:
         >>> import torch, pax_torch
@@ -69,7 +73,7 @@ def multi_transform(optimizers: Mapping[Hashable, Optimizer], param_labels: Any)
         )
     for label, optimizer in optimizers.items():
         _check_optimizer(label, optimizer)
-    return MultiTransform(optimizers, param_labels)
+    return MultiTransform(optimizers, param_labels, allow_unused)
 
 
 def _check_optimizer(label: Hashable, optimizer: object) -> None:
@@ -91,8 +95,11 @@ class MultiTransform:
     Its attribute `donates` says whether one of them writes to the arguments of a step.
     """
 
-    def __init__(self, optimizers: Mapping[Hashable, Optimizer], param_labels: Any) -> None:
+    def __init__(
+        self, optimizers: Mapping[Hashable, Optimizer], param_labels: Any, allow_unused: bool
+    ) -> None:
         self._optimizers, self._labels = dict(optimizers), param_labels
+        self._allow_unused = allow_unused
         self.donates = any(getattr(each, "donates", False) for each in optimizers.values())
 
     def __repr__(self) -> str:
@@ -267,12 +274,23 @@ class MultiTransform:
                     f"no optimizer; there are {', '.join(map(repr, places))}."
                 )
             places[label].append(i)
+        self._check_used(places)
         return [
             _Group(
                 label, optimizer, _overrides_of(label, optimizer, overrides), places[label], treedef
             )
             for label, optimizer in self._optimizers.items()
         ]
+
+    def _check_used(self, places: dict[Hashable, list[int]]) -> None:
+        used = [label for label, found in places.items() if found]
+        if len(used) < len(places) and used and not self._allow_unused:
+            unused = next(label for label, found in places.items() if not found)
+            raise ValueError(
+                f"No parameter has the label {unused!r}, for which there is an optimizer; they have "
+                f"{', '.join(map(repr, used))}. If that is right, give multi_transform "
+                "allow_unused=True."
+            )
 
     def _check_overrides(self, overrides: dict[str, Any]) -> None:
         known = self.hyperparameters
