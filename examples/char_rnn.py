@@ -81,7 +81,7 @@ def main() -> None:
     pax.seed_rng_key(options.seed)
     net = CharRNN(len(characters), options.hidden)
     optimizer = opax.chain(opax.clip_by_global_norm(1.0), opax.adam(5e-3))(net.parameters())
-    update = pax.jit(pax.build_update_fn(loss_fn))
+    update = pax.jit(pax.build_update_fn(loss_fn), donate_argnums=(0, 1))
 
     draw = np.random.default_rng(options.seed)
     training = frame.Training("char rnn", options.steps)

@@ -52,7 +52,7 @@ def main() -> None:
     net = make_net()
     print(net.summary())
     optimizer = opax.adam(optax.cosine_decay_schedule(0.01, options.steps))(net.parameters())
-    update = pax.jit(pax.build_update_fn(loss_fn))
+    update = pax.jit(pax.build_update_fn(loss_fn), donate_argnums=(0, 1))
 
     training = frame.Training("digits", options.steps)
     for _, (images, labels) in zip(

@@ -159,7 +159,7 @@ def step_case() -> Case:
     return Case(
         suite="modules",
         case="step",
-        ours=partial(pax_jax.jit(pax_step, donate=False), *pax_state(), x),
+        ours=partial(pax_jax.jit(pax_step), *pax_state(), x),
         peers={
             "eqx.filter_jit": partial(eqx.filter_jit(equinox_step), *equinox_state(), x),
             "nnx.jit": partial(nnx.jit(nnx_step), *nnx_state(), x),
@@ -205,7 +205,7 @@ def donated_case() -> Case:
     return Case(
         suite="modules",
         case="step-donated",
-        ours=threaded(pax_jax.jit(pax_step), pax_state(), x),
+        ours=threaded(pax_jax.jit(pax_step, **both), pax_state(), x),
         peers={
             "eqx.filter_jit": threaded(
                 lambda model, state, x: eqx_donating(x, model, state), equinox_state(), x

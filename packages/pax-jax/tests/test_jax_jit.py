@@ -36,41 +36,123 @@ def test_it_computes_what_jax_computes():
     assert (y == expected).all()
 
 
-def test_a_module_that_comes_back_is_donated_and_other_arguments_are_not():
+READERS = {
+    "gradients": (lambda net, other: pax.grad(lambda n: jnp.sum(n(X) ** 2))(net), 0),
+    "an average": (lambda net, avg: jax.tree.map(jnp.add, net, avg), 0),
+    "a changed copy": (lambda net, other: net.update(jax.tree.map(jnp.add, ~net, ~other)), 0),
+    "the module": (lambda net, other: (net, other.bias), 0),
+    "the other": (lambda net, other: other, 1),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_nothing_is_donated_that_is_not_asked_for(name):
+    function, _ = READERS[name]
+    net, other = Counter(), Counter()
+    step = pax.jit(function)
+    jax.block_until_ready([step(net, other), step(net, other)])
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((net, other)))
+
+
+@pytest.mark.parametrize("how", ["number", "name", "by name"])
+@pytest.mark.parametrize("jit", [jax.jit, pax.jit], ids=["jax.jit", "pax.jit"])
+def test_what_is_asked_for_is_donated(jit, how):
+    options = {
+        "number": {"donate_argnums": 0},
+        "name": {"donate_argnames": "module"},
+        "by name": {"donate_argnames": ["module"]},
+    }[how]
+
+    def call(module, x):
+        y = module(x)
+        return module, y
+
     module, x = Counter(), jnp.asarray(X)
-    changed, _ = pax.jit(call)(module, x)
-    assert module.count.is_deleted()
-    assert module.bias.is_deleted()
+    step = jit(call, **options)
+    changed, _ = step(module=module, x=x) if how == "by name" else step(module, x)
+    assert (module.count.is_deleted(), module.bias.is_deleted()) == (True, True)
     assert not x.is_deleted()
     assert int(changed.count) == 1
 
 
-def test_a_module_that_is_only_read_is_not_donated():
+def test_a_donated_module_that_changes_and_does_not_come_back_gets_new_arrays():
     module = Counter()
-    y = pax.jit(lambda module, x: module(x))(module, X)
-    assert y.tolist() == [2.0] * 3
-    assert not module.bias.is_deleted()
+    old = module.count, module.bias
+    step = pax.jit(lambda module, x: module(x), donate_argnums=0)
+    for _ in range(3):
+        step(module, X)
+    assert all(array.is_deleted() for array in old)
+    assert (int(module.count), module.bias.tolist()) == (3, [1.0] * 3)
 
 
-def test_of_two_modules_that_which_comes_back_is_donated():
-    @pax.jit
-    def step(teacher, pair):
-        student = pair["student"]
-        return student.update(jax.tree.map(jnp.add, ~student, ~teacher.inner))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"donate_argnums": 2}, "jit: donate_argnums contains 2, but the function takes 2"),
+        ({"donate_argnames": "y"}, "jit: donate_argnames contains 'y', but the function has no"),
+        ({"donate_argnums": 0, "static_argnames": "module"}, "argument 0 is static and donated"),
+    ],
+    ids=["number", "name", "static"],
+)
+def test_a_donated_argument_that_cannot_be_raises(options, message):
+    with pytest.raises(ValueError, match=message):
+        pax.jit(lambda module, x: module, **options)
 
-    teacher, student = pax.Module(), Counter()
-    teacher.inner = Counter()
-    changed = step(teacher, {"student": student})
-    assert student.bias.is_deleted()
-    assert not teacher.inner.bias.is_deleted()
-    assert changed.bias.tolist() == [2.0] * 3
 
-
-def test_without_donation_everything_stays():
+def test_shardings_of_arguments_and_results():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    along = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     module = Counter()
-    pax.jit(call, donate=False)(module, X)
-    pax.jit(donate=False)(call)(module, X)
-    assert int(module.count) == 0
+    layout = pax.sharding.shardings(module, mesh, [("bias", jax.sharding.PartitionSpec("data"))])
+
+    def step(times, module, x):
+        y = module(x)
+        return module, y * times
+
+    options = {"in_shardings": (layout, along), "out_shardings": (layout, whole)}
+    ours = pax.jit(step, static_argnums=0, **options)(2, module, X)
+    theirs = jax.jit(step, static_argnums=0, **options)(2, module, X)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.sharding == b.sharding
+        assert (a == b).all()
+    text = pax.jit(step, static_argnums=0, **options).lower(2, module, X).as_text()
+    assert "sharding" in text
+    with pytest.raises(ValueError, match="jit: in_shardings must be a prefix of the tuple"):
+        pax.jit(step, in_shardings=(along,))(2, module, X)
+    with pytest.raises(ValueError, match="jit: out_shardings must be a prefix of the result"):
+        pax.jit(step, out_shardings=(along, along, along))(2, module, X)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_stages_take_the_arguments_of_the_function(static):
+    def step(module, x, times):
+        y = module(x)
+        return {"y": y * times}
+
+    options = {"static_argnums": 2} if static else {}
+    module = Counter()
+    traced = pax.jit(step, **options).trace(module, X, 2)
+    assert traced.out_info["y"].shape == (3,)
+    compiled = traced.lower().compile()
+    assert compiled.out_info["y"].shape == (3,)
+    times = () if static else (2,)
+    for count in (1, 2):
+        assert compiled(module, X, *times)["y"].tolist() == [4.0] * 3
+        assert int(module.count) == count
+    assert "flops" in compiled.cost_analysis()
+    with pytest.raises(TypeError, match="called with arguments of another structure"):
+        compiled(module, [X], *times)
+
+
+def test_a_module_and_its_methods_are_functions():
+    module = Counter()
+    for function in (pax.jit(module), pax.jit(module.__call__)):
+        before = int(module.count)
+        assert function(X).tolist() == (module.bias + X).tolist()
+        module.bias = module.bias * 2.0
+        assert function(X).tolist() == (module.bias + X).tolist()
+        assert int(module.count) == before + 2
 
 
 def test_a_stateful_loop_of_a_thousand_steps_compiles_once():
@@ -201,7 +283,7 @@ def test_an_argument_that_is_no_array_raises(arguments, message):
 
 def test_an_array_that_is_to_be_donated_twice_raises():
     module = Counter()
-    swap = pax.jit(lambda a, b: (b, a))
+    swap = pax.jit(lambda a, b: (b, a), donate_argnums=(0, 1))
     with pytest.raises(
         ValueError, match=r"argument \[0\]\.count and argument \[1\]\.count are one"
     ):
@@ -229,7 +311,7 @@ jax.tree_util.register_pytree_with_keys(
 def test_a_class_may_check_and_convert_what_it_holds():
     assert pax.jit(lambda node: node.x)(Checked(X)).tolist() == [1.0] * 3
     module, other = Counter(), Checked(X)
-    pax.jit(lambda node, module: (node, module))(other, module)
+    pax.jit(lambda node, module: (node, module), donate_argnums=1)(other, module)
     assert module.bias.is_deleted()
     assert not other.x.is_deleted()
 
@@ -238,12 +320,13 @@ def test_a_module_of_such_classes_is_donated():
     module = pax.Module()
     module.register_state_subtree("held", Checked(X))
     array = module.held.x
-    pax.jit(lambda module: module)(module)
+    step = pax.jit(lambda module: module, donate_argnums=0)
+    step(module)
     assert array.is_deleted()
     twice = pax.Module()
     twice.register_state_subtree("held", [Checked(X)] * 2)
     with pytest.raises(ValueError, match=r"held\[0\]\.x and argument \[0\]\.held\[1\]\.x are one"):
-        pax.jit(lambda module: module)(twice)
+        step(twice)
 
 
 def test_an_error_of_a_call_is_not_taken_for_a_second_donation():
@@ -435,7 +518,7 @@ def test_modules_may_be_branches(transform):
     low, high, x = pax.Linear(2, 2), pax.Linear(2, 2), jnp.ones((1, 2))
 
     def choose(low, high, which, x):
-        return jax.lax.cond(which, low, high, x)
+        return pax.cond(which, low, high, x)
 
     for which, expected in ((True, low), (False, high)):
         np.testing.assert_allclose(transform(choose)(low, high, which, x), expected(x), rtol=1e-6)

@@ -35,10 +35,9 @@ def test_a_dataclass_is_a_module_with_its_fields_as_attributes():
     assert y.shape == (1, 3)
 
 
-def test_dataclasses_compare_and_hash_as_modules():
+def test_dataclasses_compare_as_modules():
     net = MLP([2, 3])
     assert net == net.copy()
-    assert hash(net) == hash(net.copy())
     assert net != MLP([2, 3])
     assert net != net.replace(scale=5.0)
 

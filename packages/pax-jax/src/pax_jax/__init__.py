@@ -18,9 +18,12 @@ from pax_jax._module.tied import Shared
 from pax_jax._module.trees import parameters_method, select_parameters, update_parameters
 from pax_jax._precision import apply_mp_policy, unwrap_mp_policy
 from pax_jax._rng import RngSeq, next_rng_key, seed_rng_key
+from pax_jax._transforms.branches import cond, switch
 from pax_jax._transforms.grad import build_update_fn, grad, value_and_grad
 from pax_jax._transforms.jit import jit
-from pax_jax._transforms.scan import scan
+from pax_jax._transforms.loops import fori_loop, map, scan, while_loop
+from pax_jax._transforms.remat import remat
+from pax_jax._transforms.vmap import vmap
 from pax_jax.nn import (
     EMA,
     GRU,
@@ -98,10 +101,12 @@ __all__ = [
     "avg_pool",
     "build_update_fn",
     "checkpoint",
+    "cond",
     "dropout",
     "enable_eval_mode",
     "enable_train_mode",
     "experimental",
+    "fori_loop",
     "freeze_parameters",
     "from_equinox",
     "from_flax",
@@ -111,6 +116,7 @@ __all__ = [
     "haiku",
     "initializers",
     "jit",
+    "map",
     "max_pool",
     "module_and_value",
     "mutable",
@@ -121,14 +127,18 @@ __all__ = [
     "parameters_method",
     "pure",
     "purecall",
+    "remat",
     "rotary_embedding",
     "scan",
     "seed_rng_key",
     "select_parameters",
     "sharding",
+    "switch",
     "unfreeze_parameters",
     "unwrap_mp_policy",
     "update_parameters",
     "value_and_grad",
+    "vmap",
     "weights",
+    "while_loop",
 ]

@@ -17,6 +17,17 @@ _TOP_LEVEL = foreign("jax._src.core.eval_trace", _FEATURE, None)
 # What `trace_ctx.trace` reads. Without it `trace_ctx.trace` is read, which takes longer.
 _STATE = foreign("jax._src.core.trace_state_strong_ref", _FEATURE, None)
 
+# The values inside of `jax.vmap`. Without it `jax.vmap` itself refuses, in its own words, a result that
+# should be the same for all indices and is not.
+_BATCHED: Any = foreign(
+    "jax._src.interpreters.batching.BatchTracer", "the errors of pax_jax.vmap", ()
+)
+
+
+def is_batched(value: Any) -> bool:
+    """Say whether a value differs along the axis of the innermost `jax.vmap`."""
+    return isinstance(value, _BATCHED) and getattr(value, "batch_dim", None) is not None
+
 
 def trace_reader() -> tuple[Callable[[], Any], Any]:
     """Return a function that returns the current trace, and what it returns at the top level.

@@ -65,6 +65,7 @@ class StaticArguments:
         argnums: numbers of positional arguments.
         argnames: names of arguments.
         name: what the function is passed to, for errors.
+        kind: what the arguments are, for errors: "static" or "donate".
 
     Raises:
         TypeError: a number is not an integer, or a name not a string.
@@ -85,17 +86,19 @@ class StaticArguments:
         argnums: int | Iterable[int] | None,
         argnames: str | Iterable[str] | None,
         name: str,
+        kind: str = "static",
     ) -> None:
         self._name = name
-        numbers, names = _numbers(argnums, name), _names(argnames, name)
+        self._label = label = f"{name}: {kind}"
+        numbers, names = _numbers(argnums, label), _names(argnames, label)
         try:
             parameters = list(inspect.signature(fun).parameters.values())
         except (TypeError, ValueError):  # a function without a signature, such as a builtin
             parameters, positional = [], []
         else:
             positional = [p for p in parameters if p.kind in _POSITIONAL]
-            _check_numbers(numbers, parameters, len(positional), name)
-            _check_names(names, parameters, name)
+            _check_numbers(numbers, parameters, len(positional), label)
+            _check_names(names, parameters, label)
             if not _has(parameters, Parameter.VAR_POSITIONAL):
                 numbers = [n % len(positional) for n in numbers]
         by_both = {p.name: i for i, p in enumerate(positional) if p.kind in _NAMED}
@@ -104,6 +107,23 @@ class StaticArguments:
 
     def __bool__(self) -> bool:
         return bool(self._numbers or self._names)
+
+    def places(self, count: int) -> tuple[frozenset[int], frozenset[str]]:
+        """Return the numbers, in a call with `count` positional arguments, and the names.
+
+        Raises:
+            ValueError: a negative number counts from the last argument of a call that has fewer.
+        """
+        return frozenset(self._place(n, count) for n in self._numbers if n < count), self._names
+
+    def check_apart(self, donated: StaticArguments) -> None:
+        """Raise `ValueError` if an argument is one of these and donated too."""
+        both = [*sorted(self._numbers & donated._numbers), *sorted(self._names & donated._names)]
+        if both:
+            raise ValueError(
+                f"{self._name}: argument {both[0]!r} is static and donated, and a static argument "
+                "has no memory to give."
+            )
 
     def split(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -142,7 +162,7 @@ class StaticArguments:
     def _place(self, number: int, count: int) -> int:
         if number < -count:
             raise ValueError(
-                f"{self._name}: static_argnums contains {number}, but the call has {count} "
+                f"{self._label}_argnums contains {number}, but the call has {count} "
                 "positional arguments."
             )
         return number + count if number < 0 else number
@@ -159,20 +179,20 @@ class StaticArguments:
                 ) from None
 
 
-def _numbers(argnums: Any, name: str) -> list[int]:
+def _numbers(argnums: Any, label: str) -> list[int]:
     numbers = _listed(argnums, int)
     try:
         if not any(isinstance(number, bool) for number in numbers):
             return [operator.index(number) for number in numbers]
     except TypeError:
         pass
-    raise TypeError(f"{name}: static_argnums must be integers, got {argnums!r}.")
+    raise TypeError(f"{label}_argnums must be integers, got {argnums!r}.")
 
 
-def _names(argnames: Any, name: str) -> list[str]:
+def _names(argnames: Any, label: str) -> list[str]:
     names = _listed(argnames, str)
     if not all(isinstance(n, str) for n in names):
-        raise TypeError(f"{name}: static_argnames must be strings, got {argnames!r}.")
+        raise TypeError(f"{label}_argnames must be strings, got {argnames!r}.")
     return names
 
 
@@ -188,18 +208,18 @@ def _has(parameters: Sequence[Parameter], kind: Any) -> bool:
 
 
 def _check_numbers(
-    numbers: Sequence[int], parameters: Sequence[Parameter], count: int, name: str
+    numbers: Sequence[int], parameters: Sequence[Parameter], count: int, label: str
 ) -> None:
     for number in numbers:
         known = -count <= number < count or _has(parameters, Parameter.VAR_POSITIONAL)
         if not known:
             raise ValueError(
-                f"{name}: static_argnums contains {number}, but the function takes {count} "
+                f"{label}_argnums contains {number}, but the function takes {count} "
                 "positional arguments."
             )
 
 
-def _check_names(names: Sequence[str], parameters: Sequence[Parameter], name: str) -> None:
+def _check_names(names: Sequence[str], parameters: Sequence[Parameter], label: str) -> None:
     known = [p.name for p in parameters if p.kind in _NAMED]
     others = (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
     refused = {p.name for p in parameters if p.kind in others}
@@ -207,7 +227,7 @@ def _check_names(names: Sequence[str], parameters: Sequence[Parameter], name: st
         takes_any = _has(parameters, Parameter.VAR_KEYWORD) and given not in refused
         if given not in known and not takes_any:
             raise ValueError(
-                f"{name}: static_argnames contains {given!r}, but the function has no argument of "
+                f"{label}_argnames contains {given!r}, but the function has no argument of "
                 f"that name; it has {', '.join(known) or 'none'}."
             )
 

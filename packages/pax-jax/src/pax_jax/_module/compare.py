@@ -16,8 +16,7 @@ _ABSENT = object()
 def same_leaf(a: Any, b: Any) -> bool:
     """Say whether two leaves are equal; arrays in shape, dtype and every element.
 
-    A tracer equals only itself. JAX compares callables, and so the modules that are the branches of
-    `jax.lax.cond`, while their values are not known.
+    A tracer equals only itself: its value is not known.
     """
     if a is b:
         return True

@@ -20,7 +20,7 @@ from pax_jax._module.modes import (
     unfreeze_parameters,
 )
 from pax_jax._module.pretty import repr_of, summary_lines, table_lines
-from pax_jax._module.scope import scope_error
+from pax_jax._module.scope import scope_error, unhashable
 from pax_jax._module.state_dict import state_dict_of, with_state_dict
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import (
@@ -42,7 +42,7 @@ class Module(Record, metaclass=ModuleType):
     A module, or a list, tuple or dict of modules, is a submodule. Everything else is static: part of
     the structure, and so of what `jax.jit` compiles for (to change a static list, assign a new one).
     A module can be changed only where it was made: at the top level, or inside the JAX
-    transformation that made or copied it.
+    transformation that made or copied it. It has no hash: it is data, never a constant of a program.
 
     Args:
         name: shown in front of the class name when the module is printed.
@@ -495,7 +495,7 @@ class Module(Record, metaclass=ModuleType):
         return structure == other_structure and all(map(same_leaf, mine, theirs))
 
     def __hash__(self) -> int:
-        return hash(pax_tree.tree_structure(self))
+        raise unhashable(self)
 
     def __repr__(self) -> str:
         return repr_of(self)

@@ -34,3 +34,15 @@ def scope_error(module: Any, name: str) -> RuntimeError:
         "that JAX passes on untouched. Take a copy first (`model = model.update(params)`, "
         "`model.copy()`, `model % inputs` or `pax_jax.pure`), change the copy and return it."
     )
+
+
+def unhashable(module: Any) -> TypeError:
+    """Make the error of a module that is asked for its hash."""
+    name = type(module).__name__
+    return TypeError(
+        f"A module, here a {name}, is not hashable: it is data, and may change. JAX takes hashable "
+        "things for constants (static arguments, functions), and would answer with what the module "
+        "held once. Pass it as an argument, `jax.jit(lambda net, x: net(x))(net, x)`, or use the "
+        "transformation of pax_jax of the same name, which takes a module as a function: "
+        "`pax_jax.jit(net)(x)`."
+    )

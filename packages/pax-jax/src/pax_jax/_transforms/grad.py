@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,10 +11,15 @@ import jax
 from pax_jax._module.calls import pure
 from pax_jax._module.kinds import is_module
 from pax_jax._module.trees import select_parameters, update_parameters
+from pax_jax._transforms.functions import closed, opened
 
 
 def value_and_grad(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
 ) -> Callable[..., Any]:
     """Make a function that evaluates `fun` and its gradient with respect to parameters.
 
@@ -22,13 +27,21 @@ def value_and_grad(
     differentiated. `fun` is given copies of these arguments, which it may change and return.
 
     Args:
-        fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree.
+        fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree; a function, a module
+            or one of its methods.
         argnums: which arguments to differentiate: modules, or any pytrees.
         has_aux: whether `fun` returns such a pair.
+        holomorphic: whether `fun` is holomorphic; what is differentiated is complex then.
+        allow_int: whether integers may be among what is differentiated; their gradients are of dtype
+            `float0`.
 
     Returns:
         A function that returns the value of `fun` and the gradient: for each argument the shape of
         its `parameters()`.
+
+    Raises:
+        TypeError: at a call, there are not as many positional arguments as `argnums` says; or as
+            `jax.value_and_grad`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -39,30 +52,38 @@ def value_and_grad(
         >>> grads.bias
         Array([4.], dtype=float32)
     """
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    function, owners = opened(fun)
+    single, positions = _positions(argnums)
 
-    def on_parameters(params: tuple[Any, ...], args: tuple[Any, ...], kwargs: Any) -> Any:
+    def on_parameters(params: tuple[Any, ...], args: tuple[Any, ...], kwargs: Any, own: Any) -> Any:
         full = list(args)
         for position, new in zip(positions, params, strict=True):
             full[position] = update_parameters(args[position], new)
-        return fun(*full, **kwargs)
+        return function(own, tuple(full), kwargs)
 
-    @functools.wraps(fun, updated=())
-    def wrapper(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    evaluate = jax.value_and_grad(
+        on_parameters, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+    )
+
+    def call(owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        _check_count(argnums, positions, len(args))
         params = tuple(select_parameters(args[position]) for position in positions)
-        evaluate = jax.value_and_grad(on_parameters, has_aux=has_aux)
-        value, grads = evaluate(params, args, kwargs)
-        return value, grads[0] if isinstance(argnums, int) else grads
+        value, grads = evaluate(params, args, kwargs, owners)
+        return value, grads[0] if single else grads
 
-    return wrapper
+    return closed(fun, call, owners)
 
 
 def grad(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
 ) -> Callable[..., Any]:
     """Make a function that evaluates the gradient of `fun` with respect to parameters.
 
-    Arguments as in `value_and_grad`.
+    Arguments and errors as in `value_and_grad`.
 
     Returns:
         A function that returns the gradient, or with `has_aux` the gradient and the second result.
@@ -74,14 +95,31 @@ def grad(
         >>> grads.bias
         Array([4.], dtype=float32)
     """
-    evaluate = value_and_grad(fun, argnums, has_aux)
+    evaluate, owners = opened(value_and_grad(fun, argnums, has_aux, holomorphic, allow_int))
 
-    @functools.wraps(fun, updated=())
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        value, grads = evaluate(*args, **kwargs)
+    def call(owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value, grads = evaluate(owners, args, kwargs)
         return (grads, value[1]) if has_aux else grads
 
-    return wrapper
+    return closed(fun, call, owners)
+
+
+def _positions(argnums: Any) -> tuple[bool, tuple[int, ...]]:
+    """Return whether one argument is meant, and the numbers of all."""
+    try:
+        return True, (operator.index(argnums),)
+    except TypeError:
+        return False, tuple(map(operator.index, argnums))
+
+
+def _check_count(argnums: Any, positions: tuple[int, ...], count: int) -> None:
+    needed = max((n + 1 if n >= 0 else -n for n in positions), default=0)
+    if needed > count:
+        raise TypeError(
+            f"differentiating with respect to argnums={argnums!r} requires at least {needed} "
+            f"positional arguments to be passed by the caller, but got only {count} positional "
+            "arguments."
+        )
 
 
 def build_update_fn(loss_fn: Callable[..., Any], *, scan_mode: bool = False) -> Callable[..., Any]:

@@ -1,175 +1,249 @@
-"""`jax.jit` for modules: arguments cross into XLA as a flat list, and what is replaced is donated."""
+"""`jax.jit` for modules: arguments cross into XLA as a flat list."""
 
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 import pax_tree
 from pax_jax._module.kinds import is_array, is_module
-from pax_jax._module.trees import outermost_modules
+from pax_jax._transforms.changes import Changes, Plan, Watched, carry_out
+from pax_jax._transforms.functions import Opened, closed, opened
+from pax_jax._transforms.stages import Stage
 from pax_tree._static_args import Static, StaticArguments
 
 
 def jit(
     fun: Callable[..., Any] | None = None,
     *,
-    donate: bool = True,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
+    static_argnums: int | Iterable[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Iterable[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
 ) -> Callable[..., Any]:
     """Compile a function of modules; as `jax.jit`, with less to do for each call.
 
-    A module that goes in and comes back, changed, is donated: its memory is used for the new one, and
-    the old one can be read no more. What is only read (the model in an evaluation) is not donated.
+    A compiled function does to the modules that it is given what `fun` does: what it changes in one of
+    them is assigned to the caller's module after the call, unless that module comes back in the result.
+    Nothing is donated that is not asked for.
 
     Args:
-        fun: a function of pytrees of modules and arrays. It may change and return its modules.
-        donate: whether to donate modules that come back.
+        fun: a function of pytrees of modules and arrays, a method in a class body, a module or one of
+            its methods. It may change its modules, and return them.
         static_argnums: numbers of arguments that are constants, hashable, however they are passed.
         static_argnames: the same by their names.
+        donate_argnums: numbers of arguments whose memory may be used for the results. They can be read
+            no more after the call, but for a module that is changed and does not come back: it gets
+            all its arrays anew.
+        donate_argnames: the same by their names.
+        in_shardings: shardings of the positional arguments, or of parts of them: a prefix of their
+            tuple, without those that are static. `None` leaves one to its array.
+        out_shardings: shardings of the result; a prefix of it. `None` leaves one to XLA.
 
     Returns:
-        The compiled function; its `lower(*args)` is that of `jax.jit`, on the flat list of leaves.
+        The compiled function. Its `trace` and `lower` take the same arguments, and so does what
+        `lower(...).compile()` returns; else they are those of `jax.jit`, on the flat list of leaves.
 
     Raises:
         TypeError: at a call, an argument holds something that is no array, number or module.
-        ValueError: `fun` has no argument of a name or a number that is to be static; or, at a call, a
-            static argument is not hashable, or an array that is to be donated is passed twice.
+        ValueError: `fun` has no argument of a name or a number that is given, or an argument is both
+            static and donated; or, at a call, a static argument is not hashable, an array that is to be
+            donated is passed twice, or a module that changes is.
 
     Example:
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
         >>> @pax.jit
         ... def call(norm, x):
-        ...     return norm(x), norm
+        ...     return norm(x)
         >>> norm = pax.BatchNorm1D(1)
         >>> for _ in range(3):
-        ...     y, norm = call(norm, jnp.ones((4, 1)))
+        ...     y = call(norm, jnp.ones((4, 1)))
         >>> norm.ema_mean
         Array([1.], dtype=float32)
     """
+    options = {
+        "static_argnums": static_argnums,
+        "static_argnames": static_argnames,
+        "donate_argnums": donate_argnums,
+        "donate_argnames": donate_argnames,
+        "in_shardings": in_shardings,
+        "out_shardings": out_shardings,
+    }
     if fun is None:
-        return functools.partial(
-            jit, donate=donate, static_argnums=static_argnums, static_argnames=static_argnames
-        )
+        return functools.partial(jit, **options)
     static = StaticArguments(fun, static_argnums, static_argnames, "jit")
-    programs = _Programs(fun, donate)
-    if static:
-        return _with_statics(programs, static)
-    find = programs.known.get
-    flatten, unflatten = pax_tree.tree_flatten, pax_tree.tree_unflatten
-
-    @functools.wraps(fun, updated=())
-    def call(*args: Any, **kwargs: Any) -> Any:
-        leaves, structure = flatten((args, kwargs))
-        program = find(structure) or programs.make(structure, leaves)
-        try:
-            results, wrapped = program(*leaves)
-        except jax.errors.JaxRuntimeError as error:
-            programs.check_donated(structure, leaves, error)
-            raise
-        return unflatten(wrapped.structure, results)
-
-    call.lower = programs.lower  # type: ignore[attr-defined]
-    return call
+    donated = StaticArguments(fun, donate_argnums, donate_argnames, "jit", "donate")
+    static.check_apart(donated)
+    call, owners = opened(fun)
+    shared = _Options(
+        getattr(fun, "__name__", type(fun).__name__), donated, in_shardings, out_shardings
+    )
+    programs = _WithStatics(call, static, shared) if static else _Programs(call, shared)
+    compiled: Any = closed(fun, programs.run, owners)
+    compiled.trace = functools.partial(programs.trace, owners)
+    compiled.lower = lambda *args, **kwargs: programs.trace(owners, *args, **kwargs).lower()
+    return compiled
 
 
-def _with_statics(programs: _Programs, static: StaticArguments) -> Callable[..., Any]:
-    """Make the function that keeps some arguments out of the tree."""
-    by_constants: dict[Static, Any] = {}
+class _Options(NamedTuple):
+    """What is the same for all programs of a function."""
 
-    def split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple, dict]:
-        args, kwargs, constants = static.split(args, kwargs)
-        program = by_constants.get(constants)
-        if program is None:
-            whole = _with_constants(programs.fun, constants)
-            program = by_constants[constants] = jit(whole, donate=programs.donate)
-        return program, args, kwargs
-
-    @functools.wraps(programs.fun, updated=())
-    def call(*args: Any, **kwargs: Any) -> Any:
-        program, args, kwargs = split(args, kwargs)
-        return program(*args, **kwargs)
-
-    def lower(*args: Any, **kwargs: Any) -> Any:
-        program, args, kwargs = split(args, kwargs)
-        return program.lower(*args, **kwargs)
-
-    call.lower = lower  # type: ignore[attr-defined]
-    return call
+    name: str
+    donated: StaticArguments
+    in_shardings: Any
+    out_shardings: Any
 
 
-def _with_constants(fun: Callable[..., Any], constants: Static) -> Callable[..., Any]:
-    @functools.wraps(fun, updated=())
-    def call(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = constants.join(args, kwargs)
-        return fun(*args, **kwargs)
+class _WithStatics:
+    """The compiled functions of a function some of whose arguments are constants."""
 
-    return call
+    def __init__(self, call: Opened, static: StaticArguments, options: _Options) -> None:
+        self._call, self._static, self._options = call, static, options
+        self._programs: dict[Static, _Programs] = {}
+
+    def run(self, owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs, constants = self._static.split(args, kwargs)
+        return self._of(constants).run(owners, args, kwargs)
+
+    def trace(self, owners: tuple[Any, ...], *args: Any, **kwargs: Any) -> Stage:
+        args, kwargs, constants = self._static.split(args, kwargs)
+        return self._of(constants).trace(owners, *args, **kwargs)
+
+    def _of(self, constants: Static) -> _Programs:
+        programs = self._programs.get(constants)
+        if programs is None:
+            whole = _with_constants(self._call, constants)
+            places = tuple(place for place, _ in constants.args)
+            programs = _Programs(whole, self._options, places)
+            programs = self._programs.setdefault(constants, programs)
+        return programs
+
+
+def _with_constants(call: Opened, constants: Static) -> Opened:
+    return lambda owners, args, kwargs: call(owners, *constants.join(args, kwargs))
 
 
 class _ResultStructure:
-    """What a program returns beside the leaves of its results: their structure; it has no leaves.
+    """What a program returns beside arrays: how they are put together; it has no leaves.
 
     Attributes:
-        structure: of the results.
-        modules: the signatures of the modules among them.
+        structure: of the result.
+        plan: of the changes of modules; empty where nothing changes.
     """
 
-    __slots__ = ("modules", "structure")
+    __slots__ = ("plan", "structure")
 
-    def __init__(self, structure: Any, modules: tuple[Any, ...]) -> None:
-        self.structure, self.modules = structure, modules
+    def __init__(self, structure: Any, plan: Plan) -> None:
+        self.structure, self.plan = structure, plan
 
 
 jax.tree_util.register_pytree_node(
     _ResultStructure,
-    lambda node: ((), (node.structure, node.modules)),
+    lambda node: ((), (node.structure, node.plan)),
     lambda parts, _: _ResultStructure(*parts),
 )
 
 
 class _Programs:
-    """The compiled functions of a function, one for each structure of its arguments."""
+    """The compiled functions of a function, one for each structure of its arguments.
 
-    def __init__(self, fun: Callable[..., Any], donate: bool) -> None:
-        self.fun = fun
-        self.donate = donate
-        self.known: dict[Any, Any] = {}
-        self.donated: dict[Any, tuple[int, ...]] = {}
+    Args:
+        call: the function, of its owners, arguments and keywords.
+        options: those of `jit`.
+        constants: the numbers of arguments that are constants, at which `None` stands.
+    """
 
-    def make(self, structure: Any, leaves: Sequence[Any]) -> Any:
+    def __init__(self, call: Opened, options: _Options, constants: Sequence[int] = ()) -> None:
+        self._call, self._options, self._constants = call, options, constants
+        self._known: dict[Any, Any] = {}
+        self._donated: dict[Any, tuple[int, ...]] = {}
+
+    def run(self, owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the program for these arguments, and carry out what it has changed."""
+        given = (args, kwargs, owners)
+        leaves, structure = pax_tree.tree_flatten(given)
+        program = self._known.get(structure) or self._make(structure, leaves)
+        try:
+            results, values, wrapped = program(*leaves)
+        except jax.errors.JaxRuntimeError as error:
+            self._check_donated(structure, leaves, error)
+            raise
+        if wrapped.plan:
+            carry_out(given, Changes(wrapped.plan, values))
+        return pax_tree.tree_unflatten(wrapped.structure, results)
+
+    def trace(self, owners: tuple[Any, ...], *args: Any, **kwargs: Any) -> Stage:
+        """Trace the program for these arguments, as `jax.jit(fun).trace` does."""
+        leaves, structure = pax_tree.tree_flatten((args, kwargs, owners))
+        program = self._known.get(structure) or self._make(structure, leaves)
+        return Stage(program.trace(*leaves), structure, owners, self._constants)
+
+    def _make(self, structure: Any, leaves: Sequence[Any]) -> Any:
         """Make, and remember, the program for arguments of a structure."""
-        _check_leaves(self.fun, structure, leaves)
+        name = self._options.name
+        _check_leaves(name, structure, leaves)
+        donated, given_away = self._given_away(structure, leaves)
 
-        def flat(*leaves: Any) -> tuple[list[Any], _ResultStructure]:
-            args, kwargs = pax_tree.tree_unflatten(structure, leaves)
-            returned = self.fun(*args, **kwargs)
-            results, outer = pax_tree.tree_flatten(returned)
-            signatures = (
-                _signature(module, pax_tree.tree_leaves(module))
-                for module in outermost_modules(returned)
-            )
-            return results, _ResultStructure(outer, tuple(signatures))
+        def flat(*leaves: Any) -> tuple[list[Any], list[Any], _ResultStructure]:
+            args, kwargs, owners = given = pax_tree.tree_unflatten(structure, leaves)
+            watched = Watched(given)
+            result = self._call(owners, args, kwargs)
+            changes = watched.changes(result, given_away)
+            results, outer = pax_tree.tree_flatten(result)
+            plan = changes.plan if changes else ()
+            return results, list(changes.values), _ResultStructure(outer, plan)
 
-        flat.__name__ = getattr(self.fun, "__name__", flat.__name__)
-        donated = self._donated(flat, structure, leaves) if self.donate else ()
-        self.donated[structure] = donated
-        program = jax.jit(flat, donate_argnums=donated)
-        return self.known.setdefault(structure, program)
+        flat.__name__ = name
+        shardings = self._shardings(flat, structure, leaves)
+        program = jax.jit(flat, donate_argnums=donated, **shardings)
+        self._donated[structure] = donated
+        return self._known.setdefault(structure, program)
 
-    def lower(self, *args: Any, **kwargs: Any) -> Any:
-        """Lower the program for these arguments, as `jax.jit(fun).lower` does."""
-        leaves, structure = pax_tree.tree_flatten((args, kwargs))
-        program = self.known.get(structure) or self.make(structure, leaves)
-        return program.lower(*leaves)
+    def _given_away(
+        self, structure: Any, leaves: Sequence[Any]
+    ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """Return the numbers of the leaves that are donated, and for each module whether it is."""
+        args, _, _ = given = pax_tree.tree_unflatten(structure, leaves)
+        numbers, names = self._options.donated.places(len(args))
 
-    def check_donated(self, structure: Any, leaves: Sequence[Any], error: Exception) -> None:
+        def is_donated(path: Any) -> bool:
+            first, *rest = path[:2]
+            own = (numbers, names, ())[first.idx]
+            return bool(rest) and getattr(rest[0], "idx", getattr(rest[0], "key", None)) in own
+
+        paths = pax_tree.tree_leaves_with_path(given)
+        donated = tuple(
+            number
+            for number, (path, leaf) in enumerate(paths)
+            if is_donated(path) and is_array(leaf)
+        )
+        items = pax_tree.tree_leaves_with_path(given, is_leaf=is_module)
+        return donated, tuple(is_donated(path) for path, item in items if is_module(item))
+
+    def _shardings(
+        self, flat: Callable[..., Any], structure: Any, leaves: Sequence[Any]
+    ) -> dict[str, Any]:
+        """Return the shardings of all arguments and results of the flat function, if there are."""
+        found: dict[str, Any] = {}
+        if self._options.in_shardings is not None:
+            args, *rest = pax_tree.tree_unflatten(structure, leaves)
+            args = tuple(arg for i, arg in enumerate(args) if i not in self._constants)
+            given = _broadcast(self._options.in_shardings, args, "in_shardings")
+            found["in_shardings"] = (*given, *[None] * len(pax_tree.tree_leaves(rest)))
+        if self._options.out_shardings is not None:
+            results, _, wrapped = jax.eval_shape(flat, *leaves)
+            result = wrapped.structure.unflatten(results)
+            given = _broadcast(self._options.out_shardings, result, "out_shardings")
+            found["out_shardings"] = (given, None, None)
+        return found
+
+    def _check_donated(self, structure: Any, leaves: Sequence[Any], error: Exception) -> None:
         """Raise an error that names the arguments of a donated array that is passed twice, if one is.
 
         It is asked for after a call has failed with `error`, so that no call takes longer for it.
@@ -177,43 +251,25 @@ class _Programs:
         arguments: dict[int, list[str]] = {}
         for path, leaf in _with_paths(structure, leaves):
             arguments.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
-        for number in self.donated[structure]:
+        for number in self._donated[structure]:
             names = arguments.get(id(leaves[number]), ())
             if len(names) > 1:
                 raise ValueError(
                     f"{' and '.join(names)} are one array, which is to be donated and can be given "
-                    "away only once. Pass a copy (`jax.tree.map(jnp.copy, module)`), or compile with "
-                    "donate=False."
+                    "away only once. Pass a copy (`jax.tree.map(jnp.copy, module)`), or do not "
+                    "donate the argument."
                 ) from error
 
-    def _donated(
-        self, flat: Callable[..., Any], structure: Any, leaves: Sequence[Any]
-    ) -> tuple[int, ...]:
-        """Return the positions of the leaves of modules that come back; JAX traces `flat` once."""
-        arguments = pax_tree.tree_unflatten(structure, leaves)
-        given, start = [], 0
-        for item in pax_tree.tree_leaves(arguments, is_leaf=is_module):
-            end = start + len(pax_tree.tree_leaves(item))
-            if is_module(item):
-                given.append((range(start, end), item))
-            start = end
-        if not any(numbers for numbers, _ in given):
-            return ()
-        _, wrapped = jax.eval_shape(flat, *leaves)
-        returned = Counter(wrapped.modules)
-        donated: list[int] = []
-        for numbers, module in given:
-            signature = _signature(module, [leaves[number] for number in numbers])
-            if returned[signature] > 0:
-                returned[signature] -= 1
-                donated += [number for number in numbers if is_array(leaves[number])]
-        return tuple(donated)
 
-
-def _signature(module: Any, leaves: Sequence[Any]) -> Any:
-    """Return what two modules share of which one can take the memory of the other."""
-    described = ((getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)) for leaf in leaves)
-    return type(module), tuple(described)
+def _broadcast(shardings: Any, tree: Any, name: str) -> list[Any]:
+    """Return the sharding of each leaf of `tree`, of which `shardings` is a prefix."""
+    try:
+        found = pax_tree.broadcast_prefix(shardings, tree, none_is_leaf=True)
+    except ValueError as error:
+        what = "tuple of the positional arguments" if name == "in_shardings" else "result"
+        raise ValueError(f"jit: {name} must be a prefix of the {what}: {error}") from error
+    leaves = pax_tree.tree_leaves(tree, none_is_leaf=True)
+    return [own for own, leaf in zip(found, leaves, strict=True) if leaf is not None]
 
 
 def _with_paths(structure: Any, leaves: Sequence[Any]) -> list[tuple[Any, Any]]:
@@ -221,13 +277,13 @@ def _with_paths(structure: Any, leaves: Sequence[Any]) -> list[tuple[Any, Any]]:
     return pax_tree.tree_leaves_with_path(pax_tree.tree_unflatten(structure, leaves))
 
 
-def _check_leaves(fun: Callable[..., Any], structure: Any, leaves: Sequence[Any]) -> None:
+def _check_leaves(name: str, structure: Any, leaves: Sequence[Any]) -> None:
     for path, leaf in _with_paths(structure, leaves):
         if not (hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))):
             position, *rest = path[1:]
             raise TypeError(
                 f"The argument {getattr(position, 'idx', getattr(position, 'key', ''))} of "
-                f"{getattr(fun, '__name__', fun)!r}{' at ' + pax_tree.keystr(rest) if rest else ''} "
+                f"{name!r}{' at ' + pax_tree.keystr(rest) if rest else ''} "
                 f"is {leaf!r} of type {type(leaf).__name__}, which is no array, number or module. "
                 "Name it in static_argnums or static_argnames, or keep it in a module's attribute."
             )
