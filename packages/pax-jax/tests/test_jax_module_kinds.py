@@ -151,11 +151,10 @@ class Config:
         (functools.partial(jnp.add, jnp.ones(1)), r"static attribute Module\.x holds an array"),
         (Config([jnp.ones(1)]), r"static attribute Module\.x holds an array"),
         (pax.Linear(1, 1).__call__, r"static attribute Module\.x holds an array or a module"),
-        ({pax.Linear(1, 1)}, r"static attribute Module\.x holds an array or a module"),
         ([pax.Linear(1, 1), jnp.ones(1)], r"Module\.x\[1\] is a .* in a container of modules"),
         ([pax.Linear(1, 1), jax.nn.relu], r"wrap a function in pax_jax\.Lambda"),
     ],
-    ids=["list", "dict", "partial", "dataclass", "bound method", "set", "mixed", "function"],
+    ids=["list", "dict", "partial", "dataclass", "bound method", "mixed", "function"],
 )
 def test_hidden_arrays_and_modules_raise_naming_the_attribute(value, message):
     with pytest.raises(TypeError, match=message):
