@@ -8,6 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 import pax_torch as pax
 
 X = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
+OTHER_STATE = torch.Generator().manual_seed(5).get_state()
 WEIGHT = torch.linspace(1, 2, 3, dtype=torch.float64)
 
 
@@ -102,3 +103,34 @@ def test_errors():
         pax.checkpoint(3)
     with pytest.raises(RuntimeError, match="mine"):
         pax.grad(pax.checkpoint(lambda x: (_ for _ in ()).throw(RuntimeError("mine"))))(1.0)
+
+
+def torch_checkpoint(f):
+    return lambda x: torch.utils.checkpoint.checkpoint(f, x, use_reentrant=False)
+
+
+@pytest.mark.parametrize("remat", [torch_checkpoint, pax.checkpoint], ids=["torch", "pax_torch"])
+def test_compiled_gradient_has_the_random_numbers_of_its_value(remat):
+    def drop(x):
+        return torch.nn.functional.dropout(x.exp(), 0.5)
+
+    step = pax.jit(pax.value_and_grad(lambda x: remat(drop)(x).sum()), backend="eager")
+    for _ in range(3):  # of a sum of kept exp(x), twice each, the gradient is each summand
+        value, grad = step(torch.ones(64, dtype=torch.float64))
+        torch.testing.assert_close(grad.sum(), value)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [lambda: torch.manual_seed(3), lambda: torch.set_rng_state(OTHER_STATE)],
+    ids=["manual_seed", "set_rng_state"],
+)
+def test_compiled_function_sets_no_seed(seed):
+    def noise(x):
+        seed()
+        return x + torch.rand(3)
+
+    state = torch.get_rng_state()
+    with pytest.raises(ValueError, match="sets the state of PyTorch's generator"):
+        pax.jit(noise, backend="eager")(torch.ones(3))
+    assert torch.equal(torch.get_rng_state(), state)

@@ -10,10 +10,11 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.fx import GraphModule
@@ -340,6 +341,30 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     # A private option, without which the function may not close over tensors.
     make = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
     return make(*examples)
+
+
+# What keeps a checkpoint's inputs in place of its intermediate results.
+_keep_inputs = foreign("torch.utils.checkpoint._checkpoint_hook", "torch.utils.checkpoint", None)
+
+
+@contextmanager
+def without_checkpoints() -> Iterator[None]:
+    """Let `torch.utils.checkpoint` keep intermediate results, as without it.
+
+    Written down, a second run would draw other random numbers than the first: a program does not go
+    back to an earlier state of a generator. Without the private name, checkpoints are refused.
+    """
+    if _keep_inputs is None:
+        message = "torch.utils.checkpoint cannot be compiled here; use pax_torch.checkpoint."
+        with torch.autograd.graph.disable_saved_tensors_hooks(message):
+            yield
+        return
+    checkpoints: Any = torch.utils.checkpoint
+    checkpoints._checkpoint_hook = lambda frame: nullcontext()
+    try:
+        yield
+    finally:
+        checkpoints._checkpoint_hook = _keep_inputs
 
 
 def has_function_mode() -> bool:

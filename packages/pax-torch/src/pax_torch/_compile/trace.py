@@ -13,7 +13,13 @@ from torch.fx import GraphModule, Node
 
 from pax_torch._autodiff.custom_function import distinct
 from pax_torch._autodiff.grad import differentiation
-from pax_torch._compat import enable_mkldnn, needs_values, refuses_while_tracing, trace
+from pax_torch._compat import (
+    enable_mkldnn,
+    needs_values,
+    refuses_while_tracing,
+    trace,
+    without_checkpoints,
+)
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -41,6 +47,24 @@ def without_values(transform: str, advice: str) -> Iterator[None]:
             f"{transform} runs the function on tensors without values, but it needs one, for an "
             f"`if`, a loop, a conversion to a number or a shape; {advice}."
         ) from error
+
+
+@contextmanager
+def _without_seeds() -> Iterator[None]:
+    """Refuse a function that sets the state of PyTorch's generator: its program would not.
+
+    Raises:
+        ValueError: the state is another one afterwards; it is put back.
+    """
+    state = torch.get_rng_state()
+    yield
+    if not torch.equal(torch.get_rng_state(), state):
+        torch.set_rng_state(state)
+        raise ValueError(
+            "jit's function sets the state of PyTorch's generator (torch.manual_seed or "
+            "torch.set_rng_state), which would happen once, while it is traced, and not at each "
+            "call; set it outside of jit, or draw from a key with pax_torch.random."
+        )
 
 
 @contextmanager
@@ -88,6 +112,8 @@ class Program:
             torch.enable_grad(),
             without_values("jit", _ADVICE),
             _without_mkldnn(),
+            _without_seeds(),
+            without_checkpoints(),
         ):
             graph = trace(self._flattened(function), examples)
         for node in reversed(graph.graph.nodes):
