@@ -2,7 +2,9 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -40,5 +42,9 @@ def pytest_terminal_summary(terminalreporter):
                 results[model, name.removeprefix("test_")] = mark
     models, checks = (list(dict.fromkeys(key[i] for key in results)) for i in (0, 1))
     for check in checks:
-        holds = [f"{model or 'holds'}: {results[model, check]}" for model in models if (model, check) in results]
+        holds = [
+            f"{model or 'holds'}: {results[model, check]}"
+            for model in models
+            if (model, check) in results
+        ]
         terminalreporter.write_line(f"{check}: {', '.join(holds)}")

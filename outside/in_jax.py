@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import torch
-from torch2jax_bridge import torch2jax
 
 from outside.models import Batch, Model
 from outside.training import STEPS, trained_names
+from torch2jax_bridge import torch2jax
 
 RATE = 1e-2
 EPSILON = 1e-3  # well above rounding, which Adam would scale up

@@ -93,7 +93,13 @@ def sample_mean_square(out: Any) -> torch.Tensor:
 
 def gpt2() -> torch.nn.Module:
     config = transformers.GPT2Config(
-        n_layer=2, n_head=2, n_embd=16, vocab_size=VOCABULARY, n_positions=16, bos_token_id=0, eos_token_id=1
+        n_layer=2,
+        n_head=2,
+        n_embd=16,
+        vocab_size=VOCABULARY,
+        n_positions=16,
+        bos_token_id=0,
+        eos_token_id=1,
     )
     return transformers.GPT2LMHeadModel(config)
 
@@ -185,7 +191,11 @@ def mamba() -> torch.nn.Module:
 
 def lora() -> torch.nn.Module:
     config = peft.LoraConfig(
-        r=4, target_modules=["c_attn"], lora_dropout=0.1, fan_in_fan_out=True, init_lora_weights=False
+        r=4,
+        target_modules=["c_attn"],
+        lora_dropout=0.1,
+        fan_in_fan_out=True,
+        init_lora_weights=False,
     )
     return peft.get_peft_model(gpt2(), config)
 
@@ -216,7 +226,9 @@ class OdeNet(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4))
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         times = torch.linspace(0.0, 1.0, 5)
@@ -294,7 +306,9 @@ def unit_weight(layer: torch.nn.Linear) -> torch.nn.Module:
     return layer
 
 
-def small(name: str, make: Callable[[], torch.nn.Module], batch: Callable[[], Batch] = vector_batch) -> Model:
+def small(
+    name: str, make: Callable[[], torch.nn.Module], batch: Callable[[], Batch] = vector_batch
+) -> Model:
     return Model(name, make, batch, mean_square)
 
 

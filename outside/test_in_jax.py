@@ -3,11 +3,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import opax
 import optax
 import pytest
 from jax.sharding import PartitionSpec
 
+import opax
 from outside.in_jax import EPSILON, RATE, converted, plain_losses, reference
 from outside.models import MODELS
 from outside.training import STEPS
@@ -60,7 +60,9 @@ def test_dropout_follows_its_key(model):
     @jax.jit
     def noisy(key):
         loss = functools.partial(net.loss, is_training=True, rng=key)
-        (value, _), grads = jax.value_and_grad(loss, has_aux=True)(net.trained, net.buffers, net.batch)
+        (value, _), grads = jax.value_and_grad(loss, has_aux=True)(
+            net.trained, net.buffers, net.batch
+        )
         return value, grads, loss(net.trained, net.buffers, net.batch)[0]
 
     value, grads, again = noisy(jax.random.key(0))
@@ -115,7 +117,10 @@ def test_two_devices_share_a_batch(model):
         return jax.lax.pmean(grad(jax.lax.pcast(params, "data", to="varying"), batch), "data")
 
     shared = jax.shard_map(
-        part, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=PartitionSpec()
+        part,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec("data")),
+        out_specs=PartitionSpec(),
     )
     value, grads = jax.jit(shared)(net.trained, net.batch)
     singles = [jax.jit(grad)(net.trained, half) for half in halves]

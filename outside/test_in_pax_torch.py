@@ -1,9 +1,9 @@
 import functools
 
-import pax_torch
 import pytest
 import torch
 
+import pax_torch
 from outside.models import MODELS
 from outside.training import functional, plain
 

@@ -12,6 +12,7 @@ import torch
 from flax import linen
 from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
+
 from torch2jax_bridge import jax2torch, torch2jax
 
 
@@ -30,7 +31,11 @@ def slope():
 
 
 def assert_trees_close(found, expected, tolerance=1e-5):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), found, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
+        found,
+        expected,
+    )
 
 
 def test_diffrax_solves_and_differentiates(slope):
@@ -53,7 +58,9 @@ def test_numpyro_samples_and_fits(slope):
 
     def model(network):
         shift = numpyro.sample("shift", dist.Normal(0.0, 1.0).expand([3]))
-        numpyro.sample("seen", dist.Normal(network(params, x + shift).sum(-1), 1.0), obs=jnp.zeros(5))
+        numpyro.sample(
+            "seen", dist.Normal(network(params, x + shift).sum(-1), 1.0), obs=jnp.zeros(5)
+        )
 
     def samples(network):
         sampler = MCMC(NUTS(model), num_warmup=20, num_samples=20, progress_bar=False)
@@ -72,7 +79,9 @@ def test_blackjax_takes_the_same_steps(slope):
     in_torch, in_jax, params = slope
 
     def chain(network):
-        kernel = blackjax.hmc(lambda x: -jnp.sum(network(params, x) ** 2 + x**2), 0.1, jnp.ones(3), 5)
+        kernel = blackjax.hmc(
+            lambda x: -jnp.sum(network(params, x) ** 2 + x**2), 0.1, jnp.ones(3), 5
+        )
         step = jax.jit(kernel.step)
         state, positions = kernel.init(jnp.zeros(3)), []
         for key in jax.random.split(jax.random.key(0), 10):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pax_torch
 import torch
 
+import pax_torch
 from outside.models import Batch, Model
 
 STEPS = 5
@@ -47,7 +47,9 @@ def plain(model: Model, steps: int = STEPS) -> Run:
     return Run(losses, {**pax_torch.get_params(module), **pax_torch.get_buffers(module)})
 
 
-def functional(model: Model, compiled: Callable[[Any], Any] | None = None, steps: int = STEPS) -> Run:
+def functional(
+    model: Model, compiled: Callable[[Any], Any] | None = None, steps: int = STEPS
+) -> Run:
     """Train with pax_torch's functions of parameters; `compiled` transforms the whole step."""
     module, batch = model.module(), model.batch()
     forward = pax_torch.functional_module(module)
@@ -63,7 +65,9 @@ def functional(model: Model, compiled: Callable[[Any], Any] | None = None, steps
         return model.loss(out), buffers
 
     def step(trained: Tensors, state: Any, buffers: Tensors, batch: Batch, lr: Any) -> Any:
-        (value, buffers), grads = pax_torch.value_and_grad(loss, has_aux=True)(trained, buffers, batch)
+        (value, buffers), grads = pax_torch.value_and_grad(loss, has_aux=True)(
+            trained, buffers, batch
+        )
         trained, state = optimizer.step(trained, grads, state, lr=lr)
         return value, trained, state, buffers
 
