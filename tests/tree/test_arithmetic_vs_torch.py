@@ -191,13 +191,17 @@ def test_norm_of_mixed_dtypes_and_integers():
 @pytest.mark.parametrize("array", [torch.tensor, np.asarray, jnp.asarray])
 @pytest.mark.parametrize("numbers", [[200, 200], [2**15 - 1] * 3], ids=str)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
-def test_norm_of_integers_does_not_overflow(array, numbers, dtype):
+def test_products_of_integers_do_not_overflow(array, numbers, dtype):
     factor = max(1, np.iinfo(dtype).max // 2**16)
     leaf = np.asarray(numbers).clip(0, np.iinfo(dtype).max) * factor
     with jax.enable_x64(True):
-        norm = pax_tree.tree_norm([array(leaf.astype(dtype)), array(leaf[:1].astype(dtype))])
+        tree = [array(leaf.astype(dtype)), array(leaf[:1].astype(dtype))]
+        norm, square = pax_tree.tree_norm(tree), pax_tree.tree_norm_sq(tree)
+        product = pax_tree.tree_dot(tree, tree)
     expected = np.linalg.norm(np.append(leaf, leaf[0]).astype(float))
     np.testing.assert_allclose(np.asarray(norm), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(square), expected**2, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(product), expected**2, rtol=1e-6)
 
 
 def test_numpy_scalars_keep_the_dtype():

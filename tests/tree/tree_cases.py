@@ -245,21 +245,6 @@ def contains(tree, test):
     return isinstance(tree, Rec) and contains(pax_tree.record_flatten(tree)[0], test)
 
 
-def has_mixed_keys(tree):
-    """Whether a dict in the tree has keys that cannot be sorted."""
-
-    def mixed(node):
-        if type(node) not in (dict, defaultdict):
-            return False
-        try:
-            sorted(node)
-        except TypeError:
-            return True
-        return False
-
-    return contains(tree, mixed)
-
-
 BATCH, LENGTH = 100, 40
 
 

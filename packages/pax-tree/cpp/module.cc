@@ -17,7 +17,7 @@ namespace {
 
 PyMethodDef private_methods[] = {
     {"_register_node", AsMethod(RegisterNode), METH_FASTCALL, nullptr},
-    {"_unregister_node", UnregisterNode, METH_O, nullptr},
+    {"_unregister_node", AsMethod(UnregisterNode), METH_FASTCALL, nullptr},
     {"_forwarders", Forwarders, METH_O, nullptr},
     {"_register_leaf_type", RegisterLeafType, METH_O, nullptr},
     {"_set_foreign_lookup", SetForeignLookup, METH_O, nullptr},
@@ -61,9 +61,6 @@ PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, reinterpret_cast<void*>(Execute)},
 #ifdef Py_mod_multiple_interpreters
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-#ifdef Py_mod_gil
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, nullptr},
 };

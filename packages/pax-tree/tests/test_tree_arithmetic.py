@@ -147,3 +147,24 @@ def test_differing_trees_are_errors():
         pax_tree.tree_dot({"a": [1, np.ones(2)]}, {"a": [1, np.ones(1)]})
     with pytest.raises(ValueError, match=r"at the root they have \[2\] and \[\]\."):
         pax_tree.tree_dot(np.ones(2), 1.0)
+
+
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_do_not_overflow(dtype):
+    most = 1 if dtype == "bool" else int(np.iinfo(dtype).max)
+    tree = {"a": np.array([most, most], dtype), "b": [np.array(most, dtype)[()]]}
+    exact = 3 * most * most
+    assert float(pax_tree.tree_norm_sq(tree)) == pytest.approx(exact, rel=1e-6)
+    assert float(pax_tree.tree_dot(tree, tree)) == pytest.approx(exact, rel=1e-6)
+    assert float(pax_tree.tree_norm(tree)) == pytest.approx(exact**0.5, rel=1e-6)
+    floats = pax_tree.tree_map(lambda leaf: leaf.astype("float64"), tree)
+    assert float(pax_tree.tree_dot(tree, floats)) == pytest.approx(exact, rel=1e-6)
+    assert float(pax_tree.tree_dot(floats, tree)) == pytest.approx(exact, rel=1e-6)
+
+
+def test_python_integers_stay_exact():
+    tree = [10**30, 3]
+    assert pax_tree.tree_dot(tree, tree) == pax_tree.tree_norm_sq(tree) == 10**60 + 9

@@ -1,5 +1,6 @@
 """tree_flatten, tree_leaves, tree_structure and tree_unflatten on every kind of container."""
 
+import itertools
 from collections import OrderedDict, defaultdict, deque, namedtuple
 
 import pytest
@@ -24,7 +25,7 @@ CASES = {
     "list": ([1, [], [2]], [1, 2], "[*, [], [*]]"),
     "dict": ({"b": 1, "a": 2}, [2, 1], "{'a': *, 'b': *}"),
     "dict_of_tuples": ({(1, 2): 3, (0, 1): 2}, [2, 3], "{(0, 1): *, (1, 2): *}"),
-    "dict_mixed_keys": ({"a": 1, 1: 2, None: 3}, [1, 2, 3], "{'a': *, 1: *, None: *}"),
+    "dict_mixed_keys": ({"a": 1, 1: 2, None: 3}, [3, 2, 1], "{None: *, 1: *, 'a': *}"),
     "named_tuple": (Point(1, [2]), [1, 2], "CustomNode(namedtuple[Point], [*, [*]])"),
     "named_tuple_with_new": (Checked(2, 1), [1, 2], "CustomNode(namedtuple[Checked], [*, *])"),
     "ordered_dict": (OrderedDict(b=1, a=2), [1, 2], "CustomNode(OrderedDict[('b', 'a')], [*, *])"),
@@ -117,7 +118,7 @@ def test_unflatten_needs_the_right_number_of_leaves(count, word):
     structure = pax_tree.tree_structure([0, 0])
     message = f"Too {word} leaves: the structure has 2, but {count} were given"
     with pytest.raises(ValueError, match=message):
-        structure.unflatten(range(count))
+        structure.unflatten([0] * count)
 
 
 def test_unflatten_needs_an_iterable():
@@ -139,3 +140,25 @@ def test_unflatten_needs_an_iterable():
 def test_wrong_arguments_are_type_errors(call):
     with pytest.raises(TypeError, match=r"tree_(flatten|map)\(\)"):
         call()
+
+
+def test_unflatten_takes_no_more_of_an_iterable_than_it_needs():
+    structure, taken = pax_tree.tree_structure([1, 2]), itertools.count()
+    with pytest.raises(ValueError, match="the structure has 2, but at least 3 were given"):
+        structure.unflatten(taken)
+    assert next(taken) == 3
+    with pytest.raises(ValueError, match="the structure has 2, but 1 were given"):
+        structure.unflatten(iter([1]))
+    assert structure.unflatten(iter([3, 4])) == [3, 4]
+    assert structure.unflatten({3: 0, 4: 0}) == [3, 4]
+    with pytest.raises(TypeError, match="takes an iterable of leaves, but got a int"):
+        structure.unflatten(3)
+
+
+def test_errors_of_an_iterable_of_leaves_propagate():
+    def leaves():
+        yield 1
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        pax_tree.tree_structure([1, 2]).unflatten(leaves())

@@ -133,3 +133,33 @@ def test_the_short_names():
     assert pax_tree.tree.map(operator.neg, tree) == {"a": [-1, -2]}
     assert pax_tree.tree.reduce(operator.add, tree) == 3
     assert pax_tree.tree.structure(tree) == structure
+
+
+class Cached:
+    """Keeps the leaves and the structure of a tree."""
+
+    def __init__(self, tree):
+        self.leaves, self.structure = pax_tree.tree_flatten(tree)
+
+
+pax_tree.register_pytree_node(
+    Cached,
+    lambda cached: (cached.leaves, cached.structure),
+    lambda structure, leaves: Cached(structure.unflatten(list(leaves))),
+)
+
+
+def test_transpose_of_a_class_whose_static_data_depend_on_its_children():
+    outer, inner = (
+        pax_tree.tree_structure(Cached({"a": 1, "b": 2})),
+        pax_tree.tree_structure([1, 2]),
+    )
+    parts = pax_tree.tree_transpose(outer, inner, Cached({"a": [3, 4], "b": [5, 6]}))
+    assert [part.leaves for part in parts] == [[3, 5], [4, 6]]
+    nested = pax_tree.tree_transpose(
+        pax_tree.tree_structure((0, Cached({"a": 1}))), inner, ([1, 2], Cached({"a": [3, 4]}))
+    )
+    assert [(part[0], part[1].leaves) for part in nested] == [(1, [3]), (2, [4])]
+    for other in (Cached({"a": [3, 4], "c": [5, 6]}), Cached({"a": [3, 4, 5], "b": 6})):
+        with pytest.raises(TypeError, match="tree_transpose takes a tree of the structure"):
+            pax_tree.tree_transpose(outer, inner, other)

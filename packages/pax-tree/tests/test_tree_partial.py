@@ -83,3 +83,16 @@ def test_what_is_no_function_is_refused():
         Partial(5)
     with pytest.raises(TypeError):
         Partial()
+
+
+@pytest.mark.parametrize(
+    "function", [record, functools.partial(record, 1, a=2), Partial(record, 1), operator.add]
+)
+def test_the_function_is_the_one_given(function):
+    partial = Partial(function, 3)
+    assert partial.func is function
+    assert partial.func == function
+    assert hash(partial.func) == hash(function)
+    again = Partial(partial.func, *partial.args, **partial.keywords)
+    assert pax_tree.tree_structure(again) == pax_tree.tree_structure(partial)
+    assert again(4) == partial(4)

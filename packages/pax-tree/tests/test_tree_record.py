@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import weakref
+from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
@@ -319,3 +320,23 @@ def test_a_counter_does_not_keep_its_past():
     gc.collect()
     specs = [o for o in gc.get_objects() if type(o) is pax_tree.RecordSpec and o.cls is Layer]
     assert len(specs) < 50
+
+
+T = TypeVar("T")
+
+
+class Box(pax_tree.Record, Generic[T]):
+    def __init__(self, value):
+        self.value = value
+
+    def _classify(self, name, value):
+        return 0 if isinstance(value, float) else None
+
+
+def test_a_type_parameter_is_no_part_of_the_structure():
+    plain, typed = Box(1.0), Box[float](2.0)
+    assert pax_tree.tree_structure(plain) == pax_tree.tree_structure(typed)
+    assert vars(plain).keys() == vars(typed).keys() == {"value"}
+    assert not hasattr(typed, "__orig_class__")
+    assert pax_tree.tree_map(lambda x, y: x + y, plain, typed).value == 3.0
+    assert pickle.loads(pickle.dumps(typed)).value == 2.0

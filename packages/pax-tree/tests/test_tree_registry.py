@@ -1,6 +1,7 @@
 """Registering classes."""
 
 import dataclasses
+import gc
 
 import pytest
 
@@ -191,3 +192,89 @@ class TestDataclass:
     def test_no_dataclass(self):
         with pytest.raises(TypeError, match="takes a dataclass"):
             pax_tree.register_dataclass(int)
+
+
+def registered():
+    @pax_tree.register_pytree_node_class
+    class Node:
+        def __init__(self, *children):
+            self.children = children
+
+        def tree_flatten(self):
+            return self.children, None
+
+        @classmethod
+        def tree_unflatten(cls, aux, children):
+            return cls(*children)
+
+    return Node
+
+
+def test_a_class_may_be_unregistered_while_it_is_walked():
+    cls = registered()
+
+    def forget(leaf):
+        if leaf == 1:
+            pax_tree.unregister_pytree_node(cls)
+            gc.collect()
+        return -leaf
+
+    mapped = pax_tree.tree_map(forget, [cls(1, 2), 3])
+    assert (mapped[0].children, mapped[1]) == ((-1, -2), -3)
+
+
+def test_many_classes_come_and_go():
+    kept = registered()
+    for _ in range(300):
+        pax_tree.unregister_pytree_node(registered())
+    assert pax_tree.tree_leaves([kept(1)]) == [1]
+    pax_tree.unregister_pytree_node(kept)
+    assert len(pax_tree.tree_leaves([kept(1)])) == 1
+
+
+@dataclasses.dataclass
+class Square:
+    side: float
+    area: float = dataclasses.field(init=False)
+    name: str = "square"
+
+    def __post_init__(self):
+        self.area = self.side**2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, r"The fields \['area'\] of Square have init=False.* drop_fields=\['area'\]"),
+        (
+            {"data_fields": ["side", "area"], "meta_fields": ["name"]},
+            r"\['area'\] of Square have init=False",
+        ),
+        (
+            {"drop_fields": ["area", "side"]},
+            r"\['side'\] of Square are in drop_fields, but have no",
+        ),
+        (
+            {"drop_fields": ["aera"]},
+            r"Square has no fields \['aera'\]; it has \['area', 'name', 's",
+        ),
+        (
+            {"data_fields": ["side", "x"], "meta_fields": ["name"], "drop_fields": ["area"]},
+            r"Square has no fields \['x'\]",
+        ),
+        (
+            {"data_fields": ["side"], "meta_fields": ["name"], "drop_fields": ["area", "name"]},
+            r"\['name'\] of Square stand in drop_fields and in data_fields",
+        ),
+        ({"data_fields": ["side"], "meta_fields": [], "drop_fields": ["area"]}, r"\['name'\].*add"),
+    ],
+)
+def test_fields_that_a_dataclass_cannot_be_made_with(fields, message):
+    with pytest.raises(ValueError, match=message):
+        pax_tree.register_dataclass(Square, **fields)
+
+
+def test_a_dataclass_with_a_field_that_init_sets():
+    pax_tree.register_dataclass(Square, drop_fields=["area"])
+    doubled = pax_tree.tree_map(lambda x: 2 * x, Square(3.0, "s"))
+    assert (doubled.area, doubled.name) == (36.0, "ss")

@@ -66,9 +66,11 @@ PyObject* Str(PyObject* self) {
   return PyUnicode_FromFormat(format, ValueOf(self));
 }
 
+// As in a dict, an object equals itself: NaN too.
 PyObject* Compare(PyObject* a, PyObject* b, int op) {
   if (Py_TYPE(a) != Py_TYPE(b) || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
-  return PyObject_RichCompare(ValueOf(a), ValueOf(b), op);
+  int answer = PyObject_RichCompareBool(ValueOf(a), ValueOf(b), op);
+  return answer < 0 ? nullptr : PyBool_FromLong(answer);
 }
 
 Py_hash_t Hash(PyObject* self) {

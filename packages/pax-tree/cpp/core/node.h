@@ -25,15 +25,20 @@ inline bool IsDict(Kind kind) {
   return kind == Kind::kDict || kind == Kind::kOrderedDict || kind == Kind::kDefaultDict;
 }
 
-// A registered class. Registrations live as long as the process.
+// A registered class, an object of its own. The table of registrations holds it, and so does every
+// custom node; those of other kinds are in the table for ever.
 struct Registration {
-  Kind kind = Kind::kLeaf;
-  bool adopted = false;  // taken over from another library's registry
-  PyTypeObject* type = nullptr;
-  PyObject* flatten = nullptr;            // object -> (children, aux)
-  PyObject* unflatten = nullptr;          // (aux, children) -> object
-  PyObject* flatten_with_keys = nullptr;  // object -> ((key, child) pairs, aux), or null
+  PyObject_HEAD Kind kind;
+  bool adopted;                 // taken over from another library's registry
+  PyTypeObject* type;           // null for what stands where a class was removed
+  PyObject* flatten;            // object -> (children, aux)
+  PyObject* unflatten;          // (aux, children) -> object
+  PyObject* flatten_with_keys;  // object -> ((key, child) pairs, aux), or null
 };
+
+inline PyObject* AsObject(Registration* registration) {
+  return reinterpret_cast<PyObject*>(registration);
+}
 
 // What nodes that are alike have in common; `data` as in Node, borrowed.
 struct NodeType {
@@ -68,6 +73,8 @@ struct Node {
   Registration* registration;
 
   NodeType Type() const { return {kind, registration, data, arity}; }
+  // What the node holds besides its data, or null.
+  PyObject* Held() const { return kind == Kind::kCustom ? AsObject(registration) : nullptr; }
 };
 
 }  // namespace pax_tree

@@ -117,6 +117,7 @@ bool FillByLookup(PyObject* dict, PyObject* keys, PyObject** out, Py_ssize_t str
 }  // namespace
 
 bool OpenCustom(Registration* registration, PyObject* object, bool with_keys, Parts* parts) {
+  parts->held = Ref::Borrow(AsObject(registration));
   bool keyed = with_keys && registration->flatten_with_keys != nullptr;
   PyObject* function = keyed ? registration->flatten_with_keys : registration->flatten;
   Ref result(PyObject_CallOneArg(function, object)), children;

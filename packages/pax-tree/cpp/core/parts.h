@@ -12,6 +12,7 @@ struct Parts {
   Kind kind = Kind::kLeaf;
   Registration* registration = nullptr;
   Py_ssize_t arity = 0;
+  Ref held;    // the registration of a custom node
   Ref data;    // as in Node
   Ref source;  // holds the children: a tuple or list, or the dict itself
   Ref keys;    // the path keys of a custom node, when the walk is with paths

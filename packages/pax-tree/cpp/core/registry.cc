@@ -23,22 +23,23 @@ class TypeTable {
     }
   }
 
-  // Enters a registration in place of the type's last one.
+  // Enters a registration, of which it takes a reference, in place of the type's last one.
   void Insert(Registration* registration) {
     Lock lock(&mutex_);
     Entries* entries = entries_.load(kObserve);
     if (2 * (size_ + 1) > entries->mask + 1) entries = Grown(*entries);
+    Py_INCREF(registration);
     if (Put(entries, registration)) ++size_;
     entries_.store(entries, kPublish);
   }
 
-  // Leaves an entry of no type, which `Find` passes over.
+  // Leaves an entry of no type, which `Find` passes over. The reference is dropped by the caller.
   void Remove(PyTypeObject* type) {
-    static auto* removed = new Registration();
+    static Registration removed = {};
     Lock lock(&mutex_);
     Entries* entries = entries_.load(kObserve);
     std::atomic<Registration*>* slot = SlotOf(entries, type);
-    if (slot->load(kObserve) != nullptr) slot->store(removed, kPublish);
+    if (slot->load(kObserve) != nullptr) slot->store(&removed, kPublish);
   }
 
  private:
@@ -54,11 +55,14 @@ class TypeTable {
     return (bits ^ (bits >> 8)) & entries.mask;
   }
 
-  // Where the type's registration is, or would be.
+  // Where the type's registration is, or would be: in the first place that one was removed from.
   static std::atomic<Registration*>* SlotOf(Entries* entries, PyTypeObject* type) {
+    std::atomic<Registration*>* free = nullptr;
     for (size_t i = Start(type, *entries);; i = (i + 1) & entries->mask) {
       Registration* there = entries->at[i].load(kObserve);
-      if (there == nullptr || there->type == type) return &entries->at[i];
+      if (there != nullptr && there->type == type) return &entries->at[i];
+      if (there == nullptr) return free != nullptr ? free : &entries->at[i];
+      if (there->type == nullptr && free == nullptr) free = &entries->at[i];
     }
   }
 
@@ -103,12 +107,57 @@ PyObject* ForeignLookup() {
   return Py_XNewRef(foreign_lookup);
 }
 
-void Enter(PyTypeObject* type, Kind kind) {
-  auto* registration = new Registration();
+PyTypeObject* registration_type = nullptr;
+
+int Traverse(PyObject* self, visitproc visit, void* arg) {
+  auto* registration = reinterpret_cast<Registration*>(self);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(registration->type);
+  Py_VISIT(registration->flatten);
+  Py_VISIT(registration->unflatten);
+  Py_VISIT(registration->flatten_with_keys);
+  return 0;
+}
+
+// No tp_clear: it cannot be changed, so that some other object of a cycle is what breaks it.
+void Dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  auto* registration = reinterpret_cast<Registration*>(self);
+  PyObject_GC_UnTrack(self);
+  Py_XDECREF(registration->type);
+  Py_XDECREF(registration->flatten);
+  Py_XDECREF(registration->unflatten);
+  Py_XDECREF(registration->flatten_with_keys);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+bool InitType() {
+  static PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(Traverse)},
+                                {Py_tp_dealloc, reinterpret_cast<void*>(Dealloc)},
+                                {0, nullptr}};
+  static PyType_Spec spec = {
+      "pax_tree._C.Registration", sizeof(Registration), 0,
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  registration_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  return registration_type != nullptr;
+}
+
+// Null with an error set.
+Registration* NewRegistration(PyTypeObject* type, Kind kind) {
+  auto* self = reinterpret_cast<Registration*>(registration_type->tp_alloc(registration_type, 0));
+  if (self == nullptr) return nullptr;
   Py_INCREF(type);
-  registration->type = type;
-  registration->kind = kind;
-  Table().Insert(registration);
+  self->type = type;
+  self->kind = kind;
+  return self;
+}
+
+bool Enter(PyTypeObject* type, Kind kind) {
+  Registration* registration = NewRegistration(type, kind);
+  Ref owned(AsObject(registration));
+  if (owned) Table().Insert(registration);
+  return static_cast<bool>(owned);
 }
 
 bool IsNamedTuple(PyTypeObject* type, bool* answer) {
@@ -196,7 +245,7 @@ bool InitRegistry() {
   ordered_dict_type = ImportType("OrderedDict");
   default_dict_type = ImportType("defaultdict");
   deque_type = ImportType("deque");
-  if (PyErr_Occurred()) return false;
+  if (PyErr_Occurred() || !InitType()) return false;
   Enter(&PyTuple_Type, Kind::kTuple);
   Enter(&PyList_Type, Kind::kList);
   Enter(&PyDict_Type, Kind::kDict);
@@ -211,7 +260,7 @@ bool InitRegistry() {
                              &PyUnicode_Type, &PyBytes_Type, &PyBaseObject_Type}) {
     Enter(leaf, Kind::kLeaf);
   }
-  return true;
+  return !PyErr_Occurred();
 }
 
 // _register_node(type, flatten, unflatten, flatten_with_keys or None, adopted)
@@ -223,10 +272,9 @@ PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!CheckNew(type, adopted)) return nullptr;
   Registration* known = Table().Find(type);
   if (adopted && known != nullptr && known->adopted) Py_RETURN_NONE;  // another thread was faster
-  auto* registration = new Registration();
-  Py_INCREF(type);
-  registration->type = type;
-  registration->kind = Kind::kCustom;
+  Registration* registration = NewRegistration(type, Kind::kCustom);
+  Ref owned(AsObject(registration));
+  if (!owned) return nullptr;
   registration->adopted = adopted;
   registration->flatten = Py_NewRef(args[1]);
   registration->unflatten = Py_NewRef(args[2]);
@@ -235,16 +283,20 @@ PyObject* RegisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   Py_RETURN_NONE;
 }
 
-// The class is then what it was before; treedefs keep the registration that they were made with.
-PyObject* UnregisterNode(PyObject*, PyObject* type) {
-  if (!CheckType(type, "unregister_pytree_node")) return nullptr;
-  auto* cls = reinterpret_cast<PyTypeObject*>(type);
+// _unregister_node(type, keep): the class is then what it was before; treedefs keep the
+// registration that they were made with. Where another library goes on to ask for it, it is kept
+// for that.
+PyObject* UnregisterNode(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (nargs != 2) return Raise(PyExc_TypeError, "_unregister_node takes 2 arguments.");
+  if (!CheckType(args[0], "unregister_pytree_node")) return nullptr;
+  auto* cls = reinterpret_cast<PyTypeObject*>(args[0]);
   Registration* known = Table().Find(cls);
   if (known == nullptr || known->kind != Kind::kCustom || known->adopted) {
     return Raise(PyExc_ValueError, "%s was not registered with pax_tree.", cls->tp_name);
   }
-  Retired().Insert(known);
+  if (args[1] == Py_True) Retired().Insert(known);
   Table().Remove(cls);
+  if (!kFreeThreaded) Py_DECREF(known);  // else another thread may be looking at it
   Py_RETURN_NONE;
 }
 
@@ -258,7 +310,7 @@ Registration* LastRegistration(PyTypeObject* type) {
 PyObject* RegisterLeafType(PyObject*, PyObject* type) {
   if (!CheckType(type, "_register_leaf_type")) return nullptr;
   auto* cls = reinterpret_cast<PyTypeObject*>(type);
-  if (Table().Find(cls) == nullptr) Enter(cls, Kind::kLeaf);
+  if (Table().Find(cls) == nullptr && !Enter(cls, Kind::kLeaf)) return nullptr;
   Py_RETURN_NONE;
 }
 

@@ -24,7 +24,7 @@ Registration* LastRegistration(PyTypeObject* type);
 bool InitRegistry();
 
 PyObject* RegisterNode(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
-PyObject* UnregisterNode(PyObject* module, PyObject* type);
+PyObject* UnregisterNode(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* Forwarders(PyObject* module, PyObject* type);
 PyObject* RegisterLeafType(PyObject* module, PyObject* type);
 PyObject* SetForeignLookup(PyObject* module, PyObject* lookup);

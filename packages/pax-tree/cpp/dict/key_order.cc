@@ -74,14 +74,55 @@ bool KeysDoNotCompare() {
   return ours;
 }
 
-// (key, index) lists would compare the index too; so the keys are sorted, and then looked up.
-PyObject* SortedKeys(PyObject* inserted) {
-  Ref list(PySequence_List(inserted));
+// The keys as a sorted tuple; null without an error when they do not compare.
+PyObject* Sorted(PyObject* keys) {
+  Ref list(PySequence_List(keys));
   if (!list) return nullptr;
   if (PyList_Sort(list.get()) == 0) return PyList_AsTuple(list.get());
-  if (!KeysDoNotCompare()) return nullptr;
-  PyErr_Clear();
-  return Py_NewRef(inserted);
+  if (KeysDoNotCompare()) PyErr_Clear();
+  return nullptr;
+}
+
+// Whether all keys are of one class whose objects always compare.
+bool AlwaysCompare(PyObject* keys) {
+  if (PyTuple_GET_SIZE(keys) < 2) return true;
+  PyTypeObject* type = Py_TYPE(PyTuple_GET_ITEM(keys, 0));
+  if (type != &PyUnicode_Type && type != &PyLong_Type && type != &PyBytes_Type) return false;
+  for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(keys); ++i) {
+    if (Py_TYPE(PyTuple_GET_ITEM(keys, i)) != type) return false;
+  }
+  return true;
+}
+
+// Whether each key is less than the next. Otherwise sorting went by the order in which they were
+// given as well: some are neither less nor greater than others, such as sets and NaN.
+bool IsChain(PyObject* sorted) {
+  if (AlwaysCompare(sorted)) return true;
+  for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(sorted); ++i) {
+    PyObject *key = PyTuple_GET_ITEM(sorted, i - 1), *next = PyTuple_GET_ITEM(sorted, i);
+    int less = PyObject_RichCompareBool(key, next, Py_LT);
+    if (less < 0 && KeysDoNotCompare()) PyErr_Clear();
+    if (less != 1) return false;
+  }
+  return true;
+}
+
+// The keys in an order that depends on them alone: by their contents, and then sorted as far as
+// they compare.
+PyObject* SortedByContent(PyObject* keys) {
+  Ref in_order(Import("pax_tree._key_order", "in_order"));
+  Ref ordered(in_order ? PyObject_CallOneArg(in_order.get(), keys) : nullptr);
+  if (!ordered) return nullptr;
+  PyObject* sorted = Sorted(ordered.get());
+  return sorted != nullptr || PyErr_Occurred() ? sorted : ordered.release();
+}
+
+// (key, index) lists would compare the index too; so the keys are sorted, and then looked up.
+PyObject* SortedKeys(PyObject* inserted, bool* compare) {
+  Ref sorted(Sorted(inserted));
+  *compare = sorted && IsChain(sorted.get());
+  if (*compare) return sorted.release();
+  return PyErr_Occurred() ? nullptr : SortedByContent(inserted);
 }
 
 bool SameItems(PyObject* a, PyObject* b) {
@@ -136,7 +177,13 @@ PyObject* MakeBlank(PyObject* keys) {
 
 }  // namespace
 
-PyObject* SortedOrder(PyObject* keys) { return OrderOf(SortedKeys(keys), Py_NewRef(keys)); }
+PyObject* SortedOrder(PyObject* keys) {
+  bool compare = true;
+  PyObject* sorted = SortedKeys(keys, &compare);
+  PyObject* order = OrderOf(sorted, Py_NewRef(keys));
+  if (order != nullptr) AsOrder(order)->by_content = !compare;
+  return order;
+}
 
 PyObject* OrderAsGiven(PyObject* keys) {
   return NewOrder(Py_NewRef(keys), Py_NewRef(keys), nullptr);

@@ -17,8 +17,9 @@ struct KeyOrder {
   // Of n keys: inserted[j] == sorted[position[j]], and sorted[i] == inserted[position[n + i]]. Null
   // when both orders are equal.
   uint32_t* position;
-  bool only_str;  // whether every key is exactly a str
-  Mutex mutex;    // of what is made when first asked for
+  bool only_str;    // whether every key is exactly a str
+  bool by_content;  // whether the keys do not compare, or only some of them
+  Mutex mutex;      // of what is made when first asked for
 };
 
 extern PyTypeObject* key_order_type;
@@ -32,8 +33,8 @@ inline Py_ssize_t InsertedAt(const KeyOrder* order, Py_ssize_t sorted) {
   return order->position == nullptr ? sorted : order->position[NumKeys(order) + sorted];
 }
 
-// The order of a dict's keys: sorted, or as inserted when they do not compare. Orders of dicts with
-// the same str keys are remembered (order_cache.cc).
+// The order of a dict's keys: sorted, or by their contents when they do not all compare. It depends
+// on the keys alone. Orders of dicts with the same str keys are remembered (order_cache.cc).
 PyObject* OrderOfDict(PyObject* dict);
 // The same, and new references to the dict's `size` values in that order to out[0], out[stride],
 // ...

@@ -1,4 +1,5 @@
 // Finding the order of a dict's keys without sorting, and taking its values on the way.
+#include <atomic>
 #include <cstring>
 
 #include "core/plain.h"
@@ -20,6 +21,28 @@ inline bool SameText(PyObject* a, PyObject* b) {
 inline bool SameKey(PyObject* a, PyObject* b) {
   if (a == b) return true;
   return PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) && SameText(a, b);
+}
+
+// enum.EnumType, once the module is imported and a dict has keys that are no str.
+std::atomic<PyTypeObject*> enum_type{nullptr};
+
+bool LookForEnums() {
+  Ref name(PyUnicode_FromString("enum")), module(name ? PyImport_GetModule(name.get()) : nullptr);
+  Ref type(module ? PyObject_GetAttrString(module.get(), "EnumType") : nullptr);
+  if (type) enum_type.store(reinterpret_cast<PyTypeObject*>(type.release()), kPublish);
+  return !PyErr_Occurred();
+}
+
+// Whether orders of dicts with such a key are remembered: of str, and of members of an Enum, of
+// which there is one object each.
+inline bool IsRemembered(PyObject* key) {
+  if (PyUnicode_CheckExact(key)) return true;
+  PyTypeObject* of_class = Py_TYPE(reinterpret_cast<PyObject*>(Py_TYPE(key)));
+  return of_class == enum_type.load(kObserve);
+}
+
+inline size_t HashOfRemembered(PyObject* key) {
+  return PyUnicode_CheckExact(key) ? HashOfKey(key) : reinterpret_cast<size_t>(key) >> 4;
 }
 
 inline bool EntriesMatch(const DictEntry* entries, PyObject* keys) {
@@ -93,18 +116,18 @@ struct Place {
 Place small_places[kSmallPlaces];
 Place large_places[kLargePlaces];
 
-constexpr size_t kScatter = 0x9E3779B97F4A7C15;
+constexpr auto kScatter = static_cast<size_t>(0x9E3779B97F4A7C15);
 
 inline Place* PlaceAt(size_t hash, Py_ssize_t size) {
-  hash ^= hash >> 32;
+  hash ^= hash >> (4 * sizeof(hash));
   if (size <= kFewKeys) return &small_places[hash % kSmallPlaces];
   return &large_places[hash % kLargePlaces];
 }
 
-// Where a dict of `size` keys belongs by its first key; null if that is no str.
+// Where a dict of `size` keys belongs by its first key; null if that is not remembered.
 inline Place* PlaceByFirst(PyObject* key, Py_ssize_t size) {
-  if (size > kMostKeys || !PyUnicode_CheckExact(key)) return nullptr;
-  return PlaceAt((HashOfKey(key) + static_cast<size_t>(size)) * kScatter, size);
+  if (size > kMostKeys || !IsRemembered(key)) return nullptr;
+  return PlaceAt((HashOfRemembered(key) + static_cast<size_t>(size)) * kScatter, size);
 }
 
 Place* QuickPlace(PyObject* dict) {
@@ -114,14 +137,14 @@ Place* QuickPlace(PyObject* dict) {
   return PlaceByFirst(key, PyDict_GET_SIZE(dict));
 }
 
-// Where it belongs by all keys; null if one is no str.
+// Where it belongs by all keys; null if one is not remembered.
 Place* ExactPlace(PyObject* dict) {
   PyObject *key, *value;
   Py_ssize_t position = 0;
   size_t hash = 0;
   while (PyDict_Next(dict, &position, &key, &value)) {
-    if (!PyUnicode_CheckExact(key)) return nullptr;
-    hash = (hash ^ HashOfKey(key)) * kScatter;
+    if (!IsRemembered(key)) return nullptr;
+    hash = (hash ^ HashOfRemembered(key)) * kScatter;
   }
   return PlaceAt(hash, PyDict_GET_SIZE(dict));
 }
@@ -134,6 +157,8 @@ PyObject* SortDict(PyObject* dict) {
 
 // The order of a dict that is not at `quick`.
 PyObject* FindOrder(PyObject* dict, Place* quick) {
+  bool look = quick == nullptr && enum_type.load(kObserve) == nullptr;
+  if (look && !LookForEnums()) return nullptr;
   Place* exact = quick == nullptr ? nullptr : ExactPlace(dict);
   if (exact == nullptr) return SortDict(dict);
   PyObject* order = exact->Recall(dict);

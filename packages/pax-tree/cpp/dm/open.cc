@@ -99,8 +99,7 @@ bool OpenSequence(PyObject* object, Children* children) {
 
 bool CheckSorted(PyObject* order) {
   KeyOrder* found = AsOrder(order);
-  if (found->only_str || found->position != nullptr || NumKeys(found) < 2) return true;
-  return static_cast<bool>(Ref(Sorted(PySequence_List(found->sorted))));  // or they do not compare
+  return !found->by_content || static_cast<bool>(Ref(Sorted(PySequence_List(found->sorted))));
 }
 
 bool OpenValues(PyObject* object, Form form, Children* children) {

@@ -135,6 +135,8 @@ PyMemberDef members[] = {
 
 PyGetSetDef getset[] = {
     {"__dict__", GetDict, nullptr, "A read-only view of the attributes.", nullptr},
+    // Type[int](...) would set it: no attribute, for it must not be part of the structure.
+    {"__orig_class__", nullptr, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -116,18 +116,35 @@ PyObject* BuildNext(Source* source) {
   return BuildMixed(source, node);
 }
 
-bool CheckLeaves(PyObject* leaves, Py_ssize_t expected) {
+// `leaves` may be the beginning of what was given.
+bool CheckLeaves(PyObject* leaves, Py_ssize_t expected, bool all) {
   Py_ssize_t given = PySequence_Fast_GET_SIZE(leaves);
   if (given == expected) return true;
-  return Raise(PyExc_ValueError, "Too %s leaves: the structure has %zd, but %zd were given.",
-               given < expected ? "few" : "many", expected, given);
+  return Raise(PyExc_ValueError, "Too %s leaves: the structure has %zd, but %s%zd were given.",
+               given < expected ? "few" : "many", expected,
+               all || given < expected ? "" : "at least ", given);
+}
+
+// The first items of an iterable, of which there may be no end, as a list.
+PyObject* FirstItems(PyObject* iterable, Py_ssize_t most) {
+  Ref iterator(PyObject_GetIter(iterable)), list(iterator ? PyList_New(0) : nullptr);
+  while (list && PyList_GET_SIZE(list.get()) < most) {
+    Ref item(PyIter_Next(iterator.get()));
+    if (!item) return PyErr_Occurred() ? nullptr : list.release();
+    if (PyList_Append(list.get(), item.get()) < 0) return nullptr;
+  }
+  return list.release();
 }
 
 // The leaves as a list or tuple that no other thread changes.
-PyObject* SequenceOf(PyObject* leaves) {
-  Ref items(PySequence_Fast(leaves, "unflatten takes an iterable of leaves."));
-  bool shared = kFreeThreaded && items && PyList_CheckExact(items.get());
-  return shared ? PyList_AsTuple(items.get()) : items.release();
+PyObject* SequenceOf(PyObject* leaves, Py_ssize_t expected) {
+  if (PyTuple_CheckExact(leaves)) return Py_NewRef(leaves);
+  if (PyList_CheckExact(leaves)) return kFreeThreaded ? PyList_AsTuple(leaves) : Py_NewRef(leaves);
+  if (Py_TYPE(leaves)->tp_iter != nullptr || PySequence_Check(leaves)) {
+    return FirstItems(leaves, expected + 1);
+  }
+  return Raise(PyExc_TypeError, "unflatten takes an iterable of leaves, but got a %s.",
+               Py_TYPE(leaves)->tp_name);
 }
 
 PyObject* TreeUnflatten(const Call& call) {
@@ -166,8 +183,10 @@ Example:
 }  // namespace
 
 PyObject* TreeDefUnflatten(PyObject* self, PyObject* leaves) {
-  Ref items(SequenceOf(leaves));
-  if (!items || !CheckLeaves(items.get(), Nodes(self)->num_leaves)) return nullptr;
+  Py_ssize_t expected = Nodes(self)->num_leaves;
+  Ref items(SequenceOf(leaves, expected));
+  bool all = PyList_CheckExact(leaves) || PyTuple_CheckExact(leaves);
+  if (!items || !CheckLeaves(items.get(), expected, all)) return nullptr;
   Source source(Nodes(self), items.get());
   return BuildNext(&source);
 }

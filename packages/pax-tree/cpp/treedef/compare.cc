@@ -33,7 +33,8 @@ int SameTreeDef(PyObject* a, PyObject* b) {
   return 1;
 }
 
-// The hash of a node's data; an unhashable one is an error that names the class.
+// The hash of a node's data. Static data of a class that has none does not count, as JAX counts
+// none.
 Py_hash_t HashData(const Node& node) {
   if (node.data == nullptr) return 0;
   if (IsDict(node.kind)) return PyObject_Hash(SortedKeys(node));
@@ -41,11 +42,7 @@ Py_hash_t HashData(const Node& node) {
   if (hash != -1 || node.kind != Kind::kCustom || !PyErr_ExceptionMatches(PyExc_TypeError))
     return hash;
   PyErr_Clear();
-  return Raise(
-      PyExc_TypeError,
-      "This structure has no hash, because the static data of a node of class %s has none: "
-      "%R. Let the flatten function of the class return hashable static data.",
-      node.registration->type->tp_name, node.data);
+  return 0;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace {
 struct Root {
   PyTypeObject* type = nullptr;
   Verdict verdict = {Kind::kLeaf, nullptr};
+  Ref held;  // the registration
   PyObject* given = nullptr;
   Py_ssize_t arity = 0;
   PyObject* inserted = nullptr;  // of a dict: the keys as they were inserted, if that is known
@@ -76,9 +77,15 @@ bool NodeData(const Root& root, PyObject** data) {
 }
 
 // What objects of a class are in this registry.
-bool Classify(PyTypeObject* type, Verdict* verdict) {
-  Registration* known = FindRegistration(type);
-  return known == nullptr ? ClassifyUnknownType(type, verdict) : verdict->Set(known->kind, known);
+bool Classify(Root* root) {
+  Registration* known = FindRegistration(root->type);
+  if (known != nullptr) {
+    root->verdict = {known->kind, known};
+  } else if (!ClassifyUnknownType(root->type, &root->verdict)) {
+    return false;
+  }
+  root->held = Ref::Borrow(AsObject(root->verdict.registration));
+  return true;
 }
 
 bool ReadRoot(PyObject* node_data, Root* root) {
@@ -91,7 +98,7 @@ bool ReadRoot(PyObject* node_data, Root* root) {
   }
   root->type = reinterpret_cast<PyTypeObject*>(PyTuple_GET_ITEM(node_data, 0));
   root->given = PyTuple_GET_ITEM(node_data, 1);
-  if (!Classify(root->type, &root->verdict)) return false;
+  if (!Classify(root)) return false;
   if (root->verdict.kind != Kind::kLeaf) return true;
   return Raise(PyExc_ValueError,
                "Objects of class %s are leaves; register the class to make it a node.",
@@ -155,7 +162,7 @@ bool ReadState(PyObject* state, Root* root) {
   if (cls == Py_None) return root->arity == 0 || BadState();
   if (!PyType_Check(cls)) return BadState();
   root->type = reinterpret_cast<PyTypeObject*>(cls);
-  if (!Classify(root->type, &root->verdict)) return false;
+  if (!Classify(root)) return false;
   if (root->verdict.kind != Kind::kLeaf) return true;
   return Raise(PyExc_ValueError,
                "The pickled structure has a node of class %s, which is not registered here; "

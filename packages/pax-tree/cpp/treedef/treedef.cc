@@ -34,9 +34,17 @@ PyObject* FromTorch(PyObject*, PyObject* spec) {
   return CallPython("pax_tree._interop.torch", "from_torch", spec);
 }
 
+void ReleaseNode(const Node& node) {
+  Py_XDECREF(node.data);
+  Py_XDECREF(node.Held());
+}
+
 int Traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
-  for (Py_ssize_t i = 0; i < Py_SIZE(self); ++i) Py_VISIT(Nodes(self)[i].data);
+  for (Py_ssize_t i = 0; i < Py_SIZE(self); ++i) {
+    Py_VISIT(Nodes(self)[i].data);
+    Py_VISIT(Nodes(self)[i].Held());
+  }
   return 0;
 }
 
@@ -47,7 +55,7 @@ void Dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
   if (AsTreeDef(self)->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
   Py_TRASHCAN_BEGIN(self, Dealloc) for (Py_ssize_t i = 0; i < Py_SIZE(self); ++i)
-      Py_XDECREF(Nodes(self)[i].data);
+      ReleaseNode(Nodes(self)[i]);
   type->tp_free(self);
   Py_DECREF(type);
   Py_TRASHCAN_END
@@ -213,7 +221,7 @@ PyType_Spec spec = {"pax_tree.PyTreeDef", offsetof(TreeDef, nodes), sizeof(Node)
 PyTypeObject* treedef_type = nullptr;
 
 void NodeList::Release() {
-  for (Node& node : nodes_) Py_XDECREF(node.data);
+  for (Node& node : nodes_) ReleaseNode(node);
   nodes_.Resize(0);
 }
 
@@ -223,6 +231,7 @@ bool NodeList::AddCopies(const Node* first, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     node[i] = first[i];
     Py_XINCREF(first[i].data);
+    Py_XINCREF(first[i].Held());
   }
   nodes_.Resize(nodes_.size() + count);
   return true;

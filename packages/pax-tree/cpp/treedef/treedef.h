@@ -36,6 +36,7 @@ class NodeList {
     }
     uint32_t leaves = kind == Kind::kLeaf ? 1 : 0;
     *node = {kind, static_cast<uint32_t>(arity), 1, leaves, data, registration};
+    Py_XINCREF(node->Held());
     nodes_.Resize(nodes_.size() + 1);
     return true;
   }

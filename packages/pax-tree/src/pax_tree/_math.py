@@ -14,10 +14,12 @@ from pax_tree._structures import flatten_up_to
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    _Tree = TypeVar("_Tree")
 
 
-def tree_add(a: Any, b: Any, alpha: Any = 1) -> Any:
+def tree_add(a: _Tree, b: Any, alpha: Any = 1) -> _Tree:
     """Return the tree `a + alpha * b`, as `torch.add` and `optax.tree.add_scale`.
 
     Args:
@@ -41,7 +43,7 @@ def tree_add(a: Any, b: Any, alpha: Any = 1) -> Any:
     return tree_map(lambda x, y: x + alpha * y, a, b)
 
 
-def tree_subtract(a: Any, b: Any) -> Any:
+def tree_subtract(a: _Tree, b: Any) -> _Tree:
     """Return the tree `a - b`, as `optax.tree.sub`.
 
     Args:
@@ -62,7 +64,7 @@ def tree_subtract(a: Any, b: Any) -> Any:
     return tree_map(operator.sub, a, b)
 
 
-def tree_neg(tree: Any) -> Any:
+def tree_neg(tree: _Tree) -> _Tree:
     """Return the tree `-tree`.
 
     Args:
@@ -79,7 +81,7 @@ def tree_neg(tree: Any) -> Any:
     return tree_map(operator.neg, tree)
 
 
-def tree_scale(scalar: Any, tree: Any) -> Any:
+def tree_scale(scalar: Any, tree: _Tree) -> _Tree:
     """Return the tree `scalar * tree`, as `optax.tree.scale`.
 
     Args:
@@ -97,7 +99,7 @@ def tree_scale(scalar: Any, tree: Any) -> Any:
     return tree_map(lambda leaf: scalar * leaf, tree)
 
 
-def tree_zeros_like(tree: Any) -> Any:
+def tree_zeros_like(tree: _Tree) -> _Tree:
     """Return the tree with zeros in place of all numbers, as `optax.tree.zeros_like`.
 
     Args:
@@ -148,6 +150,7 @@ def tree_dot(a: Any, b: Any) -> Any:
 
     Returns:
         A number or an array of shape `()`: the sum of `conj(a) * b`; 0 for trees without leaves.
+        Arrays of integers become floating-point first, so that their products do not overflow.
 
     Raises:
         ValueError: the trees differ in structure, or two leaves in shape; the message says where.
@@ -164,7 +167,7 @@ def tree_dot(a: Any, b: Any) -> Any:
     for i, (x, y) in enumerate(zip(leaves, others, strict=True)):
         if getattr(x, "shape", ()) != getattr(y, "shape", ()):
             raise ValueError(_shapes_differ(a, i, x, y))
-        products.append(_sum(_conjugate(x) * y))
+        products.append(_sum(_conjugate(_inexact(x)) * _inexact(y)))
     return _total(products)
 
 
@@ -182,14 +185,14 @@ def tree_norm_sq(tree: Any) -> Any:
 
     Returns:
         A real number or an array of shape `()`: the sum of `abs(x) ** 2` over all elements; 0 for a
-        tree without leaves.
+        tree without leaves. Arrays of integers become floating-point first, as for `tree_norm`.
 
     Example:
         >>> import pax_tree
         >>> pax_tree.tree_norm_sq({"w": 3.0, "z": [4j]})
         25.0
     """
-    return _total([_sum(_square(leaf)) for leaf in tree_leaves(tree)])
+    return _total([_sum(_square(_inexact(leaf))) for leaf in tree_leaves(tree)])
 
 
 def tree_norm(tree: Any) -> Any:
@@ -208,12 +211,17 @@ def tree_norm(tree: Any) -> Any:
         >>> pax_tree.tree_norm({"w": 3.0, "b": [4.0]})
         5.0
     """
-    leaves = [leaf / 1 if _is_integer(leaf) else leaf for leaf in tree_leaves(tree)]
+    leaves = [_inexact(leaf) for leaf in tree_leaves(tree)]
     torch = sys.modules.get("torch")
     if leaves and torch is not None and all(_has_torch_norm(torch, leaf) for leaf in leaves):
         norms = [torch.linalg.vector_norm(leaf) for leaf in leaves]
         return torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
     return tree_norm_sq(leaves) ** 0.5
+
+
+def _inexact(leaf: Any) -> Any:
+    """Return a leaf, an array of integers as one of floating-point numbers."""
+    return leaf / 1 if _is_integer(leaf) else leaf
 
 
 def _is_integer(leaf: Any) -> bool:

@@ -44,6 +44,12 @@ class Partial(partial):
             func = _Whole(func)  # else its arguments would be put before `args`
         return super().__new__(cls, func, *args, **keywords)
 
+    @property
+    def func(self) -> Callable[..., Any]:  # type: ignore[override]
+        """The function that was given."""
+        func = super().func
+        return func.function if isinstance(func, _Whole) else func
+
 
 class _Whole:
     """A partial function in a form that `functools.partial` does not take apart."""

@@ -9,7 +9,9 @@ from pax_tree._C import PyTreeDef, tree_flatten_with_path, tree_leaves_with_path
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    _Tree = TypeVar("_Tree")
 
 _SHOWN = 8  # children named in an error
 
@@ -117,7 +119,7 @@ def tree_get_at(tree: Any, path: Any) -> Any:
     return _way("tree_get_at", tree, path)[1]
 
 
-def tree_replace_at(tree: Any, path: Any, value: Any) -> Any:
+def tree_replace_at(tree: _Tree, path: Any, value: Any) -> _Tree:
     """Return a tree with another subtree at a path; the given tree stays as it is.
 
     Args:

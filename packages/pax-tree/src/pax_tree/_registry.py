@@ -202,7 +202,7 @@ def unregister_pytree_node(cls: type) -> None:
 
     Structures with nodes of the class still unflatten with the functions they were made with. JAX
     and PyTorch cannot forget a class: it stays a node there, and when it is registered here again,
-    they use the new functions.
+    they use the new functions. Where neither is imported, nothing keeps the class alive.
 
     Args:
         cls: a class that was registered here.
@@ -326,18 +326,36 @@ def _check_fields(
 
     if not dataclasses.is_dataclass(nodetype):
         return
-    name = getattr(nodetype, "__name__", repr(nodetype))
-    wanted = {field.name for field in dataclasses.fields(nodetype) if field.init} - set(drop)
-    if missing := wanted - {*data, *meta}:
+    fields = {field.name: field for field in dataclasses.fields(nodetype)}
+    name, given = getattr(nodetype, "__name__", repr(nodetype)), {*data, *meta}
+    if unknown := ({*drop} | given) - fields.keys():
+        raise ValueError(f"{name} has no fields {sorted(unknown)}; it has {sorted(fields)}.")
+    if both := {*drop} & given:
+        raise ValueError(
+            f"The fields {sorted(both)} of {name} stand in drop_fields and in data_fields or "
+            "meta_fields as well; a field can be only one of them."
+        )
+    if unset := {n for n in given if not fields[n].init}:
+        raise ValueError(
+            f"The fields {sorted(unset)} of {name} have init=False, so that it cannot be made with "
+            f"them: its __init__ sets them. Leave them out by drop_fields={sorted(unset)}."
+        )
+    if missing := {n for n, field in fields.items() if field.init} - given - {*drop}:
         raise ValueError(
             f"The fields {sorted(missing)} of {name} are neither in data_fields nor in "
             "meta_fields; add them there, or to drop_fields if they have defaults."
         )
-    if unknown := {*data, *meta} - wanted:
+    if needed := {n for n in drop if fields[n].init and _has_no_default(fields[n])}:
         raise ValueError(
-            f"{name} has no fields {sorted(unknown)} that its __init__ takes; take them out of "
-            "data_fields and meta_fields, and name them in drop_fields if there are such fields."
+            f"The fields {sorted(needed)} of {name} are in drop_fields, but have no default, so "
+            "that it cannot be made without them; put them into data_fields or meta_fields."
         )
+
+
+def _has_no_default(field: Any) -> bool:
+    import dataclasses
+
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _register(nodetype: Any, data: tuple[str, ...], meta: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ def broadcast_prefix(
     """Repeats each leaf of a prefix for all leaves under it, as `jax.tree_util.broadcast_prefix`.
 
     Args:
-        prefix_tree: a tree that ends where or before `full_tree` does.
+        prefix_tree: a tree that starts where or before `full_tree` does.
         full_tree: the tree whose leaves are counted.
         is_leaf: asked at every node of `prefix_tree`, as by `tree_leaves`.
         none_is_leaf: whether None is a leaf, in both trees.
@@ -107,7 +107,8 @@ def tree_transpose(
     Args:
         outer_treedef: the structure of the outer tree.
         inner_treedef: the structure of each of the trees inside; by default that of the first.
-        pytree_to_transpose: a tree of the structure `outer_treedef.compose(inner_treedef)`.
+        pytree_to_transpose: a tree of the structure `outer_treedef.compose(inner_treedef)`, or
+            of that which `outer_treedef` gives trees inside, where static data say what they are.
 
     Returns:
         A tree of the structure `inner_treedef.compose(outer_treedef)`.
@@ -125,7 +126,7 @@ def tree_transpose(
     """
     if inner_treedef is None:
         inner_treedef = _first_inner(outer_treedef, pytree_to_transpose)
-    leaves = _checked_leaves(outer_treedef.compose(inner_treedef), pytree_to_transpose)
+    leaves = _checked_leaves(outer_treedef, inner_treedef, pytree_to_transpose)
     size = inner_treedef.num_leaves
     return inner_treedef.unflatten([outer_treedef.unflatten(leaves[i::size]) for i in range(size)])
 
@@ -137,10 +138,17 @@ def _first_inner(outer: PyTreeDef, tree: Any) -> PyTreeDef:
     return tree_structure(subtrees[0])
 
 
-def _checked_leaves(expected: PyTreeDef, tree: Any) -> list[Any]:
+def _checked_leaves(outer: PyTreeDef, inner: PyTreeDef, tree: Any) -> list[Any]:
+    """Return the leaves of a tree of trees, those of each inner tree together."""
     leaves, structure = tree_flatten(tree)
+    expected = outer.compose(inner)
     if structure == expected:
         return leaves
+    if len(leaves) == expected.num_leaves:
+        starts = range(0, len(leaves), inner.num_leaves) if leaves else [0] * outer.num_leaves
+        parts = [inner.unflatten(leaves[i : i + inner.num_leaves]) for i in starts]
+        if tree_structure(outer.unflatten(parts)) == structure:
+            return leaves
     try:
         expected.flatten_up_to(tree)
         reason = "it has subtrees where leaves are expected"

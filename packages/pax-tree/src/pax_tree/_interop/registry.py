@@ -51,8 +51,12 @@ def register(cls: type, node: Node) -> None:
 
 def unregister(cls: type) -> None:
     """Take a class out of the registry; other libraries keep it."""
-    _C._unregister_node(cls)
-    _retired.add(cls)
+    keep = any(cls in classes for classes in _published.values())
+    _C._unregister_node(cls, keep)
+    if keep:
+        _retired.add(cls)
+    else:
+        _nodes.pop(cls, None)
 
 
 def keys_of(cls: type) -> Callable[[Any], tuple[list[tuple[Any, Any]], Any]]:
