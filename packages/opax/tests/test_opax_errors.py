@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 import opax
@@ -24,19 +25,19 @@ def test_missing_parameters(name, is_needed):
         updates, _ = opax.transform_gradients(grads, optimizer, None)
         assert updates.modules[0].bias.shape == (3,)
         return
-    message = (
-        rf"{name}\(.*\) needs the parameters, .* got None where the gradients have \.modules\[0\]"
-    )
+    message = rf"{name}\(.*\) needs the parameters, .* None where the gradients have \.modules\[0\]"
     with pytest.raises(ValueError, match=message):
         opax.transform_gradients(grads, optimizer, None)
 
 
 def test_gradients_of_another_dtype_or_shape():
     net, optimizer = make()
-    half = jax.tree.map(lambda p: p.astype(jnp.float16), net.parameters())
-    message = r"gradient at \.modules\[0\]\.weight has the dtype float16, and the parameter float32"
+    turned = jax.tree.map(lambda p: p.astype(jnp.complex64), net.parameters())
+    message = (
+        r"gradient at \.modules\[0\]\.weight has the dtype complex64, and the parameter float32"
+    )
     with pytest.raises(TypeError, match=message):
-        opax.apply_gradients(net, optimizer, half)
+        opax.apply_gradients(net, optimizer, turned)
     other, _ = make(inputs=4)
     message = (
         r"gradient at \.modules\[0\]\.weight has the shape \(4, 3\), and the parameter \(2, 3\)"
@@ -75,3 +76,27 @@ def test_nothing_changes_when_a_step_fails():
     with pytest.raises(ValueError, match="gradients have nothing"):
         optimizer.step({}, net)
     assert optimizer == before
+
+
+def test_integer_parameters():
+    for params, grads, path in [
+        (100, jnp.ones(()), "the root"),
+        ({"w": jnp.arange(3), "v": jnp.ones(3)}, {"w": jnp.ones(3), "v": jnp.ones(3)}, r"\['w'\]"),
+    ]:
+        optimizer = opax.sgd(0.1)(params)
+        with pytest.raises(ValueError, match=f"parameter at {path} is of the integer type int"):
+            opax.apply_gradients(params, optimizer, grads)
+
+
+class MyError(ValueError):
+    """An error of a user."""
+
+
+def test_errors_of_a_user_stay_what_they_are():
+    def update(updates, state, params=None, **extra_args):
+        raise MyError("the loss scale is negative")
+
+    tx = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    for params in (None, jnp.ones(2)):
+        with pytest.raises(MyError, match=r"^the loss scale is negative"):
+            opax.transform_gradients(jnp.ones(2), opax.from_optax(tx)(jnp.ones(2)), params)

@@ -88,7 +88,8 @@ def test_equal_optimizers_share_a_compiled_step():
 
 def test_the_whole_module_may_be_given_for_its_parameters():
     net = Net()
-    assert opax.adam(0.1)(net) == opax.adam(0.1).init(net.parameters())
+    assert opax.adam(0.1)(net) == opax.adam(0.1)(net.parameters())
+    assert opax.adam(0.1).init(net) == opax.adam(0.1).init(net.parameters())
 
 
 def test_updates_of_another_structure_are_those_of_optax():

@@ -115,7 +115,7 @@ def test_what_optax_made_is_drawn_by_its_functions():
 def test_an_optimizer_inside_of_a_chain_of_optax_is_itself():
     tx = opax.from_optax(optax.chain(optax.clip(1.0), opax.adam(0.1)))
     _, optimizer = opax.apply_gradients(PARAMS, tx(PARAMS), PARAMS)
-    _, alone = opax.apply_gradients(PARAMS, opax.adam(0.1)(PARAMS), PARAMS)
+    _, alone = opax.apply_gradients(PARAMS, opax.adam(0.1).init(PARAMS), PARAMS)
     assert optimizer[1] == alone.replace(state=optimizer[1].state)
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
     assert optimizer.summary(return_list=True) == [

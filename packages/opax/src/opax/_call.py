@@ -87,9 +87,11 @@ class Call:
             return self.with_arguments(**{path: value})
 
         def change(at: tuple[Any, ...], inner: Any) -> Any:
-            start = f"{self.template.name(at)}."
-            if isinstance(inner, Call) and path.startswith(start):
-                return inner.replaced(path.removeprefix(start), value)
+            name = self.template.name(at)
+            if name == path:
+                return value
+            if isinstance(inner, Call) and path.startswith(f"{name}."):
+                return inner.replaced(path.removeprefix(f"{name}."), value)
             return inner
 
         return self.with_arguments(

@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jax.experimental import io_callback
 
 import pax_tree
-from opax._inspect import weight_decays
+from opax._hyperparameters import weight_decays
 from opax._optimizer import Optimizer
 from opax._params import aligned, trainable
 
@@ -54,10 +54,10 @@ def check(optimizer: Optimizer, model: Any) -> Optimizer:
             "check expects an optimizer such as `opax.adam(1e-3)(params)`, "
             f"got {optimizer!r} of type {type(optimizer).__name__}."
         )
-    params = aligned("parameters", trainable(model), optimizer.structure)
+    params = aligned("parameters", trainable(model), optimizer.made_for)
     _check_aliases(optimizer, params)
     checked = CheckedOptimizer._of(
-        optimizer.template, optimizer.hyperparams, optimizer.structure, optimizer.state
+        optimizer.template, optimizer.hyperparams, optimizer.made_for, optimizer.state
     )
     count = len(pax_tree.tree_leaves(params))
     checked.register_state_subtree(
@@ -85,7 +85,7 @@ class CheckedOptimizer(Optimizer):
 
     def _transform(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         updates, state = super()._transform(grads, params, extra_args)
-        grads = aligned("gradients", grads, self.structure)
+        grads = aligned("gradients", grads, self.made_for)
         marks = _fingerprints(grads)
         silent = ~_per_leaf(jnp.any, grads)
         idle = jnp.where(silent & (self.watch["idle"] >= 0), self.watch["idle"] + 1, -1)
@@ -93,7 +93,7 @@ class CheckedOptimizer(Optimizer):
         problems = {_REPEATED: repeated & ~silent}
         watch = {**self.watch, "grads": marks, "idle": idle, "is_known": jnp.array(False)}
         if params is not None:
-            params = aligned("parameters", params, self.structure)
+            params = aligned("parameters", params, self.made_for)
             _check_aliases(self, params)
             other = _fingerprints(params) != self.watch["params"]
             problems[_FOREIGN] = other & self.watch["is_known"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import optax
 
 import pax_tree
 from opax._call import Call, Template
-from opax._inspect import find, inject, part, parts, place, summary_lines
+from opax._hyperparameters import call_in_use, find, names, takes_examples
+from opax._inspect import part, parts, summary_lines
 from opax._params import (
     Structure,
     aligned,
@@ -24,6 +24,7 @@ from opax._params import (
     where_finite,
     with_dtypes,
 )
+from opax._replace import as_array, replaced, warn_of_other_values
 from pax_jax import Optimizer as BaseOptimizer
 from pax_jax import update_parameters
 
@@ -73,8 +74,7 @@ class Optimizer(BaseOptimizer):
 
     def __init__(self, transformation: Call, params: Any) -> None:
         super().__init__()
-        params = trainable(params)
-        made_for = Structure.of(params)
+        made_for, params = Structure.of(params), trainable(params)
         self._hold(transformation.template, _arrays(transformation), made_for, None)
         with usual_promotion():
             self.state = unaliased(self._traced().init(params), params)
@@ -85,7 +85,8 @@ class Optimizer(BaseOptimizer):
     ) -> Any:
         """Make an optimizer with a state that is there already."""
         made = cls.__new__(cls)
-        made._hold(template, hyperparams, Structure(structure), state)
+        made_for = structure if isinstance(structure, Structure) else Structure(structure)
+        made._hold(template, hyperparams, made_for, state)
         return made
 
     def _hold(
@@ -106,8 +107,15 @@ class Optimizer(BaseOptimizer):
         """The structure of the parameters; None where it is not checked."""
         return self.made_for.treedef
 
+    @property
+    def _takes_examples(self) -> bool:
+        """Whether gradients may have an axis of examples in front, for differential privacy."""
+        return takes_examples(self.template)
+
     def _traced(self) -> optax.GradientTransformationExtraArgs:
         """Return the transformation of optax with arrays for hyperparameters."""
+        if len(self.hyperparams) != len(self.template.names):
+            _check_names(self.template, self.hyperparams)
         weak = {name: _weak(value) for name, value in self.hyperparams.items()}
         return self.template.fill_by_name(weak).as_optax()
 
@@ -150,12 +158,14 @@ class Optimizer(BaseOptimizer):
         with usual_promotion():
             if self.structure is None:
                 return update(grads, self.state, params, **extra_args)
-            inner_grads = aligned("gradients", grads, self.structure)
+            inner_grads = aligned("gradients", grads, self.made_for)
             if params is not None:
-                params = aligned("parameters", params, self.structure)
-                check_like(inner_grads, params)
+                params = aligned("parameters", params, self.made_for)
+                check_like(inner_grads, params, self._takes_examples)
             updates, state = self._update(update, inner_grads, params, extra_args)
         measured = pax_tree.tree_structure(updates) != self.structure
+        if params is not None and not measured and self._takes_examples:
+            check_like(updates, params, False)
         return updates if measured else like(grads, updates), state
 
     def _update(
@@ -163,18 +173,18 @@ class Optimizer(BaseOptimizer):
     ) -> tuple[Any, Any]:
         try:
             updates, state = update(grads, self.state, params, **extra_args)
-        except ValueError as error:
+        except Exception as error:
             if params is None:
-                raise ValueError(self._needs_parameters(grads)) from error
+                error.add_note(self._needs_parameters(grads))
             raise
         return updates, with_dtypes(state, self.state)
 
     def _needs_parameters(self, grads: Any) -> str:
         path = next(iter(pax_tree.tree_leaves_with_path(grads)), ((),))[0]
         return (
-            f"{self!r} needs the parameters, whose values its updates depend on (weight decay, for "
-            f"one), and got None where the gradients have {pax_tree.keystr(path) or 'the root'}: "
-            "pass them, `opax.transform_gradients(grads, optimizer, params)`."
+            f"If {self!r} needs the parameters, as weight decay does, for one: it got None where the "
+            f"gradients have {pax_tree.keystr(path) or 'the root'}. Pass them, "
+            "`opax.transform_gradients(grads, optimizer, params)`."
         )
 
     def replace(self, **attributes: Any) -> Any:
@@ -206,20 +216,27 @@ class Optimizer(BaseOptimizer):
         if "state" in own:
             own["state"] = check_state(self.state, own["state"])
         copy = super().replace(**own)
-        for name in attributes.keys() - own.keys():
-            copy = copy._with_hyperparameter(name, attributes[name])
+        if "hyperparams" in own:
+            _check_names(copy.template, copy.hyperparams)
+        for name, value in attributes.items():
+            if name not in own:
+                copy, path = replaced(copy, name, value, attributes)
+                copy.made_for = copy.made_for.with_replaced(path)
+        if "state" in own:
+            warn_of_other_values(self, copy, attributes)
         return copy
 
-    def _with_hyperparameter(self, name: str, value: Any) -> Any:
-        path, injected = place(self, name)
-        copy = self.copy()
-        if injected:
-            copy.state = inject(self.state, name, value)
-            return copy
-        if path in self.hyperparams:
-            copy.hyperparams = {**self.hyperparams, path: _as_array(value)}
-            return copy
-        return self._with(self.transformation.replaced(path, _as_array(value)), self.state)
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise an error that names the functions which do what is meant elsewhere.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "An optimizer of opax has no `update`: optax's `tx.update(grads, state, params)` is "
+            "`updates, optimizer = opax.transform_gradients(grads, optimizer, params)`, and the "
+            "`optimizer.update(model, grads)` of Flax is `model = optimizer.step(grads, model)`."
+        )
 
     def _classify(self, name: str, value: Any) -> int | None:
         if name not in self._own:
@@ -233,6 +250,9 @@ class Optimizer(BaseOptimizer):
         if name.startswith("_") or name in self._own:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
         return find(self, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *names(self)]
 
     def __getitem__(self, index: int | slice | str) -> Any:
         """Return one transformation of a chain, or of groups by label, or a part of a chain."""
@@ -269,20 +289,25 @@ class Optimizer(BaseOptimizer):
         return lines if return_list else "\n".join(lines)
 
     def __repr__(self) -> str:
-        return repr(self.transformation)
+        return repr(call_in_use(self, given_only=True))
 
 
 def _arrays(transformation: Call) -> dict[str, jax.Array]:
-    return {name: _as_array(value) for name, value in transformation.hyperparams.items()}
+    return {name: as_array(value) for name, value in transformation.hyperparams.items()}
 
 
-def _as_array(value: Any) -> jax.Array:
-    """Return a hyperparameter in the dtype that all of them have, whatever the parameters have."""
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+def _check_names(template: Template, hyperparams: dict[str, Any]) -> None:
+    if hyperparams.keys() != set(template.names):
+        raise ValueError(
+            f"The hyperparameters of {template!r} have the names {', '.join(template.names)}, got "
+            f"{', '.join(map(str, hyperparams))}."
+        )
 
 
 def _weak(value: Any) -> Any:
     """Return an array that promotes as a Python number does: to the dtype of what it meets."""
+    if not isinstance(value, jax.Array):  # which a user has put into the dict
+        value = as_array(value)
     convert = jax.lax.convert_element_type_p
     return convert.bind(value, new_dtype=value.dtype, weak_type=True, sharding=None)
 

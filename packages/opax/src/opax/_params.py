@@ -55,47 +55,84 @@ class Structure:
     Args:
         treedef: the structure; None where it is not checked.
         is_placeholder: whether there was something without leaves, and no container, for parameters.
+        like: the parameters without their values, or None where these are not known. It says nothing
+            about equality, nor do `integers`.
+        integers: the paths of parameters of integer types, which have no derivative, and their dtypes.
+        replaced: of an optimizer that `Transformation.init` made, the paths of the hyperparameters
+            that were replaced since; None of others.
     """
 
-    def __init__(self, treedef: Any, is_placeholder: bool = False) -> None:
+    def __init__(
+        self,
+        treedef: Any,
+        is_placeholder: bool = False,
+        like: Any = None,
+        integers: tuple[tuple[str, str], ...] = (),
+        replaced: frozenset[str] | None = None,
+    ) -> None:
         self.treedef, self.is_placeholder = treedef, is_placeholder
+        self.like, self.integers, self.replaced = like, integers, replaced
 
     @classmethod
-    def of(cls, params: Any) -> Structure:
+    def of(cls, given: Any) -> Structure:
         """Return the structure of parameters."""
+        params = trainable(given)
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), params
+        )
         # Lookahead's parameters are two of each, and its gradients are of the first only.
         if isinstance(params, optax.LookaheadParams):
-            return cls(None)
+            return cls(None, like=like)
         treedef = pax_tree.tree_structure(params)
         is_container = params is None or isinstance(params, dict | list | tuple | Module)
-        return cls(treedef, is_placeholder=not treedef.num_leaves and not is_container)
+        is_placeholder = not treedef.num_leaves and not is_container
+        return cls(treedef, is_placeholder, like, _integers(given))
+
+    def noting(self) -> Structure:
+        """Return the structure of an optimizer in which it is noted what is replaced."""
+        return Structure(self.treedef, self.is_placeholder, self.like, self.integers, frozenset())
+
+    def with_replaced(self, path: str) -> Structure:
+        """Return the structure with a hyperparameter noted as replaced, where that is noted."""
+        if self.replaced is None or not path:
+            return self
+        replaced = self.replaced | {path}
+        return Structure(self.treedef, self.is_placeholder, self.like, self.integers, replaced)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, Structure):
             return NotImplemented
-        return self.is_placeholder or other.is_placeholder or self.treedef == other.treedef
+        if self.is_placeholder or other.is_placeholder:
+            return True
+        return (self.treedef, self.replaced) == (other.treedef, other.replaced)
 
     def __hash__(self) -> int:
         return hash(Structure)
 
 
-def aligned(what: str, tree: Any, structure: Any) -> Any:
-    """Return `tree` in `structure`, which the optimizer was made for.
+def _integers(params: Any) -> tuple[tuple[str, str], ...]:
+    leaves = pax_tree.tree_leaves_with_path(select_parameters(params))
+    dtypes = [(pax_tree.keystr(path), getattr(x, "dtype", type(x).__name__)) for path, x in leaves]
+    return tuple((path, str(x)) for path, x in dtypes if str(x).startswith(("int", "uint")))
+
+
+def aligned(what: str, tree: Any, made_for: Structure) -> Any:
+    """Return `tree` in the structure of the parameters that the optimizer was made for.
 
     Raises:
         ValueError: the leaves do not stand at the same paths; the message names the first that differs.
     """
     leaves, own = pax_tree.tree_flatten(tree)
-    if own == structure:
+    if made_for.treedef is None or own == made_for.treedef:
         return tree
     leaves, own = pax_tree.tree_flatten(trainable(tree))
-    wanted = _paths(structure)
+    wanted = _paths(made_for.treedef)
     given = _paths(own)
     if given != wanted:
-        raise ValueError(_difference(what, given, wanted))
-    return pax_tree.tree_unflatten(structure, leaves)
+        raise ValueError(_difference(what, given, wanted, dict(made_for.integers)))
+    return pax_tree.tree_unflatten(made_for.treedef, leaves)
 
 
 def like(tree: Any, other: Any) -> Any:
@@ -106,29 +143,46 @@ def like(tree: Any, other: Any) -> Any:
     return pax_tree.tree_unflatten(structure, leaves)
 
 
-def check_like(grads: Any, params: Any) -> None:
-    """Check that gradients have the shapes and dtypes of parameters of the same structure.
+def check_like(grads: Any, params: Any, with_examples: bool) -> None:
+    """Check that gradients have the shapes of parameters of the same structure, and fit their dtypes.
 
-    Gradients of each example, for differential privacy, have one axis more in front.
+    Args:
+        grads: gradients.
+        params: parameters.
+        with_examples: whether one axis more in front, of examples, is taken.
 
     Raises:
         ValueError: one has another shape.
-        TypeError: one has another dtype.
+        TypeError: one is complex, and its parameter is not.
     """
     pairs = zip(pax_tree.tree_leaves(grads), pax_tree.tree_leaves(params), strict=True)
     for i, (grad, param) in enumerate(pairs):
-        shape, dtype = jnp.shape(param), getattr(param, "dtype", None)
-        if shape not in (jnp.shape(grad), jnp.shape(grad)[1:]):
-            raise ValueError(
-                f"The gradient at {_path(params, i)} has the shape {jnp.shape(grad)}, and the "
-                f"parameter {shape}: differentiate with respect to the parameters given here."
-            )
-        if dtype is not None and dtype != getattr(grad, "dtype", dtype):
-            raise TypeError(
-                f"The gradient at {_path(params, i)} has the dtype {grad.dtype}, and the parameter "
-                f"{dtype}: cast one of them (`grads = jax.tree.map(lambda g, p: g.astype(p.dtype), "
-                "grads, params)`)."
-            )
+        shape, given = jnp.shape(param), jnp.shape(grad)
+        if given != shape and not (with_examples and given[1:] == shape):
+            raise ValueError(_other_shape(params, i, given, shape))
+        if grad.dtype != getattr(param, "dtype", None) if hasattr(grad, "dtype") else False:
+            _check_dtype(params, i, grad.dtype, jnp.result_type(param))
+
+
+def _other_shape(params: Any, i: int, given: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    remedy = "differentiate with respect to the parameters given here"
+    if given[1:] == shape:
+        remedy = (
+            f"they look like the gradients of {given[0]} examples, which only those of "
+            "`opax.contrib.differentially_private_aggregate` and `dpsgd` may be: take the mean over the "
+            "first axis"
+        )
+    return f"The gradient at {_path(params, i)} has the shape {given}, and the parameter {shape}: {remedy}."
+
+
+def _check_dtype(params: Any, i: int, given: Any, wanted: Any) -> None:
+    if jnp.issubdtype(given, jnp.complexfloating) and not jnp.issubdtype(
+        wanted, jnp.complexfloating
+    ):
+        raise TypeError(
+            f"The gradient at {_path(params, i)} has the dtype {given}, and the parameter {wanted}: take "
+            "its real part (`grads = jax.tree.map(jnp.real, grads)`)."
+        )
 
 
 def check_state(old: Any, new: Any) -> Any:
@@ -180,9 +234,15 @@ def _paths(structure: Any) -> list[str]:
     return [pax_tree.keystr(path) for path, _ in pax_tree.tree_leaves_with_path(numbered)]
 
 
-def _difference(what: str, given: list[str], wanted: list[str]) -> str:
+def _difference(what: str, given: list[str], wanted: list[str], integers: dict[str, str]) -> str:
     missing = [path for path in wanted if path not in set(given)]
     extra = [path for path in given if path not in set(wanted)]
+    for path in extra if not missing else ():
+        if path in integers:
+            return (
+                f"The parameter at {path or 'the root'} is of the integer type {integers[path]}, which "
+                "has no derivative: make it a floating point number, and the optimizer for that."
+            )
     problem = "nothing" if missing else "an array"
     path = (missing or extra or wanted)[0] or "the root"
     expected = "an array" if missing else "none"
@@ -223,16 +283,25 @@ def where_finite(all_finite: Any, new: T, old: T) -> T:
 
 
 def with_dtypes(state: Any, like_state: Any) -> Any:
-    """Keep the dtypes of a state, which optax lets drift for parameters of low precision."""
+    """Keep the precision of a state, which optax lets drift for parameters of low precision.
+
+    The kind of a dtype is what optax makes it: an integer that becomes a float is one.
+    """
     leaves, structure = jax.tree.flatten(state)
     old = jax.tree.leaves(like_state)
     if len(old) != len(leaves):
         return state
-    kept = [
-        x.astype(y.dtype) if getattr(x, "dtype", None) != getattr(y, "dtype", None) else x
-        for x, y in zip(leaves, old, strict=True)
-    ]
-    return jax.tree.unflatten(structure, kept)
+    return jax.tree.unflatten(structure, list(map(_in_precision_of, leaves, old)))
+
+
+def _in_precision_of(new: Any, old: Any) -> Any:
+    wanted, given = getattr(old, "dtype", None), getattr(new, "dtype", None)
+    if wanted == given or wanted is None or given is None:
+        return new
+    for kind in (jnp.floating, jnp.integer, jnp.complexfloating):
+        if jnp.issubdtype(wanted, kind) and jnp.issubdtype(given, kind):
+            return new.astype(wanted)
+    return new
 
 
 def unaliased(state: Any, params: Any) -> Any:

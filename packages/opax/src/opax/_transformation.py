@@ -13,6 +13,7 @@ import optax
 
 import pax_tree
 from opax._call import Call, Template, given, items, map_items, signature
+from opax._hyperparameters import arguments
 from opax._optimizer import Optimizer
 from opax._params import usual_promotion
 
@@ -75,7 +76,7 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
     @classmethod
     def _of(cls, template: Template, leaves: Iterable[Any], new: Any = None) -> Any:
         call = Call._of(template, leaves)  # not the tuple, whose functions would keep it alive
-        pair = _Part(Optimizer, call), _Part(_update, call)
+        pair = _Part(_init, call), _Part(_update, call)
         made = super()._of(template, call.leaves, lambda cls: tuple.__new__(cls, pair))
         made._call = call
         return made
@@ -110,19 +111,21 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
             params: a module or any pytree of arrays; of modules only the parameters count.
 
         Returns:
-            An optimizer that holds optax's state for these parameters.
+            An optimizer that holds optax's state for these parameters, and notes what is replaced in
+            it, so that `update` uses that.
         """
-        return Optimizer(self, params)
+        return _init(self._call, params)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         """Turn gradients into updates, as a transformation of optax.
 
-        The hyperparameters are those of this transformation, as everywhere in optax. To use those of
-        an optimizer, which may have been replaced, call `opax.transform_gradients`.
+        The hyperparameters are those of this transformation, as everywhere in optax, but for those that
+        were replaced in the state: `state = state.replace(learning_rate=0.1)`.
 
         Args:
             updates: gradients of the parameters.
-            state: an optimizer made by `init`, or a state that optax made.
+            state: an optimizer made by `init`, or by `__call__`, whose hyperparameters are then used
+                all; or a state that optax made.
             params: the parameters.
             **extra_args: what the transformation needs beyond these, such as `value=`.
 
@@ -132,8 +135,8 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
         return _update(self._call, updates, state, params, **extra_args)
 
     def __call__(self, params: Any) -> Optimizer:
-        """Make an optimizer for `params`; the same as `init`."""
-        return self.init(params)
+        """Make an optimizer for `params`, to be used without its transformation."""
+        return Optimizer(self, params)
 
     @classmethod
     def _make(cls, pair: Iterable[Any]) -> Any:
@@ -208,13 +211,34 @@ def _with_masks(call: Call) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def _init(call: Call, params: Any) -> Optimizer:
+    optimizer = Optimizer(call, params)
+    optimizer.made_for = optimizer.made_for.noting()
+    return optimizer
+
+
 def _update(call: Call, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+    if isinstance(state, Optimizer):
+        call = _with_replaced(call, state)
     update = _with_masks(call).update
     with usual_promotion():
         if not isinstance(state, Optimizer):
             return update(updates, state, params, **extra_args)
         updates, inner = update(updates, state.state, params, **extra_args)
     return updates, state._with(call, inner)
+
+
+def _with_replaced(call: Call, state: Optimizer) -> Call:
+    """Return a transformation with the hyperparameters that were replaced in a state."""
+    changed = state.made_for.replaced
+    if changed is None:
+        return state.transformation._call
+    if not changed:
+        return call
+    values, transformation = dict(arguments(state.transformation)), call.template.fill(call.leaves)
+    for path in changed:
+        transformation = transformation.replaced(path, values[path])
+    return transformation._call
 
 
 def _is_node(value: Any) -> bool:

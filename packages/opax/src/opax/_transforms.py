@@ -52,7 +52,8 @@ def params_ema(decay: float, accumulator_dtype: Any = None) -> optax.GradientTra
 
     Args:
         decay: how much of the average each step keeps, between 0 and 1.
-        accumulator_dtype: the dtype of the average; that of the parameters where it is None.
+        accumulator_dtype: the dtype of the average; where it is None that of the parameters, and
+            float32 for those of lower precision, to which a step adds less than they can hold.
 
     Returns:
         A transformation.
@@ -68,7 +69,12 @@ def params_ema(decay: float, accumulator_dtype: Any = None) -> optax.GradientTra
     """
 
     def init(params: Any) -> ParamsEmaState:
-        return ParamsEmaState(optax.tree.cast(params, accumulator_dtype))
+        return ParamsEmaState(jax.tree.map(_accumulator, params))
+
+    def _accumulator(leaf: Any) -> jax.Array:
+        dtype = jnp.result_type(leaf)
+        is_low = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+        return jnp.asarray(leaf, accumulator_dtype or (jnp.float32 if is_low else dtype))
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         if params is None:

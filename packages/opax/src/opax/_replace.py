@@ -1,0 +1,232 @@
+"""Replacing hyperparameters, so that a new value has its effect or is refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from opax._call import Call, given
+from opax._hyperparameters import (
+    arguments,
+    call_in_use,
+    ending,
+    hidden,
+    injected,
+    is_injected,
+    plain_call,
+    several,
+)
+from opax._params import usual_promotion
+
+
+def replaced(optimizer: Any, name: str, value: Any, together: Collection[str]) -> tuple[Any, str]:
+    """Return an optimizer with another value for a hyperparameter, and the path of that.
+
+    Args:
+        optimizer: an optimizer.
+        name: a name, or a path.
+        value: the new value.
+        together: all names that are replaced in the same call.
+
+    Raises:
+        AttributeError: there is none of the name, or more than one, or the value would have no effect.
+    """
+    known = dict(arguments(call_in_use(optimizer)))
+    path = _path(optimizer, known, name, together)
+    if path is None:
+        return _inject(optimizer, hidden(optimizer, name)[0], name, value), ""
+    start, _, last = path.rpartition(".")
+    for at, _, state in injected(plain_call(optimizer), optimizer.state):
+        if at == start and last in state.hyperparams:
+            return _inject(optimizer, state, last, value), ""
+    if callable(known[path]) and callable(value):
+        return _with_schedule(optimizer, path, value), path
+    if callable(known[path]):
+        raise _follows(optimizer, path)
+    if path not in optimizer.hyperparams and not isinstance(known[path], float):
+        raise AttributeError(
+            f"{path} of {optimizer!r} is {known[path]!r}, which is part of what is compiled: make a "
+            "new optimizer for another."
+        )
+    return _with_number(optimizer, path, value), path
+
+
+def _path(
+    optimizer: Any, known: dict[str, Any], name: str, together: Collection[str]
+) -> str | None:
+    """Return the path that a name stands for; None where only a state of optax has it."""
+    below = [path for path in ending(known, name) if known[path] is not None]
+    states = hidden(optimizer, name)
+    if name in known:
+        others = [path for path in below if path not in together]
+        if others or states or (name == "learning_rate" and _wraps_constants(optimizer)):
+            raise _is_not_all(optimizer, name, others)
+        return name
+    paths = below or ending(known, name)
+    if len(paths) + len(states) > 1:
+        raise several(optimizer, name, paths)
+    if paths:
+        return paths[0]
+    if states:
+        return None
+    is_of_state = hasattr(optimizer, name)
+    what = "is part of the state" if is_of_state else "has no hyperparameter and no state"
+    raise AttributeError(
+        f"{name} of {optimizer!r} {what}: replace that (`optimizer.replace(state=...)`)."
+        if is_of_state
+        else f"{optimizer!r} {what} {name!r}. The hyperparameters of what optax or another library has "
+        "made are constants; `opax.inject_hyperparams` makes arrays of them."
+    )
+
+
+def _wraps_constants(optimizer: Any) -> bool:
+    """Say whether a transformation was made by optax, whose hyperparameters are constants."""
+    calls = [x for _, x in plain_call(optimizer).items() if isinstance(x, Call)]
+    return any(call.function is given for call in calls)
+
+
+def _is_not_all(optimizer: Any, name: str, others: list[str]) -> AttributeError:
+    if not others:
+        return AttributeError(
+            f"{optimizer!r} uses {name!r} beside a transformation that optax made, whose own is a "
+            "constant and would stay: make that with the names of opax."
+        )
+    every = ", ".join(f"{path!r}: ..." for path in [name, *others])
+    return AttributeError(
+        f"{optimizer!r} has {len(others) + 1} of the name {name!r}, which are used together: "
+        f"{', '.join([name, *others])}. Replace all of them in one call "
+        f"(`optimizer.replace(**{{{every}}})`)."
+    )
+
+
+def _follows(optimizer: Any, path: str) -> AttributeError:
+    return AttributeError(
+        f"{path} of {optimizer!r} follows a schedule, which is part of what is compiled: give another "
+        "schedule (`opax.schedule.constant_schedule(0.1)`), or make a new optimizer."
+    )
+
+
+def _inject(optimizer: Any, state: Any, name: str, value: Any) -> Any:
+    """Return the optimizer with another value in a state of `inject_hyperparams`."""
+    if name in state.hyperparams_states:
+        raise _follows(optimizer, name)
+    old = jnp.asarray(state.hyperparams[name])
+    if jnp.issubdtype(old.dtype, jnp.integer) and jnp.asarray(value).dtype != old.dtype:
+        raise AttributeError(
+            f"{name} of {optimizer!r} is an integer, which {value!r} is not: make a new optimizer."
+        )
+
+    def change(inner: Any) -> Any:
+        if inner is not state:
+            return inner
+        held = {**inner.hyperparams, name: jnp.asarray(value, old.dtype)}
+        return inner._replace(hyperparams=held)
+
+    copy = optimizer.copy()
+    copy.state = jax.tree.map(change, optimizer.state, is_leaf=is_injected)
+    return copy
+
+
+def _with_number(optimizer: Any, path: str, value: Any) -> Any:
+    array = _as_array(optimizer, path, value)
+    if path in optimizer.hyperparams:
+        copy = optimizer.copy()
+        copy.hyperparams = {**optimizer.hyperparams, path: array}
+    else:
+        copy = optimizer._with(optimizer.transformation.replaced(path, array), optimizer.state)
+    if path in _read_when_made(copy):
+        raise AttributeError(
+            f"{path} of {optimizer!r} is read when the state is made, and the state that is there was "
+            "made with the old value: make a new optimizer."
+        )
+    return copy
+
+
+def _as_array(optimizer: Any, path: str, value: Any) -> Any:
+    try:
+        return as_array(value)
+    except TypeError:
+        raise AttributeError(
+            f"{path} of {optimizer!r} is a number, and {value!r} is none: make a new optimizer."
+        ) from None
+
+
+def as_array(value: Any) -> jax.Array:
+    """Return a hyperparameter in the dtype that all of them have, whatever the parameters have."""
+    return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+def _with_schedule(optimizer: Any, path: str, schedule: Any) -> Any:
+    """Return the optimizer with another schedule, which goes on at the same step."""
+    return optimizer._with(optimizer.transformation.replaced(path, schedule), optimizer.state)
+
+
+def _read_when_made(optimizer: Any) -> Collection[str]:
+    """Return the hyperparameters that are read when the state is made, or are needed as numbers.
+
+    Found out by tracing, once for each template.
+    """
+    template, params = optimizer.template, optimizer.made_for.like
+    if params is None:
+        return ()
+    known = vars(template).setdefault("_read_when_made", {})
+    key = tuple((x.shape, x.dtype) for x in jax.tree.leaves(params))
+    if key not in known:
+        known[key] = _find_read(template, optimizer.hyperparams, params)
+    return known[key]
+
+
+def _find_read(template: Any, hyperparams: dict[str, Any], params: Any) -> Collection[str]:
+    def init(hyperparams: dict[str, Any], params: Any) -> Any:
+        with usual_promotion():
+            return jax.tree.leaves(template.fill_by_name(hyperparams).as_optax().init(params))
+
+    try:
+        program = jax.make_jaxpr(init)(hyperparams, params).jaxpr
+    except jax.errors.ConcretizationTypeError:
+        return _needed(template, hyperparams, params, init)
+    used = set(map(id, program.outvars))
+    for equation in reversed(program.eqns):
+        if any(id(x) in used for x in equation.outvars):
+            used |= set(map(id, equation.invars))
+    return {
+        name for name, x in zip(sorted(hyperparams), program.invars, strict=False) if id(x) in used
+    }
+
+
+def _needed(template: Any, hyperparams: dict[str, Any], params: Any, init: Any) -> Collection[str]:
+    """Return the hyperparameters whose values are needed before there is a state."""
+    needed = set()
+    for name in hyperparams:
+        try:
+            jax.eval_shape(
+                lambda x, params, name=name: init({**hyperparams, name: x}, params),
+                hyperparams[name],
+                params,
+            )
+        except jax.errors.ConcretizationTypeError:
+            needed.add(name)
+    return needed
+
+
+def warn_of_other_values(old: Any, new: Any, together: Collection[str]) -> None:
+    """Warn where a state that is taken over brings values that differ from those given anew."""
+    given_anew = {at: state for at, _, state in injected(plain_call(old), old.state)}
+    for at, _, state in injected(plain_call(new), new.state):
+        for name, value in state.hyperparams.items():
+            mine = given_anew[at].hyperparams.get(name) if at in given_anew else None
+            path = f"{at}.{name}" if at else name
+            is_told = name in together or path in together or name in state.hyperparams_states
+            if is_told or mine is None or isinstance(mine, Tracer) or isinstance(value, Tracer):
+                continue
+            if not jnp.array_equal(mine, value):
+                warnings.warn(
+                    f"{path} is {value:g} in the state given and {mine:g} in the optimizer: the state's is "
+                    f"used. `optimizer.replace(state=..., {name}={mine:g})` uses the other.",
+                    stacklevel=3,
+                )
