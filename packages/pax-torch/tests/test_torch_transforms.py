@@ -199,12 +199,7 @@ class TestErrors:
                 TypeError,
                 r"result\[1\] is 3 of type int",
             ),
-            (lambda: pax.jvp(lambda n: n, (3,), (1,)), TypeError, "no leaves of a floating"),
-            (
-                lambda: pax.jvp(lambda: X, (), ()),
-                TypeError,
-                "but the list of arguments has no leaves",
-            ),
+            (lambda: pax.jvp(lambda n: n, (3,), (1,)), TypeError, r"tangents\[0\] must be None"),
             (lambda: pax.hvp(3, (X,), (X,)), TypeError, "hvp expected a callable, got 3"),
             (
                 lambda: pax.jvp(lambda x, n: x * n, (X, 3), (X, 1)),
@@ -214,7 +209,6 @@ class TestErrors:
             (lambda: pax.vjp(F, X)[1](X), ValueError, r"cotangent has shape \(2, 3\)"),
             (lambda: pax.vjp(F, X)[1]([X]), TypeError, "the cotangent: expected a tensor"),
             (lambda: pax.vjp(lambda x: [x], X)[1](X), ValueError, "structure of the result"),
-            (lambda: pax.vjp(F, 3), TypeError, "vjp requires something to differentiate"),
             (lambda: pax.linearize(F, X)[1](X, X), ValueError, "structure of the primals"),
             (lambda: pax.jacfwd(F)(torch.arange(3)), TypeError, "argument 0 has dtype torch.int64"),
             (lambda: pax.jacfwd(F)(X + 1j), TypeError, "real inputs, or holomorphic=True"),

@@ -122,7 +122,7 @@ class Selection:
         holomorphic: bool = False,
         real: bool = False,
     ) -> None:
-        """Raise TypeError for a leaf that cannot be differentiated, and for no leaf at all.
+        """Raise TypeError for a leaf that cannot be differentiated.
 
         The rules and the errors are those of JAX.
 
@@ -138,12 +138,6 @@ class Selection:
                 f"{transform} requires real- or complex-valued inputs (a floating-point or complex "
                 f"dtype), but {self._dtype_of(leaf)}; convert it to a float, or leave the argument "
                 "out of argnums."
-            )
-        if not any(self.chosen):
-            names = ", ".join(f"argument {i}" for i in self.indices) or "the list of arguments"
-            found = "leaves of a floating-point dtype" if self.tensors else "leaves"
-            raise TypeError(
-                f"{transform} requires something to differentiate, but {names} has no {found}."
             )
         if holomorphic or real:
             self._check_complex(transform, holomorphic)
@@ -257,7 +251,6 @@ def flatten_fun(
     """Return the leaves of all arguments of a function, and the function of those that vary."""
     check_callable(fun, name)
     selection = Selection(primals, tuple(range(len(primals))))
-    selection.check(name, allow_int=True)
     return selection, FlatFunction(lambda xs: fun(*selection.arguments(xs)), has_aux, name)
 
 

@@ -75,13 +75,13 @@ def value_and_grad(
     Returns:
         A function with the arguments of `fun` that returns `(value, grads)`, or
         `((value, aux), grads)` with `has_aux`. `grads` has the structure of the argument at
-        `argnums`, or is a tuple of such when `argnums` is a sequence; each leaf has the shape and
-        the dtype of the argument's leaf. For a complex leaf it is the direction of steepest
-        ascent, PyTorch's convention and the conjugate of JAX's.
+        `argnums`, or is a tuple of such when `argnums` is a sequence, and is empty for a tree
+        without leaves; each leaf has the shape and the dtype of the argument's leaf. For a complex
+        leaf it is the direction of steepest ascent, PyTorch's convention and the conjugate of JAX's.
 
     Raises:
-        TypeError: `fun` is no function, `argnums` is out of range, a leaf or the result has the
-            wrong type, or there is no leaf to differentiate.
+        TypeError: `fun` is no function, `argnums` is out of range, or a leaf or the result has the
+            wrong type.
         ValueError: `argnums` names an argument twice, or `allow_unused=False` found an unused
             leaf.
 
@@ -218,8 +218,7 @@ def vjp(
         number of times, and mapped by `vmap`. For complex leaves it is PyTorch's, the adjoint.
 
     Raises:
-        TypeError: there is nothing to differentiate, the result is not of tensors, or a
-            cotangent has another dtype than its result.
+        TypeError: the result is not of tensors, or a cotangent has another dtype than its result.
         ValueError: a cotangent has another shape or structure.
 
     Example:
@@ -303,7 +302,7 @@ def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
 def _gradients(
     value: Tensor, variables: Sequence[Tensor], create_graph: bool
 ) -> list[Tensor | None]:
-    if not value.requires_grad:
+    if not (variables and value.requires_grad):
         return [None] * len(variables)
     ones, inputs = (torch.ones_like(value),), tuple(variables)
     options = {"allow_unreachable": True, "accumulate_grad": False}
@@ -315,8 +314,11 @@ def pull_back_by_func(
 ) -> tuple[tuple[Tensor, ...], Callable[..., Sequence[Tensor]], Any]:
     """Return `(out, pull_back, aux)` of a function that returns a tuple of tensors and aux tensors.
 
-    It is `torch.func.vjp`, also for a function that returns the empty tuple.
+    It is `torch.func.vjp`, also for a function that takes nothing or returns the empty tuple.
     """
+    if not points:
+        out, aux = function()
+        return out, lambda _: (), aux
     non_empty = NonEmptyOutput(function)
     result: Any = torch.func.vjp(non_empty, *points, has_aux=True)
     if non_empty.empty:
@@ -325,6 +327,8 @@ def pull_back_by_func(
 
 
 def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) -> Result:
+    if not leaves:
+        return *call(leaves), []
     unused = [False] * len(leaves)
 
     def call_and_see(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:

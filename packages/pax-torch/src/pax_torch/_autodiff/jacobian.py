@@ -261,7 +261,7 @@ def _rows(
 ) -> tuple[list[list[Tensor]], Any]:
     """Return the Jacobian of a function by reverse mode, and what else it returned."""
     out, pull, rest = pull_back_by_func(function, variables)
-    if not sum(tensor.numel() for tensor in out):
+    if not variables or not sum(tensor.numel() for tensor in out):
         return [[_empty(tensor, v) for v in variables] for tensor in out], rest
     derivatives = torch.func.vmap(lambda *cotangents: pull(cotangents))(*_basis(out))
     blocks = [_blocks(derivative, out) for derivative in derivatives]

@@ -95,7 +95,10 @@ def linearize(
     def forward(tensors: list[Tensor]) -> tuple[Any, Any, Any]:
         out, pull_back, rest = pull_back_by_func(flat, tensors)
         transpose: Any = lambda tangents: ()  # noqa: E731
-        if out:
+        if not tensors:
+            derivative = tuple(map(torch.zeros_like, out))
+            transpose = lambda tangents: derivative  # noqa: E731
+        elif out:
             zeros = map(torch.zeros_like, out)
             transpose = torch.func.vjp(lambda *cotangents: pull_back(cotangents), *zeros)[1]
         return flat.result(out, rest), flat.aux(rest), transpose
@@ -128,8 +131,11 @@ def forward_derivative(
 ) -> Any:
     """Return `(out, tangents_out, aux)` of a function that returns a tuple of tensors and aux tensors.
 
-    It is `torch.func.jvp`, also for a function that returns the empty tuple.
+    It is `torch.func.jvp`, also for a function that takes nothing or returns the empty tuple.
     """
+    if not points:
+        out, aux = function()
+        return out, tuple(map(torch.zeros_like, out)), aux
     filled = NonEmptyOutput(function)
     with forward_level(), ordinary_zeros():
         result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
