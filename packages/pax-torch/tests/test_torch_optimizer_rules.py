@@ -1,6 +1,7 @@
 """The formulas of functional_optimizer: differentiable, under vmap, and the same as the classes."""
 
 import contextlib
+import math
 
 import pytest
 import torch
@@ -195,13 +196,15 @@ def as_tensors(options):
 
 @contextlib.contextmanager
 def in_double_precision():
-    """Finite differences cannot see through the rounding to bfloat16 in Muon."""
-    original = torch.Tensor.bfloat16
+    """Finite differences cannot see through roundings: to bfloat16 in Muon, to float32 in states."""
+    original, default = torch.Tensor.bfloat16, torch.get_default_dtype()
     torch.Tensor.bfloat16 = lambda x: x
+    torch.set_default_dtype(torch.float64)
     try:
         yield
     finally:
         torch.Tensor.bfloat16 = original
+        torch.set_default_dtype(default)
 
 
 @pytest.mark.parametrize(("cls", "options"), ALL)
@@ -227,3 +230,120 @@ def test_derivatives_agree_with_finite_differences(cls, options):
     inputs = [x.requires_grad_() for x in inputs]
     with in_double_precision():
         assert torch.autograd.gradcheck(trained, inputs, eps=1e-6, atol=1e-5, rtol=1e-4)
+
+
+# At infinities, NaN, zero, and where squares overflow or vanish, in each dtype.
+VALUES = (math.inf, -math.inf, math.nan, 1e30, 1e-30, 0.0, -3.0)
+RTOL = {torch.float64: 1e-11, torch.float32: 3e-6, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+
+
+def draw_params(cls, dtype, path):
+    """For each value parameters whose gradients have it: a number, a vector and a matrix."""
+    matrix = torch.linspace(-1, 1, 6).reshape(2, 3)
+    trees = {"s": torch.tensor(1.0), "v": torch.tensor([1.0, -2.0, 0.0]), "m": matrix}
+    names = "v" if path is compiled else "svm"  # tracing takes long
+    names = "m" if cls is torch.optim.Muon else names
+    return {f"{name}{i}": trees[name].to(dtype) for i in range(len(VALUES)) for name in names}
+
+
+def draw_grads(cls, params, step):
+    signs = (1.0, -0.5, 2.0)
+    grads = {
+        name: (VALUES[int(name[1:])] * torch.full(x.shape, signs[step], dtype=torch.float64)).to(x)
+        for name, x in params.items()
+    }
+    return {k: g.to_sparse() for k, g in grads.items()} if cls is torch.optim.SparseAdam else grads
+
+
+def as_variables(tree):
+    return pax.tree_map(
+        lambda x: x.clone().requires_grad_() if torch.is_tensor(x) and x.is_floating_point() else x,
+        tree,
+    )
+
+
+def differentiable(optimizer, params, grads, state):
+    stepped = optimizer.step(as_variables(params), grads, as_variables(state))
+    return pax.tree_map(lambda x: x.detach() if torch.is_tensor(x) else x, stepped)
+
+
+def mapped(optimizer, *args):
+    longer = pax.tree_map(lambda x: x[None], args)
+    return pax.tree_map(lambda x: x[0], pax.vmap(optimizer.step)(*longer))
+
+
+def compiled(optimizer, *args):
+    return pax.jit(optimizer.step, backend="eager")(*args)
+
+
+def check(cls, options, path, dtype):
+    plain = pax.functional_optimizer(cls, **options)
+    optimizer = plain
+    if path is differentiable:
+        optimizer = pax.functional_optimizer(cls, differentiable=True, **options)
+    expected = actual = draw_params(cls, dtype, path)
+    state = expected_state = plain.init(expected)
+    for step in range(3):
+        grads = draw_grads(cls, expected, step)
+        expected, expected_state = plain.step(expected, grads, expected_state)
+        actual, state = path(optimizer, actual, grads, state)
+        leaves = pax.tree_leaves_with_path((expected, expected_state))
+        for (place, x), y in zip(leaves, pax.tree_leaves((actual, state)), strict=True):
+            same(torch.as_tensor(y), torch.as_tensor(x), cls, f"{dtype} step {step} {place}")
+
+
+def same(actual, expected, cls, place):
+    assert actual.dtype == expected.dtype
+    wide = expected.double()
+    size = wide[wide.isfinite()].abs().max().item() if wide.isfinite().any() else 0.0
+    rtol = 0.05 if cls is torch.optim.Muon else RTOL.get(expected.dtype, 0.0)
+    torch.testing.assert_close(
+        actual.double(), wide, rtol=rtol, atol=rtol * size, equal_nan=True, msg=lambda m: place + m
+    )
+
+
+@pytest.mark.parametrize("path", [differentiable, mapped])
+@pytest.mark.parametrize(("cls", "options"), ALL)
+def test_formulas_agree_with_the_class_at_extremes(cls, options, path):
+    if cls is torch.optim.SparseAdam and path is mapped:
+        return  # PyTorch maps no sparse tensors
+    for dtype in RTOL:
+        check(cls, options, path, dtype)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "SparseAdam"])
+def test_compiled_formulas_agree_with_the_class_at_extremes(name):
+    check(getattr(torch.optim, name), {}, compiled, torch.float32)
+
+
+def test_the_square_root_of_what_has_none():
+    """Centred RMSprop takes it of a difference, which rounding makes negative."""
+
+    def run(optimizer, params, grad):
+        state = optimizer.init(params)
+        for _ in range(400):
+            params, state = optimizer.step(params, grad, pax.tree_map(torch.detach, state))
+            params = params.detach()
+        return params
+
+    options = {"lr": 1e-3, "alpha": 0.9, "centered": True}
+    plain, formulas = (
+        pax.functional_optimizer(torch.optim.RMSprop, differentiable=flag, **options)
+        for flag in (False, True)
+    )
+    expected = run(plain, torch.tensor([1.0]), torch.tensor([3.3]))
+    found = run(formulas, torch.tensor([1.0]), torch.tensor([3.3]).requires_grad_())
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("derivative", [pax.jacfwd, pax.jacrev])
+def test_derivative_at_zero(derivative):
+    """That of the root is 0 there, in forward mode too."""
+    optimizer = pax.functional_optimizer(torch.optim.Adam, lr=0.1, differentiable=True)
+
+    def step(grad):
+        params = torch.ones(2)
+        return optimizer.step(params, grad, optimizer.init(params))[0]
+
+    found = derivative(step)(torch.tensor([0.0, 1.0]))
+    assert found.isfinite().all()

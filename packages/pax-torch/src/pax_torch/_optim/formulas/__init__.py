@@ -41,6 +41,8 @@ _BY_NAME = {
     "SGD": SGD,
     "SparseAdam": SPARSE_ADAM,
 }
+# What a state has of shape (), whatever the shape of its parameter.
+_NUMBERS = {"step", "mu_product", "eta", "mu"}
 _TAKES_SPARSE = (SGD, ADAGRAD)
 
 
@@ -114,6 +116,8 @@ def _together(steps: Sequence[Tensor], params: Sequence[Tensor]) -> Tensor:
 def _take_step(
     rule: UpdateRule, p: Tensor, g: Tensor, state: State, c: Constants, h: Options
 ) -> Stepped:
+    if rule is not SPARSE_ADAM and p.dim() == 0:
+        return _step_number(rule, p, _densified(rule, g) if g.is_sparse else g, state, c, h)
     g = -g if getattr(h, "maximize", False) else g
     if (rule is SPARSE_ADAM) != g.is_sparse:
         g = _densified(rule, g)
@@ -124,9 +128,17 @@ def _take_step(
         new_state = {name: _as_complex(value, shape) for name, value in after.items()}
     else:
         new, new_state = rule.step(p, g, state, h, c)
-    # A parameter of shape () promotes with the hyperparameters; its class writes in place.
     kept = {name: _with_dtype(value, state.get(name, p)) for name, value in new_state.items()}
     return _with_dtype(new, p), kept
+
+
+def _step_number(
+    rule: UpdateRule, p: Tensor, g: Tensor, state: State, c: Constants, h: Options
+) -> Stepped:
+    """Step a parameter of shape () as one of shape (1,), which keeps its dtype with hyperparameters."""
+    longer = {k: x[None] if k not in _NUMBERS else x for k, x in state.items()}
+    new, new_state = _take_step(rule, p[None], g[None], longer, c, h)
+    return new[0], {k: x[0] if k not in _NUMBERS else x for k, x in new_state.items()}
 
 
 def _with_dtype(value: Any, like: Any) -> Any:

@@ -90,29 +90,37 @@ def _step_nadam(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) ->
     mu, next_mu, correction = c
     p, g = decayed(p, g, h)
     new, mean, square = _moments(g, state, h)
-    product = new["mu_product"] = scalar_state(state["mu_product"] * mu, p)
-    product = product.to(p.device)
-    by_gradient = h.lr * (1 - mu) / (1 - product) * g
-    by_mean = h.lr * next_mu / (1 - product * next_mu) * mean
-    return p - (by_gradient + by_mean) / (sqrt(square / correction) + h.eps), new
+    product = new["mu_product"] = scalar_state(state["mu_product"] * scalar_state(mu, p), p)
+    product = product.to(p.device, torch.float64)
+    by_gradient, by_mean = (
+        -h.lr * (1 - mu) / (1 - product),
+        -h.lr * next_mu / (1 - product * next_mu),
+    )
+    below = sqrt(square / correction) + h.eps
+    return torch.addcdiv(torch.addcdiv(p, by_gradient * g, below), by_mean * mean, below), new
 
 
 def _radam_constants(t: Scalar, h: Options) -> Constants:
-    """Return the step size, whether the variance is tractable, and the factor of the adaptive step."""
+    """Return the corrections of both averages, whether the variance is tractable, and by how much."""
     correction = 1 - h.betas[1] ** t
     limit = 2 / (1 - h.betas[1]) - 1
     length = limit - 2 * t * h.betas[1] ** t / correction
     # Where it is not tractable, both are such that the factor is finite, and so is its derivative.
     tractable, length, limit = length > 5, maximum(length, 5), maximum(limit, 5)
     rectification = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
-    return -h.lr / (1 - h.betas[0] ** t), tractable, sqrt(rectification) * sqrt(correction)
+    root, factor = (
+        where(tractable, sqrt(correction), 1.0),
+        where(tractable, sqrt(rectification), 1.0),
+    )
+    return 1 - h.betas[0] ** t, root, tractable, factor
 
 
 def _step_radam(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
-    rate, tractable, factor = c
+    correction, root, tractable, factor = c
     p, g = decayed(p, g, h)
     new, mean, square = _moments(g, state, h)
-    return p + rate * mean * where(tractable, factor / (sqrt(square) + h.eps), 1.0), new
+    rate = root / where(tractable, sqrt(square) + h.eps, 1.0)
+    return p - mean / correction * h.lr * rate * factor, new
 
 
 ADAM = UpdateRule(_init_adam, _step_adam, adam_constants)

@@ -20,7 +20,6 @@ from pax_torch._optim.formulas.update_rule import (
     maximum,
     scalar_state,
     sqrt,
-    zero_steps,
 )
 
 
@@ -45,13 +44,13 @@ def _momentum(last: Tensor, g: Tensor, h: Options) -> Tensor:
 def descended(p: Tensor, lr: Scalar, direction: Tensor) -> Tensor:
     """`p - lr * direction`."""
     if isinstance(lr, Tensor):
-        return torch.addcmul(p, direction, lr.to(p.dtype), value=-1)
+        return p - lr * direction
     return torch.add(p, direction, alpha=-lr)
 
 
 def _init_adagrad(p: Tensor, h: Options) -> State:
     start = h.initial_accumulator_value
-    return {"step": zero_steps(p), "sum": torch.zeros_like(p) + _alike(start, p)}
+    return {**counted(p), "sum": torch.zeros_like(p) + _alike(start, p)}
 
 
 def _step_adagrad(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
@@ -91,11 +90,12 @@ def _step_rmsprop(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) 
     new = {**state, "square_avg": square}
     if h.centered:
         mean = new["grad_avg"] = lerp(state["grad_avg"], g, 1 - h.alpha)
-        square = square - mean * mean
-    direction = g / (sqrt(square) + h.eps)
-    if given(h.momentum):
-        direction = new["momentum_buffer"] = h.momentum * state["momentum_buffer"] + direction
-    return descended(p, h.lr, direction), new
+        square = torch.addcmul(square, mean, mean, value=-1)
+    below = sqrt(square) + h.eps
+    if not given(h.momentum):
+        return torch.addcdiv(p, -h.lr * g, below), new
+    buffer = torch.addcdiv(h.momentum * state["momentum_buffer"], g, below)
+    return descended(p, h.lr, buffer), {**new, "momentum_buffer": buffer}
 
 
 def _init_rprop(p: Tensor, h: Options) -> State:
@@ -120,10 +120,10 @@ def _init_asgd(p: Tensor, h: Options) -> State:
 
 def _step_asgd(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     _, g = decayed(p, g, h)
-    eta, mu = state["eta"].to(p.device), state["mu"].to(p.device)
-    p = p * (1 - h.lambd * eta) - eta * g
+    eta, mu = (state[name].to(p.device, torch.float64) for name in ("eta", "mu"))
+    p = descended(p * (1 - h.lambd * eta), eta, g)
     next_eta, next_mu = (scalar_state(constant, p) for constant in c)
-    average = state["ax"] + mu * (p - state["ax"])
+    average = torch.where(mu == 1, p, state["ax"] + (p - state["ax"]) * mu)
     return p, {**state, "ax": average, "eta": next_eta, "mu": next_mu}
 
 

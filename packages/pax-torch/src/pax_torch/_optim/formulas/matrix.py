@@ -15,18 +15,18 @@ from pax_torch._optim.formulas.update_rule import (
     State,
     Stepped,
     UpdateRule,
+    counted,
     given,
     lerp,
     maximum,
     minimum,
     sqrt,
-    zero_steps,
 )
 
 
 def _init_adafactor(p: Tensor, h: Options) -> State:
     _refuse_complex(p, "Adafactor")
-    state: State = {"step": zero_steps(p)}
+    state = counted(p)
     if p.dim() < 2:
         return {**state, "variance": torch.zeros_like(p)}
     rows, columns = p.narrow(-1, 0, 1), p.narrow(-2, 0, 1)
@@ -53,17 +53,20 @@ def _adafactor_constants(t: Scalar, h: Options) -> Constants:
 
 def _estimate(g: Tensor, state: State, weight: Scalar, least: Scalar) -> Tensor:
     """Return the running average of the squared gradient; of a matrix, only row and column means are kept."""
-    square = g * g
     if g.dim() < 2:
-        state["variance"] = lerp(state["variance"], square, weight)
+        state["variance"] = lerp(state["variance"], g * g, weight)
         return state["variance"]
-    rows = state["row_var"] = lerp(state["row_var"], square.mean(-1, keepdim=True), weight)
-    columns = state["col_var"] = lerp(state["col_var"], square.mean(-2, keepdim=True), weight)
+    rows = state["row_var"] = lerp(state["row_var"], _mean_square(g, -1), weight)
+    columns = state["col_var"] = lerp(state["col_var"], _mean_square(g, -2), weight)
     return rows @ columns / torch.clamp(rows.mean(-2, keepdim=True), min=least)
 
 
+def _mean_square(g: Tensor, axis: int) -> Tensor:
+    return torch.norm(g, dim=axis, keepdim=True).square() / g.size(axis)
+
+
 def _rms(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x) / x.numel() ** 0.5
+    return torch.linalg.vector_norm(x).to(torch.float64) / x.numel() ** 0.5
 
 
 def _init_muon(p: Tensor, h: Options) -> State:
@@ -80,21 +83,25 @@ def _refuse_complex(p: Tensor, name: str) -> None:
 
 def _step_muon(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:
     buffer = lerp(state["momentum_buffer"], g, 1 - h.momentum)
-    update = _orthogonal(lerp(g, buffer, h.momentum) if h.nesterov else buffer, h)
-    p = p * (1 - h.lr * h.weight_decay) - h.lr * _shape_factor(p, h.adjust_lr_fn) * update
-    return p, {"momentum_buffer": buffer}
+    update = lerp(g, buffer, h.momentum) if h.nesterov else buffer
+    unit = update.bfloat16()
+    unit = unit / torch.clamp(unit.norm(), min=h.eps)
+    if not h.nesterov and buffer.dtype is torch.bfloat16:
+        buffer = unit  # The class divides in place.
+    step = h.lr * _shape_factor(p, h.adjust_lr_fn) * _orthogonal(unit, h).to(p.dtype)
+    return p * (1 - h.lr * h.weight_decay) - step, {"momentum_buffer": buffer}
 
 
-def _orthogonal(update: Tensor, h: Options) -> Tensor:
+def _orthogonal(x: Tensor, h: Options) -> Tensor:
     """Return the Newton-Schulz iteration, in the class's precision."""
     a, b, c = h.ns_coefficients
-    wide = update.shape[0] <= update.shape[1]
-    x = update.bfloat16() if wide else update.bfloat16().T
-    x = x / torch.clamp(x.norm(), min=h.eps)
+    wide = x.shape[0] <= x.shape[1]
+    x = x if wide else x.T
     for _ in range(h.ns_steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return (x if wide else x.T).to(update.dtype)
+        update = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.addmm(x, update, x, beta=a)
+    return x if wide else x.T
 
 
 def _shape_factor(p: Tensor, kind: str | None) -> float:
@@ -113,15 +120,20 @@ def _step_sparse_adam(p: Tensor, g: Tensor, state: State, h: Options, c: Constan
         return _step_sparse_number(p, g, state, h, c)
     g = g.coalesce()
     rows, values = tuple(g.indices()), g.values()
-    mean = lerp(state["exp_avg"][rows], values, 1 - h.betas[0])
-    square = lerp(state["exp_avg_sq"][rows], values * values, 1 - h.betas[1])
+    mean = _moved(state["exp_avg"][rows], values, 1 - h.betas[0])
+    square = _moved(state["exp_avg_sq"][rows], values * values, 1 - h.betas[1])
     new = {
         **state,
         "exp_avg": state["exp_avg"].index_put(rows, mean),
         "exp_avg_sq": state["exp_avg_sq"].index_put(rows, square),
     }
     rate, root = c
-    return p.index_put(rows, rate * root * mean / (sqrt(square) + h.eps), accumulate=True), new
+    change = rate * root * (mean / (sqrt(square) + h.eps))
+    return p.index_put(rows, change, accumulate=True), new
+
+
+def _moved(old: Tensor, values: Tensor, weight: Scalar) -> Tensor:
+    return old + (values - old) * weight
 
 
 def _step_sparse_number(p: Tensor, g: Tensor, state: State, h: Options, c: Constants) -> Stepped:

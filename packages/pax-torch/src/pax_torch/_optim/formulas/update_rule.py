@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._compat import transforms_active
+from pax_torch._compat import forward_mode_runs, transforms_active
 
 Options = SimpleNamespace  # the hyperparameters
 State = dict[str, Any]
@@ -50,14 +50,15 @@ def sqrt(x: Scalar) -> Scalar:
     """Return the square root, with the derivative 0 at 0."""
     if not isinstance(x, Tensor):
         return x**0.5
-    if not x.requires_grad:
+    if not (x.requires_grad or forward_mode_runs()):
         return x.sqrt()
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
+    is_zero = x == 0
+    return torch.where(is_zero, 0, torch.where(is_zero, 1, x).sqrt())
 
 
 def lerp(start: Tensor, end: Tensor, weight: Scalar) -> Tensor:
-    return torch.lerp(start, end, weight) if _plain(weight) else start + (end - start) * weight
+    """Return `start + weight * (end - start)`, with the roundings and the infinities of PyTorch's."""
+    return torch.lerp(start, end, weight if _plain(weight) else weight.to(start))
 
 
 def average_square(average: Tensor, x: Tensor, decay: Scalar) -> Tensor:
@@ -81,30 +82,25 @@ def minimum(x: Scalar, y: Scalar) -> Scalar:
     return where(x < y, x, y)
 
 
+def scalar_dtype() -> torch.dtype:
+    """Return the dtype of numbers in a state: single precision, unless the default is wider."""
+    default = torch.get_default_dtype()
+    return default if default is torch.float64 else torch.float32
+
+
 def scalar_state(value: Scalar, param: Tensor) -> Tensor:
-    """Return a number as a tensor of shape (), in single precision or that of the parameter."""
-    wide = param.dtype in (torch.float64, torch.complex128)
-    dtype = torch.float64 if wide else torch.float32
+    """Return a number of a state as a tensor of shape ()."""
+    dtype = scalar_dtype()
     if isinstance(value, Tensor):
         return value.to(dtype)
-    return _scalar(value, dtype, param)
-
-
-def zero_steps(param: Tensor) -> Tensor:
-    """Return the number of steps of a parameter before the first."""
-    return _scalar(0.0, torch.float32, param)
+    if transforms_active():  # made of the parameter, which may be one of a population's
+        return param.new_full((), value, dtype=dtype, device="cpu")
+    return torch.tensor(value, dtype=dtype)
 
 
 def counted(param: Tensor, *names: str) -> State:
     """Return the number of steps before the first, and zeros like a parameter under other names."""
-    return {"step": zero_steps(param), **{name: torch.zeros_like(param) for name in names}}
-
-
-def _scalar(value: float, dtype: torch.dtype, param: Tensor) -> Tensor:
-    """Return a number as a tensor; made of the parameter if that may be one of a population's."""
-    if transforms_active():
-        return param.new_full((), value, dtype=dtype, device="cpu")
-    return torch.tensor(value, dtype=dtype)
+    return {"step": scalar_state(0.0, param), **{name: torch.zeros_like(param) for name in names}}
 
 
 def _plain(weight: Scalar) -> bool:
