@@ -16,6 +16,8 @@ import pax_torch as pax
 STEPS = 10_000
 FEW = 300
 
+# The learning rate alone, without the momentum.
+ALONE = {"cycle_momentum": False}
 CASES = {
     "LambdaLR": {"lr_lambda": lambda step: 1 / (step + 1)},
     "MultiplicativeLR": {"lr_lambda": lambda step: 0.99},
@@ -28,19 +30,31 @@ CASES = {
     "CosineAnnealingLR": {"T_max": 50, "eta_min": 0.01},
     "CosineAnnealingWarmRestarts": {"T_0": 10, "T_mult": 2},
     "CosineAnnealingWarmRestarts-once": {"T_0": 7, "eta_min": 0.01},
-    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 20},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 20, **ALONE},
     "CyclicLR-2": {
         "base_lr": 0.01,
         "max_lr": 0.1,
         "step_size_up": 20,
         "step_size_down": 7,
         "mode": "triangular2",
+        **ALONE,
     },
-    "CyclicLR-exp": {"base_lr": 0.01, "max_lr": 0.1, "mode": "exp_range", "gamma": 0.999},
-    "CyclicLR-own": {"base_lr": 0.01, "max_lr": 0.1, "scale_fn": lambda x: 1 / x},
-    "OneCycleLR": {"max_lr": 0.1, "total_steps": STEPS + 10},
-    "OneCycleLR-linear": {"max_lr": 0.1, "total_steps": STEPS, "anneal_strategy": "linear"},
-    "OneCycleLR-three": {"max_lr": 0.1, "epochs": 100, "steps_per_epoch": 100, "three_phase": True},
+    "CyclicLR-exp": {"base_lr": 0.01, "max_lr": 0.1, "mode": "exp_range", "gamma": 0.999, **ALONE},
+    "CyclicLR-own": {"base_lr": 0.01, "max_lr": 0.1, "scale_fn": lambda x: 1 / x, **ALONE},
+    "OneCycleLR": {"max_lr": 0.1, "total_steps": STEPS + 10, **ALONE},
+    "OneCycleLR-linear": {
+        "max_lr": 0.1,
+        "total_steps": STEPS,
+        "anneal_strategy": "linear",
+        **ALONE,
+    },
+    "OneCycleLR-three": {
+        "max_lr": 0.1,
+        "epochs": 100,
+        "steps_per_epoch": 100,
+        "three_phase": True,
+        **ALONE,
+    },
     "LinearLR-0": {"start_factor": 0.2, "end_factor": 0.7, "total_iters": 5},
     "PolynomialLR-1": {"total_iters": 7},
     "MultiStepLR-twice": {"milestones": [9, 4, 4], "gamma": 0.3},
@@ -261,7 +275,7 @@ class TestErrors:
             pax.functional_schedule(class_of(name), **kwargs)(step)
 
     def test_beyond_the_last_step(self):
-        lr_at_step = pax.functional_schedule(lrs.OneCycleLR, max_lr=1.0, total_steps=10)
+        lr_at_step = pax.functional_schedule(lrs.OneCycleLR, max_lr=1.0, total_steps=10, **ALONE)
         with pytest.raises(ValueError, match="one_cycle has 10 steps, got step 11"):
             lr_at_step(11)
 

@@ -434,6 +434,11 @@ class FunctionalOptimizer:
             raise TypeError(f"{name} takes gradients and no value_fn; leave it out.")
 
 
+def stateful(optimizer: FunctionalOptimizer) -> torch.optim.Optimizer:
+    """Return an optimizer of the class and the hyperparameters of a functional one, of some parameter."""
+    return optimizer._class_step.stateful()
+
+
 @contextlib.contextmanager
 def _naming_missing_state() -> Any:
     try:

@@ -66,6 +66,10 @@ class ClassStep:
         groups = [{"params": variables, **options}]
         return self.cls(groups, *self._args, **self._kwargs)  # pyright: ignore[reportCallIssue]
 
+    def stateful(self) -> torch.optim.Optimizer:
+        """Return an optimizer of some parameter, with the hyperparameters as numbers."""
+        return self._make([torch.zeros(1, 1)], **_read(self.options))
+
     def init(self, tensors: Sequence[Tensor], options: dict[str, Any]) -> Rows:
         """Return the state that the class makes before its first step, if it does so then."""
         variables = [tensor.detach() for tensor in tensors]

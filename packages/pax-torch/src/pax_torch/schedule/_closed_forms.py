@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -78,24 +79,59 @@ def multistep_lr(
     return on_steps(lambda step: decayed(init_value, gamma, _passed(places, step)))
 
 
-def exponential(init_value: float | Tensor, gamma: float | Tensor) -> Schedule:
-    """Multiplies the rate by a factor in every step.
+def exponential(
+    init_value: float | Tensor,
+    gamma: float | Tensor,
+    transition_steps: int = 1,
+    *,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: float | Tensor | None = None,
+) -> Schedule:
+    """Multiplies the rate by a factor in every step, or over so many steps.
 
     Args:
         init_value: the rate in step 0.
         gamma: the factor.
+        transition_steps: the number of steps in which the rate is multiplied by it.
+        transition_begin: the step up to which the rate stays `init_value`.
+        staircase: keep the rate between these steps, and multiply it all at once.
+        end_value: what the rate does not go beyond: below if `gamma` is less than 1, else above.
 
     Returns:
         A function from a step to the rate.
+
+    Raises:
+        ValueError: `transition_steps` is not positive, or `transition_begin` is negative; or `gamma`
+            is, and its powers between the steps are no numbers.
 
     Example:
         >>> from pax_torch import schedule
         >>> schedule.exponential(1.0, 0.5)(3)
         0.125
+        >>> lr_at_step = schedule.exponential(1.0, 0.5, 10, staircase=True, end_value=0.2)
+        >>> lr_at_step(9), lr_at_step(10), lr_at_step(90)
+        (1.0, 0.5, 0.2)
 
-    The rates are those of `torch.optim.lr_scheduler.ExponentialLR`.
+    The rates are those of `torch.optim.lr_scheduler.ExponentialLR`, and with the other arguments those
+    of `optax.exponential_decay`.
     """
-    return on_steps(lambda step: decayed(init_value, gamma, step))
+    _check_positive("exponential", "transition_steps", transition_steps)
+    _check_not_negative("exponential", "transition_begin", transition_begin)
+    whole = transition_steps == 1 or staircase
+    if not whole and not isinstance(gamma, Tensor):
+        _check_not_negative("exponential", "gamma where transition_steps is above 1", gamma)
+
+    def form(step: Number) -> Number:
+        count = clamp(step - transition_begin, 0, math.inf) if transition_begin else step
+        times = count // transition_steps if whole else count / transition_steps
+        rate = decayed(init_value, gamma, times)
+        if end_value is None:
+            return rate
+        is_beyond = where(gamma < 1, rate < end_value, rate > end_value)
+        return where(is_beyond, end_value, rate)
+
+    return on_steps(form)
 
 
 def linear(
@@ -347,7 +383,7 @@ def _passed(places: list[int], step: Number) -> Number:
     return (step.unsqueeze(-1) >= marks).sum(-1)
 
 
-def _check_not_negative(function: str, name: str, value: int) -> None:
+def _check_not_negative(function: str, name: str, value: float) -> None:
     if value < 0:
         raise ValueError(f"{function} needs {name} from 0, got {value}.")
 

@@ -16,6 +16,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pax_torch import _compat
+from pax_torch._optim.optimizer import FunctionalOptimizer
 from pax_torch._tracing import values_are_hidden
 from pax_torch.schedule import _closed_forms as closed_forms
 from pax_torch.schedule._numeric import (
@@ -34,12 +35,22 @@ from pax_torch.schedule._numeric import (
 )
 from pax_torch.schedule._plateau import PlateauSchedule
 from pax_torch.schedule._standalone import StandaloneScheduler
+from pax_tree import tree_map
 
 
 def functional_schedule(
-    cls: type[LRScheduler], *args: Any, initial_lr: float = 1.0, **kwargs: Any
+    cls: type[LRScheduler],
+    *args: Any,
+    initial_lr: float | None = None,
+    optimizer: FunctionalOptimizer | None = None,
+    **kwargs: Any,
 ) -> Any:
     """Return a learning-rate schedule as a function of the step.
+
+    With `optimizer`, the function gives all the hyperparameters that the scheduler writes, as a
+    dictionary that a step takes: `optimizer.step(params, grads, state, **schedule(i))`. `OneCycleLR`
+    and `CyclicLR` write more than the learning rate, the momentum or the first of the betas, unless
+    `cycle_momentum=False`; without `optimizer` they are refused.
 
     Where the scheduler is a formula of the step, the function evaluates it. Otherwise
     (`MultiplicativeLR`, `ChainedScheduler`, classes of your own, and arguments such as no or half
@@ -52,7 +63,8 @@ def functional_schedule(
     Args:
         cls: a scheduler class of `torch.optim.lr_scheduler`.
         *args: the scheduler's arguments after the optimizer.
-        initial_lr: the learning rate of the optimizer, which the scheduler scales.
+        initial_lr: the learning rate of the optimizer, which the scheduler scales; 1.0 by default.
+        optimizer: as `functional_optimizer` returns it, in place of `initial_lr`: what is scheduled.
         **kwargs: the scheduler's arguments by name. The `schedulers` of `SequentialLR` and
             `ChainedScheduler` are given as functions of an optimizer, such as
             `functools.partial(torch.optim.lr_scheduler.ConstantLR, factor=0.1)`.
@@ -60,11 +72,13 @@ def functional_schedule(
     Returns:
         A function from a step to the learning rate in that step: from an integer from 0 to a float,
         and from a tensor of integers to a tensor of its shape and of PyTorch's default type, where
-        there is a formula also inside `vmap` and `jit`. For `ReduceLROnPlateau`, whose learning rate
+        there is a formula also inside `vmap` and `jit`. With `optimizer`, from a step to a dictionary
+        of such, with `lr` and what else is written. For `ReduceLROnPlateau`, whose learning rate
         depends on metrics, a `PlateauSchedule`, with `init` and `step`.
 
     Raises:
-        TypeError: `cls` is no scheduler class or computes no rates, or an optimizer is given; in a
+        TypeError: `cls` is no scheduler class or computes no rates, writes more than the learning
+            rate of an optimizer that is not given, or is given one of `torch.optim`; in a
             call: the step is no integer, or is traced where there is no formula, or where the
             function of `LambdaLR` needs its value.
         ValueError: `cls` refuses an argument; in a call: the step is negative. A formula does not
@@ -77,14 +91,24 @@ def functional_schedule(
         ... )
         >>> lr_at_step(0), lr_at_step(25), lr_at_step(torch.tensor([0, 25]))
         (0.1, 0.025, tensor([0.1000, 0.0250]))
+        >>> one_cycle = pax_torch.functional_schedule(
+        ...     torch.optim.lr_scheduler.OneCycleLR, max_lr=1.0, total_steps=10,
+        ...     optimizer=pax_torch.functional_optimizer(torch.optim.SGD),
+        ... )
+        >>> one_cycle(2)
+        {'lr': 1.0, 'momentum': 0.85}
 
     The API is that of a schedule in optax.
     """
-    start = partial(StandaloneScheduler, cls, *args, initial_lr=initial_lr, **kwargs)
-    scheduler = start().scheduler
-    if isinstance(scheduler, ReduceLROnPlateau):
-        return PlateauSchedule(scheduler, initial_lr)
-    return _closed_form(scheduler, initial_lr) or _Replay(start)
+    given = {"initial_lr": initial_lr, "optimizer": optimizer}
+    start = partial(StandaloneScheduler, cls, *args, **given, **kwargs)
+    first = start()
+    if isinstance(first.scheduler, ReduceLROnPlateau):
+        return PlateauSchedule(first.scheduler, first.initial_lr)
+    lr_at_step = _closed_form(first.scheduler, first.initial_lr)
+    if lr_at_step is None:
+        return _Replay(start)
+    return lr_at_step if optimizer is None else _with_momentum(first.scheduler, lr_at_step)
 
 
 class _Replay:
@@ -98,7 +122,7 @@ class _Replay:
         self._start = start
         self._lock = threading.Lock()
         self._scheduler: StandaloneScheduler | None = start()
-        self._values = [self._scheduler.lr]
+        self._values = [self._scheduler.value]
 
     def __call__(self, step: Any) -> Any:
         if isinstance(step, Tensor):
@@ -115,7 +139,8 @@ class _Replay:
                 "This schedule runs a scheduler of torch that is no formula of the step, and "
                 "inside vmap and jit the step is not known; compute the learning rate outside."
             )
-        return one_by_one(self, steps)
+        values = [self(step) for step in steps.flatten().tolist()] or [self(0)]
+        return tree_map(lambda *numbers: _as_tensor(numbers, steps), *_of_one_structure(values))
 
     def _advance(self, index: int) -> None:
         # A step that raises may have been taken halfway: then the next call starts again.
@@ -129,6 +154,38 @@ class _Replay:
         for _ in self._values[1:]:
             scheduler.step()
         return scheduler
+
+
+def _of_one_structure(values: list[Any]) -> list[Any]:
+    """Return dictionaries all with the names of the last steps, whose values were the same before."""
+    if not isinstance(values[0], dict):
+        return values
+    largest = max(values, key=len)
+    return [{name: value.get(name, largest[name]) for name in largest} for value in values]
+
+
+def _as_tensor(numbers: tuple[Any, ...], steps: Tensor) -> Tensor:
+    return as_rates(torch.tensor(numbers[: steps.numel()]).reshape(steps.shape), steps)
+
+
+def _with_momentum(scheduler: Any, lr_at_step: Schedule) -> Schedule:
+    """Return the schedule of all that a scheduler of a known formula writes."""
+    momentum_at_step = _momentum_form(scheduler)
+    if momentum_at_step is None:
+        return lambda step: {"lr": lr_at_step(step)}
+    if not scheduler.use_beta1:
+        return lambda step: {"lr": lr_at_step(step), "momentum": momentum_at_step(step)}
+    others = scheduler.optimizer.param_groups[0]["betas"][1:]
+    return lambda step: {"lr": lr_at_step(step), "betas": (momentum_at_step(step), *others)}
+
+
+def _momentum_form(scheduler: Any) -> Schedule | None:
+    """Return the schedule of the momentum, where a scheduler of a known formula has one."""
+    if not getattr(scheduler, "cycle_momentum", False):
+        return None
+    if isinstance(scheduler, torch_schedulers.OneCycleLR):
+        return _one_cycle_of(scheduler, "momentum")
+    return _cycles(scheduler, scheduler.max_momentums, scheduler.base_momentums)
 
 
 def _closed_form(scheduler: LRScheduler, initial_lr: float) -> Schedule | None:
@@ -214,7 +271,12 @@ def _last_restart(step: Number, length: int, factor: int) -> tuple[Number, Numbe
 def _cyclic(s: Any, lr: float) -> Schedule | None:
     if not _compat.scales_by_mode(s) or s.step_ratio == 1:
         return None
-    (low,), (high,) = s.base_lrs, s.max_lrs
+    return _cycles(s, s.base_lrs, s.max_lrs)
+
+
+def _cycles(s: Any, first: list[float], last: list[float]) -> Schedule:
+    """Return the schedule of a `CyclicLR` that goes from one value to another and back."""
+    (low,), (high,) = first, last
 
     def form(step: Number) -> Number:
         cycle = floor(step / s.total_size)
@@ -235,11 +297,17 @@ _SCALES: dict[str, Callable[[float, Number, Number], Number]] = {
 
 
 def _one_cycle(s: Any, lr: float) -> Schedule | None:
+    return _one_cycle_of(s, "lr")
+
+
+def _one_cycle_of(s: Any, what: str) -> Schedule | None:
+    """Return the schedule of the learning rate or the momentum of a `OneCycleLR`."""
     found = _compat.phases_of(s)
     if found is None:
         return None
     group, (phases, curve) = s.optimizer.param_groups[0], found
-    rates = [group[phases[0]["start_lr"]], *(group[phase["end_lr"]] for phase in phases)]
+    names = [phases[0][f"start_{what}"], *(phase[f"end_{what}"] for phase in phases)]
+    rates = [float(group[name]) for name in names]
     ends = [0.0, *(phase["end_step"] for phase in phases)]
     return closed_forms.in_phases(ends, lambda: rates, curve)
 
