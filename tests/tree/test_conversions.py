@@ -33,7 +33,12 @@ def check_jax(data):
 
 
 def is_unsorted(node):
-    return isinstance(node, dict) and list(node) != sorted(node, key=repr)
+    return isinstance(node, dict) and list(node) != in_order(node)
+
+
+def in_order(node):
+    """The keys of a dict in the order of its leaves."""
+    return pax_tree.tree_structure(dict.fromkeys(node, 0)).node_data()[1]
 
 
 def check_torch(data):
@@ -94,6 +99,17 @@ def test_what_cannot_be_converted_is_named():
         pax_tree.tree_structure(None).to_torch()
     with pytest.raises(ValueError, match=re.escape("at [0], the class Theirs is not registered")):
         pax_tree.tree_structure([Theirs([1])]).to_torch()
+
+
+@pytest.mark.parametrize(
+    "keys", [[frozenset({1}), frozenset({2})], [1.0, float("nan"), 2.0]], ids=["sets", "nan"]
+)
+def test_dicts_whose_leaves_jax_orders_as_they_were_filled(keys):
+    for tree in (dict.fromkeys(keys, 0), defaultdict(int, dict.fromkeys(keys, 0))):
+        with pytest.raises(ValueError, match=r"at \['a'\], the leaves of a dict with the keys"):
+            pax_tree.tree_structure({"a": tree}).to_jax()
+        back = PyTreeDef.from_jax(jax.tree.structure(tree))
+        assert back.unflatten(jax.tree.leaves(tree)) == tree
 
 
 def test_none_as_a_leaf():

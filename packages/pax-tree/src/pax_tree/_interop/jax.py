@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pax_tree._C as _C
 from pax_tree._C import PyTreeDef
 from pax_tree._compat import named_tuples_of_jax
+from pax_tree._describe import short_repr
 from pax_tree._interop.conversion import (
     NodeData,
+    RefusedError,
     convert,
     make_ours,
     refuse,
@@ -111,9 +114,26 @@ def to_jax(treedef: PyTreeDef) -> Any:
     def make(data: NodeData, children: list[Any]) -> Any:
         if data is not None:
             refuse(_why_not, data[0])
+            _check_order(*data)
         return theirs.from_node_data_and_children(registry, data, children)
 
     return convert(treedef, view, make, "JAX PyTreeDef")
+
+
+def _check_order(cls: type, static: Any) -> None:
+    """Raise for dicts whose leaves JAX would take in an order that is not that of their keys."""
+    if cls not in (dict, defaultdict):
+        return
+    keys = static[1] if cls is defaultdict else static
+    try:
+        compare = all(key < after or after < key for key, after in pairwise(keys))
+    except TypeError:  # then JAX takes no such dicts
+        return
+    if not compare:
+        raise RefusedError(
+            f"the leaves of a dict with the keys {short_repr(keys)}, of which some are neither "
+            "less nor greater than others, lie for JAX in the order in which it was filled"
+        )
 
 
 def from_jax(treedef: Any) -> PyTreeDef:
