@@ -99,7 +99,7 @@ bool OpenSequence(PyObject* object, Children* children) {
 
 bool CheckSorted(PyObject* order) {
   KeyOrder* found = AsOrder(order);
-  return !found->by_content || static_cast<bool>(Ref(Sorted(PySequence_List(found->sorted))));
+  return !found->by_content || static_cast<bool>(Ref(Sorted(PySequence_List(found->inserted))));
 }
 
 bool OpenValues(PyObject* object, Form form, Children* children) {
