@@ -100,3 +100,34 @@ def test_errors_of_a_user_stay_what_they_are():
     for params in (None, jnp.ones(2)):
         with pytest.raises(MyError, match=r"^the loss scale is negative"):
             opax.transform_gradients(jnp.ones(2), opax.from_optax(tx)(jnp.ones(2)), params)
+
+
+class WithState(pax.Module):
+    """A layer beside a counter, which is no parameter and has no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = pax.Linear(2, 2)
+        self.register_state("count", jnp.zeros(()))
+
+
+@pytest.mark.parametrize("kind", ["module", "frozen", "dict"])
+def test_gradients_and_model_in_the_wrong_order(kind):
+    net = WithState()
+    if kind == "frozen":
+        net = pax.Sequential(pax.Linear(2, 2).freeze(), pax.Linear(2, 2))
+    if kind == "dict":
+        net = {"w": jnp.ones(2), "steps": jnp.array(0)}
+    params = {**net, "steps": None} if kind == "dict" else pax.select_parameters(net)
+    grads = jax.tree.map(jnp.ones_like, params)
+    optimizer = opax.sgd(0.1)(net)
+    assert optimizer.copy().step(grads, net)
+    message = r"given for the gradients has an array at .*the order is|The order is"
+    with pytest.raises(ValueError, match=message):
+        optimizer.step(net, grads)
+    with pytest.raises(ValueError, match=message):
+        opax.apply_gradients(grads, optimizer, net)
+    with pytest.raises(ValueError, match=message):
+        opax.transform_gradients(net, optimizer, grads)
+    with pytest.raises(ValueError, match=message):
+        jax.jit(opax.apply_gradients)(grads, optimizer, net)

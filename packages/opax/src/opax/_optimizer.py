@@ -16,6 +16,7 @@ from opax._params import (
     aligned,
     apply_updates,
     check_like,
+    check_order,
     check_state,
     like,
     trainable,
@@ -139,8 +140,10 @@ class Optimizer(BaseOptimizer):
             A copy of `model` with new parameters.
 
         Raises:
-            ValueError: `grads` or `model` are not of the structure the optimizer was made for.
+            ValueError: `grads` or `model` are not of the structure the optimizer was made for, or given
+                for each other.
         """
+        check_order(grads, model, self.made_for)
         params, self.state = self._step(grads, trainable(model), extra_args, all_finite)
         return update_parameters(model, params)
 
@@ -340,7 +343,9 @@ def transform_gradients(
         Array([0.5, 1.5], dtype=float32)
     """
     optimizer = _copied(optimizer)
-    params = None if params is None else trainable(params)
+    if params is not None:
+        check_order(grads, params, optimizer.made_for)
+        params = trainable(params)
     updates, optimizer.state = optimizer._transform(grads, params, extra_args)
     return updates, optimizer
 

@@ -135,6 +135,28 @@ def aligned(what: str, tree: Any, made_for: Structure) -> Any:
     return pax_tree.tree_unflatten(made_for.treedef, leaves)
 
 
+def check_order(grads: Any, model: Any, made_for: Structure) -> None:
+    """Check that gradients and model are not given for each other.
+
+    A model may have arrays that are no parameters, and gradients have none there.
+
+    Raises:
+        ValueError: the gradients have more leaves than there are parameters, and the model has not.
+    """
+    count = made_for.treedef.num_leaves if made_for.treedef is not None else None
+    if count is None or len(pax_tree.tree_leaves(grads)) <= count:
+        return
+    if len(pax_tree.tree_leaves(model)) <= count:
+        wanted = set(_paths(made_for.treedef))
+        paths = [pax_tree.keystr(path) for path, _ in pax_tree.tree_leaves_with_path(grads)]
+        path = next(path for path in paths if path not in wanted)
+        raise ValueError(
+            f"What was given for the gradients has an array at {path}, which is no parameter, and what was "
+            "given for the model has none there: they seem to be given for each other. The order is "
+            "`optimizer.step(grads, model)` and `opax.apply_gradients(model, optimizer, grads)`."
+        )
+
+
 def like(tree: Any, other: Any) -> Any:
     """Return the leaves of `other`, one for each parameter in `tree`, in the structure of `tree`."""
     leaves, structure = pax_tree.tree_leaves(other), pax_tree.tree_structure(tree)

@@ -61,7 +61,10 @@ def given_gradients(tensors: Sequence[Tensor], leaves: list[Any], params: Any) -
         ValueError: one differs from its parameter in shape, dtype or device.
     """
     if _are_alike(tensors, leaves):
+        if type(leaves[0]) is Parameter:
+            _check_order(tensors, leaves, params)
         return Gradients(range(len(tensors)), leaves, True)
+    _check_order(tensors, leaves, params)
     places = [i for i, leaf in enumerate(leaves) if leaf is not None]
     found = to_tensors(
         [leaves[i] for i in places], lambda i: leaf_place(params, places[i], "grads")
@@ -69,6 +72,17 @@ def given_gradients(tensors: Sequence[Tensor], leaves: list[Any], params: Any) -
     for i, gradient in zip(places, found, strict=True):
         _check_gradient(tensors[i], gradient, params, i)
     return Gradients(places, found, _are_alike([tensors[i] for i in places], found))
+
+
+def _check_order(tensors: Sequence[Tensor], gradients: Sequence[Any], params: Any) -> None:
+    """Raise ValueError if gradients are parameters of a module, and parameters are none."""
+    kinds = list(map(type, gradients))
+    if Parameter in kinds and Parameter not in set(map(type, tensors)):
+        raise ValueError(
+            f"{leaf_place(params, kinds.index(Parameter), 'grads')} is a torch.nn.Parameter, and no "
+            "parameter is one: they seem to be given for each other; the order is step(params, grads, "
+            "state)."
+        )
 
 
 def _are_alike(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> bool:

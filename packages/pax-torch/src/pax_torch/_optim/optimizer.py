@@ -25,6 +25,7 @@ from pax_torch._optim.formulas.update_rule import UpdateRule
 from pax_torch._optim.state import (
     Columns,
     OptimizerState,
+    check_names,
     check_shapes,
     check_state,
     columns_of,
@@ -278,7 +279,7 @@ class FunctionalOptimizer:
         tensors = as_tensors(leaves, params)
         if value_fn is not None:
             return self._closure_step(params, grads, state, value_fn, overrides, donate_params)
-        columns = columns_of(state, treedef)
+        columns = columns_of(state, treedef, self._class_step.name)
         by_rule = self._by_rule()
         if donate_params and not by_rule:
             check_donated(tensors, params)
@@ -316,6 +317,7 @@ class FunctionalOptimizer:
         if values_are_hidden():
             self._rule_or_error("here")
         check_state(state)
+        check_names(state, self._class_step.name)
         leaves, treedef = tree_flatten(params)
         tensors = as_tensors(leaves, params)
         check_dtypes(tensors, params)
@@ -366,7 +368,10 @@ class FunctionalOptimizer:
         """
         self._checked(overrides)
         leaves, treedef = tree_flatten(params)
-        tensors, columns = as_tensors(leaves, params), columns_of(state, treedef)
+        tensors, columns = (
+            as_tensors(leaves, params),
+            columns_of(state, treedef, self._class_step.name),
+        )
         if self.donates and not self._by_rule():
             check_donated(tensors, params)
         self._check(tensors, leaves_like(treedef, grads, "grads"), columns, params)

@@ -19,15 +19,37 @@ Rows = list[dict[str, Any]]
 
 _OTHER_SHAPES = ("row_var", "col_var")  # of Adafactor
 
+_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+# What each class keeps, with any options.
+_NAMES = {
+    "ASGD": {"step", "eta", "mu", "ax"},
+    "Adadelta": {"step", "square_avg", "acc_delta"},
+    "Adafactor": {"step", "row_var", "col_var", "variance"},
+    "Adagrad": {"step", "sum"},
+    "Adam": _MOMENTS | {"max_exp_avg_sq"},
+    "AdamW": _MOMENTS | {"max_exp_avg_sq"},
+    "Adamax": {"step", "exp_avg", "exp_inf"},
+    "LBFGS": {"func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag"}
+    | {"prev_flat_grad", "prev_loss"},
+    "Muon": {"momentum_buffer"},
+    "NAdam": _MOMENTS | {"mu_product"},
+    "RAdam": _MOMENTS,
+    "RMSprop": {"step", "square_avg", "momentum_buffer", "grad_avg"},
+    "Rprop": {"step", "prev", "step_size"},
+    "SGD": {"momentum_buffer"},
+    "SparseAdam": _MOMENTS,
+}
 
-def columns_of(state: OptimizerState, treedef: PyTreeDef) -> Columns:
+
+def columns_of(state: OptimizerState, treedef: PyTreeDef, owner: str) -> Columns:
     """Return the parts of each tree of a state in the places of the parameters' leaves, None included.
 
     Raises:
         TypeError: `state` is no dictionary.
-        ValueError: a tree does not have the structure of the parameters.
+        ValueError: a tree does not have the structure of the parameters, or is none that `owner` keeps.
     """
     check_state(state)
+    check_names(state, owner)
     return {name: leaves_like(treedef, tree, f"state[{name!r}]") for name, tree in state.items()}
 
 
@@ -59,6 +81,18 @@ def replaced(columns: Columns, places: Sequence[int], new: Columns, size: int) -
     for i, row in zip(places, rows_of(new, len(places)), strict=True):
         rows[i] = row
     return columns_of_rows(rows)
+
+
+def check_names(state: Mapping[str, Any], owner: str) -> None:
+    """Raise ValueError if a state has a name that this class of torch.optim does not keep."""
+    known = _NAMES.get(owner)
+    if known is not None and not known.issuperset(state):
+        unknown = next(name for name in state if name not in known)
+        raise ValueError(
+            f"The state has {unknown!r}, which {owner} does not keep; it keeps "
+            f"{', '.join(sorted(known))}. Is it the state of another optimizer? The order is "
+            "step(params, grads, state)."
+        )
 
 
 def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> None:
@@ -96,4 +130,5 @@ def leaves_like(treedef: PyTreeDef, tree: Any, name: str) -> list[Any]:
     try:
         return treedef.flatten_up_to(tree)
     except ValueError as error:
-        raise ValueError(f"{name} does not have the structure of params: {error}") from None
+        order = "; the order is step(params, grads, state)." if name == "grads" else ""
+        raise ValueError(f"{name} does not have the structure of params: {error}{order}") from None

@@ -59,6 +59,7 @@ class ClassStep:
         group = self._prototype.param_groups[0]
         self.options = {name: value for name, value in group.items() if name != "params"}
         self.is_of_torch = is_of_torch(cls)
+        self.name = cls.__name__ if self.is_of_torch else ""  # of torch.optim
         self._foreach_is_exact = self.is_of_torch and cls.__name__ in _SAME_BITS_FOREACH
 
     def _make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
