@@ -71,7 +71,7 @@ class Recorder(pax.Module):
 
     def __call__(self, x):
         assert self.weight.dtype == x.dtype == jnp.float16
-        self.total = self.total + x.sum(0)
+        self.total = self.total + x.sum(0).astype(jnp.float32)
         self.calls = self.calls + 1
         return self.twice(self.inner(x) @ self.weight)
 
@@ -253,3 +253,50 @@ def test_a_module_that_a_method_replaces_stays_as_it_was():
     assert module.student.ema_mean.dtype == jnp.float32
     assert before.ema_mean.tolist() == values
     assert other.ema_mean.tolist() == [1.0, 1.0]
+
+
+def test_averages_move_on_under_a_policy_as_without_it():
+    draw = np.random.RandomState(0)
+    batches = [draw.randn(32, 1) if i < 20 else draw.randn(32, 1) * 0.5 + 3 for i in range(150)]
+    batches = jnp.asarray(np.stack(batches), jnp.bfloat16).astype(jnp.float32)
+    half = jmp.get_policy("params=bfloat16,compute=bfloat16,output=float32")
+
+    @jax.jit
+    def run(modules, batches):
+        def step(modules, x):
+            for module in modules:
+                module(x)
+            return modules, None
+
+        return jax.lax.scan(step, modules, batches)[0]
+
+    for make in (
+        lambda: pax.BatchNorm1D(1, False, False, decay_rate=0.999),
+        lambda: pax.EMA(jnp.zeros((32, 1)), 0.999, debias=True),
+        lambda: pax.Sequential(pax.BatchNorm1D(1, False, False, 0.99), pax.EMA(batches[0], 0.99)),
+    ):
+        full = make()
+        mixed = pax.apply_mp_policy(full, half)
+        expected, averaged = run([full, mixed], batches)
+        pairs = zip(*map(jax.tree.leaves, (expected, averaged)), strict=True)
+        for a, b in pairs:
+            assert a.dtype == b.dtype == jnp.float32
+            np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3)
+
+
+def test_a_policy_casts_frozen_parameters_and_no_states():
+    policy = jmp.get_policy("params=float16,compute=bfloat16,output=float32")
+    module = pax.apply_mp_policy(
+        pax.Sequential(pax.Linear(2, 2), pax.BatchNorm1D(2)).freeze(), policy
+    )
+    assert module[0].weight.dtype == jnp.float16
+    assert module[1].ema_mean.dtype == jnp.float32
+    seen = []
+
+    def spy(self, x):
+        seen.append(self.weight.dtype)
+        return x
+
+    module[0] = module[0].replace_method(__call__=spy)
+    module(jnp.ones((4, 2)))
+    assert seen == [jnp.bfloat16]

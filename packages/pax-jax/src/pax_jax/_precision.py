@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import pax_tree
 from pax_jax import nn
 from pax_jax._extras import extra
+from pax_jax._module.kinds import STATE, is_array, is_module
 from pax_jax._module.meta import derive, with_class
 from pax_jax._module.module import Module
 from pax_jax._module.trees import copy_tree, keep_changes, paired_modules
 from pax_jax.nn._conv import ConvND
 from pax_jax.nn._norm import Norm
+from pax_tree import record_flatten, record_unflatten
 
 M = TypeVar("M", bound=Module)
 
@@ -29,9 +31,11 @@ _LETTERS = {"float64": "D", "float32": "F", "float16": "H", "bfloat16": "H"}
 def apply_mp_policy(module: M, mp_policy: Any) -> M:
     """Return a copy of a module that computes by a mixed-precision policy of jmp.
 
-    Its parameters and states are kept in the policy's parameter dtype. Its own methods (`__call__` and
-    those that not every module has) run on a copy in the compute dtype, with their arguments in
-    that dtype too; what they return is in the output dtype, and states that they change are kept.
+    Its parameters are kept in the policy's parameter dtype. Its own methods (`__call__` and those that
+    not every module has) run on a copy whose parameters are in the compute dtype, with their arguments
+    in that dtype too; what they return is in the output dtype, and states that they change are kept.
+    States, such as counts and moving averages, always have the dtype that the module gave them: in half
+    precision they would stand still.
 
     Args:
         module: any module; the modules inside it compute in the same dtype.
@@ -65,7 +69,7 @@ def apply_mp_policy(module: M, mp_policy: Any) -> M:
             f"{module!r} has a mixed-precision policy already. Take it off first: "
             "`pax_jax.unwrap_mp_policy(module)`."
         )
-    cast = mp_policy.cast_to_param(module)
+    cast = _cast(module, mp_policy.cast_to_param)
     return with_class(cast, _mixed(type(module)), mp_policy=mp_policy)
 
 
@@ -109,22 +113,49 @@ def _in_policy(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         policy = self.mp_policy
-        plain, args, kwargs = policy.cast_to_compute((unwrap_mp_policy(self), args, kwargs))
+        everything = (unwrap_mp_policy(self), args, kwargs)
+        plain, args, kwargs = _cast(everything, policy.cast_to_compute)
         before = plain.copy()
         kept = paired_modules(plain, before)
         output = method(plain, *args, **kwargs)
-        keep_changes(self, before, plain, kept, functools.partial(_in_param_dtype, policy))
+        keep_changes(self, before, plain, kept, functools.partial(_in_own_dtype, policy))
         return policy.cast_to_output(output)
 
     return call
 
 
-def _in_param_dtype(policy: Any, own: Any, before: Any, after: Any) -> Any:
-    """Return `after` in the dtype of parameters, with the module's own arrays where none changed."""
+def _cast(tree: Any, cast: Callable[[Any], Any]) -> Any:
+    """Return a copy of `tree` with the parameters of its modules, and its other arrays, cast."""
+    return pax_tree.tree_map(
+        lambda leaf: _cast_module(leaf, cast) if is_module(leaf) else cast(leaf),
+        tree,
+        is_leaf=is_module,
+    )
+
+
+def _cast_module(module: Any, cast: Callable[[Any], Any]) -> Any:
+    children, spec = record_flatten(module)
+    kinds = zip(spec.kinds, children, strict=True)
+    return record_unflatten(
+        spec, [copy_tree(child) if kind == STATE else _cast(child, cast) for kind, child in kinds]
+    )
+
+
+def _in_own_dtype(policy: Any, own: Any, before: Any, after: Any) -> Any:
+    """Return `after` in the dtypes of `own`, with the module's own arrays where none changed."""
     if pax_tree.tree_structure(after) != pax_tree.tree_structure(own):
-        return policy.cast_to_param(after)
-    cast = policy.cast_to_param
-    return jax.tree.map(lambda o, x, y: o if x is y else cast(y), own, before, after)
+        return _cast(after, policy.cast_to_param)
+    return jax.tree.map(
+        lambda o, x, y: o if x is y else _like(y, o) if is_array(o) else policy.cast_to_param(y),
+        own,
+        before,
+        after,
+    )
+
+
+def _like(value: Any, own: Any) -> Any:
+    floating = jnp.issubdtype(own.dtype, jnp.floating)
+    return value.astype(own.dtype) if floating and is_array(value) else value
 
 
 def _repr(self: Any) -> str:

@@ -275,7 +275,18 @@ def max_pool(
 
 
 def _pool(pool: Callable[..., Any], **options: Any) -> Lambda:
-    return Lambda(functools.partial(pool, **options), name=pool.__name__)
+    return Lambda(functools.partial(_pooled, pool, **options), name=pool.__name__)
+
+
+def _pooled(
+    pool: Callable[..., Any], x: jax.Array, window_shape: Sizes, strides: Sizes, **options: Any
+) -> jax.Array:
+    """Pool with sizes for the last axes, as haiku takes them."""
+    window_shape, strides = (
+        size if isinstance(size, int) else (*(1,) * (x.ndim - len(size)), *size)
+        for size in (window_shape, strides)
+    )
+    return pool(x, window_shape, strides, **options)
 
 
 def dynamic_unroll(

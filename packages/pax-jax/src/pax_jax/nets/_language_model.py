@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pax_jax._module.module import Module
+from pax_jax._module.scope import is_traced
 from pax_jax._rng import split_key
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Dropout, Embed, KeyValueCache
+from pax_jax.nn._norm import precise
 
 
 class LanguageModel(Module):
@@ -25,6 +28,8 @@ class LanguageModel(Module):
         num_kv_heads: as in `MultiHeadAttention`.
         widening_factor: as in `Transformer`.
         rotary_base: as in `rotary_embedding`.
+        activation: as in `TransformerBlock`.
+        norm_eps: as in `Transformer`.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
         name: shown when the module is printed.
 
@@ -55,6 +60,8 @@ class LanguageModel(Module):
         num_kv_heads: int | None = None,
         widening_factor: int = 4,
         rotary_base: float = 10_000.0,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
+        norm_eps: float = 1e-5,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -76,6 +83,8 @@ class LanguageModel(Module):
             widening_factor=widening_factor,
             num_kv_heads=num_kv_heads,
             rotary_base=rotary_base,
+            activation=activation,
+            norm_eps=norm_eps,
             rng_key=keys[2],
         )
 
@@ -115,6 +124,8 @@ class LanguageModel(Module):
         num_tokens: int,
         *,
         temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
         rng_key: jax.Array | None = None,
     ) -> jax.Array:
         """Continue sequences, token by token, in evaluation mode.
@@ -122,30 +133,36 @@ class LanguageModel(Module):
         Args:
             prompt: integers `(n, length)`, of at least one token.
             num_tokens: how many tokens to add, at least one.
-            temperature: the logits are divided by it.
+            temperature: the logits are divided by it; at 0 the likeliest token is taken.
+            top_k: sample from that many likeliest tokens only, and those as likely as the last of them.
+            top_p: sample from the fewest likeliest tokens only, of those that `top_k` leaves, whose
+                probabilities add up to at least this (https://arxiv.org/abs/1904.09751).
             rng_key: key to sample with; without one the likeliest token is taken.
 
         Returns:
             The new tokens, int32 `(n, num_tokens)`.
 
         Raises:
-            ValueError: there is nothing to begin with or nothing to add.
+            ValueError: there is nothing to begin with or nothing to add; the temperature is below 0,
+                `top_k` not from 1 to `vocab_size` or `top_p` not above 0 and up to 1; or one of them
+                is given without a key.
         """
         if prompt.ndim != 2 or prompt.shape[1] < 1 or num_tokens < 1:
             raise ValueError(
                 f"generate expects a prompt (n, length) and tokens to add, "
                 f"got {prompt.shape} and num_tokens={num_tokens}."
             )
+        choose = _Sampling.checked(self.vocab_size, temperature, top_k, top_p, rng_key)
         net = self.eval()
         keys = None if rng_key is None else jax.random.split(rng_key, num_tokens)
         caches = net.initial_cache(prompt.shape[0], prompt.shape[1] + num_tokens - 1)
         caches, logits = net.decode(caches, prompt)
-        first = _choose(logits[:, -1], temperature, None if keys is None else keys[0])
+        first = choose(logits[:, -1], None if keys is None else keys[0])
 
         def step(carry: Any, key: Any) -> Any:
             caches, token = carry
             caches, logits = net.decode(caches, token[:, None])
-            token = _choose(logits[:, 0], temperature, key)
+            token = choose(logits[:, 0], key)
             return (caches, token), token
 
         rest_keys = None if keys is None else keys[1:]
@@ -153,7 +170,53 @@ class LanguageModel(Module):
         return jnp.concatenate([first[:, None], rest.T], axis=1)
 
 
-def _choose(logits: jax.Array, temperature: float, key: jax.Array | None) -> jax.Array:
-    if key is None:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    return jax.random.categorical(key, logits / temperature).astype(jnp.int32)
+class _Sampling(NamedTuple):
+    """How a token is chosen by its logits."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+    @classmethod
+    def checked(
+        cls, vocab_size: int, temperature: float, top_k: Any, top_p: Any, rng_key: Any
+    ) -> _Sampling:
+        """Return these options; `ValueError` if one of them is wrong or has no effect."""
+        if not is_traced(temperature) and not temperature >= 0.0:
+            raise ValueError(f"temperature is at least 0, got {temperature}.")
+        if top_k is not None and not 1 <= top_k <= vocab_size:
+            raise ValueError(f"top_k is from 1 to vocab_size={vocab_size}, got {top_k}.")
+        if top_p is not None and not is_traced(top_p) and not 0.0 < top_p <= 1.0:
+            raise ValueError(f"top_p is above 0 and at most 1, got {top_p}.")
+        warm = is_traced(temperature) or temperature not in (0.0, 1.0)
+        if rng_key is None and (warm or top_k is not None or top_p is not None):
+            raise ValueError(
+                "Without rng_key the likeliest token is taken, and temperature, top_k and top_p have "
+                "no effect. Give a key to sample with: `rng_key=jax.random.key(0)`."
+            )
+        return cls(temperature, top_k, top_p)
+
+    def __call__(self, logits: jax.Array, key: jax.Array | None) -> jax.Array:
+        """Choose a token, int32 `(n,)`, by logits `(n, vocab_size)`."""
+        likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        if key is None:
+            return likeliest
+        cold = jnp.asarray(self.temperature, jnp.float32) == 0.0
+        logits = precise(logits)
+        logits = logits / jnp.where(cold, 1.0, self.temperature).astype(logits.dtype)
+        if self.top_k is not None:
+            least = jax.lax.top_k(logits, self.top_k)[0][:, -1:]
+            logits = jnp.where(logits >= least, logits, -jnp.inf)
+        if self.top_p is not None:
+            logits = jnp.where(_in_nucleus(logits, self.top_p), logits, -jnp.inf)
+        sampled = jax.random.categorical(key, logits).astype(jnp.int32)
+        return jnp.where(cold, likeliest, sampled)
+
+
+def _in_nucleus(logits: jax.Array, top_p: float) -> jax.Array:
+    """Say of which tokens the likelier ones have less than `top_p` together."""
+    order = jnp.argsort(logits, axis=-1, descending=True)
+    sorted_probabilities = jnp.take_along_axis(jax.nn.softmax(logits, axis=-1), order, axis=-1)
+    before = jnp.cumsum(sorted_probabilities, axis=-1) - sorted_probabilities
+    inside = (before < top_p).at[:, 0].set(True)
+    return jnp.take_along_axis(inside, jnp.argsort(order, axis=-1), axis=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from pax_jax._module.module import Module
 from pax_jax._rng import split_key
 from pax_jax.nn import BatchNorm2D, Conv2D, Linear, max_pool
+from pax_jax.nn._lambda import NamedFunction
 
 
 class _Style(NamedTuple):
@@ -21,6 +22,7 @@ class _Style(NamedTuple):
     padding: str
     bn_config: tuple[tuple[str, Any], ...]
     bottleneck: bool
+    activation: NamedFunction
 
     def conv(self, in_features: int, out_features: int, kernel: int, **options: Any) -> Conv2D:
         """Make a convolution without bias."""
@@ -69,6 +71,7 @@ class ResNetBlock(Module):
                 conv(in_channels, inner, 3, stride=stride, rng_key=keys[0]),
                 conv(inner, out_channels, 3, rng_key=keys[1]),
             ]
+        self._activation = style.activation
         self.layers = [(c, style.norm(c.out_features)) for c in convs]
         self.projection = None
         if use_projection:
@@ -82,8 +85,8 @@ class ResNetBlock(Module):
             conv, norm = self.projection
             shortcut = norm(conv(x))
         for index, (conv, norm) in enumerate(self.layers):
-            x = norm(conv(jax.nn.relu(x) if index else x))
-        return jax.nn.relu(x + shortcut)
+            x = norm(conv(self._activation.call(x) if index else x))
+        return self._activation.call(x + shortcut)
 
 
 class ResNet(Module):
@@ -102,6 +105,8 @@ class ResNet(Module):
         data_format: "NCHW" or "NHWC", of the input.
         padding: "HALF", half of the window on both sides as in torchvision, whose weights then fit, or
             "SAME" as in haiku.
+        activation: the function after normalizations and sums; `jax.nn.relu` by default.
+        norm_eps: added to the variance by each `BatchNorm2D`: another way to write `bn_config`'s `eps`.
         rng_key: key of the weights; `next_rng_key()` by default.
         name: shown when the module is printed.
 
@@ -133,6 +138,8 @@ class ResNet(Module):
         *,
         data_format: str = "NCHW",
         padding: str = "HALF",
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+        norm_eps: float | None = None,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -146,7 +153,9 @@ class ResNet(Module):
             raise ValueError(f"padding is 'HALF' or 'SAME', got {padding!r}.")
         self.data_format = data_format
         self.padding = padding
-        style = _Style(data_format, padding, tuple((bn_config or {}).items()), bottleneck)
+        self._activation = NamedFunction(activation)
+        norm = _with_eps(bn_config, norm_eps)
+        style = _Style(data_format, padding, norm, bottleneck, self._activation)
         keys = split_key(rng_key, 6)
         first: dict[str, Any] = {
             "out_features": 64,
@@ -174,7 +183,7 @@ class ResNet(Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map images of `data_format` to logits `(n, num_classes)`."""
         channel_axis = self.data_format.index("C")
-        x = jax.nn.relu(self.initial_norm(self.initial_conv(x)))
+        x = self._activation.call(self.initial_norm(self.initial_conv(x)))
         pads = 1 if self.padding == "HALF" else "SAME"
         x = max_pool(x, 3, 2, pads, channel_axis)
         for group in self.groups:
@@ -196,6 +205,17 @@ def _group(
     keys = jax.random.split(rng_key, num_blocks)
     head = ResNetBlock(first, width, stride, use_projection, style, keys[0])
     return [head, *(ResNetBlock(width, width, 1, False, style, key) for key in keys[1:])]
+
+
+def _with_eps(
+    bn_config: Mapping[str, Any] | None, norm_eps: float | None
+) -> tuple[tuple[str, Any], ...]:
+    config = dict(bn_config or {})
+    if norm_eps is not None and "eps" in config:
+        raise ValueError(
+            f"Both norm_eps={norm_eps} and bn_config's eps={config['eps']} are given; give one of them."
+        )
+    return tuple((config if norm_eps is None else {**config, "eps": norm_eps}).items())
 
 
 def _check_four(**settings: Sequence[Any]) -> None:
@@ -220,6 +240,8 @@ class _Standard(ResNet):
         *,
         data_format: str = "NCHW",
         padding: str = "HALF",
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+        norm_eps: float | None = None,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -237,6 +259,8 @@ class _Standard(ResNet):
             bn_config,
             data_format=data_format,
             padding=padding,
+            activation=activation,
+            norm_eps=norm_eps,
             rng_key=rng_key,
             name=name,
         )

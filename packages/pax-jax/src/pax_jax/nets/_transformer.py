@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax
 from pax_jax._module.module import Module
 from pax_jax._rng import split_key
 from pax_jax.nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
+from pax_jax.nn._lambda import NamedFunction
 
 
 class TransformerBlock(Module):
@@ -22,11 +24,15 @@ class TransformerBlock(Module):
         w_init_scale: variance of the weights times the size of their input.
         num_kv_heads: as in `MultiHeadAttention`.
         rotary_base: as in `MultiHeadAttention`.
+        activation: the function between the two linear maps; `jax.nn.gelu`, which is its approximation
+            by tanh, as in GPT-2 (ViT has `functools.partial(jax.nn.gelu, approximate=False)`).
+        norm_eps: added to the variance by each `LayerNorm`.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
         name: shown when the module is printed.
 
     Raises:
         ValueError: `num_heads` does not divide `dim`.
+        TypeError: `activation` cannot be called, or holds arrays or modules.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -49,6 +55,8 @@ class TransformerBlock(Module):
         w_init_scale: float = 1.0,
         num_kv_heads: int | None = None,
         rotary_base: float | None = None,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
+        norm_eps: float = 1e-5,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -60,7 +68,7 @@ class TransformerBlock(Module):
         self.dropout_rate = dropout_rate
         keys = split_key(rng_key, 5)
         w_init = jax.nn.initializers.variance_scaling(w_init_scale, "fan_in", "truncated_normal")
-        self.attention_norm = LayerNorm(dim)
+        self.attention_norm = LayerNorm(dim, eps=norm_eps)
         self.attention = MultiHeadAttention(
             num_heads,
             dim // num_heads,
@@ -70,9 +78,10 @@ class TransformerBlock(Module):
             rng_key=keys[0],
         )
         self.attention_dropout = Dropout(dropout_rate, rng_key=keys[1])
-        self.dense_norm = LayerNorm(dim)
+        self.dense_norm = LayerNorm(dim, eps=norm_eps)
         self.dense_in = Linear(dim, widening_factor * dim, w_init=w_init, rng_key=keys[2])
         self.dense_out = Linear(widening_factor * dim, dim, w_init=w_init, rng_key=keys[3])
+        self._activation = NamedFunction(activation)
         self.dense_dropout = Dropout(dropout_rate, rng_key=keys[4])
 
     def __call__(
@@ -89,7 +98,7 @@ class TransformerBlock(Module):
 
     def _rest(self, x: jax.Array, attended: jax.Array) -> jax.Array:
         x = x + self.attention_dropout(attended)
-        hidden = jax.nn.gelu(self.dense_in(self.dense_norm(x)))
+        hidden = self._activation.call(self.dense_in(self.dense_norm(x)))
         return x + self.dense_dropout(self.dense_out(hidden))
 
 
@@ -105,11 +114,14 @@ class Transformer(Module):
         widening_factor: size of the hidden layers, in units of `dim`.
         num_kv_heads: as in `MultiHeadAttention`.
         rotary_base: as in `MultiHeadAttention`.
+        activation: as in `TransformerBlock`.
+        norm_eps: as in `TransformerBlock`, and of the last normalization.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
         name: shown when the module is printed.
 
     Raises:
         ValueError: `num_heads` does not divide `dim`.
+        TypeError: `activation` cannot be called, or holds arrays or modules.
 
     Example:
         >>> import jax.numpy as jnp
@@ -132,6 +144,8 @@ class Transformer(Module):
         widening_factor: int = 4,
         num_kv_heads: int | None = None,
         rotary_base: float | None = None,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
+        norm_eps: float = 1e-5,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -146,12 +160,14 @@ class Transformer(Module):
             "w_init_scale": 2.0 / max(num_layers, 1),
             "num_kv_heads": num_kv_heads,
             "rotary_base": rotary_base,
+            "activation": activation,
+            "norm_eps": norm_eps,
         }
         keys = split_key(rng_key, num_layers)
         self.layers = [
             TransformerBlock(dim, num_heads, dropout_rate, rng_key=key, **options) for key in keys
         ]
-        self.output_norm = LayerNorm(dim)
+        self.output_norm = LayerNorm(dim, eps=norm_eps)
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Map `(..., length, dim)` to the same shape.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -28,6 +29,8 @@ class VisionTransformer(Module):
         num_heads: number of heads of each layer; it divides `dim`.
         num_layers: number of layers.
         dropout_rate: as in `Transformer`, and of the vectors before the first layer.
+        activation: as in `TransformerBlock`.
+        norm_eps: as in `Transformer`.
         input_channels: channels of the images.
         data_format: "NHWC" or "NCHW", of the images.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
@@ -63,6 +66,8 @@ class VisionTransformer(Module):
         num_layers: int,
         dropout_rate: float = 0.0,
         *,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
+        norm_eps: float = 1e-5,
         input_channels: int = 3,
         data_format: str = "NHWC",
         rng_key: jax.Array | None = None,
@@ -85,7 +90,14 @@ class VisionTransformer(Module):
         self.positions = 0.02 * jax.random.normal(keys[1], (length, dim), jnp.float32)
         self.dropout = Dropout(dropout_rate, rng_key=keys[2])
         self.transformer = Transformer(
-            dim, num_heads, num_layers, dropout_rate, is_causal=False, rng_key=keys[3]
+            dim,
+            num_heads,
+            num_layers,
+            dropout_rate,
+            is_causal=False,
+            activation=activation,
+            norm_eps=norm_eps,
+            rng_key=keys[3],
         )
         self.logits = Linear(dim, num_classes, rng_key=keys[4])
 

@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from pax_jax._module.module import StateModule
+from pax_jax._module.trees import children_by_name
 
 
 class EMA(StateModule):
     """The exponential moving average of pytrees; without the debiasing a plain leaky average.
 
     As `haiku.ExponentialMovingAverage`, whose `zero_debias` is `debias` here: the average then weighs
-    only the values seen, not the initial one (https://arxiv.org/abs/1412.6980, section 3).
+    only the values seen, not the initial one (https://arxiv.org/abs/1412.6980, section 3). Averages of
+    values of half precision are kept in float32, for in their own dtype they would stand still.
 
     Args:
         initial_value: a pytree of arrays of floating dtype, to begin with.
@@ -56,12 +58,16 @@ class EMA(StateModule):
         self.allow_int = allow_int
         initial_value = jax.tree.map(jnp.asarray, initial_value)
         self._check(initial_value)
-        self.register_state_subtree("averages", initial_value)
+        self.register_state_subtree("averages", jax.tree.map(_wide, initial_value))
         # The sum of the weights of all values seen.
         self.debias = jnp.zeros((), jnp.float32) if debias else None
 
     def __call__(self, value: Any) -> Any:
-        """Take in a pytree like the initial value, and return the averages."""
+        """Take in a pytree like the initial value, and return the averages in the dtypes of `value`.
+
+        Raises:
+            TypeError: a leaf is not of floating dtype, or complex where the average is real.
+        """
         value = jax.tree.map(jnp.asarray, value)
         self._check(value)
         step: Any = 1.0 - self.decay_rate
@@ -69,8 +75,10 @@ class EMA(StateModule):
             weight = self.decay_rate * self.debias + step
             step = jnp.where(weight > 0.0, step / weight, 0.0)
             self.debias = weight
-        self.averages = jax.tree.map(lambda a, x: _moved(a, x, step), self.averages, value)
-        return self.averages
+        averages = children_by_name(self)["averages"]  # a plain tree in each scope
+        averages = jax.tree.map(lambda a, x: _moved(a, x, step), averages, value)
+        self.averages = averages
+        return jax.tree.map(lambda a, x: a.astype(x.dtype), averages, value)
 
     def _check(self, value: Any) -> None:
         for path, leaf in jax.tree.leaves_with_path(value):
@@ -81,8 +89,21 @@ class EMA(StateModule):
                 )
 
 
+def _wide(x: jax.Array) -> jax.Array:
+    """Return an array of half precision in float32, and any other as it is."""
+    half = jnp.issubdtype(x.dtype, jnp.inexact) and jnp.finfo(x.dtype).bits < 32
+    return x.astype(jnp.float32) if half else x
+
+
 def _moved(average: jax.Array, value: jax.Array, step: Any) -> jax.Array:
     if not jnp.issubdtype(average.dtype, jnp.inexact):
         return value
-    step = step.astype(average.dtype) if isinstance(step, jax.Array) else step
-    return average + step * (value - average)
+    if jnp.iscomplexobj(value) and not jnp.iscomplexobj(average):
+        raise TypeError(
+            f"EMA was made for an array of {average.dtype}, and got one of {value.dtype}, which "
+            "would lose its imaginary part. Make it for a complex initial value."
+        )
+    wide = _wide(average)
+    step = step.astype(wide.dtype) if isinstance(step, jax.Array) else step
+    moved = wide + step * (value.astype(wide.dtype) - wide)
+    return moved.astype(average.dtype)

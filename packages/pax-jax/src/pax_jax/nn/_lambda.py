@@ -9,22 +9,24 @@ from typing import Any
 from pax_jax._module.module import Module
 
 
-class _Function:
+class NamedFunction:
     """A function that compares by identity and is pickled by name where it has one.
 
     `jax.nn.relu` and other wrapped functions know their name but are not functions to `pickle`.
     """
 
     def __init__(self, call: Callable[..., Any]) -> None:
+        if not callable(call):
+            raise TypeError(f"Expected a function, got {call!r} of type {type(call).__name__}.")
         self.call = call
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Function) and self.call is other.call
+        return isinstance(other, NamedFunction) and self.call is other.call
 
     def __hash__(self) -> int:
-        return hash((_Function, id(self.call)))
+        return hash((NamedFunction, id(self.call)))
 
-    def __deepcopy__(self, memo: Any) -> _Function:
+    def __deepcopy__(self, memo: Any) -> NamedFunction:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -33,11 +35,11 @@ class _Function:
             by_name = resolve_name(f"{module}:{name}") is self.call
         except (AttributeError, ImportError, ValueError):
             by_name = False
-        return (_from_name, (module, name)) if by_name else (_Function, (self.call,))
+        return (_from_name, (module, name)) if by_name else (NamedFunction, (self.call,))
 
 
-def _from_name(module: str, name: str) -> _Function:
-    return _Function(resolve_name(f"{module}:{name}"))
+def _from_name(module: str, name: str) -> NamedFunction:
+    return NamedFunction(resolve_name(f"{module}:{name}"))
 
 
 class Lambda(Module):
@@ -64,7 +66,7 @@ class Lambda(Module):
                 f"Lambda expects a function that holds no arrays, "
                 f"got {func!r} of type {type(func).__name__}."
             )
-        self._function = _Function(func)
+        self._function = NamedFunction(func)
 
     @property
     def func(self) -> Callable[..., Any]:

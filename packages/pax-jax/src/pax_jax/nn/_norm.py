@@ -164,13 +164,14 @@ class BatchNorm(Norm):
         shape = [1] * x.ndim
         shape[axis] = self.num_channels
         wide = precise(x)
-        center = jax.lax.stop_gradient(self.ema_mean.astype(wide.dtype))
-        shifted = wide - center.reshape(shape)
         if self.training:
+            center = self._batch_center(wide, axis)
+            shifted = wide - center.reshape(shape)
             mean, var = self._batch_statistics(shifted, axis)
             self._update(mean + center, var)
             shifted = shifted - mean.reshape(shape)
         else:
+            shifted = wide - self.ema_mean.astype(wide.dtype).reshape(shape)
             var = self.ema_var.astype(wide.dtype)
         factor = jax.lax.rsqrt(var + self.eps).reshape(shape)
         return scaled(shifted, factor, self.scale, self.offset, axis).astype(x.dtype)
@@ -188,11 +189,19 @@ class BatchNorm(Norm):
     def _accepts(self, x: jax.Array) -> bool:
         return x.ndim == len(self.data_format)
 
+    def _batch_center(self, x: jax.Array, axis: int) -> jax.Array:
+        """Return the mean of the batch over all replicas, a constant in derivatives."""
+        x = jax.lax.stop_gradient(x)
+        center = jnp.mean(x, tuple(a for a in range(x.ndim) if a != axis))
+        if self.cross_replica_axis is not None:
+            center = jax.lax.pmean(center, self.cross_replica_axis)
+        return center
+
     def _batch_statistics(self, x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
         """Return mean and variance of the batch, in one pass, over all replicas.
 
-        The difference of two means is exact enough because the average of the batches before has
-        been taken from `x`.
+        The difference of two means is exact because the mean of the batch has been taken from `x`:
+        the mean that is left is its rounding error, and the way of its derivatives.
         """
         axes = tuple(a for a in range(x.ndim) if a != axis)
         mean, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
