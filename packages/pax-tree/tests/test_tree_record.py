@@ -98,8 +98,11 @@ def test_statics_keep_their_value():
     names = ["a", "b"]
     layer = pax_tree.tree_map(lambda leaf: leaf, Layer(mode=names))
     assert layer.mode == names
-    layer.mode.append("c")  # a list is each record's own
-    assert pax_tree.tree_map(lambda leaf: leaf, layer).mode == ["a", "b"] == names
+    before = pax_tree.tree_map(lambda leaf: leaf, layer)
+    layer.mode.append("c")  # a list is each record's own, and a change of it is seen
+    assert pax_tree.tree_map(lambda leaf: leaf, layer).mode == ["a", "b", "c"]
+    assert before.mode == ["a", "b"] == names
+    assert pax_tree.tree_structure(before) != pax_tree.tree_structure(layer)
 
 
 def test_setting_a_child_keeps_the_structure():

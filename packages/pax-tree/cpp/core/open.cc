@@ -85,7 +85,7 @@ bool OpenDeque(PyObject* deque, Parts* parts) {
 }
 
 bool OpenRecord(PyObject* object, Parts* parts) {
-  if (!TakeRecord(reinterpret_cast<Record*>(object), &parts->data, &parts->source)) return false;
+  if (!TakeCurrent(reinterpret_cast<Record*>(object), &parts->data, &parts->source)) return false;
   parts->arity = PyTuple_GET_SIZE(parts->source.get());
   return true;
 }

@@ -1,4 +1,5 @@
 // Reading and writing the attributes of a record.
+#include "core/registry.h"
 #include "record/record.h"
 #include "support/compat.h"
 #include "support/errors.h"
@@ -7,9 +8,42 @@
 
 namespace pax_tree {
 
+namespace {
+
+// Whether a value is a container that can be written to, or a tuple that has one.
+bool IsContainer(PyObject* value) {
+  if (PyList_Check(value) || PyDict_Check(value) || PySet_Check(value)) return true;
+  if (Py_IS_TYPE(value, deque_type)) return true;
+  if (!PyTuple_CheckExact(value)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
+    if (IsContainer(PyTuple_GET_ITEM(value, i))) return true;
+  }
+  return false;
+}
+
+// Whether the record holds this very object under a name.
+bool Holds(Record* self, PyObject* name, PyObject* value) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  return self->dict != nullptr && PyDict_GetItemWithError(self->dict, name) == value;
+}
+
+// A container as it may be used in the present scope: outside of that of the record, read only.
+PyObject* InScope(Record* self, PyObject* name, Ref value) {
+  bool same;
+  if (!IsInScope(self, &same)) return nullptr;
+  if (same || !Holds(self, name, value.get())) return value.release();
+  Ref hook(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "_read_only"));
+  return hook ? PyObject_CallFunctionObjArgs(hook.get(), self, name, value.get(), nullptr)
+              : nullptr;
+}
+
+}  // namespace
+
 PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
   if (!FillDict(reinterpret_cast<Record*>(self))) return nullptr;
-  return PyObject_GenericGetAttr(self, name);
+  PyObject* value = PyObject_GenericGetAttr(self, name);
+  if (value == nullptr || !IsContainer(value)) return value;
+  return InScope(reinterpret_cast<Record*>(self), name, Ref(value));
 }
 
 namespace {
@@ -143,6 +177,25 @@ PyObject* InternedName(PyObject* name) {
   return name;
 }
 
+// The class belongs to the structure, which is shared.
+Failed RefuseClass(PyObject* self) {
+  return Raise(
+      PyExc_TypeError,
+      "%s.__class__ cannot be set, because the class of a record belongs to its structure; "
+      "make an object of the other class.",
+      Py_TYPE(self)->tp_name);
+}
+
+// Generic classes set this to tell their parameters, which are no part of the structure, and go on
+// where it cannot be set.
+Failed RefuseParameters(PyObject* self) {
+  return Raise(PyExc_AttributeError, "%s keeps no __orig_class__.", Py_TYPE(self)->tp_name);
+}
+
+bool IsDunder(PyObject* name, const char* text) {
+  return PyUnicode_CompareWithASCIIString(name, text) == 0;
+}
+
 Failed RefuseDelete(PyObject* self, PyObject* name) {
   return Raise(PyExc_AttributeError,
                "%s.%S cannot be deleted, because the attributes of a record are its structure; "
@@ -180,10 +233,32 @@ int KindOfChild(Record* self, PyObject* name) {
   return at < 0 ? -1 : KindAt(self->spec, at);
 }
 
+// The value of a static attribute: the object that whoever reads the attribute gets.
+Ref StaticValue(Record* self, RecordSpec* spec, PyObject* name) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  PyObject* value = self->dict != nullptr ? PyDict_GetItemWithError(self->dict, name) : nullptr;
+  if (value == nullptr) value = PyDict_GetItemWithError(spec->statics, name);
+  return value == nullptr ? Ref() : Ref::Borrow(value);
+}
+
+bool RefreshStatic(Record* self, RecordSpec* spec, PyObject* name) {
+  Ref value = StaticValue(self, spec, name);
+  if (!value) return !PyErr_Occurred();
+  if (IsUnchanged(value.get(), PyDict_GetItemWithError(spec->statics, name))) return true;
+  Ref frozen(Freeze(value.get()));
+  if (!frozen) return false;
+  PyObject* before = FrozenStatic(spec, name);
+  int same = before == nullptr ? 1 : PyObject_RichCompareBool(frozen.get(), before, Py_EQ);
+  if (same != 0) return same > 0;
+  int kind = AskKind(reinterpret_cast<PyObject*>(self), name, value.get());
+  return kind != -2 && SetUntilDone(self, name, value.get(), kind);
+}
+
 bool SetAny(PyObject* self, PyObject* name, PyObject* value) {
   auto* record = reinterpret_cast<Record*>(self);
   if (!CheckScope(record, name)) return false;
   int kind = KindOfChild(record, name);
+  if (kind < 0 && IsDunder(name, "__orig_class__")) return RefuseParameters(self);
   if (kind < 0) kind = AskKind(self, name, value);
   return kind != -2 && SetUntilDone(record, name, value, kind);
 }
@@ -194,6 +269,14 @@ bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind) {
   return SetUntilDone(self, name, value, kind);
 }
 
+bool RefreshStatics(Record* self, RecordSpec* spec) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(spec->mutables); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(spec->mutables, i);
+    if (!RefreshStatic(self, spec, name)) return false;
+  }
+  return true;
+}
+
 int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value) {
   if (!PyUnicode_Check(name)) {
     return Raise(PyExc_TypeError, "An attribute name must be a str, but got %R.", name);
@@ -201,6 +284,7 @@ int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value) {
   Ref owned(InternedName(name)), descriptor;
   if (!owned) return -1;
   if (descrsetfunc set = DataDescriptor(self, owned.get(), &descriptor)) {
+    if (IsDunder(owned.get(), "__class__")) return RefuseClass(self);
     return set(descriptor.get(), self, value);
   }
   if (value == nullptr) return RefuseDelete(self, name);

@@ -16,7 +16,7 @@ Record* AsRecord(PyObject* object, const char* function) {
 // The spec and the children of what should be a record.
 bool Take(PyObject* object, const char* function, Ref* spec, Ref* children) {
   Record* record = AsRecord(object, function);
-  return record != nullptr && TakeRecord(record, spec, children);
+  return record != nullptr && TakeCurrent(record, spec, children);
 }
 
 RecordSpec* CheckSpec(PyObject* object, const char* function) {

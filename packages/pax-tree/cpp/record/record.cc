@@ -41,7 +41,16 @@ bool RefuseArguments(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
                type->tp_name);
 }
 
+// An abstract class is refused as object refuses it; Python does not tell which the methods are.
+bool RefuseAbstract(PyTypeObject* type) {
+  if (!PyType_HasFeature(type, Py_TPFLAGS_IS_ABSTRACT)) return true;
+  Ref none(PyTuple_New(0));
+  Ref made(none ? PyBaseObject_Type.tp_new(type, none.get(), nullptr) : nullptr);
+  return false;
+}
+
 PyObject* New(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  if (!RefuseAbstract(type)) return nullptr;
   if (!RefuseArguments(type, args, kwargs)) return nullptr;
   Ref spec(AsObject(RootSpec(type)));
   if (!spec) return nullptr;
@@ -100,6 +109,29 @@ PyObject* ScopeError(PyObject* self, PyObject* name) {
   return message ? PyObject_CallOneArg(PyExc_RuntimeError, message.get()) : nullptr;
 }
 
+PyObject* ReadOnly(PyObject*, PyObject* args) {
+  PyObject *name, *value;
+  if (!PyArg_ParseTuple(args, "UO:_read_only", &name, &value)) return nullptr;
+  return Py_NewRef(value);
+}
+
+// What object has, and the attributes.
+PyObject* Dir(PyObject* self, PyObject*) {
+  if (!FillDict(reinterpret_cast<Record*>(self))) return nullptr;
+  Ref object_dir(
+      PyObject_GetAttrString(reinterpret_cast<PyObject*>(&PyBaseObject_Type), "__dir__"));
+  Ref names(object_dir ? PyObject_CallOneArg(object_dir.get(), self) : nullptr);
+  Ref all(names ? PySet_New(names.get()) : nullptr), own;
+  {
+    CriticalSection section(self);
+    own = Ref(PyDict_Keys(reinterpret_cast<Record*>(self)->dict));
+  }
+  for (Py_ssize_t i = 0; all && own && i < PyList_GET_SIZE(own.get()); ++i) {
+    if (PySet_Add(all.get(), PyList_GET_ITEM(own.get(), i)) < 0) return nullptr;
+  }
+  return all && own ? PySequence_List(all.get()) : nullptr;
+}
+
 // Tells the Python side about the new class, which enters it into other libraries' registries.
 PyObject* InitSubclass(PyObject* cls, PyObject* args, PyObject* kwargs) {
   Ref super(PyObject_CallFunctionObjArgs(reinterpret_cast<PyObject*>(&PySuper_Type),
@@ -119,6 +151,11 @@ PyMethodDef methods[] = {
      "_scope_error(name)\n--\n\nThe exception to raise when `name` is set in another scope than "
      "the "
      "one that made the record."},
+    {"_read_only", ReadOnly, METH_VARARGS,
+     "_read_only(name, value)\n--\n\nWhat reading a list, dict, set or deque gives outside of the "
+     "scope "
+     "that made the record."},
+    {"__dir__", Dir, METH_NOARGS, "The names of the attributes and of what the class has."},
     {"__init_subclass__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(InitSubclass)),
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, "Makes the subclass a node for every library."},
     {"__copy__", RecordCopy, METH_NOARGS, "A record of the same structure and children."},
@@ -183,14 +220,14 @@ PyType_Spec type_spec = {"pax_tree.Record", sizeof(Record), 0,
 
 PyObject* RecordCopy(PyObject* self, PyObject*) {
   Ref spec, children;
-  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  if (!TakeCurrent(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
   return MakeRecord(AsSpec(spec.get()), children.release());
 }
 
 // The copy enters the memo before its children are copied, so that a child may refer to it.
 PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
   Ref spec, children;
-  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  if (!TakeCurrent(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
   Ref copy(MakeRecord(AsSpec(spec.get()), Nones(PyTuple_GET_SIZE(children.get()))));
   Ref id(PyLong_FromVoidPtr(self));
   if (!copy || !id || PyObject_SetItem(memo, id.get(), copy.get()) < 0) return nullptr;
@@ -208,7 +245,7 @@ PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
 
 PyObject* RecordReduce(PyObject* self, PyObject*) {
   Ref spec, children;
-  if (!TakeRecord(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  if (!TakeCurrent(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
   Ref make(Import("pax_tree._C", "record_unflatten"));
   if (!make) return nullptr;
   return Py_BuildValue("O(OO)", make.get(), spec.get(), children.get());
@@ -233,6 +270,12 @@ bool TakeRecord(Record* self, Ref* spec, Ref* children) {
   *children = Ref::Borrow(self->children);
   if (*children) return true;
   return Raise(PyExc_ReferenceError, "The record is being collected as garbage.");
+}
+
+bool TakeCurrent(Record* self, Ref* spec, Ref* children) {
+  if (!TakeRecord(self, spec, children)) return false;
+  if (AsSpec(spec->get())->mutables == nullptr) return true;
+  return RefreshStatics(self, AsSpec(spec->get())) && TakeRecord(self, spec, children);
 }
 
 bool FillDict(Record* self) {

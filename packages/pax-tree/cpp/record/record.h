@@ -24,6 +24,8 @@ PyObject* MakeRecord(RecordSpec* spec, PyObject* children);
 
 // New references to the spec and the children as they belong together. False with an error set.
 bool TakeRecord(Record* self, Ref* spec, Ref* children);
+// The same after a look at the static values that may have changed in place.
+bool TakeCurrent(Record* self, Ref* spec, Ref* children);
 
 // Fills the attribute dict if it is not there yet.
 bool FillDict(Record* self);
@@ -31,12 +33,15 @@ bool FillDict(Record* self);
 // Attribute reads and writes (attributes.cc).
 PyObject* RecordGetAttr(PyObject* self, PyObject* name);
 int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value);
+// Sets the static attributes anew that have changed in place; false with an error set.
+bool RefreshStatics(Record* self, RecordSpec* spec);
 // Writes with an explicit kind; kStatic makes the attribute static.
 bool SetAttribute(Record* self, PyObject* name, PyObject* value, int kind);
 
 // Who may write (scope.cc): the token of the present trace as a weak reference, or null at top
 // level.
 bool CurrentScope(Ref* scope);
+bool IsInScope(Record* self, bool* same);
 bool CheckScope(Record* self, PyObject* name);
 PyObject* SetScopeHook(const Call& call);
 

@@ -59,11 +59,18 @@ bool CurrentScope(Ref* scope) {
   return static_cast<bool>(*scope);
 }
 
-bool CheckScope(Record* self, PyObject* name) {
+bool IsInScope(Record* self, bool* same) {
   Ref scope;
+  *same = true;
   if (!hooked.load(kObserve)) return true;
   if (!CurrentScope(&scope)) return false;
-  return SameScope(self->scope, scope.get()) || RaiseScopeError(self, name);
+  *same = SameScope(self->scope, scope.get());
+  return true;
+}
+
+bool CheckScope(Record* self, PyObject* name) {
+  bool same;
+  return IsInScope(self, &same) && (same || RaiseScopeError(self, name));
 }
 
 PyObject* SetScopeHook(const Call& call) {

@@ -28,6 +28,7 @@ int Traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(spec->cls);
   Py_VISIT(spec->statics);
   Py_VISIT(spec->frozen);
+  Py_VISIT(spec->mutables);
   Py_VISIT(spec->foreign);
   Py_VISIT(spec->ancestor);
   for (auto& t : spec->transitions) Py_VISIT(t.value);
@@ -59,6 +60,7 @@ void Dealloc(PyObject* self) {
   Py_CLEAR(spec->keys);
   Py_CLEAR(spec->names);
   Py_CLEAR(spec->kinds);
+  Py_CLEAR(spec->mutables);
   Py_CLEAR(spec->index);
   Py_CLEAR(spec->statics);
   Py_CLEAR(spec->cls);

@@ -27,6 +27,7 @@ struct RecordSpec {
   PyObject* kinds;     // bytes, one per child
   PyObject* statics;   // dict, never changed
   PyObject* frozen;    // tuple of (name, frozen value), sorted by name; what is compared
+  PyObject* mutables;  // tuple of the names of statics that may change in place; null without any
   PyObject* index;     // dict: name -> position among the children
   PyObject* keys;      // tuple of GetAttrKey, made when first asked for
   PyObject* foreign;   // dict: another library's key type -> tuple of its keys; made when asked for
@@ -64,6 +65,17 @@ RecordSpec* SpecWithStatic(RecordSpec* spec, PyObject* name, PyObject* value);
 
 // A value in the form in which statics are compared: by value and type (values.cc).
 PyObject* Freeze(PyObject* value);
+
+// Whether a value, or something inside it, can change in place and says so: lists, dicts, sets,
+// objects that cannot be hashed, dataclasses that are not frozen.
+bool MayChange(PyObject* value);
+
+// Whether a value is known to be what it was when `snapshot` was made of it; quick, and false where
+// only the frozen forms can tell.
+bool IsUnchanged(PyObject* value, PyObject* snapshot);
+
+// The frozen value of a static attribute, borrowed; null without an error if there is none.
+PyObject* FrozenStatic(RecordSpec* spec, PyObject* name);
 
 // A value in which lists, dicts and sets are copies (values.cc): specs are shared, so what
 // they hold must not change when somebody appends to a list.

@@ -168,10 +168,15 @@ RecordSpec* SpecWithChild(RecordSpec* spec, PyObject* name, int kind) {
   return Finish(spec, name, nullptr, kind, DraftChild(spec, at, name, kind));
 }
 
+PyObject* FrozenStatic(RecordSpec* spec, PyObject* name) {
+  bool found;
+  Py_ssize_t at = FrozenPosition(spec->frozen, name, &found);
+  return found ? PyTuple_GET_ITEM(PyTuple_GET_ITEM(spec->frozen, at), 1) : nullptr;
+}
+
 // A list or a dict can change without changing its identity: such a value is compared each time.
 RecordSpec* SpecWithStatic(RecordSpec* spec, PyObject* name, PyObject* value) {
-  bool mutable_value = PyList_CheckExact(value) || PyDict_CheckExact(value) ||
-                       PyTuple_Check(value) || PySet_Check(value);
+  bool mutable_value = PyTuple_Check(value) || MayChange(value);
   if (!mutable_value) {
     if (RecordSpec* known = RecallTransition(spec, name, value, kStatic)) return known;
   }

@@ -88,9 +88,23 @@ PyObject* IndexOf(PyObject* names) {
   return index.release();
 }
 
+// The names of the statics that may change in place; null, also without an error, if there are
+// none.
+PyObject* MutablesOf(PyObject* statics) {
+  Ref names(PyList_New(0)), items(PyDict_Items(statics));
+  if (!names || !items) return nullptr;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items.get()); ++i) {
+    PyObject* pair = PyList_GET_ITEM(items.get(), i);
+    if (!MayChange(PyTuple_GET_ITEM(pair, 1))) continue;
+    if (PyList_Append(names.get(), PyTuple_GET_ITEM(pair, 0)) < 0) return nullptr;
+  }
+  return PyList_GET_SIZE(names.get()) == 0 ? nullptr : PyList_AsTuple(names.get());
+}
+
 RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t hash) {
   Ref index(IndexOf(structure.names));
-  if (!index) return nullptr;
+  Ref mutables(index ? MutablesOf(statics) : nullptr);
+  if (!index || PyErr_Occurred()) return nullptr;
   auto* spec = AsSpec(record_spec_type->tp_alloc(record_spec_type, 0));
   if (spec == nullptr) return nullptr;
   Py_INCREF(structure.cls);
@@ -99,6 +113,7 @@ RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t has
   spec->kinds = Py_NewRef(structure.kinds);
   spec->statics = Py_NewRef(statics);
   spec->frozen = Py_NewRef(structure.frozen);
+  spec->mutables = mutables.release();
   spec->index = index.release();
   spec->hash = hash;
   return spec;

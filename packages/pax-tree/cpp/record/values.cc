@@ -1,8 +1,10 @@
-// Static values: in the form in which they are compared, and copies of those that can change in
-// place.
+// Static values: in the form in which they are compared, copies of those that can change in place,
+// and whether one has changed.
 #include <cstring>
 
+#include "core/registry.h"
 #include "record/spec.h"
+#include "support/compat.h"
 #include "support/sequence.h"
 
 namespace pax_tree {
@@ -45,12 +47,93 @@ PyObject* FreezeSet(PyObject* set) {
 PyObject* ReturnSelf(PyObject* self, PyObject*) { return Py_NewRef(self); }
 PyMethodDef identity_method = {"same", ReturnSelf, METH_NOARGS, nullptr};
 
-// A value that cannot be hashed equals only itself. A built-in method bound to it is a key that
-// holds the value and that compares and hashes by the value's identity.
-PyObject* FreezeIdentity(PyObject* value) {
-  if (!PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
+// A built-in method bound to a value is a key that holds the value, and that compares and hashes by
+// the value's identity.
+PyObject* Identity(PyObject* value) { return PyCFunction_New(&identity_method, value); }
+
+// Whether a value of this type equals itself for as long as it lives.
+bool IsPlain(PyObject* value) {
+  PyTypeObject* type = Py_TYPE(value);
+  return value == Py_None || type == &PyUnicode_Type || type == &PyLong_Type ||
+         type == &PyBool_Type || type == &PyFloat_Type || type == &PyFunction_Type ||
+         type == &PyBytes_Type || type == &PyComplex_Type || PyType_Check(value);
+}
+
+// Whether a class is one of dataclasses that are not frozen.
+bool IsMutableDataclass(PyTypeObject* type) {
+  Ref name(PyUnicode_InternFromString("__dataclass_params__"));
+  Ref params(name ? LookUpInClass(type, name.get()) : nullptr);
+  Ref frozen(params ? PyObject_GetAttrString(params.get(), "frozen") : nullptr);
+  if (!frozen) PyErr_Clear();
+  return frozen && frozen.get() == Py_False;
+}
+
+// Whether an object that is no container says by its class that it may change: it cannot be hashed,
+// or is a dataclass that is not frozen.
+bool IsMutableObject(PyObject* value) {
+  if (IsMutableDataclass(Py_TYPE(value))) return true;
+  if (PyObject_Hash(value) != -1) return false;
   PyErr_Clear();
-  return PyCFunction_New(&identity_method, value);
+  return true;
+}
+
+bool Has(PyObject* value, const char* name) {
+  Ref found(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), name));
+  if (!found) PyErr_Clear();
+  return static_cast<bool>(found);
+}
+
+// The values of a dataclass's fields, of which some may be in slots.
+PyObject* FreezeFields(PyObject* value) {
+  Ref fields(PyObject_GetAttrString(value, "__dataclass_fields__"));
+  if (!fields) {
+    PyErr_Clear();
+    return Py_NewRef(Py_None);
+  }
+  Ref names(PySequence_Tuple(fields.get()));
+  if (!names) return nullptr;
+  return MakeTuple(PyTuple_GET_SIZE(names.get()), [&](Py_ssize_t i) -> PyObject* {
+    Ref field(PyObject_GetAttr(value, PyTuple_GET_ITEM(names.get(), i)));
+    if (field) return Freeze(field.get());
+    PyErr_Clear();
+    return Py_NewRef(Py_None);
+  });
+}
+
+PyObject* FreezeAttributes(PyObject* value) {
+  Ref attributes(PyObject_GetAttrString(value, "__dict__"));
+  if (!attributes) PyErr_Clear();
+  if (!attributes || !PyDict_Check(attributes.get())) return FreezeFields(value);
+  Ref copy(PyDict_Copy(attributes.get()));
+  return copy ? FreezeDict(copy.get()) : nullptr;
+}
+
+// The frozen items of an object that is a container of a class derived from Python's.
+PyObject* FreezeContents(PyObject* value) {
+  if (PyDict_Check(value)) {
+    Ref items(PyMapping_Items(value));
+    return items ? FreezeItems(items.get()) : nullptr;
+  }
+  if (PyAnySet_Check(value)) return FreezeSet(value);
+  bool sequence = PyList_Check(value) || PyByteArray_Check(value) || Py_IS_TYPE(value, deque_type);
+  return sequence ? FreezeItems(value) : Py_NewRef(Py_None);
+}
+
+// An object that may change equals itself while it holds the same. What cannot be read, and what
+// holds itself, equals itself.
+PyObject* FreezeObject(PyObject* value) {
+  Ref identity(Identity(value));
+  if (!identity || Has(value, "__array__")) return identity.release();
+  int inside = Py_ReprEnter(value);
+  if (inside != 0) return inside > 0 ? identity.release() : nullptr;
+  Ref contents(FreezeContents(value));
+  Ref attributes(contents ? FreezeAttributes(value) : nullptr);
+  Py_ReprLeave(value);
+  if (attributes) return PyTuple_Pack(3, identity.get(), contents.get(), attributes.get());
+  if (PyErr_ExceptionMatches(PyExc_RecursionError)) return nullptr;
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+  PyErr_Clear();
+  return identity.release();
 }
 
 PyObject* FreezeKey(PyObject* value) {
@@ -58,7 +141,7 @@ PyObject* FreezeKey(PyObject* value) {
   if (PyTuple_Check(value) || PyList_CheckExact(value)) return FreezeItems(value);
   if (PyDict_CheckExact(value)) return FreezeDict(value);
   if (PyAnySet_CheckExact(value)) return FreezeSet(value);
-  if (PyObject_Hash(value) == -1) return FreezeIdentity(value);
+  if (!IsPlain(value) && IsMutableObject(value)) return FreezeObject(value);
   return Py_NewRef(value);
 }
 
@@ -99,7 +182,48 @@ PyObject* SnapshotContainer(PyObject* value) {
   return SnapshotItems(value);
 }
 
+// Whether two dicts hold the same objects in the same order.
+bool SameItems(PyObject* dict, PyObject* snapshot) {
+  if (PyDict_GET_SIZE(dict) != PyDict_GET_SIZE(snapshot)) return false;
+  PyObject *key, *value, *old_key, *old_value;
+  Py_ssize_t at = 0, old_at = 0;
+  while (PyDict_Next(dict, &at, &key, &value)) {
+    if (!PyDict_Next(snapshot, &old_at, &old_key, &old_value) || key != old_key) return false;
+    Ref held = Ref::Borrow(value), old = Ref::Borrow(old_value);
+    if (!IsUnchanged(held.get(), old.get())) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool MayChange(PyObject* value) {
+  if (CanChange(value)) return true;
+  if (IsPlain(value) || PyAnySet_CheckExact(value)) return false;
+  if (!PyTuple_Check(value)) return IsMutableObject(value);
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
+    if (MayChange(PyTuple_GET_ITEM(value, i))) return true;
+  }
+  return false;
+}
+
+bool IsUnchanged(PyObject* value, PyObject* snapshot) {
+  if (PyDict_CheckExact(value) && PyDict_CheckExact(snapshot)) {
+    return SameItems(value, snapshot);
+  }
+  bool sequences = PyList_CheckExact(value)
+                       ? PyList_CheckExact(snapshot)
+                       : PyTuple_CheckExact(value) && PyTuple_CheckExact(snapshot);
+  if (!sequences) return value == snapshot && (IsPlain(value) || !MayChange(value));
+  if (PySequence_Fast_GET_SIZE(value) != PySequence_Fast_GET_SIZE(snapshot)) return false;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); ++i) {
+    if (i >= PySequence_Fast_GET_SIZE(snapshot)) return false;
+    Ref item = Ref::Borrow(PySequence_Fast_GET_ITEM(value, i));
+    Ref old = Ref::Borrow(PySequence_Fast_GET_ITEM(snapshot, i));
+    if (!IsUnchanged(item.get(), old.get())) return false;
+  }
+  return true;
+}
 
 PyObject* Freeze(PyObject* value) {
   if (Py_EnterRecursiveCall(" while comparing a static attribute") != 0) return nullptr;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from pax_jax._module.kinds import (
     PARAMETER,
     STATE,
     check_modules,
+    check_seen,
     classify,
     is_array,
     is_module,
@@ -63,7 +65,18 @@ def kind_registered(module: Any, method: str, name: str, value: Any) -> int:
             f"{type(module).__name__}.{method}({name!r}, ...) expects {expected}, "
             f"got {value!r} of type {type(value).__name__}."
         )
+    check_seen(module, name, value)
     return kind
+
+
+def check_descriptor(module: Any, method: str, name: str) -> None:
+    """Raise `TypeError` if the class has a property of the name, behind which nobody would see a value."""
+    descriptor = inspect.getattr_static(type(module), name, None)
+    if hasattr(type(descriptor), "__set__"):
+        raise TypeError(
+            f"{type(module).__name__}.{method}({name!r}, ...): {name!r} is a "
+            f"{type(descriptor).__name__} of the class. Register the attribute that it reads."
+        )
 
 
 def scan_bugs(module: Any) -> None:
@@ -79,6 +92,7 @@ def _scan(module: Any) -> None:
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
         if kind == PARAMETER:
             _check_differentiable(module, name, child)
+        check_seen(module, name, child)
         if kind == MODULE:
             check_modules(module, name, child)
     for child in submodules(module):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import pax_tree
+from pax_jax._module.hidden import Part, find_hidden, find_wrapped_module, is_ref, is_whole
 from pax_tree import Record
 
 PARAMETER = 0  # trained: `parameters()` keeps it
@@ -32,28 +31,17 @@ def is_module(value: Any) -> bool:
     return isinstance(value, Record)
 
 
-def is_whole(value: Any) -> bool:
-    """Say whether `value` is not walked: a module, or a pytree whose class says `_is_static = True`.
-
-    In an attribute of a module such a pytree is static, as if it had no leaves, though it may hold
-    arrays: opax's transformations, which are equal where their arguments are.
-    """
-    return is_module(value) or _is_static(value)
-
-
-def _is_static(value: Any) -> bool:
-    return getattr(type(value), "_is_static", False) is True
-
-
 def classify(module: Any, name: str, value: Any) -> int | None:
     """Return the kind that `module.name = value` gives the attribute; `None` makes it static.
 
     Raises:
-        TypeError: `value` hides arrays or modules where JAX would not see them.
+        TypeError: `value` hides arrays or modules where JAX would not see them, or JAX has no such
+            arrays.
     """
     if is_module(value):
         return MODULE
     if is_array(value):
+        _check_leaf(module, name, value)
         kind = _tree_kind(type(module), name)
         return STATE if kind is None else kind
     if value is None or isinstance(value, _PLAIN):
@@ -67,18 +55,23 @@ def _tree_kind(cls: Any, name: str) -> int | None:
 
 def _classify_tree(module: Any, name: str, value: Any) -> int | None:
     leaves = pax_tree.tree_leaves(value, is_leaf=is_whole)
-    if not leaves and isinstance(value, (list, dict, deque)):
+    if not leaves and isinstance(value, (list, dict)):
         return MODULE  # it may be filled later, which a static value must not be
     if any(map(is_module, leaves)):
         check_modules(module, name, value)
+        check_seen(module, name, value)
         return MODULE
     if any(map(is_array, leaves)):
+        check_seen(module, name, value)
         kind = _tree_kind(type(module), name)
         if kind is None:
             raise _hidden_array(module, name, value)
         return kind
-    if any(_hides(leaf) for leaf in leaves):
-        raise _hidden_inside(module, name)
+    for leaf in leaves:
+        _check_leaf(module, name, leaf)
+        if (hidden := find_hidden(leaf)) is not None:
+            place = f"The static attribute {type(module).__name__}.{name}"
+            raise _hidden_inside(place, hidden)
     return None
 
 
@@ -97,6 +90,71 @@ def check_modules(module: Any, name: str, value: Any) -> None:
             )
 
 
+def check_seen(module: Any, name: str, value: Any) -> None:
+    """Raise if JAX does not see in a container of arrays or modules what pax_tree sees in it.
+
+    Raises:
+        TypeError: it does not, or a leaf is an array that JAX does not have; the message says where.
+    """
+    if value is None or isinstance(value, (jax.Array, Record)):
+        return
+    where = f"{type(module).__name__}.{name}"
+    for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_whole):
+        _check_leaf(module, f"{name}{pax_tree.keystr(path)}", leaf)
+    _check_container(where, value)
+
+
+def _check_container(where: str, node: Any) -> None:
+    if is_whole(node):
+        return
+    below = pax_tree.tree_leaves_with_path(node, is_leaf=lambda part: part is not node)
+    if len(below) == 1 and below[0][1] is node:
+        return
+    try:
+        seen = jax.tree.leaves(node, is_leaf=lambda part: part is not node)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{where} is a {type(node).__name__} that JAX cannot take apart: {error} Use keys that can "
+            "be compared with each other, such as strings alone."
+        ) from error
+    if list(map(type, seen)) != [type(child) for _, child in below]:
+        raise TypeError(
+            f"{where} is a {type(node).__name__} of arrays or modules, which JAX does not look into. "
+            "Use a list, a tuple or a dict."
+        )
+    for path, child in below:
+        _check_container(where + pax_tree.keystr(path), child)
+
+
+def _check_leaf(module: Any, name: str, leaf: Any) -> None:
+    """Raise `TypeError` for an array that JAX does not have, by itself or in a pytree."""
+    where = f"{type(module).__name__}.{name}"
+    if isinstance(leaf, np.ndarray):
+        if isinstance(leaf, np.ma.MaskedArray):
+            raise TypeError(f"{where} is a masked array, of which JAX would ignore the mask.")
+        if not (leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.number)):
+            raise TypeError(
+                f"{where} is a NumPy array of dtype {leaf.dtype}, which JAX does not have. Keep "
+                "modules in a list, and other objects in a list or tuple."
+            )
+    elif is_ref(leaf):
+        raise TypeError(
+            f"{where} is a jax.Ref, which copies, state_dict and jax.jit would share or leave out. "
+            "Assign the array (`ref[...]`): a module's attribute can be replaced."
+        )
+    elif not is_array(leaf) and _is_foreign_array(type(leaf)):
+        raise TypeError(
+            f"{where} is a {type(leaf).__module__}.{type(leaf).__qualname__}, an array that JAX does "
+            "not see. Assign `jnp.asarray(...)` of it."
+        )
+
+
+def _is_foreign_array(cls: type) -> bool:
+    return not issubclass(cls, _PLAIN) and (
+        hasattr(cls, "__jax_array__") or hasattr(cls, "__dlpack__")
+    )
+
+
 def _hidden_array(module: Any, name: str, value: Any) -> TypeError:
     leaves = pax_tree.tree_leaves_with_path(value, is_leaf=is_whole)
     path = next(path for path, leaf in leaves if is_array(leaf))
@@ -107,31 +165,22 @@ def _hidden_array(module: Any, name: str, value: Any) -> TypeError:
     )
 
 
-def _hidden_inside(module: Any, name: str) -> TypeError:
+def _hidden_inside(place: str, hidden: Part) -> TypeError:
+    what = hidden.value
+    sort = "a jax.Ref" if is_ref(what) else "an array"
+    if is_module(what):
+        sort = f"the module {type(what).__name__}"
     return TypeError(
-        f"The static attribute {type(module).__name__}.{name} holds an array or a module where JAX "
-        "cannot see it (in a partial function, a bound method, a set or a dataclass that is no "
-        "pytree). Assign the array or the module to an attribute of its own."
+        f"{place} holds an array or a module where JAX cannot see it: {sort} in {hidden.where}. It would "
+        "be a constant, not trained and not updated. Assign the array or the module to an attribute of "
+        "its own, and use it from there in a method."
     )
 
 
-def _hides(value: Any) -> bool:
-    if is_array(value) or is_whole(value):
-        return not _is_static(value)
-    return any(_hides(part) for part in _opaque_parts(value))
-
-
-def _opaque_parts(value: Any) -> Iterator[Any]:
-    """Yield what a static object carries along without being a pytree."""
-    if isinstance(value, functools.partial):
-        yield from pax_tree.tree_leaves((value.func, value.args, value.keywords), is_leaf=is_whole)
-    elif isinstance(value, (set, frozenset)):
-        yield from value
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
-        yield from pax_tree.tree_leaves(fields, is_leaf=is_whole)
-    elif is_module(owner := getattr(value, "__self__", None)):
-        yield owner
+def check_method(cls: str, name: str, method: Any) -> None:
+    """Raise `TypeError` if a method made while the program runs hides an array or a module."""
+    if (hidden := find_hidden(method)) is not None:
+        raise _hidden_inside(f"The method {cls}.{name}", hidden)
 
 
 def check_class_attribute(cls: str, name: str, value: Any) -> None:
@@ -144,6 +193,16 @@ def check_class_attribute(cls: str, name: str, value: Any) -> None:
         raise TypeError(
             f"{cls} defines __setattr__, which modules have of their own: they can be changed only "
             "where they were made. Leave it out (for a dataclass, `frozen=True`)."
+        )
+    if isinstance(value, functools.cached_property):
+        raise TypeError(
+            f"{cls}.{name} is a cached_property, whose value would stay as it is when the module's arrays "
+            "change, and copies do not have it. Use a property, or assign the value in __init__."
+        )
+    if (wrapped := find_wrapped_module(value)) is not None and wrapped is not value:
+        raise TypeError(
+            f"The class attribute {cls}.{name} is a function of the module {type(wrapped).__name__}, "
+            "which JAX would not see. Assign the module in __init__."
         )
     parts = value if type(value) in (list, tuple, set, dict) else (value,)
     leaves = pax_tree.tree_leaves(parts, is_leaf=is_whole)

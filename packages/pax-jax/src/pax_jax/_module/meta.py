@@ -5,15 +5,19 @@ from __future__ import annotations
 import copyreg
 import threading
 import weakref
+from abc import ABCMeta
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pax_jax._module.kinds import MODULE, check_class_attribute, classify
 from pax_jax._module.tied import check_unshared
-from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
+from pax_tree import record_flatten, record_set, record_spec, record_unflatten
 
 Methods = dict[str, Any]
+
+# Of which that of abstract classes is a base, so that modules may also be either.
+_ProtocolType = ABCMeta if TYPE_CHECKING else type(Protocol)
 
 _CONTAINERS = (list, dict, deque)
 
@@ -30,7 +34,7 @@ class _Depth(threading.local):
 _depth = _Depth()
 
 
-class ModuleType(type(Record)):
+class ModuleType(_ProtocolType):
     """The class of module classes."""
 
     _checks_sharing: bool
@@ -47,6 +51,14 @@ class ModuleType(type(Record)):
         for attribute, value in names.items():
             check_class_attribute(name, attribute, value)
         return super().__new__(mcs, name, bases, names, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        """Say whether an object is of the class, or of one that was registered with it."""
+        return ABCMeta.__instancecheck__(cls, instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        """Say whether a class is derived from this one, or registered with it."""
+        return ABCMeta.__subclasscheck__(cls, subclass)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         """Set a class attribute that is neither an array nor a module."""

@@ -9,9 +9,9 @@ import jax
 
 import pax_tree
 from pax_jax._module.calls import hk_init, purecall
-from pax_jax._module.checks import kind_registered, scan_bugs
+from pax_jax._module.checks import check_descriptor, kind_registered, scan_bugs
 from pax_jax._module.compare import same_leaf
-from pax_jax._module.kinds import PARAMETER, STATE, classify, is_module
+from pax_jax._module.kinds import PARAMETER, STATE, check_method, classify, is_module
 from pax_jax._module.meta import ModuleType, with_class, with_methods
 from pax_jax._module.modes import (
     enable_eval_mode,
@@ -20,6 +20,7 @@ from pax_jax._module.modes import (
     unfreeze_parameters,
 )
 from pax_jax._module.pretty import repr_of, summary_lines, table_lines
+from pax_jax._module.read_only import read_only
 from pax_jax._module.scope import scope_error, unhashable
 from pax_jax._module.state_dict import state_dict_of, with_state_dict
 from pax_jax._module.tied import Shared
@@ -40,7 +41,7 @@ class Module(Record, metaclass=ModuleType):
 
     An array assigned to an attribute is state (not trained) unless it is registered as a parameter.
     A module, or a list, tuple or dict of modules, is a submodule. Everything else is static: part of
-    the structure, and so of what `jax.jit` compiles for (to change a static list, assign a new one).
+    the structure, and so of what `jax.jit` compiles for; a list that is changed in place too.
     A module can be changed only where it was made: at the top level, or inside the JAX
     transformation that made or copied it. It has no hash: it is data, never a constant of a program.
 
@@ -104,6 +105,9 @@ class Module(Record, metaclass=ModuleType):
     def _scope_error(self, name: str) -> RuntimeError:
         return scope_error(self, name)
 
+    def _read_only(self, name: str, value: Any) -> Any:
+        return read_only(self, name, value)
+
     def register_parameter(self, name: str, value: Any) -> None:
         """Assign an array that is trained.
 
@@ -161,6 +165,7 @@ class Module(Record, metaclass=ModuleType):
         self._register("register_module_subtree", name, value)
 
     def _register(self, method: str, name: str, value: Any) -> None:
+        check_descriptor(self, method, name)
         kind = kind_registered(self, method, name, value)
         record_set(self, _checked_name(self, name), value, kind)
 
@@ -281,6 +286,7 @@ class Module(Record, metaclass=ModuleType):
                     f"replace_method expects functions, got {method!r} of type "
                     f"{type(method).__name__} for {name!r}. Attributes have `replace`."
                 )
+            check_method(type(self).__name__, name, method)
         return with_class(self.copy(), with_methods(type(self), tuple(sorted(methods.items()))))
 
     def replace_node(self, node: Any, value: Any) -> Self:

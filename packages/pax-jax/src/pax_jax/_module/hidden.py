@@ -1,0 +1,159 @@
+"""Arrays and modules that a static value carries along where JAX does not see them."""
+
+from __future__ import annotations
+
+import dataclasses
+import dis
+import functools
+import sys
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import pax_tree
+from pax_tree import Record
+
+_NOTHING = object()
+_PLAIN = (type, ModuleType, str, bytes, int, float, complex, np.generic)
+# Modules of Python's library whose objects have nothing but what they were given.
+_HOLDERS = ("argparse", "collections", "functools", "types")
+
+
+class Part(NamedTuple):
+    """An object that another one carries along.
+
+    Attributes:
+        where: in what, in words.
+        value: the object.
+        constants: whether arrays of NumPy may stand there; of JAX they may not, nor may modules.
+    """
+
+    where: str
+    value: Any
+    constants: bool = False
+
+
+def is_ref(value: Any) -> bool:
+    """Say whether a value is a mutable array of JAX."""
+    return isinstance(value, jax.Ref)
+
+
+def is_whole(value: Any) -> bool:
+    """Say whether `value` is not walked: a module, or a pytree whose class says `_is_static = True`.
+
+    In an attribute of a module such a pytree is static, as if it had no leaves, though it may hold
+    arrays: opax's transformations, which are equal where their arguments are.
+    """
+    return isinstance(value, Record) or says_static(value)
+
+
+def says_static(value: Any) -> bool:
+    """Say whether the class of `value` says that it is static in modules."""
+    return getattr(type(value), "_is_static", False) is True
+
+
+def find_hidden(value: Any) -> Part | None:
+    """Return the first array or module inside a static value, which is no pytree; `None` without one.
+
+    Partial functions, bound methods and wrapped functions are looked through; so are the closures,
+    the defaults and the attributes of functions, and the attributes of other objects. Of what is
+    global for a function only modules count.
+    """
+    seen: dict[int, Any] = {}
+    stack = [Part("it", value)]
+    while stack:
+        part = stack.pop()
+        if part.value is None or isinstance(part.value, _PLAIN):
+            continue
+        if id(part.value) in seen or says_static(part.value):
+            continue
+        seen[id(part.value)] = part.value
+        if _is_hidden(part):
+            return part
+        if isinstance(part.value, Record):
+            continue
+        for inner in _parts(part.value):
+            leaves = pax_tree.tree_leaves(inner.value, is_leaf=is_whole)
+            stack += [inner._replace(value=leaf) for leaf in leaves]
+    return None
+
+
+def _is_hidden(part: Part) -> bool:
+    if isinstance(part.value, np.ndarray):
+        return part.value.dtype != object and not part.constants
+    return isinstance(part.value, (Record, jax.Array)) or is_ref(part.value)
+
+
+def _parts(value: Any) -> Iterator[Part]:
+    if isinstance(value, functools.partial):
+        inside = (value.func, value.args, value.keywords)
+        yield Part("the arguments of a partial function", inside)
+    elif isinstance(value, (set, frozenset)):
+        yield Part("a set", list(value))
+    elif isinstance(value, FunctionType):
+        yield from _parts_of_function(value)
+    elif dataclasses.is_dataclass(value):
+        fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+        yield Part(f"a {type(value).__name__}, which is no pytree", fields)
+    elif not _is_of_python(type(value)):
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            where = f"an attribute of a {type(value).__name__}, which is no pytree"
+            yield Part(where, list(attributes.values()), True)
+    owner = getattr(value, "__self__", None)
+    if owner is not None and not isinstance(owner, (type, ModuleType)):
+        yield Part(f"the method {getattr(value, '__name__', value)}, which is bound to it", owner)
+    for name in ("__func__", "__wrapped__"):
+        wrapped = getattr(value, name, _NOTHING)
+        if wrapped is not _NOTHING:
+            yield Part("a function that wraps it", wrapped)
+
+
+def _parts_of_function(function: Any) -> Iterator[Part]:
+    label = f"the function {function.__qualname__}"
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield Part(f"{label}, as its variable {name!r}", cell.cell_contents)
+        except ValueError:  # it has no value yet
+            continue
+    yield Part(f"{label}, as a default", (function.__defaults__, function.__kwdefaults__))
+    yield Part(f"{label}, as an attribute", list(vars(function).values()))
+    names = function.__globals__
+    for code in (function.__code__, *_codes_inside(function.__code__)):
+        for name in code.co_names:
+            if isinstance(names.get(name), Record) and name in _global_names(code):
+                yield Part(f"{label}, as the global {name!r}", names[name])
+
+
+def _codes_inside(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes_inside(constant)
+
+
+def _global_names(code: CodeType) -> set[str]:
+    loads = ("LOAD_GLOBAL", "LOAD_NAME")
+    return {step.argval for step in dis.get_instructions(code) if step.opname in loads}
+
+
+def _is_of_python(cls: type) -> bool:
+    """Say whether a class is of Python's own library, whose objects hold much else."""
+    module = cls.__module__.partition(".")[0]
+    return module in sys.stdlib_module_names and module not in _HOLDERS
+
+
+def find_wrapped_module(value: Any) -> Any:
+    """Return the module that a function wraps, or to which a method is bound, or `None`."""
+    seen: set[int] = set()
+    while not isinstance(value, Record) and id(value) not in seen:
+        seen.add(id(value))
+        owner = getattr(value, "__self__", None)
+        if isinstance(owner, Record):
+            return owner
+        inner = ("func",) if isinstance(value, functools.partial) else ("__wrapped__", "__func__")
+        value = next((getattr(value, name) for name in inner if hasattr(value, name)), value)
+    return value if isinstance(value, Record) else None

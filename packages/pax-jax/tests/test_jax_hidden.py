@@ -1,0 +1,243 @@
+"""Arrays and modules that a static value carries along, and containers and arrays that JAX does not see."""
+
+import argparse
+import collections
+import dataclasses
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pax_jax as pax
+
+GLOBAL = pax.Linear(2, 2, rng_key=jax.random.key(0))
+
+
+def wrapped(function):
+    return functools.wraps(function)(lambda *args: function(*args))
+
+
+class Callable:
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __call__(self, x):
+        return self.inner(x)
+
+
+@dataclasses.dataclass
+class Config:
+    inner: object
+
+
+# What makes a function of a function.
+WRAPPERS = {
+    "jit": jax.jit,
+    "checkpoint": jax.checkpoint,
+    "vmap": jax.vmap,
+    "grad": jax.grad,
+    "pax.jit": pax.jit,
+    "pax.pure": pax.pure,
+    "pax.grad": pax.grad,
+    "custom_jvp": jax.custom_jvp,
+    "wraps": wrapped,
+    "closure": lambda f: lambda x: f(x),
+    "nested": lambda f: lambda x: (lambda y: f(y))(x),
+    "default": lambda f: lambda x, f=f: f(x),
+    "partial": functools.partial,
+    "cache": functools.lru_cache,
+    "twice": lambda f: jax.jit(jax.vmap(functools.partial(f))),
+    "object": Callable,
+}
+
+# What holds an object.
+HOLDERS = {
+    "dict": lambda f: {"f": f},
+    "tuple": lambda f: (f, 1),
+    "set": lambda f: {f},
+    "dataclass": Config,
+    "namespace": lambda f: types.SimpleNamespace(f=f),
+    "arguments": lambda f: argparse.Namespace(f=f),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_function_of_a_module_is_refused_wherever_it_is_kept(wrap):
+    class Net(pax.Module):
+        def __init__(self, run):
+            super().__init__()
+            self.fc = pax.Linear(2, 2)
+            self.run = wrap(self.forward) if run is None else run
+
+        def forward(self, x):
+            return self.fc(x)
+
+    function = wrap(pax.Linear(2, 2))
+    with pytest.raises(
+        TypeError, match=r"Net\.run holds an array or a module where JAX cannot see"
+    ):
+        Net(None)
+    with pytest.raises(TypeError, match=r"the module Linear"):
+        Net(function)
+    for make in (pax.Lambda, pax.Sequential, lambda f: pax.VanillaRNN(2, 2, activation=f)):
+        with pytest.raises(TypeError, match="the module Linear"):
+            make(function)
+    with pytest.raises(TypeError, match="the module Linear"):
+        pax.Sequential(pax.Identity())[0] = function
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+def test_a_function_of_a_module_is_found_inside_other_values(hold):
+    layer = pax.Linear(2, 2)
+    for function in (jax.vmap(layer), lambda x: layer(x)):
+        with pytest.raises(TypeError, match=r"Module\.x holds .* the module Linear in"):
+            pax.Module().x = hold(function)
+
+
+@pytest.mark.parametrize(
+    "array", [jnp.ones(2), jax.random.key(0), np.ones(2), jax.new_ref(jnp.ones(2))], ids=repr
+)
+def test_a_closure_over_an_array_is_refused(array):
+    with pytest.raises(TypeError, match=r"cannot see it: a.* as its variable 'array'"):
+        pax.Lambda(lambda x: x + array)
+
+
+def test_a_module_that_is_global_for_a_function_is_found():
+    with pytest.raises(
+        TypeError, match=r"the module Linear in the function .* as the global 'GLOBAL'"
+    ):
+        pax.Sequential(lambda x: GLOBAL(x))
+    with pytest.raises(TypeError, match="as the global 'GLOBAL'"):
+        pax.Sequential(lambda x: [GLOBAL(row) for row in x])
+    pax.Lambda(lambda x: x.GLOBAL)  # an attribute of that name
+
+
+def test_functions_without_arrays_stay_what_they_were():
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        mean: float = 0.5
+
+    options, later = Options(), None
+
+    def recursive(x):
+        return recursive(x) if later else x
+
+    functions = (
+        jax.nn.relu,
+        jnp.tanh,
+        jax.nn.initializers.lecun_normal(),
+        jax.jit(lambda x: x - options.mean),
+        functools.partial(jax.nn.gelu, approximate=False),
+        recursive,
+        str.upper,
+        len,
+    )
+    for function in functions:
+        module = pax.Module()
+        module.function = function
+        assert module.function is function
+        assert pax.Lambda(function).func is function
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda layer: jax.jit(layer),
+        lambda layer: staticmethod(jax.vmap(layer)),
+        lambda layer: functools.partial(layer),
+        lambda layer: layer.__call__,
+    ],
+    ids=["jit", "staticmethod", "partial", "method"],
+)
+def test_a_class_attribute_may_not_be_a_function_of_a_module(value):
+    layer = pax.Linear(2, 2)
+    with pytest.raises(
+        TypeError, match=r"class attribute Net\.run is a function of the module Linear"
+    ):
+        type("Net", (pax.Module,), {"run": value(layer)})
+
+
+def test_a_replaced_method_may_not_hide_a_module():
+    other = pax.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"The method Linear\.__call__ holds .* the module Linear"):
+        pax.Linear(2, 2).replace_method(__call__=lambda self, x: other(x))
+
+
+class Value(pax.Module):
+    def __init__(self, value, method=None):
+        super().__init__()
+        if method is None:
+            self.value = value
+        else:
+            getattr(self, method)("value", value)
+
+
+UNSEEN = {
+    "deque": (lambda: collections.deque([pax.Linear(1, 1)]), r"value is a deque .* Use a list"),
+    "deque inside": (
+        lambda: {"a": [collections.deque([pax.Linear(1, 1)])]},
+        r"value\['a'\]\[0\] is a deque",
+    ),
+    "keys": (
+        lambda: {1: pax.Linear(1, 1), "a": pax.Linear(1, 1)},
+        r"dict that JAX cannot take apart",
+    ),
+    "objects": (lambda: np.array([pax.Linear(1, 1)], object), "NumPy array of dtype object"),
+    "strings": (lambda: np.array(["a"]), "NumPy array of dtype <U1"),
+    "dates": (lambda: np.array(["2024-01-01"], "datetime64[D]"), "NumPy array of dtype datetime64"),
+    "records": (lambda: np.zeros(2, [("a", "f4")]), "NumPy array of dtype"),
+    "masked": (lambda: np.ma.masked_array([1.0], [True]), "masked array"),
+    "ref": (lambda: jax.new_ref(jnp.zeros(())), r"a jax\.Ref"),
+    "ref inside": (lambda: [jax.new_ref(jnp.zeros(()))], r"value\[0\] is a jax\.Ref|is a jax\.Ref"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), UNSEEN.values(), ids=UNSEEN)
+def test_what_jax_does_not_see_is_refused_at_the_assignment(make, message):
+    with pytest.raises(TypeError, match=message):
+        Value(make())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: collections.deque([jnp.ones(1)]), r"value is a deque"),
+        (lambda: {1: jnp.ones(1), "a": jnp.ones(1)}, "cannot take apart"),
+        (lambda: [np.array([None])], r"value\[0\] is a NumPy array of dtype object"),
+    ],
+    ids=["deque", "keys", "objects"],
+)
+@pytest.mark.parametrize("method", ["register_state_subtree", "register_parameter_subtree"])
+def test_what_jax_does_not_see_is_refused_when_it_is_registered(make, message, method):
+    with pytest.raises(TypeError, match=message):
+        Value(make(), method)
+
+
+def test_what_was_filled_later_is_refused_by_scan_bugs():
+    module = Value({"a": jnp.ones(1)}, "register_state_subtree")
+    module.value[1] = jnp.ones(1)
+    with pytest.raises(TypeError, match="cannot take apart"):
+        module.scan_bugs()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [pax.Linear(1, 1), (pax.Linear(1, 1),)],
+        lambda: {"b": pax.Linear(1, 1), "a": [pax.Linear(1, 1)]},
+        lambda: collections.OrderedDict(b=pax.Linear(1, 1), a=pax.Linear(1, 1)),
+        lambda: collections.defaultdict(list, {2: [pax.Linear(1, 1)], 1: []}),
+        lambda: jnp.ones(2, jnp.bfloat16),
+        lambda: np.ones(2, jnp.bfloat16),
+        lambda: np.ones(2, bool),
+        lambda: jax.random.key(0),
+    ],
+)
+def test_what_both_see_is_the_same_for_both(make):
+    module = Value(make())
+    ours, theirs = pax.Module.state_dict(module), jax.tree.leaves(module)
+    assert [leaf is other for leaf, other in zip(ours.values(), theirs, strict=True)]
+    assert len(ours) > 0
