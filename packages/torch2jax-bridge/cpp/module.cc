@@ -24,12 +24,15 @@ PYBIND11_MODULE(_C, m) {
       .def_readwrite("written", &CallOptions::written)
       .def_readwrite("names", &CallOptions::names);
   py::class_<Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
-      .def(py::init<py::object, CallOptions>(), py::arg("callable"), py::arg("options"))
+      .def(py::init<py::object, py::object, py::object, CallOptions>(), py::arg("function"),
+           py::arg("settings"), py::arg("checks"), py::arg("options"))
       .def_property_readonly("id", &Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
   m.def("use_native_grad_mode", &bridge::UseNativeGradMode, py::arg("is_enabled"),
         py::arg("set_enabled"));
   m.def("use_hooks", &bridge::UseHooks);
+  m.def("holds", &bridge::Holds, py::arg("checks"));
+  m.def("current_cpu_run", [] { return bridge::current_cpu_run; });
   m.def("targets", &bridge::Targets);
   m.def("empty_target", &bridge::EmptyTarget);
   m.def("state_type", &bridge::StateType);

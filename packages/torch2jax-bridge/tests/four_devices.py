@@ -16,7 +16,7 @@ import torch  # noqa: E402
 from jax.sharding import AxisType, NamedSharding  # noqa: E402
 from jax.sharding import PartitionSpec as P  # noqa: E402
 
-from torch2jax_bridge import torch2jax  # noqa: E402
+from torch2jax_bridge import t2j, torch2jax  # noqa: E402
 
 MESH = jax.make_mesh((4,), ("i",), axis_types=(AxisType.Auto,))
 X = jnp.linspace(-1.0, 1.0, 16).reshape(8, 2)
@@ -123,6 +123,88 @@ def pmap():
     rows = X.reshape(4, 4)
     same(jax.pmap(wrapped_sine)(rows), sine(jnp, rows))
     same(jax.pmap(jax.grad(lambda x: wrapped_sine(x).sum()))(rows), 2 * jnp.cos(rows))
+
+
+def layer_with_dropout():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(0.5))
+    return torch2jax(net)[:2]
+
+
+@check
+def shard_map_dropout():
+    apply, params = layer_with_dropout()
+
+    def loss(p, x):
+        out = apply(p, x)[0] + apply(p, x)[0]
+        return jax.lax.psum(out.sum(), "i"), out
+
+    specs = {"in_specs": (P(), P("i")), "out_specs": (P(), P("i"))}
+    step = jax.jit(jax.grad(jax.shard_map(loss, mesh=MESH, **specs), has_aux=True))
+    for _ in range(5):
+        grads, outs = step(params, SHARDED)
+        assert (
+            len({tuple(map(tuple, np.asarray(part.data))) for part in outs.addressable_shards}) == 4
+        )
+        assert (outs != 0).any()
+    same(grads["0.bias"].shape, (3,))
+
+
+@check
+def pmap_dropout():
+    apply, params = layer_with_dropout()
+    step = jax.pmap(jax.grad(lambda p, x: apply(p, x)[0].sum()), in_axes=(None, 0))
+    for _ in range(5):
+        grads = jax.block_until_ready(step(params, X.reshape(4, 2, 2)))
+    assert set(np.unique(grads["0.bias"])) <= {0.0, 2.0, 4.0}
+
+
+@check
+def forward_passes_are_counted():
+    runs = []
+
+    def function(x):
+        if not isinstance(x, torch._subclasses.FakeTensor):
+            runs.append(1)
+        return torch.sin(x)
+
+    wrapped = torch2jax(function)
+    twice = over_rows(lambda x: wrapped(wrapped(x)))
+    for gradient in (
+        jax.jit(jax.grad(lambda x: (twice(x) ** 2).sum())),
+        jax.grad(lambda x: (twice(x) ** 2).sum()),
+    ):
+        jax.block_until_ready(gradient(X))
+        runs.clear()
+        jax.block_until_ready(gradient(X))
+        assert len(runs) == 8
+
+
+@check
+def replicated_draws_are_not_taken_for_the_same():
+    noise = torch2jax(lambda x: x + torch.randn_like(x))
+    with pytest.raises(ValueError, match="replicat"):
+        jax.shard_map(noise, mesh=MESH, in_specs=P(), out_specs=P())(X)
+    parts = jax.shard_map(noise, mesh=MESH, in_specs=P(), out_specs=P("i"))(X)
+    assert len({tuple(map(tuple, np.asarray(part.data))) for part in parts.addressable_shards}) == 4
+    with pytest.raises(ValueError, match="draws random numbers without a key, in a program over 4"):
+        jax.jit(noise)(SHARDED)
+    apply, params = layer_with_dropout()
+    out = jax.jit(lambda p, x, key: apply(p, x, rng=key)[0])(params, SHARDED, jax.random.key(0))
+    for part in out.addressable_shards:
+        np.testing.assert_array_equal(part.data, np.asarray(out)[part.index])
+
+
+@check
+def parameters_go_to_all_devices():
+    for share_memory in (False, True):
+        apply, params, _ = torch2jax(torch.nn.Linear(2, 3), share_memory=share_memory)
+        want = X @ params["weight"].T + params["bias"]
+        same(jax.jit(lambda p, x: x @ p["weight"].T + p["bias"])(params, SHARDED), want)
+        same(jax.jit(lambda p, x: apply(p, x)[0])(params, SHARDED), want)
+        same(apply(params, SHARDED)[0], want)
+    weight = t2j(torch.ones(2), copy=True)
+    assert not weight.committed
+    same((SHARDED * weight).sum(), X.sum())
 
 
 @check

@@ -12,7 +12,9 @@ CHECKS = [
     *("shard_map", "shard_map_jit", "shard_map_unchecked", "shard_map_vmap", "shard_map_integers"),
     *("shard_map_grad", "shard_map_grad_of_shared", "shard_map_hessian", "shard_map_loss"),
     *("pmap", "jit_sharded", "jit_sharded_grad", "eager_sharded", "explicit_axes", "shardy_stays"),
-    *("two_axes", "failure_is_logged"),
+    *("two_axes", "failure_is_logged", "shard_map_dropout", "pmap_dropout"),
+    *("forward_passes_are_counted", "replicated_draws_are_not_taken_for_the_same"),
+    "parameters_go_to_all_devices",
 ]
 
 

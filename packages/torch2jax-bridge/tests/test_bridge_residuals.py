@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from torch2jax_bridge import torch2jax
-from torch2jax_bridge._torch2jax.residuals import ByRun, ResidualSlot
+from torch2jax_bridge._torch2jax.residuals import (
+    WAITING,
+    ByRun,
+    ByToken,
+    Residuals,
+    ResidualSlot,
+)
 
 X = jnp.array([0.5, -1.0, 2.0])
 
@@ -82,25 +88,42 @@ def test_bridge_transpose_of_pull_back(counted):
     np.testing.assert_allclose(pushed, jnp.cos(X) * X * X, rtol=1e-6)
 
 
-def saved(slot, tensor):
-    return slot.save([tensor], (tensor * 2,))
+def saved(slot, tensor, factor=2):
+    copies = slot.arguments([tensor])
+    primals = copies or [tensor]
+    return slot.save([tensor], primals, (primals[0] * factor,), copies)
 
 
-def test_bridge_slot_gives_once_and_only_to_its_run():
+def test_bridge_slot_gives_each_run_its_own_and_once():
     slot, tensor = ResidualSlot(), torch.ones(2)
-    token = saved(slot, tensor)
-    found = slot.take(token, [tensor])
-    assert found is not None
-    assert torch.equal(found.outs[0], tensor * 2)
-    assert slot.take(token, [tensor]) is None
-    old = saved(slot, tensor)
-    saved(slot, tensor)
-    assert slot.take(old, [tensor]) is None
+    tokens = {factor: saved(slot, tensor, factor) for factor in (2, 3, 4)}
+    for factor in (3, 4, 2):
+        found = slot.take(tokens[factor], [tensor])
+        assert found is not None
+        assert torch.equal(found.outs[0], tensor * factor)
+        assert slot.take(tokens[factor], [tensor]) is None
 
 
-def test_bridge_slot_refuses_arguments_at_other_addresses():
+def test_bridge_slot_refuses_arguments_at_other_addresses_and_copies_later_ones():
     slot, tensor = ResidualSlot(), torch.ones(2)
     assert slot.take(saved(slot, tensor), [tensor.clone()]) is None
+    token = saved(slot, tensor)
+    tensor.zero_()
+    found = slot.take(token, [tensor.clone()])
+    assert found is not None
+    assert found.primals[0].tolist() == [1, 1]
+
+
+def test_bridge_slot_copies_what_stays_the_same_once():
+    slot = ResidualSlot(copies=True)
+    fixed, moving = torch.tensor([0.0, float("nan")]), torch.zeros(3)
+    first = slot.arguments([fixed, moving])
+    moving.add_(1)
+    second = slot.arguments([fixed, moving])
+    assert second[0] is first[0]
+    assert second[1] is not first[1]
+    assert slot.arguments([-fixed, moving])[0] is not first[0]
+    assert first[1].tolist() == [0, 0, 0]
 
 
 def test_bridge_graph_is_freed_by_the_backward_pass():
@@ -125,7 +148,7 @@ def test_bridge_graph_is_freed_by_the_backward_pass():
     assert kept[0]() is None
 
 
-def test_bridge_graph_whose_backward_pass_never_comes_is_replaced_and_freed():
+def test_bridge_graphs_whose_backward_passes_never_come_are_few_and_freed():
     graphs = []
 
     class Watched(torch.autograd.Function):
@@ -144,10 +167,11 @@ def test_bridge_graph_whose_backward_pass_never_comes_is_replaced_and_freed():
 
     wrapped = torch2jax(Watched.apply, output_shapes=X)
     forward = jax.jit(lambda x: jax.vjp(lambda x: wrapped(x), x))
-    for i in range(5):
+    for i in range(4 * WAITING):
         out, pull = forward(X * i)
         jax.block_until_ready(out)
-        assert alive() == [False] * i + [True]
+    assert sum(alive()) <= 2 * WAITING
+    assert alive()[-WAITING:] == [True] * WAITING
     np.testing.assert_allclose(pull(X)[0], 2 * X)
     forward(X)
     forward = wrapped = pull = out = None
@@ -159,18 +183,142 @@ def test_bridge_graph_whose_backward_pass_never_comes_is_replaced_and_freed():
     assert not any(alive())
 
 
-def test_bridge_slot_holds_one_graph_and_no_longer_than_it_lives():
+def test_bridge_run_keeps_all_its_passes_and_others_go():
+    passes = ByToken()
+    for run in range(5):
+        for _ in range(3 * WAITING):
+            passes.save(Residuals(None, [], (), []), run)
+    assert 3 * WAITING <= len(passes) <= 7 * WAITING
+    tokens = [passes.save(Residuals(None, [], (), []), 5) for _ in range(3 * WAITING)]
+    assert all(passes.take(token) is not None for token in tokens)
+
+
+def test_bridge_slot_frees_its_graphs_with_it():
     slot, tensor = ResidualSlot(), torch.ones(2)
-    outs = [torch.ones(2) for _ in range(3)]
-    alive = [weakref.ref(out) for out in outs]
-    for out in outs:
-        slot.save([tensor], (out,))
-    del outs, out
+    out = torch.ones(2)
+    alive = weakref.ref(out)
+    slot.save([tensor], [tensor], (out,), [])
+    del out
     gc.collect()
-    assert [ref() is not None for ref in alive] == [False, False, True]
+    assert alive() is not None
     del slot
     gc.collect()
-    assert alive[2]() is None
+    assert alive() is None
+
+
+class Counted(torch.nn.Module):
+    """A layer that counts its runs with values."""
+
+    def __init__(self, dropout):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3)
+        self.dropout = torch.nn.Dropout(dropout)
+        self.runs = [0]
+
+    def __deepcopy__(self, memo):
+        copy = Counted(self.dropout.p)
+        copy.runs = self.runs
+        return copy
+
+    def forward(self, x):
+        self.runs[0] += not isinstance(x, torch._subclasses.FakeTensor)
+        return self.dropout(self.layer(x))
+
+
+def siamese(apply, x):
+    return (apply(x) * apply(2 * x)).sum()
+
+
+def critic(apply, x):
+    return (apply(x) - apply(-x)).mean() + (apply(x * 3) ** 2).mean()
+
+
+def unrolled(apply, x):
+    for _ in range(10):
+        x = apply(x)
+    return x.sum()
+
+
+def of_a_jitted_cell(apply, x):
+    return unrolled(jax.jit(apply), x)
+
+
+def scanned(apply, x):
+    return jax.lax.scan(lambda c, _: (apply(c), None), x, length=10)[0].sum()
+
+
+def batched(apply, x):
+    out = jax.vmap(apply)(x)
+    return (out**2).sum()
+
+
+def eager(function):
+    return function
+
+
+PROGRAMS = [(siamese, 2), (critic, 3), (unrolled, 10), (of_a_jitted_cell, 10), (batched, 1)]
+# JAX traces the loop anew in each call without jit.
+STEPS = [(*pair, jit) for pair in PROGRAMS for jit in (jax.jit, eager)] + [(scanned, 10, jax.jit)]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("program", "runs", "jit"), STEPS, ids=lambda p: getattr(p, "__name__", "")
+)
+def test_bridge_step_runs_every_forward_pass_once(program, runs, jit, dropout):
+    module = Counted(dropout)
+    apply, params, _ = torch2jax(module, randomness="different")
+    step = jit(jax.value_and_grad(lambda p, x: program(lambda x: apply(p, x)[0], x)))
+    x = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    jax.block_until_ready(step(params, x))
+    module.runs[0] = 0
+    value, grads = step(params, x)
+    jax.block_until_ready(grads)
+    assert module.runs[0] == runs
+    if not dropout:
+        want = jax.value_and_grad(
+            lambda p, x: program(lambda x: x @ p["layer.weight"].T + p["layer.bias"], x)
+        )(params, x)
+        np.testing.assert_allclose(value, want[0], rtol=1e-4, atol=1e-6)
+        for name in params:
+            np.testing.assert_allclose(grads[name], want[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_bridge_dropout_in_a_loop_has_the_gradient_of_its_own_masks():
+    apply, params, _ = torch2jax(Counted(0.5))
+    x = jnp.ones((2, 3))
+
+    def loss(p):
+        def step(total, _):
+            out = apply(p, x)[0]
+            return total + out.sum(), out
+
+        return jax.lax.scan(step, 0.0, length=20)
+
+    grads, outs = jax.jit(jax.grad(loss, has_aux=True))(params)
+    assert outs.std(0).min() > 0  # each step has masks of its own
+    kept = (outs != 0).sum((0, 1)) * 2.0
+    np.testing.assert_allclose(grads["layer.bias"], kept)
+
+
+def test_bridge_values_alone_leave_no_graph():
+    graphs = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            graphs.append(weakref.ref(ctx))
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    wrapped = torch2jax(Watched.apply, output_shapes=X)
+    value = jax.jit(lambda x: jax.value_and_grad(lambda x: wrapped(x).sum())(x)[0])
+    jax.block_until_ready(value(X))
+    gc.collect()
+    assert [ref() for ref in graphs] == [None]
 
 
 def run_events(events):

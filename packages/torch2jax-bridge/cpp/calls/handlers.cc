@@ -92,6 +92,7 @@ void CheckNotKept(const std::vector<py::object>& tensors, const CallOptions& opt
 void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
                   const ffi::RemainingRets& rets, dlpack::Device device) {
   const CallOptions& options = callable.options;
+  const SettingsScope settings(callable.settings(), callable.checks());
   const Loan::Owner loan;
   std::vector<py::object> tensors;
   tensors.reserve(args.size() + rets.size());
@@ -101,7 +102,7 @@ void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
   {
     const NoExecutionScope no_execution;
     const NoGradScope no_grad;
-    const py::object results = Call(callable.get(), tensors);
+    const py::object results = Call(callable.function(), tensors);
     CheckUnchanged(tensors, args.size(), options);
     const bool lent = options.takes_outputs || !options.written.empty();
     WriteAll(results, rets, device, {options.narrow, lent});
@@ -143,9 +144,10 @@ ffi::ErrorOr<std::unique_ptr<ProgramState>> Instantiate(int64_t handle) {
   return std::make_unique<ProgramState>(ProgramState{std::move(callable)});
 }
 
-ffi::Error ExecuteCpu(ProgramState* state, int64_t, ffi::RemainingArgs args,
+ffi::Error ExecuteCpu(ProgramState* state, ffi::RunId run, int64_t, ffi::RemainingArgs args,
                       ffi::RemainingRets rets) {
   const Callable& callable = *state->callable;
+  current_cpu_run = run.run_id;
   return Guarded(callable.options.name,
                  [&] { CallAndWrite(callable, args, rets, {dlpack::kCpu, 0}); });
 }
@@ -167,6 +169,7 @@ XLA_FFI_DEFINE_HANDLER(kInstantiate, Instantiate,
 XLA_FFI_DEFINE_HANDLER(kExecuteCpu, ExecuteCpu,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::State<ProgramState>>()
+                           .Ctx<ffi::RunId>()
                            .Attr<int64_t>("handle")
                            .RemainingArgs()
                            .RemainingRets());

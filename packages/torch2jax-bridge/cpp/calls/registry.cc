@@ -62,8 +62,10 @@ Callable::~Callable() {
   if (!tables.any_released.exchange(true)) Py_AddPendingCall(DropReleasedPending, nullptr);
 }
 
-Handle::Handle(pybind11::object callable, CallOptions options) {
-  auto owned = std::make_shared<Callable>(callable.release().ptr(), std::move(options));
+Handle::Handle(pybind11::object function, pybind11::object settings, pybind11::object checks,
+               CallOptions options) {
+  pybind11::object object = pybind11::make_tuple(function, settings, checks);
+  auto owned = std::make_shared<Callable>(object.release().ptr(), std::move(options));
   Tables& tables = GetTables();
   std::lock_guard<std::mutex> lock(tables.mutex);
   id_ = tables.next_id++;

@@ -30,14 +30,18 @@ struct CallOptions {
 // What messages call an argument.
 std::string ArgumentLabel(const CallOptions& options, size_t index);
 
-// An owned reference to a Python callable that any thread may drop, with or without the GIL.
+// A Python function, and the settings of PyTorch's under which it runs. Owned; any thread may drop
+// it, with or without the GIL.
 class Callable {
  public:
+  // `owned` is the tuple (function, settings, checks); for the last two see `SettingsScope`.
   Callable(PyObject* owned, CallOptions options) : options(std::move(options)), object_(owned) {}
   ~Callable();
   Callable(const Callable&) = delete;
   Callable& operator=(const Callable&) = delete;
-  PyObject* get() const { return object_; }
+  PyObject* function() const { return PyTuple_GET_ITEM(object_, 0); }
+  PyObject* settings() const { return PyTuple_GET_ITEM(object_, 1); }
+  PyObject* checks() const { return PyTuple_GET_ITEM(object_, 2); }
 
   const CallOptions options;
 
@@ -48,7 +52,8 @@ class Callable {
 // Keeps a callable findable by `id()`. Made and destroyed with the GIL held.
 class Handle {
  public:
-  Handle(pybind11::object callable, CallOptions options);
+  Handle(pybind11::object function, pybind11::object settings, pybind11::object checks,
+         CallOptions options);
   ~Handle();
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;

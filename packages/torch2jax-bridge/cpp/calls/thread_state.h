@@ -13,6 +13,26 @@ namespace bridge {
 // not known: then Python's are called.
 void UseNativeGradMode(std::uintptr_t is_enabled, std::uintptr_t set_enabled);
 
+// XLA's number for the run of the program that this thread is in, on a CPU.
+inline thread_local std::int64_t current_cpu_run = 0;
+
+// Whether functions return what is expected of them: `checks` is a tuple of a function without
+// arguments, the very object that it is to return, another function, and so on.
+bool Holds(pybind11::handle checks);
+
+// For its lifetime PyTorch's settings on this thread are those of the trace. `checks` are what
+// holds if they are, or None if they have to be set whatever they are.
+class SettingsScope {
+ public:
+  SettingsScope(PyObject* settings, PyObject* checks);
+  ~SettingsScope();
+  SettingsScope(const SettingsScope&) = delete;
+  SettingsScope& operator=(const SettingsScope&) = delete;
+
+ private:
+  pybind11::object found_;  // null if nothing had to be set
+};
+
 // For its lifetime no gradients are recorded; then it is as it was before.
 class NoGradScope {
  public:

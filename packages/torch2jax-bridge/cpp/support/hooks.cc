@@ -12,6 +12,8 @@ constexpr std::pair<const char*, PyObject * Hooks::*> kNames[] = {
     {"set_grad_enabled", &Hooks::set_grad_enabled},
     {"forbid_execution", &Hooks::forbid_execution},
     {"restore_execution", &Hooks::restore_execution},
+    {"enter_settings", &Hooks::enter_settings},
+    {"leave_settings", &Hooks::leave_settings},
     {"enter_stream", &Hooks::enter_stream},
     {"leave_stream", &Hooks::leave_stream},
     {"report", &Hooks::report},

@@ -12,6 +12,8 @@ struct Hooks {
   PyObject* set_grad_enabled;   // (bool)
   PyObject* forbid_execution;   // (bool) -> what was so before: JAX runs no program on this thread
   PyObject* restore_execution;  // (what was so before)
+  PyObject* enter_settings;     // (settings) -> found: they are PyTorch's of this thread
+  PyObject* leave_settings;     // (found)
   PyObject* enter_stream;       // (pointer, device ordinal, run) -> found: XLA's is the current one
   PyObject* leave_stream;       // (found)
   PyObject* report;             // (exception, name) -> str: keeps it, and says what happened

@@ -11,7 +11,13 @@ class CallOptions:
     names: Sequence[str]
 
 class Handle:
-    def __init__(self, callable: Callable[..., Any], options: CallOptions) -> None: ...
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        settings: Any,
+        checks: tuple[Any, ...] | None,
+        options: CallOptions,
+    ) -> None: ...
     @property
     def id(self) -> int: ...
 
@@ -23,11 +29,15 @@ def use_hooks(
     set_grad_enabled: Callable[[bool], None],
     forbid_execution: Callable[[bool], Any],
     restore_execution: Callable[[Any], None],
+    enter_settings: Callable[[Any], Any],
+    leave_settings: Callable[[Any], None],
     enter_stream: Callable[[int, int, int], Any],
     leave_stream: Callable[[Any], None],
     report: Callable[[BaseException, str], str],
     rescue: Callable[[Any], None],
 ) -> None: ...
+def holds(checks: tuple[Any, ...]) -> bool: ...
+def current_cpu_run() -> int: ...
 def targets() -> dict[str, dict[str, Any]]: ...
 def empty_target() -> Any: ...
 def state_type() -> dict[str, Any]: ...

@@ -111,6 +111,75 @@ def tensor_dicts(module: torch.nn.Module) -> tuple[dict[str, Any], ...]:
     return (module._parameters, module._buffers) if _KEEPS_DICTS else ()
 
 
+# Settings ----------------------------------------------------------------------------------------
+
+_MODES = "PyTorch's modes of a trace in the calls of its program"
+_function_modes: Callable[[], int] = foreign(
+    "torch._C._len_torch_function_stack", _MODES, lambda: 0
+)
+_function_mode_at: Any = foreign("torch._C._get_function_stack_at", _MODES)
+_push_function_mode: Any = foreign("torch._C._push_on_torch_function_stack", _MODES)
+_pop_function_mode: Any = foreign("torch._C._pop_torch_function_stack", _MODES)
+_dispatch_mode_at: Any = foreign("torch._C._get_dispatch_stack_at", _MODES)
+# What `torch.set_default_device` and `with torch.device(...)` enter.
+DeviceMode: Any = foreign("torch.utils._device.DeviceContext", _MODES, ())
+
+Modes = tuple[tuple[Any, ...], tuple[Any, ...]]
+
+
+def modes() -> Modes:
+    """Return the function modes and the dispatch modes that this thread is in, outermost first."""
+    return (
+        tuple(map(_function_mode_at, range(_function_modes()))),
+        tuple(map(_dispatch_mode_at, range(number_of_modes()))),
+    )
+
+
+def plain_modes() -> Modes:
+    """Return the same without those that put other things in the place of tensors, or note programs."""
+    functions, dispatch = modes()
+    return functions, tuple(m for m in dispatch if getattr(m, "_mode_key", None) is None)
+
+
+def set_modes(wanted: Modes) -> None:
+    """Let this thread be in these modes and in no others."""
+    while _function_modes():
+        _pop_function_mode()
+    while number_of_modes():
+        pop_mode()
+    for mode in wanted[0]:
+        _push_function_mode(mode)
+    for mode in wanted[1]:
+        push_mode(mode)
+
+
+def _getter(name: str) -> Callable[[], Any]:
+    return foreign(f"torch._C.{name}", "the settings of a trace in its calls", lambda: None)
+
+
+# Quick to call, and they return the same object for the same setting.
+WATCHED: tuple[Callable[[], Any], ...] = (
+    *(torch.get_default_dtype, torch.get_num_threads, _getter("_is_any_autocast_enabled")),
+    *(_getter("_get_deterministic_algorithms"), _getter("_get_mkldnn_enabled")),
+    *(_getter("_get_flash_sdp_enabled"), _getter("_get_math_sdp_enabled")),
+    _getter("_get_cublas_allow_tf32"),
+)
+NO_MODE: tuple[tuple[Callable[[], Any], Any], ...] = (
+    (_function_modes, 0),
+    (number_of_modes, 0),
+    (torch.is_inference_mode_enabled, False),
+)
+WATCHED_ON_GPUS: tuple[Callable[[], Any], ...] = (
+    *(_getter("_get_mem_efficient_sdp_enabled"), _getter("_get_cudnn_sdp_enabled")),
+    *(_getter("_get_cudnn_enabled"), _getter("_get_cudnn_benchmark")),
+    _getter("_get_cudnn_deterministic"),
+)
+WATCHED_BY_TRACES: tuple[Callable[[], Any], ...] = (
+    _getter("_get_deterministic_algorithms_warn_only"),
+    _getter("_get_deterministic_fill_uninitialized_memory"),
+    *(_getter("_get_mkldnn_deterministic"), torch.is_autocast_cache_enabled),
+)
+
 # Operations --------------------------------------------------------------------------------------
 
 _BUFFERS = "results written into XLA's buffers"
@@ -307,6 +376,28 @@ def _takes_rules(rules: dict[Any, Any], form: Callable[[LinearizeRule], Any]) ->
     return True
 
 
+def drop_last_result(primitive: Any, shorter: Callable[[Any], Any]) -> None:
+    """Let JAX make a call whose last result nobody uses one that does not have it.
+
+    Args:
+        primitive: the calls are its equations.
+        shorter: the parameter `spec` without the last result, None where it has to stay.
+    """
+    module = "jax._src.interpreters.partial_eval"
+    rules = foreign(f"{module}.dce_rules", "torch2jax", {})
+    default = foreign(f"{module}._default_dce_rule", "torch2jax", None)
+    if default is None:
+        return
+
+    def rule(used: list[bool], equation: Any) -> Any:
+        spec = shorter(equation.params["spec"])
+        if spec is not None and any(used) and not used[-1]:
+            equation = equation.replace(outvars=equation.outvars[:-1], params={"spec": spec})
+        return default(used, equation)
+
+    rules[primitive] = rule
+
+
 def hold_weakly(*types: type) -> None:
     """Let JAX's cache of abstract evaluations hold parameters of these types weakly.
 
@@ -348,6 +439,92 @@ def aval_like(args: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Shaped
     return varying.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
 
 
+def as_primitive(function: Any, name: str) -> Any:
+    """Let `jax.debug_nans` take a function for one operation, which it cannot look into.
+
+    Else it calls the function again to find the operation in it, and that one again.
+    """
+    function._apply_primitive = True
+    function.__qualname__ = name
+    return function
+
+
+def keep_out_of_cache(ctx: Any) -> None:
+    """Let JAX not write the program to its persistent compilation cache, if there is one.
+
+    It writes none with a callback to Python, and hands the callback on to be kept alive.
+    """
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir:
+        ctx.module_context.add_host_callback(_nothing)
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing: XLA never calls it."""
+
+
 def is_export(ctx: Any) -> bool:
     """Whether a program is lowered for `jax.export`."""
     return getattr(ctx.module_context.lowering_parameters, "for_export", False)
+
+
+def uncommitted(array: jax.Array) -> jax.Array:
+    """Return the same array as one that may go to other devices, as what JAX makes itself.
+
+    `jax.dlpack` commits an array to its device, and a program of several devices refuses it then.
+    Without the name it stays committed.
+    """
+    make = foreign("jax._src.array.ArrayImpl", "parameters for several devices", None)
+    return array if make is None else make(array.aval, array.sharding, [array], committed=False)
+
+
+def manual_axes() -> frozenset[Any]:
+    """Return the mesh axes of the `jax.shard_map` that is being traced and looks at what varies."""
+    if not _checks_varying():
+        return frozenset()
+    return frozenset(jax.sharding.get_abstract_mesh().manual_axes)
+
+
+_CHECKS_VARYING: Any = foreign("jax._src.config._check_vma", "jax.shard_map", None)
+
+
+def _checks_varying() -> bool:
+    return _CHECKS_VARYING is not None and _CHECKS_VARYING.value
+
+
+# Random numbers ----------------------------------------------------------------------------------
+
+_DRAWS = "torch2jax of functions that draw random numbers without a key"
+
+
+class RandomEffect(foreign("jax._src.effects.Effect", _DRAWS)):
+    """What JAX knows of a call that draws random numbers: such a call is not dropped."""
+
+    def __repr__(self) -> str:
+        return "random numbers that a PyTorch function draws without a key"
+
+
+for _kind in ("lowerable", "control_flow_allowed", "custom_derivatives_allowed", "remat_allowed"):
+    foreign(f"jax._src.effects.{_kind}_effects", _DRAWS).add_type(RandomEffect)
+# Also where JAX splits a program, for a derivative, into what is known and what is not.
+foreign("jax._src.effects.partial_eval_kept_effects", _DRAWS).add_type(RandomEffect)
+
+
+def keep_in_loops(primitive: Any, draws: Callable[[Any], bool]) -> None:
+    """Let JAX not move calls out of a `scan` that it differentiates, where `draws(spec)`.
+
+    It moves what depends on nothing in the loop by evaluating it, as far as it is known.
+    """
+    module = "jax._src.interpreters.partial_eval"
+    rules = foreign(f"{module}.custom_partial_eval_rules", _DRAWS)
+
+    def rule(trace: Any, *tracers: Any, spec: Any) -> Any:
+        given = map(trace.instantiate_const, tracers) if draws(spec) else tracers
+        return trace.default_process_primitive(primitive, list(given), {"spec": spec})
+
+    rules[primitive] = rule
+
+
+def devices_of_program(ctx: Any) -> int:
+    """Return between how many devices XLA divides the program, outside of `jax.shard_map`."""
+    return getattr(ctx.module_context.axis_context, "num_devices", 1)

@@ -14,7 +14,7 @@ from jax.core import Tracer
 
 from pax_tree import tree_map
 from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j
-from torch2jax_bridge._compat import is_plain, is_transformed, is_zero_tensor
+from torch2jax_bridge._compat import is_plain, is_transformed, is_zero_tensor, uncommitted
 
 ALIGNMENT = 64  # bytes; XLA copies memory on a CPU that begins elsewhere
 
@@ -53,7 +53,8 @@ def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
     tensor must not be written to afterwards. It is a copy where the tensor has gaps or repeats
     (a step, an `expand`), is lazily conjugated or negated, has a dtype of 64 bits while
     `jax_enable_x64` is off (the array then has 32), or does not begin at a multiple of 64 bytes
-    on a CPU. Gradients are not tracked.
+    on a CPU. Gradients are not tracked. With `copy=True` the array is not committed to its device,
+    so that it may enter programs of several devices, as arrays may that JAX makes.
 
     Args:
         tensor: any shape, strided.
@@ -80,7 +81,8 @@ def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
     values = materialized(tensor.detach().to(dtype_j2t(canonical(tensor.dtype))))
     if copy:
         values = values.clone(memory_format=torch.contiguous_format)
-    return _import(values if is_dense(values) else values.contiguous())
+    array = _import(values if is_dense(values) else values.contiguous())
+    return uncommitted(array) if copy else array
 
 
 def tree_j2t(tree: Any, *, copy: bool | None = None) -> Any:

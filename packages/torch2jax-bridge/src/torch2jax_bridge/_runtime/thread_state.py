@@ -1,8 +1,10 @@
 """What a call sets of the state of its thread, in PyTorch and JAX, and puts back at its end.
 
 XLA calls on any of its threads, and PyTorch's state there is whatever the thread had last. So one
-rule holds for all of it: it is set for each call, and at the end it is what was found, also where
-the function itself has changed it. The level of forward mode, which threads share, is pax_tree's.
+rule holds for all of it: what counts is the state where the function was traced. It is part of what
+the trace is found by; it is set for each call, and at the end it is what was found, also where the
+function itself has changed it. Gradients and inference mode are always off: the bridge takes the
+derivatives. The level of forward mode, which threads share, is pax_tree's.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
-from hashlib import blake2b
 from typing import Any, NamedTuple, Self
+from weakref import WeakValueDictionary
 
 import jax
 import torch
 
+import torch2jax_bridge._C as _C
 from torch2jax_bridge import _compat
 
 _no_execution: Any = jax.no_execution
@@ -28,7 +31,8 @@ _one_thread = threading.RLock()
 def without_values() -> Iterator[None]:
     """In the `with` block a function may run on fake tensors, in one thread at a time.
 
-    As in a call, PyTorch records no gradients and JAX executes no programs. Functions of
+    As in a call, PyTorch records no gradients and JAX executes no programs. Dispatch modes of the
+    caller do not see what happens: it is no call yet. Functions of
     `torch.compile` run uncompiled: otherwise PyTorch would compile them for fake tensors, or, under
     a dispatch mode, never compile them again.
     """
@@ -36,8 +40,22 @@ def without_values() -> Iterator[None]:
         # Before it is loaded nothing is compiled, and loading it takes seconds.
         is_loaded = "torch._dynamo" in sys.modules
         stance = torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()
-        with stance, torch.no_grad(), _no_execution(True):
+        mode = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+        with stance, mode, torch.no_grad(), _no_execution(True), _without_dispatch_modes():
             yield
+
+
+@contextmanager
+def _without_dispatch_modes() -> Iterator[None]:
+    found = _compat.modes()
+    if not found[1]:
+        yield
+        return
+    _compat.set_modes((found[0], ()))
+    try:
+        yield
+    finally:
+        _compat.set_modes(found)
 
 
 class ThreadMode(_compat.DispatchMode):
@@ -63,10 +81,166 @@ class ThreadMode(_compat.DispatchMode):
 _here = threading.local()
 
 
+_DEVICES = ("cpu", "cuda")
+_one_setting = threading.RLock()
+
+
+def _autocast() -> tuple[tuple[str, bool, torch.dtype], ...]:
+    return tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _DEVICES)
+
+
+def _set_autocast(values: tuple[tuple[str, bool, torch.dtype], ...]) -> None:
+    for device, enabled, dtype in values:
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)
+
+
+def _deterministic() -> tuple[bool, bool]:
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.are_deterministic_algorithms_enabled(), warns
+
+
+def _set_deterministic(values: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(values[0], warn_only=values[1])
+
+
+def _precision() -> str | None:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set by names of PyTorch's that do not go together with this one
+        return None
+
+
+def _attribute(holder: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value)
+
+
+_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_num_threads, torch.set_num_threads),
+    (_autocast, _set_autocast),
+    (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
+    (_deterministic, _set_deterministic),
+    _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
+    (_precision, torch.set_float32_matmul_precision),
+    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
+    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
+    (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
+    _attribute(torch.backends.cudnn, "enabled"),
+    _attribute(torch.backends.cudnn, "benchmark"),
+    _attribute(torch.backends.cudnn, "deterministic"),
+    _attribute(torch.backends.mkldnn, "enabled"),
+    _attribute(torch.backends.mkldnn, "deterministic"),
+)
+
+
+class Settings:
+    """PyTorch's settings where a function is traced. The same settings are the same object.
+
+    Attributes:
+        values: of `_SETTINGS`.
+        modes: those of `__torch_function__` and those of `__torch_dispatch__`.
+        checks: for `_C.holds`, whether a thread has these settings now, as far as calls can depend
+            on them; None if that takes too long to find out, so that each call sets them.
+    """
+
+    def __init__(self, values: tuple[Any, ...], modes: _compat.Modes, checked: bool = True) -> None:
+        self.values = values
+        self.modes = modes
+        casts = any(enabled for _, enabled, _ in values[2])
+        watched = _compat.WATCHED
+        if torch.cuda.is_available():
+            watched = (*watched, *_compat.WATCHED_ON_GPUS)
+        plain = checked and not (casts or any(modes))
+        self.checks = _checks(watched) if plain else None
+        self._all_checks = _checks((*watched, *_compat.WATCHED_BY_TRACES)) if plain else None
+
+    def are_current(self) -> bool:
+        """Whether this thread has these settings now; False where it takes longer to find out."""
+        return self._all_checks is not None and _C.holds(self._all_checks)
+
+    def unchecked(self) -> Settings:
+        """Return the same for a function that changes them: each call sets and restores them."""
+        return Settings(self.values, self.modes, checked=False)
+
+
+def _checks(watched: tuple[Callable[[], Any], ...]) -> tuple[Any, ...] | None:
+    """Return what holds now, in no mode; None if that is not always said by the same objects."""
+    now = [(getter, getter()) for getter in watched]
+    if any(getter() is not value for getter, value in now):
+        return None
+    return tuple(item for pair in (*_compat.NO_MODE, *now) for item in pair)
+
+
+_known: WeakValueDictionary[Hashable, Settings] = WeakValueDictionary()
+_latest: list[Settings] = []
+
+
+def current_settings() -> Settings:
+    """Return PyTorch's settings on this thread."""
+    latest = _latest[-1] if _latest else None
+    if latest is not None and latest.are_current():
+        return latest
+    values, modes = _values(), _compat.plain_modes()
+    key = (values, *(tuple(map(_identity, some)) for some in modes))
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = Settings(values, modes)
+    if found.are_current():
+        _latest[:] = [found]
+    return found
+
+
+def _values() -> tuple[Any, ...]:
+    return tuple(get() for get, _ in _SETTINGS)
+
+
+def _identity(mode: Any) -> Hashable:
+    return ("device", str(mode.device)) if isinstance(mode, _compat.DeviceMode) else id(mode)
+
+
+def _set_values(wanted: tuple[Any, ...]) -> None:
+    with _one_setting:
+        for (get, put), value in zip(_SETTINGS, wanted, strict=True):
+            if value is not None and get() != value:
+                put(value)
+
+
+class FoundSettings(NamedTuple):
+    """What a thread had before."""
+
+    values: tuple[Any, ...]
+    modes: _compat.Modes
+    inference: ExitStack
+
+
+def enter_settings(wanted: Settings) -> FoundSettings:
+    """Give this thread other settings, and no inference mode; returns what `leave_settings` needs."""
+    found = FoundSettings(_values(), _compat.modes(), ExitStack())
+    _compat.set_modes(((), ()))
+    if torch.is_inference_mode_enabled():
+        found.inference.enter_context(torch.inference_mode(False))
+    _set_values(wanted.values)
+    _compat.set_modes(wanted.modes)
+    return found
+
+
+def leave_settings(found: FoundSettings) -> None:
+    """Undo `enter_settings`."""
+    _compat.set_modes(((), ()))
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        torch.clear_autocast_cache()  # it holds casts of arguments
+    _set_values(found.values)
+    found.inference.close()
+    _compat.set_modes(found.modes)
+
+
 def switches() -> dict[str, Callable[..., Any]]:
     """Return the functions with which C++ sets the state of a call, and puts back what it found.
 
-    PyTorch records no gradients, JAX executes no programs, and PyTorch's stream is XLA's.
+    PyTorch records no gradients and has the settings of the trace, JAX executes no programs, and
+    PyTorch's stream is XLA's.
     """
     forbid, restore = _compat.execution_switch()
     streams = StreamSwitch()
@@ -75,6 +249,8 @@ def switches() -> dict[str, Callable[..., Any]]:
         "set_grad_enabled": _compat.set_grad_enabled,
         "forbid_execution": forbid,
         "restore_execution": restore,
+        "enter_settings": enter_settings,
+        "leave_settings": leave_settings,
         "enter_stream": streams.enter,
         "leave_stream": streams.leave,
     }
@@ -130,44 +306,3 @@ class StreamSwitch:
 def current_run() -> Hashable:
     """Return what names the run of a program, and its stream, that this thread is in on a GPU."""
     return getattr(_here, "run", None)
-
-
-# PyTorch's generators belong to the process: two calls that seed them may not overlap.
-_generators = threading.RLock()
-_scope = threading.local()
-
-
-def is_seeded() -> bool:
-    """Whether this thread is in `seeded`."""
-    return getattr(_scope, "depth", 0) > 0
-
-
-@contextmanager
-def seeded(key: torch.Tensor) -> Iterator[None]:
-    """In the `with` block PyTorch's generators give the numbers that belong to a key.
-
-    Args:
-        key: uint32 of shape (n,). On a GPU the host waits for it.
-    """
-    _scope.depth = getattr(_scope, "depth", 0) + 1
-    try:
-        with _forked(key) if _compat.is_plain(key) else nullcontext():  # a fake one has no values
-            yield
-    finally:
-        _scope.depth -= 1
-
-
-@contextmanager
-def _forked(key: torch.Tensor) -> Iterator[None]:
-    devices = [key.device] if key.device.type == "cuda" else []
-    with _generators, torch.random.fork_rng(devices):
-        torch.manual_seed(_seed(key.tolist()))
-        yield
-
-
-def _seed(words: list[int]) -> int:
-    """Return a seed of 64 bits; different keys of JAX's default generator have different ones."""
-    if len(words) == 2:
-        return words[0] << 32 | words[1]
-    data = b"".join(word.to_bytes(4, "little") for word in words)
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")

@@ -128,12 +128,12 @@ class Vmap(Derived):
 
 @dataclass(frozen=True)
 class SaveResiduals(Derived):
-    """The function itself, which leaves what its `Vjp` needs in a slot, and a token as last result.
+    """The function itself or a batch of it, which leaves what its `Vjp` needs, and a token as last result.
 
     The token names one run: the pull-back of another run does not find what this one left.
     """
 
-    inner: Function
+    inner: Spec
     wrt: Indices
     slot: ResidualSlot
     linear = 0
@@ -192,6 +192,23 @@ def _derived(spec: Spec) -> Linear:
 def differentiable_outs(spec: Spec) -> Indices:
     """Return the results that have tangents."""
     return tuple(i for i, out in enumerate(spec.outs) if is_differentiable(out.dtype))
+
+
+def is_forward(spec: Spec) -> bool:
+    """Whether a call runs the function for its results: itself, or for a batch."""
+    while isinstance(spec, Vmap):
+        spec = spec.inner
+    return isinstance(spec, Function)
+
+
+def draws(spec: Spec) -> bool | None:
+    """Whether a call draws random numbers without a key; None if that is not known.
+
+    What uses residuals does not run the function, and derivatives that do are refused.
+    """
+    while isinstance(spec, Vmap | SaveResiduals):
+        spec = spec.inner
+    return spec.random if isinstance(spec, Function) else False
 
 
 def with_root(spec: Spec, root: Function) -> Spec:

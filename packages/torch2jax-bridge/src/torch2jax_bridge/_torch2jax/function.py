@@ -13,6 +13,7 @@ import torch
 
 from pax_tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from torch2jax_bridge._avals import Aval, Tensors, canonical, dtype_j2t
+from torch2jax_bridge._runtime.thread_state import Settings
 
 VMAP_METHODS = (
     *(None, "sequential", "sequential_unrolled", "expand_dims", "broadcast_all"),
@@ -87,8 +88,10 @@ class Function:
         out_tree: the tree of the results.
         inferred: whether the results were inferred; then `apply` makes them itself if it is given
             `out=None`.
-        random: whether the function draws random numbers, so that running it again gives
-            something else.
+        random: whether the function draws random numbers without a key, so that running it again
+            gives something else; None if that is not known, since it was not run on fake tensors.
+        host_random: whether it draws them from NumPy's or Python's generators.
+        settings: PyTorch's, where the function was traced.
         narrow: whether JAX has no 64 bits.
         jitted: refers to the `JittedCalls` of this function, which may be gone.
         variants: the same function for other shapes, by those of the arguments.
@@ -102,7 +105,9 @@ class Function:
     outs: tuple[Aval, ...]
     out_tree: PyTreeDef
     inferred: bool
-    random: bool
+    random: bool | None
+    host_random: bool
+    settings: Settings
     narrow: bool
     jitted: ref[JittedCalls]
     variants: dict[tuple[Aval, ...], Function] = field(default_factory=dict)

@@ -13,7 +13,8 @@ import torch
 from pax_tree import PyTreeDef, keystr, tree_flatten, tree_flatten_with_path, tree_map
 from torch2jax_bridge._avals import Aval, aval_of_tensor, dtype_j2t, dtype_t2j, is_differentiable
 from torch2jax_bridge._compat import DispatchMode, fake_mode, schema, times_written
-from torch2jax_bridge._runtime.thread_state import is_seeded, without_values
+from torch2jax_bridge._runtime.generators import is_seeded
+from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import Options, label
 
 Size = torch.Size

@@ -12,6 +12,7 @@ import torch
 from pax_tree._forward_level import forward_level
 from torch2jax_bridge._avals import Indices, Tensors, pick
 from torch2jax_bridge._compat import map_tensors
+from torch2jax_bridge._runtime.generators import refusing_draws
 from torch2jax_bridge._torch2jax.derived import Jvp, SaveResiduals, Spec, UseResiduals, Vjp, Vmap
 from torch2jax_bridge._torch2jax.function import Function
 
@@ -34,9 +35,10 @@ def torch_code_of(spec: Spec) -> Callable[..., Any]:
     check_repeatable(spec)
     if isinstance(spec, Function):
         return spec.direct
-    if _only_reverse(spec):
-        return _reverse(spec, graph=False)
-    return _functional(spec)
+    call = _reverse(spec, graph=False) if _only_reverse(spec) else _functional(spec)
+    if spec.root.random is None and _runs_again(spec):
+        return refusing_draws(call, _NOT_REPEATABLE.format(spec.root))
+    return call
 
 
 @singledispatch
@@ -157,12 +159,13 @@ def _pull_back(
 
 
 def _forward(spec: SaveResiduals) -> Call:
-    inner = spec.inner.pure
+    inner, slot = _functional(spec.inner), spec.slot
 
     def call(*args: torch.Tensor) -> Tensors:
+        copies = slot.arguments(args)
         with torch.enable_grad():
-            primals, outs = _recorded(inner, args, spec.wrt)
-        token = spec.slot.save(primals, outs)
+            primals, outs = _recorded(inner, tuple(copies) or args, spec.wrt)
+        token = slot.save(args, primals, outs, copies)
         return (*(out.detach() for out in outs), token)
 
     return call
@@ -186,19 +189,24 @@ def _with_residuals(spec: UseResiduals) -> Call:
 
 
 _NOT_REPEATABLE = (
-    "{} draws random numbers, and this derivative would run it again with others; only reverse "
-    "mode right after the forward pass, in one jitted program, sees the same ones: "
-    "draw the numbers with jax.random and pass them as arguments."
+    "{} draws random numbers, and this derivative would run it again with others; only one backward "
+    "pass for each forward pass sees the same ones: pass rng= to a module, or draw the numbers with "
+    "jax.random and pass them as arguments."
 )
 
 
 def _repeatable(spec: Spec) -> bool:
     """Whether a derivative may run the wrapped function again."""
+    return not (spec.root.random and _runs_again(spec))
+
+
+def _runs_again(spec: Spec) -> bool:
+    """Whether a derivative runs the wrapped function, which the program runs for its results too."""
     while not isinstance(spec, Function):
         if isinstance(spec, Jvp | Vjp):
-            return not spec.root.random
+            return True
         spec = spec.inner
-    return True
+    return False
 
 
 def check_repeatable(spec: Spec) -> None:

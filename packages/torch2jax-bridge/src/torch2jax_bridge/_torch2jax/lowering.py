@@ -12,9 +12,10 @@ from jax.interpreters import mlir
 
 from torch2jax_bridge._avals import Tensors
 from torch2jax_bridge._C import CallOptions, Handle
-from torch2jax_bridge._compat import is_export
+from torch2jax_bridge._compat import devices_of_program, is_export, keep_out_of_cache
+from torch2jax_bridge._runtime.generators import alone
 from torch2jax_bridge._runtime.registration import RECORDED_TARGET, TARGET, register
-from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, UseResiduals, Vjp
+from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, UseResiduals, Vjp, draws
 from torch2jax_bridge._torch2jax.function import Function, label
 from torch2jax_bridge._torch2jax.interpret import torch_code_of
 from torch2jax_bridge._torch2jax.out_buffers import OutBufferWriter, pays
@@ -31,12 +32,47 @@ def lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any
     for platform in platforms:
         register(platform)
     handle = _make_handle(spec, platforms[0])
-    ctx.module_context.add_keepalive(handle)
+    ctx.module_context.add_keepalive(_OfThisProcess(handle, str(spec.root)))
+    keep_out_of_cache(ctx)
     recorded = tuple(platforms) == ("cuda",) and _may_be_recorded(spec)
     rule = jax.ffi.ffi_lowering(
-        RECORDED_TARGET if recorded else TARGET, operand_output_aliases=_output_aliases(spec)
+        RECORDED_TARGET if recorded else TARGET,
+        operand_output_aliases=_output_aliases(spec),
+        has_side_effect=_has_effect(spec, devices_of_program(ctx)),
     )
     return rule(ctx, *args, handle=handle.id)
+
+
+class _OfThisProcess:
+    """A handle, which a compiled program keeps; cannot be stored, and so the program neither."""
+
+    def __init__(self, handle: Handle, name: str) -> None:
+        self._handle = handle
+        self._name = name
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError(
+            f"A compiled program that calls the PyTorch function {self._name} cannot be stored: the "
+            "function lives in this process only."
+        )
+
+
+def _has_effect(spec: Spec, devices: int) -> bool:
+    """Whether XLA may neither merge, move nor drop the call, since it draws random numbers.
+
+    XLA cannot divide a program with such calls between devices.
+
+    Raises:
+        ValueError: it would have to.
+    """
+    drawing = draws(spec)
+    if drawing and devices > 1:
+        raise ValueError(
+            f"{spec.root} draws random numbers without a key, in a program over {devices} devices "
+            "each of which would draw its own: pass rng= to a module, draw the numbers with "
+            "jax.random and pass them as arguments, or call the function in jax.shard_map."
+        )
+    return drawing is not False and devices == 1
 
 
 def _make_handle(spec: Spec, platform: str) -> Handle:
@@ -47,6 +83,8 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
         platform: "cpu" or "cuda".
     """
     call = torch_code_of(spec)
+    if draws(spec):
+        call = alone(call)
     options = spec.root.options
     written = _written(spec)
     # A graph that outlives the call may refer to results, so those must not lie in XLA's memory.
@@ -67,7 +105,8 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
     wanted.strict = options.debug
     wanted.written = written
     wanted.names = spec.root.names
-    return Handle(call, wanted)
+    settings = spec.root.settings
+    return Handle(call, settings, settings.checks, wanted)
 
 
 def _may_be_recorded(spec: Spec) -> bool:

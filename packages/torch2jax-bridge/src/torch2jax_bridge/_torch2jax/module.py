@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from torch2jax_bridge._compat import tensor_dicts
+from torch2jax_bridge._compat import tensor_dicts, uncommitted
 from torch2jax_bridge._convert import t2j
-from torch2jax_bridge._runtime.thread_state import seeded
+from torch2jax_bridge._runtime.generators import seeded
 
 Arrays = dict[str, jax.Array]
 
@@ -93,7 +93,8 @@ def split_module(
 
 def _arrays(named: Iterable[tuple[str, torch.Tensor]], share_memory: bool) -> Arrays:
     copy = None if share_memory else True
-    return {name: t2j(tensor.detach(), copy=copy) for name, tensor in named}
+    arrays = {name: t2j(tensor.detach(), copy=copy) for name, tensor in named}
+    return {name: uncommitted(array) for name, array in arrays.items()}
 
 
 def as_key_data(key: Any) -> jax.Array:

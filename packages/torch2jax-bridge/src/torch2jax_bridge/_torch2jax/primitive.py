@@ -13,7 +13,17 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from torch2jax_bridge._avals import TOKEN, Aval, Indices, is_differentiable
-from torch2jax_bridge._compat import aval_like, hold_weakly, set_linearize_rule, varying_axes
+from torch2jax_bridge._compat import (
+    RandomEffect,
+    as_primitive,
+    aval_like,
+    drop_last_result,
+    hold_weakly,
+    keep_in_loops,
+    manual_axes,
+    set_linearize_rule,
+    varying_axes,
+)
 from torch2jax_bridge._torch2jax.derived import (
     Jvp,
     Linear,
@@ -22,6 +32,8 @@ from torch2jax_bridge._torch2jax.derived import (
     UseResiduals,
     Vmap,
     differentiable_outs,
+    draws,
+    is_forward,
     with_root,
 )
 from torch2jax_bridge._torch2jax.function import Function
@@ -31,17 +43,24 @@ from torch2jax_bridge._torch2jax.residuals import ResidualSlot
 PLATFORMS = ("cpu", "cuda")
 torch_call_p = Primitive("torch_call")
 torch_call_p.multiple_results = True
+DRAWS = RandomEffect()
 
 
 def torch_call(spec: Spec, *args: jax.Array) -> list[jax.Array]:
     """Bind the primitive: flat arrays in, flat arrays out."""
-    return torch_call_p.bind(*_equally_varying(args), spec=spec)
+    everywhere = manual_axes() if draws(spec) else frozenset[Any]()
+    return torch_call_p.bind(*_equally_varying(args, everywhere), spec=spec)
 
 
-def _equally_varying(args: Sequence[jax.Array]) -> Sequence[jax.Array]:
-    """In `jax.shard_map`, all arguments as varying over every mesh axis over which one varies."""
+def _equally_varying(args: Sequence[jax.Array], also: frozenset[Any]) -> Sequence[jax.Array]:
+    """In `jax.shard_map`, all arguments as varying over every mesh axis over which one varies.
+
+    Args:
+        args: the arguments.
+        also: further axes: each device draws random numbers of its own.
+    """
     axes = [varying_axes(arg) for arg in args]
-    union = frozenset[Any]().union(*axes)
+    union = also.union(*axes)
     return [
         jax.lax.pcast(arg, tuple(union - own), to="varying") if union - own else arg
         for arg, own in zip(args, axes, strict=True)
@@ -53,7 +72,7 @@ def jitted_call(spec: Spec) -> Callable[..., list[jax.Array]]:
     jitted = spec.root.jitted()
     found = None if jitted is None else jitted.get(spec)
     if found is None:
-        found = jax.jit(partial(torch_call, spec), inline=True)
+        found = jax.jit(as_primitive(partial(torch_call, spec), str(spec.root)), inline=True)
         if jitted is not None:
             jitted[spec] = found
     return found
@@ -64,8 +83,9 @@ def _evaluate(*args: Any, spec: Spec) -> list[Any]:
         return jitted_call(spec)(*args)
 
 
-def _abstract(*args: Any, spec: Spec) -> list[Any]:
-    return [aval_like(args, out.shape, out.dtype) for out in spec.outs]
+def _abstract(*args: Any, spec: Spec) -> tuple[list[Any], set[Any]]:
+    effects = {DRAWS} if draws(spec) else set[Any]()
+    return [aval_like(args, out.shape, out.dtype) for out in spec.outs], effects
 
 
 def _moving(spec: Spec, has_tangent: Sequence[bool]) -> tuple[Indices, Indices]:
@@ -130,8 +150,8 @@ def _linearize(is_vjp: bool, nonzeros: Sequence[bool], *primals: Any, spec: Spec
     """
     plain, args = _without_token(spec, primals)
     wrt, of = _moving(plain, _without_token(spec, nonzeros)[1])
-    if is_vjp and of and isinstance(plain, Function):
-        slot = ResidualSlot()
+    if is_vjp and of and is_forward(plain):
+        slot = ResidualSlot(copies=bool(plain.root.random))
         *outs, token = torch_call(SaveResiduals(plain, wrt, slot), *args)
         residuals = [*args, token]
         push = partial(_call_with, UseResiduals(Jvp(plain, wrt, of), slot))
@@ -165,20 +185,28 @@ def _transpose(cotangents: Sequence[Any], *args: Any, spec: Linear) -> list[Any]
     return results
 
 
-def _batch(args: Sequence[Any], dims: Sequence[Any], *, spec: Spec) -> tuple[list[Any], list[Any]]:
+def _batch(
+    axis: Any, args: Sequence[Any], dims: Sequence[Any], *, spec: Spec
+) -> tuple[list[Any], list[Any]]:
+    if all(dim is None for dim in dims) and not draws(spec):
+        return (outs := torch_call(spec, *args)), [None] * len(outs)
     plain, args = _without_token(spec, args)
     _, dims = _without_token(spec, dims)
-    outs = _with_token(spec, _batched_call(plain, args, dims))
+    outs = _with_token(spec, _batched_call(plain, args, dims, axis.size))
     return outs, [0 if i < len(plain.outs) else None for i in range(len(outs))]
 
 
-def _batched_call(spec: Spec, args: Sequence[Any], dims: Sequence[int | None]) -> list[jax.Array]:
+def _batched_call(
+    spec: Spec, args: Sequence[Any], dims: Sequence[int | None], size: int
+) -> list[jax.Array]:
     """Call a function for every element of a batch, in the way that its options say.
 
     Args:
         spec: the function for one element.
         args: its arguments.
-        dims: the axis of the batch in each, None where there is none.
+        dims: the axis of the batch in each, None where there is none; a function that draws random
+            numbers is called for every element all the same.
+        size: the number of elements.
 
     Returns:
         The results, with the batch in front.
@@ -187,20 +215,38 @@ def _batched_call(spec: Spec, args: Sequence[Any], dims: Sequence[int | None]) -
     front = [
         x if dim is None else jnp.moveaxis(x, dim, 0) for x, dim in zip(args, dims, strict=True)
     ]
-    size = next(x.shape[0] for x, on in zip(front, batched, strict=True) if on)
     options = spec.root.options
     if options.keyed and batched[0]:  # PyTorch has no generator for each element
-        return _sequential(spec, front, batched, unroll=False)
+        return _sequential(spec, front, batched, size, unroll=False)
+    if options.vmap_method is None and _draws_for_each(spec):  # NumPy and Python have none either
+        return _sequential(spec, front, batched, size, unroll=False)
     if options.vmap_method is None:
         return torch_call(Vmap(spec, batched, size), *front)
     if options.vmap_method.startswith("sequential"):
         unroll = options.vmap_method == "sequential_unrolled"
-        return _sequential(spec, front, batched, unroll)
+        return _sequential(spec, front, batched, size, unroll)
     return _widened(spec, front, batched, size)
 
 
+def _draws_for_each(spec: Spec) -> bool:
+    """Whether each element of a batch is to have random numbers of NumPy's or Python's of its own.
+
+    Raises:
+        ValueError: it is not said whether they are the same for all.
+    """
+    root = spec.root
+    if not root.host_random or not draws(spec):
+        return False
+    if root.options.randomness == "error":
+        raise ValueError(
+            f"{root} draws random numbers from NumPy's or Python's generators, under jax.vmap: say "
+            "with randomness= whether the elements get 'different' ones or the 'same'."
+        )
+    return root.options.randomness == "different"
+
+
 def _sequential(
-    spec: Spec, args: Sequence[Any], batched: Sequence[bool], unroll: bool
+    spec: Spec, args: Sequence[Any], batched: Sequence[bool], size: int, unroll: bool
 ) -> list[jax.Array]:
     def one(_: None, row: list[jax.Array]) -> tuple[None, list[jax.Array]]:
         rows = iter(row)
@@ -208,7 +254,7 @@ def _sequential(
         return None, torch_call(spec, *(next(rows) if on else x for x, on in pairs))
 
     rows = [x for x, on in zip(args, batched, strict=True) if on]
-    return jax.lax.scan(one, None, rows, unroll=unroll)[1]
+    return jax.lax.scan(one, None, rows, length=size, unroll=unroll)[1]
 
 
 def _widened(
@@ -230,11 +276,13 @@ def _widened(
 
 
 torch_call_p.def_impl(_evaluate)
-torch_call_p.def_abstract_eval(_abstract)
+torch_call_p.def_effectful_abstract_eval(_abstract)
 ad.primitive_jvps[torch_call_p] = _jvp
 ad.primitive_transposes[torch_call_p] = _transpose
-batching.primitive_batchers[torch_call_p] = _batch
+batching.fancy_primitive_batchers[torch_call_p] = _batch
+keep_in_loops(torch_call_p, lambda spec: draws(spec) is not False)
 set_linearize_rule(torch_call_p, _linearize)
 hold_weakly(*get_args(Spec))
+drop_last_result(torch_call_p, lambda spec: spec.inner if isinstance(spec, SaveResiduals) else None)
 for _platform in PLATFORMS:
     mlir.register_lowering(torch_call_p, lower, platform=_platform)

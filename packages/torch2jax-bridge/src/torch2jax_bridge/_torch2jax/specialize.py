@@ -23,6 +23,8 @@ from pax_tree import (
 )
 from torch2jax_bridge._avals import Aval, aval_of, canonical
 from torch2jax_bridge._runtime.errors import original_exception
+from torch2jax_bridge._runtime.generators import HostDraws
+from torch2jax_bridge._runtime.thread_state import current_settings, enter_settings
 from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options
 from torch2jax_bridge._torch2jax.infer import as_examples, infer, parse_output_shapes
 from torch2jax_bridge._torch2jax.primitive import jitted_call
@@ -64,7 +66,8 @@ class TorchFunction:
 
     def _specialized(self, leaves: list[Any], treedef: PyTreeDef) -> TracedCall:
         try:
-            key = (treedef, _config.jax_enable_x64, *map(key_of, leaves))
+            settings = current_settings(), _config.jax_enable_x64
+            key = (treedef, *settings, *map(key_of, leaves))
             found = self._traced.get(key)
         except TypeError as error:
             raise _bad_argument(self._name, leaves, treedef) or error from None
@@ -145,15 +148,24 @@ def specialize(
         output_shapes: None to infer the results.
         options: the user's.
     """
+    settings = current_settings()
     traced = tuple(isinstance(leaf, ARRAYS) for leaf in leaves)
     template = [ARRAY if on else leaf for leaf, on in zip(leaves, traced, strict=True)]
     names = _names(template, treedef)
     ins = tuple(aval_of(leaf) for leaf, on in zip(leaves, traced, strict=True) if on)
     apply = _applier(fn, template, treedef)
+    drawn = HostDraws(fn)
     if output_shapes is None:
-        outs, out_tree, random = infer(apply, ins, name, names, options)
+        with drawn:
+            outs, out_tree, random = infer(apply, ins, name, names, options)
+        random = random or drawn.seen
     else:
-        (outs, out_tree), random = parse_output_shapes(output_shapes, ins), False
+        (outs, out_tree), random = parse_output_shapes(output_shapes, ins), None
+    if drawn.seen and options.keyed:
+        raise TypeError(_OTHER_GENERATORS.format(name))
+    if current_settings() is not settings:  # the function changes them
+        enter_settings(settings)
+        settings = settings.unchecked()
     _check_aliases(options, ins, outs, name)
     jitted = JittedCalls()
     spec = Function(
@@ -166,10 +178,18 @@ def specialize(
         out_tree=out_tree,
         inferred=output_shapes is None,
         random=random,
+        host_random=drawn.seen,
+        settings=settings,
         narrow=canonical(torch.int64).itemsize == 4,
         jitted=ref(jitted),
     )
     return TracedCall(jitted_call(spec), traced, out_tree, jitted)
+
+
+_OTHER_GENERATORS = (
+    "{} draws random numbers from NumPy's or Python's generators, which rng= does not seed: draw them "
+    "with PyTorch, pass them as arguments, or leave rng= out."
+)
 
 
 def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
