@@ -25,6 +25,7 @@ PyMethodDef private_methods[] = {
     {"_make_spec", AsMethod(MakeSpec), METH_FASTCALL, nullptr},
     {"_make_treedef", MakeTreeDef, METH_O, nullptr},
     {"_record_flattener", RecordFlattener, METH_O, nullptr},
+    {"_record_rebuild", AsMethod(RecordRebuild), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -14,6 +14,7 @@ from pax_jax._module.modes import (
     unfreeze_parameters,
 )
 from pax_jax._module.module import LazyModule, Module, Optimizer, ParameterModule, StateModule
+from pax_jax._module.scope import LostChangeWarning
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import parameters_method, select_parameters, update_parameters
 from pax_jax._precision import apply_mp_policy, unwrap_mp_policy
@@ -51,6 +52,7 @@ from pax_jax.nn import (
     MultiHeadAttention,
     RMSNorm,
     Sequential,
+    Stack,
     VanillaRNN,
     VanillaRNNState,
     avg_pool,
@@ -85,6 +87,7 @@ __all__ = [
     "LayerNorm",
     "LazyModule",
     "Linear",
+    "LostChangeWarning",
     "Module",
     "MultiHeadAttention",
     "Optimizer",
@@ -93,6 +96,7 @@ __all__ = [
     "RngSeq",
     "Sequential",
     "Shared",
+    "Stack",
     "StateModule",
     "VanillaRNN",
     "VanillaRNNState",

@@ -31,8 +31,8 @@ def to_torch(module: Module, rename: Rename = str) -> dict[str, Any]:
     """Return the arrays of a module as a state dict of PyTorch.
 
     The layers of `pax_jax.nn` have the names and the layout of the same layers of `torch.nn`, the
-    items of a `Sequential` are numbers, and a module of `from_torch` has the names it came with.
-    Random keys, and numbers that are no arrays, are left out.
+    items of a `Sequential` and the layers of a `Stack` are numbers, and a module of `from_torch` has
+    the names it came with. Random keys, and numbers that are no arrays, are left out.
 
     Args:
         module: any module.
@@ -143,6 +143,9 @@ def _tensors_of(module: Any, prefix: str) -> dict[str, Any]:
     layout = _layout(module)
     if layout is not None:
         return {prefix + name: array for name, array in layout.to(module).items()}
+    if isinstance(module, nn.Stack):
+        by_layer = [_tensors_of(layer, f"{prefix}{i}.") for i, layer in enumerate(module)]
+        return {name: array for tensors in by_layer for name, array in tensors.items()}
     children, spec = record_flatten(module)
     tensors: dict[str, Any] = {}
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
@@ -163,6 +166,9 @@ def _name_there(module: Any, attribute: str, path: Any) -> str:
 
 
 def _loaded(module: Any, prefix: str, source: _Source) -> Any:
+    if isinstance(module, nn.Stack):
+        layers = [_loaded(layer, f"{prefix}{i}.", source) for i, layer in enumerate(module)]
+        return module.replace(layers=nn.Stack.of(layers).layers)
     children, spec = record_flatten(module)
     new = dict(zip(spec.names, children, strict=True))
     layout = _layout(module)

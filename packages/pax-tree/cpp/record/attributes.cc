@@ -159,12 +159,21 @@ Outcome TrySet(Record* self, PyObject* name, PyObject* value, int kind) {
   return SetExistingChild(self, before.spec.get(), at, name, value);
 }
 
+// A record that JAX rebuilt in a trace remembers the last change, until somebody takes it apart.
+bool NoteChange(Record* self, PyObject* name) {
+  if (!self->rebuilt) return true;
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  Py_XSETREF(self->unseen, Py_NewRef(name));
+  return true;
+}
+
 // Tries again when the record was changed meanwhile, by another thread or by the values' own code.
 bool SetUntilDone(Record* self, PyObject* name, PyObject* value, int kind) {
   constexpr int kTries = 100;
   for (int i = 0; i < kTries; ++i) {
     Outcome outcome = TrySet(self, name, value, kind);
-    if (outcome != Outcome::kStale) return outcome == Outcome::kDone;
+    if (outcome == Outcome::kDone) return NoteChange(self, name);
+    if (outcome == Outcome::kFailed) return false;
   }
   return Raise(PyExc_RuntimeError, "%s.%S cannot be set, because setting it changes the record.",
                Py_TYPE(self)->tp_name, name);

@@ -202,6 +202,15 @@ PyObject* RecordUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   return MakeRecord(spec, children.release());
 }
 
+// What JAX rebuilds records by. One that is made in a trace says, when it goes, that a change in it
+// was lost.
+PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs) {
+  PyObject* made = RecordUnflatten(module, args, nargs);
+  auto* record = reinterpret_cast<Record*>(made);
+  if (made != nullptr) record->rebuilt = record->scope != nullptr;
+  return made;
+}
+
 PyObject* RecordSpecOf(PyObject*, PyObject* object) {
   Ref spec, children;
   return Take(object, "record_spec", &spec, &children) ? spec.release() : nullptr;

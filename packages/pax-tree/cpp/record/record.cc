@@ -4,6 +4,7 @@
 #include <structmember.h>
 
 #include <cstddef>
+#include <utility>
 
 #include "support/arguments.h"
 #include "support/errors.h"
@@ -26,6 +27,13 @@ PyObject* AttributeDict(RecordSpec* spec, PyObject* children) {
     if (PyDict_SetItem(dict.get(), name, PyTuple_GET_ITEM(children, i)) < 0) return nullptr;
   }
   return dict.release();
+}
+
+// Somebody takes the record apart, and so has what was set in it.
+void MarkSeen(Record* self) {
+  if (!self->rebuilt) return;
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  Py_CLEAR(self->unseen);
 }
 
 bool HasDict(Record* self) {
@@ -76,10 +84,23 @@ int Clear(PyObject* self) {
   return 0;
 }
 
+// Tells the class what was set in a record that goes and that nobody has seen since. Only in the
+// trace that made it: after an exception, when nothing was to be kept, it goes later.
+void TellUnseen(Record* self, PyTypeObject* type, PyObject* name) {
+  Ref scope;
+  if (PyErr_Occurred() || self->scope == nullptr) return;
+  if (!CurrentScope(&scope)) return PyErr_Clear();
+  if (scope.get() != self->scope) return;
+  PyObject* cls = reinterpret_cast<PyObject*>(type);
+  Ref told(PyObject_CallMethod(cls, "_change_lost", "O", name));
+  if (!told) PyErr_WriteUnraisable(cls);
+}
+
 void Dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   auto* record = reinterpret_cast<Record*>(self);
   PyObject_GC_UnTrack(self);
+  if (Ref unseen{std::exchange(record->unseen, nullptr)}) TellUnseen(record, type, unseen.get());
   if (record->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
   Clear(self);
   Py_CLEAR(record->scope);
@@ -132,6 +153,8 @@ PyObject* Dir(PyObject* self, PyObject*) {
   return all && own ? PySequence_List(all.get()) : nullptr;
 }
 
+PyObject* ChangeLost(PyObject*, PyObject*) { Py_RETURN_NONE; }
+
 // Tells the Python side about the new class, which enters it into other libraries' registries.
 PyObject* InitSubclass(PyObject* cls, PyObject* args, PyObject* kwargs) {
   Ref super(PyObject_CallFunctionObjArgs(reinterpret_cast<PyObject*>(&PySuper_Type),
@@ -156,6 +179,9 @@ PyMethodDef methods[] = {
      "scope "
      "that made the record."},
     {"__dir__", Dir, METH_NOARGS, "The names of the attributes and of what the class has."},
+    {"_change_lost", ChangeLost, METH_O | METH_CLASS,
+     "_change_lost(name)\n--\n\nCalled when a record goes that JAX rebuilt in a trace, in which "
+     "`name` was set, and that was not taken apart since."},
     {"__init_subclass__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(InitSubclass)),
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, "Makes the subclass a node for every library."},
     {"__copy__", RecordCopy, METH_NOARGS, "A record of the same structure and children."},
@@ -273,6 +299,7 @@ bool TakeRecord(Record* self, Ref* spec, Ref* children) {
 }
 
 bool TakeCurrent(Record* self, Ref* spec, Ref* children) {
+  MarkSeen(self);
   if (!TakeRecord(self, spec, children)) return false;
   if (AsSpec(spec->get())->mutables == nullptr) return true;
   return RefreshStatics(self, AsSpec(spec->get())) && TakeRecord(self, spec, children);

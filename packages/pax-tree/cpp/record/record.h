@@ -13,6 +13,8 @@ struct Record {
   PyObject* scope;     // weak reference to the token of the trace that made it; null at top level
   PyObject* dict;      // attributes by name; null until the first read after unflatten
   PyObject* weakrefs;
+  PyObject* unseen;  // what was set last since JAX rebuilt it in a trace and nobody took it apart
+  bool rebuilt;      // whether JAX made it in a trace, of what it had taken apart outside
 };
 
 extern PyTypeObject* record_type;
@@ -51,6 +53,7 @@ PyObject* RecordFlatten(PyObject* module, PyObject* object);
 PyObject* RecordFlattenWithKeys(PyObject* key_type, PyObject* object);
 PyObject* RecordFlattener(PyObject* module, PyObject* key_type);
 PyObject* RecordUnflatten(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* RecordSpecOf(PyObject* module, PyObject* object);
 PyObject* RecordSet(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* RecordWithSpec(PyObject* module, PyObject* const* args, Py_ssize_t nargs);

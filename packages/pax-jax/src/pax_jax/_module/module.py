@@ -21,7 +21,7 @@ from pax_jax._module.modes import (
 )
 from pax_jax._module.pretty import repr_of, summary_lines, table_lines
 from pax_jax._module.read_only import read_only
-from pax_jax._module.scope import scope_error, unhashable
+from pax_jax._module.scope import scope_error, unhashable, warn_of_loss
 from pax_jax._module.state_dict import state_dict_of, with_state_dict
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import (
@@ -107,6 +107,10 @@ class Module(Record, metaclass=ModuleType):
 
     def _read_only(self, name: str, value: Any) -> Any:
         return read_only(self, name, value)
+
+    @classmethod
+    def _change_lost(cls, name: str) -> None:
+        warn_of_loss(cls, name)
 
     def register_parameter(self, name: str, value: Any) -> None:
         """Assign an array that is trained.

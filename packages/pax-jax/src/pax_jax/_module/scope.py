@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from jax.core import Tracer
@@ -11,6 +12,35 @@ from pax_jax._compat import trace_reader
 
 _read, _TOP_LEVEL = trace_reader()
 pax_tree.set_scope_hook(_read, _TOP_LEVEL)
+
+
+class LostChangeWarning(UserWarning):
+    """A module was changed inside a JAX transformation that had rebuilt it, and did not come back.
+
+    Example:
+        >>> import warnings
+        >>> import jax, jax.numpy as jnp
+        >>> import pax_jax as pax
+        >>> net, x = pax.Dropout(0.5), jnp.ones(3)
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     y = jax.checkpoint(lambda net, x: net(x))(net, x)
+        >>> caught[0].category.__name__
+        'LostChangeWarning'
+        >>> y = pax.remat(net)(x)  # gives the net its next random key
+    """
+
+
+def warn_of_loss(cls: type, name: str) -> None:
+    """Say that `name` was changed in a module of this class, and that nobody has got the change."""
+    warnings.warn(
+        f"{cls.__name__}.{name} was changed inside a JAX transformation, in a module that JAX had rebuilt "
+        "for it and that did not come back: the change is lost. Return the module, or use the "
+        "transformation of pax_jax (pax_jax.remat for jax.checkpoint, pax_jax.jit, vmap, scan, cond, "
+        "...), which assigns changes to the caller's module. In evaluation mode layers do not change.",
+        LostChangeWarning,
+        stacklevel=3,
+    )
 
 
 def current_trace() -> Any:

@@ -27,6 +27,7 @@ from pax_jax.nn._norm import (
 from pax_jax.nn._pool import avg_pool, max_pool
 from pax_jax.nn._recurrent import GRU, LSTM, GRUState, LSTMState, VanillaRNN, VanillaRNNState
 from pax_jax.nn._sequential import Sequential
+from pax_jax.nn._stack import Stack
 
 __all__ = [
     "EMA",
@@ -55,6 +56,7 @@ __all__ = [
     "MultiHeadAttention",
     "RMSNorm",
     "Sequential",
+    "Stack",
     "VanillaRNN",
     "VanillaRNNState",
     "avg_pool",

@@ -96,7 +96,7 @@ def connect() -> Library:
 
     def publish_record(cls: type) -> None:
         tree_util.register_pytree_with_keys(
-            cls, flatten_record, _C.record_unflatten, _C.record_flatten
+            cls, flatten_record, _C._record_rebuild, _C.record_flatten
         )
 
     def adopt(cls: type) -> Node | None:
