@@ -6,6 +6,7 @@ The functions of pytrees are those of `pax_tree`. What else it has is found ther
 
 from pax_torch import debug, distributed, lax, random, schedule
 from pax_torch._autodiff.checkpoint import checkpoint
+from pax_torch._autodiff.custom_gradient import closure_convert, custom_gradient
 from pax_torch._autodiff.custom_jvp import custom_jvp
 from pax_torch._autodiff.custom_vjp import custom_vjp
 from pax_torch._autodiff.grad import grad, stop_gradient, value_and_grad, vjp
@@ -73,6 +74,8 @@ __all__ = [
     "ShapeDtypeStruct",
     "StandaloneScheduler",
     "checkpoint",
+    "closure_convert",
+    "custom_gradient",
     "custom_jvp",
     "custom_vjp",
     "debug",

@@ -145,13 +145,15 @@ def map_tensors(
         _end_vmap()
 
 
-_level_of: Any = foreign("torch._C._functorch.maybe_get_level", "an entry None of out_axes")
-_level: Any = foreign("torch._C._functorch.maybe_current_level", "an entry None of out_axes")
+_LEVELS = "an entry None of out_axes, or a rule for a derivative"
+# The level of a tensor, and that of the innermost transform that runs.
+level_of: Any = foreign("torch._C._functorch.maybe_get_level", _LEVELS)
+current_level: Any = foreign("torch._C._functorch.maybe_current_level", _LEVELS)
 
 
 def is_mapped(tensor: Tensor) -> bool:
     """Whether a tensor depends on what the innermost transform, a `vmap`, maps over."""
-    return _level_of(tensor) == _level()
+    return level_of(tensor) == current_level()
 
 
 # Inside a transform of torch.func ----------------------------------------------------------------
@@ -164,6 +166,23 @@ _VmapInterpreter: Any = foreign("torch._functorch.pyfunctorch.VmapInterpreter", 
 _no_interpreters: Any = foreign(
     "torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack", _INSIDE
 )
+
+
+_again_interpreters: Any = foreign(
+    "torch._functorch.pyfunctorch.temporarily_restore_interpreter_stack", _INSIDE
+)
+
+
+def running_transforms() -> list[Any]:
+    """Return the transforms of `torch.func` that are running, the innermost first."""
+    with _no_interpreters() as running:
+        return list(running)
+
+
+def has_tangent(tensor: Tensor, transforms: Sequence[Any]) -> bool:
+    """Whether a tensor of the innermost of so many transforms has a tangent of that."""
+    with _no_interpreters(), _again_interpreters(transforms), set_forward_mode(True):
+        return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def _is_vmap(interpreter: Any) -> bool:
@@ -196,7 +215,7 @@ _axis_of: Any = foreign("torch._C._functorch.maybe_get_bdim", _FORWARD_RULE)
 
 def inside_of_batched(function: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
     """Apply a function that keeps the shape to what `vmap` has wrapped, and wrap the result."""
-    return _add_axis(function(_inside(tensor)), _axis_of(tensor), _level_of(tensor))
+    return _add_axis(function(_inside(tensor)), _axis_of(tensor), level_of(tensor))
 
 
 @contextmanager
@@ -230,6 +249,14 @@ _is_wrapped: Any = foreign(
 )
 
 
+def wrappers(tensor: Tensor) -> list[Tensor]:
+    """Return a tensor and what the transforms of `torch.func` have wrapped in it, the outermost first."""
+    found = [tensor]
+    while _is_wrapped(found[-1]):
+        found.append(_inside(found[-1]))
+    return found
+
+
 def is_followed(tensor: Tensor) -> bool:
     """Whether a tensor is being differentiated or mapped."""
     if tensor.requires_grad and torch.is_grad_enabled():
@@ -254,6 +281,11 @@ def is_mapped_anywhere(tensor: Tensor) -> bool:
             tensor = _inside(tensor)
     return False
 
+
+# The innermost function mode, or None; without it, modes of one kind may be entered twice.
+function_mode: Callable[[], Any] = foreign(
+    "torch.overrides._get_current_function_mode", "pax_torch", lambda: None
+)
 
 # Reverse mode ------------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ arguments; `apply` makes that known to autograd and to the transforms of `torch.
 from __future__ import annotations
 
 import inspect
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import compress
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pax_torch._autodiff.closed_over import NoDerivativeFromOutside
 from pax_torch._autodiff.flatten_fun import (
     check_argnums,
     is_differentiable,
@@ -25,15 +28,17 @@ from pax_torch._autodiff.flatten_fun import (
 )
 from pax_torch._autodiff.grad import current_depth, differentiation, pull_back_by_func
 from pax_torch._compat import (
+    current_level,
     differentiates,
     forward_mode_is_on,
     forward_mode_runs,
     inside_of_batched,
     is_batched,
     is_followed,
+    level_of,
     set_forward_mode,
-    transforms_active,
     unwrap_if_dead,
+    wrappers,
 )
 from pax_tree import tree_leaves, tree_map
 
@@ -49,8 +54,9 @@ class DerivativeRule(ABC):
         args: all the arguments of the call, by position.
     """
 
-    # What users know the kind of rule by.
+    # What users know the kind of rule by, and whether a transposition passes over it.
     name: ClassVar[str]
+    is_transposable: ClassVar[bool] = False
 
     def __init__(self, function: Any, args: Sequence[Any]) -> None:
         self.fun = function.fun
@@ -63,14 +69,17 @@ class DerivativeRule(ABC):
         # What the derivative may use again; None where that would be of another level.
         self.residuals: Any = None
         self.depth = current_depth()
+        self._closed_over = NoDerivativeFromOutside(self.name)
 
     @abstractmethod
     def primal(self, tensors: Tensors) -> Any:
         """Return the result of the call, and may set `residuals`."""
 
     @abstractmethod
-    def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
-        """Return for each tensor its cotangent; None stands for zeros."""
+    def pull(
+        self, tensors: Tensors, residuals: Any, cotangents: Optionals, needed: Sequence[bool]
+    ) -> Optionals:
+        """Return for each tensor its cotangent, where it is needed; None stands for zeros."""
 
     @abstractmethod
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
@@ -90,7 +99,10 @@ class DerivativeRule(ABC):
 
     def flat_primal(self, tensors: Tensors) -> tuple[Tensor, ...]:
         """Return the tensors of the result; the rest of it is `out`."""
-        out, self.out = partition(self.primal(tensors))
+        tensors = [tensor.detach() for tensor in tensors]
+        with torch.enable_grad(), _transposing(()), self._closed_over.watching():
+            out, self.out = partition(self.primal(tensors))
+        out = self._closed_over.without_graph(out)
         self.out_like = [(x.shape, x.dtype, x.device) for x in out]
         return distinct(out, tensors)
 
@@ -118,7 +130,9 @@ def call_with_rule(
     """Return the result of a call such that its derivatives are those of the rule."""
     bound = _bind(function.fun, args, kwargs)
     rule = rule_class(function, bound)
-    if not _has_derivative(rule.tensors):
+    if not _has_derivative(rule.tensors) or (
+        rule.is_transposable and _is_being_transposed(rule.tensors)
+    ):
         return function.fun(*bound)
     tensors, rule.tensors = rule.tensors, []
     out: Any = _Function.apply(rule, *tensors)
@@ -129,9 +143,41 @@ def _has_derivative(tensors: Tensors) -> bool:
     """Whether a derivative may be taken of what is computed from these tensors now."""
     if differentiates():
         return True
-    if torch.is_grad_enabled() and (transforms_active() or any(x.requires_grad for x in tensors)):
+    if torch.is_grad_enabled() and any(wrappers(x)[-1].requires_grad for x in tensors):
         return True
     return forward_mode_runs() and forward_mode_is_on()
+
+
+class _Transpositions(threading.local):
+    """The levels of the transpositions that run in this thread."""
+
+    levels: tuple[int, ...] = ()
+
+
+_running = _Transpositions()
+
+
+@contextmanager
+def _transposing(levels: tuple[int, ...]) -> Iterator[None]:
+    before, _running.levels = _running.levels, levels
+    try:
+        yield
+    finally:
+        _running.levels = before
+
+
+def _is_being_transposed(tensors: Tensors) -> bool:
+    """Whether tensors are tangents of a rule that is being transposed.
+
+    What is linear in them needs no rule, and to keep one would be to transpose it again, without end
+    where it calls its function with tangents.
+    """
+    levels = _running.levels
+    return bool(levels) and any(
+        wrapper.requires_grad and level_of(wrapper) in levels
+        for tensor in tensors
+        for wrapper in wrappers(tensor)[:-1]
+    )
 
 
 class _Function(torch.autograd.Function):
@@ -161,8 +207,9 @@ class _Function(torch.autograd.Function):
         given = [None if c is None else unwrap_if_dead(c) for c in cotangents]
         tensors, leaves = saved[: ctx.count], saved[ctx.count :]
         residuals = ctx.residuals.combine(leaves)
+        needed = ctx.needs_input_grad[1:]
         with differentiation(ctx.rule.depth):
-            return None, *ctx.rule.pull(tensors, residuals, given)
+            return None, *ctx.rule.pull(tensors, residuals, given, needed)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor | None, ...]:
@@ -170,7 +217,12 @@ class _Function(torch.autograd.Function):
         # PyTorch switches forward mode off here, also for the derivatives around this one.
         with differentiation(ctx.rule.depth), set_forward_mode(True):
             tensors = [_without_tangent(tensor) for tensor in saved]
-            return tuple(ctx.rule.push(tensors, tangents[1:]))
+            given = [
+                t if t is None else t.to(x) for x, t in zip(tensors, tangents[1:], strict=True)
+            ]
+            found = ctx.rule.push(tensors, given)
+            # A rule may close over what has a tangent, which is a constant to it.
+            return tuple([t if t is None else _without_tangent(t) for t in found])
 
 
 def _without_tangent(tensor: Tensor) -> Tensor:
@@ -181,7 +233,10 @@ def _without_tangent(tensor: Tensor) -> Tensor:
 
 
 def transposed(
-    linear: Callable[[Optionals], Optionals], points: Tensors, cotangents: Optionals
+    linear: Callable[[Optionals], Optionals],
+    points: Tensors,
+    cotangents: Optionals,
+    needed: Sequence[bool],
 ) -> list[Tensor | None]:
     """Apply the transpose of a linear map.
 
@@ -190,17 +245,19 @@ def transposed(
             returns tensors or None in the places of `cotangents`.
         points: tensors with the shapes of its arguments.
         cotangents: tensors, or None for zeros.
+        needed: of which of the points the cotangents are used.
 
     Returns:
-        For each of the points its cotangent, or None if it has no derivative.
+        For each of the points its cotangent, or None if it has no derivative or is not needed.
     """
-    chosen = [is_differentiable(point) for point in points]
+    chosen = [is_differentiable(x) and used for x, used in zip(points, needed, strict=True)]
     zeros = [torch.zeros_like(point, requires_grad=False) for point in compress(points, chosen)]
     if not zeros:
         return [None] * len(points)
 
     def tensors_only(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-        found = zip(linear(merge(tensors, chosen)), cotangents, strict=True)
+        with _transposing((*_running.levels, current_level())):
+            found = list(zip(linear(merge(tensors, chosen)), cotangents, strict=True))
         pairs = [(out, c) for out, c in found if out is not None and c is not None]
         return tuple([out for out, _ in pairs]), [cotangent for _, cotangent in pairs]
 
@@ -218,20 +275,41 @@ def _bind(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         raise
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    if bound.kwargs:
+    if by_name := [name for name in kwargs if name in bound.kwargs]:
         raise TypeError(
             f"A function with a rule for its derivative takes its arguments by position, but "
-            f"{', '.join(bound.kwargs)} of {fun!r} can only be given by keyword."
+            f"{', '.join(by_name)} of {fun!r} can only be given by keyword."
         )
     return bound.args
 
 
-def nondiff_numbers(nondiff_argnums: Any, name: str) -> tuple[int, ...]:
-    """Return `nondiff_argnums`, an int or a sequence of ints that may be empty, as a tuple."""
-    if isinstance(nondiff_argnums, Sequence) and not nondiff_argnums:
-        return ()
-    numbers = check_argnums(nondiff_argnums, name, "nondiff_argnums")
-    return (numbers,) if isinstance(numbers, int) else numbers
+def nondiff_numbers(
+    fun: Callable[..., Any], nondiff_argnums: Any, nondiff_argnames: Any, name: str
+) -> tuple[int, ...]:
+    """Return the places of the arguments without derivative, given by number and by name.
+
+    Raises:
+        TypeError: they are no int or sequence of ints, and no names.
+        ValueError: `fun` has no argument of such a name, that may be given by position.
+    """
+    numbers: tuple[int, ...] = ()
+    if not (isinstance(nondiff_argnums, Sequence) and not nondiff_argnums):
+        found = check_argnums(nondiff_argnums, name, "nondiff_argnums")
+        numbers = (found,) if isinstance(found, int) else found
+    names = [nondiff_argnames] if isinstance(nondiff_argnames, str) else list(nondiff_argnames)
+    if not names:
+        return numbers
+    places = {
+        each: i
+        for i, (each, parameter) in enumerate(inspect.signature(fun).parameters.items())
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    }
+    if unknown := [each for each in names if each not in places]:
+        raise ValueError(
+            f"{name}: nondiff_argnames has {', '.join(map(repr, unknown))}, but the arguments of "
+            f"{fun!r} are {', '.join(places) or 'none'}."
+        )
+    return (*numbers, *[places[each] for each in names])
 
 
 def _nondiff_positions(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:

@@ -35,18 +35,21 @@ class custom_jvp:
     `f.defjvp(rule)` sets it: `rule(*nondiff, primals, tangents)` returns the result and its
     tangent, which must be linear in the tangents. Reverse mode uses the transpose of the rule.
     Both hold for derivatives of every order, as far as the rule is differentiable, and under
-    `vmap`. The function and the rule may close over constants, not over what is differentiated or
-    mapped.
+    `vmap`. The function may close over constants and what is mapped. To close over what is being
+    differentiated is an error where a derivative would be lost; `closure_convert` makes arguments of
+    such tensors.
 
     Args:
         fun: takes and returns pytrees of tensors.
         nondiff_argnums: the positional arguments that the rule takes in front, such as functions,
             and that have no derivative.
+        nondiff_argnames: the same by name.
 
     Raises:
         TypeError: `fun` is no function; in a call: the rule returns no pair.
         ValueError: in a call: the tangent has not the structure and shapes of the result.
         AttributeError: in a call: no rule was set.
+        RuntimeError: in a call: the function closes over a tensor that is being differentiated.
 
     Example:
         >>> import torch, pax_torch
@@ -63,18 +66,25 @@ class custom_jvp:
     The API is that of `jax.custom_jvp`.
     """
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
+    ) -> None:
         check_callable(fun, "custom_jvp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = nondiff_numbers(nondiff_argnums, "custom_jvp")
+        self.nondiff_argnums = nondiff_numbers(fun, nondiff_argnums, nondiff_argnames, "custom_jvp")
         self.jvp: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
 
-    def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
+    def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
         """Set the rule, `jvp(*nondiff, primals, tangents) -> (out, tangent_out)`.
 
         Args:
             jvp: the rule; the tangents of integer leaves are None.
+            symbolic_zeros: give it None, and not zeros, for the tangent of what does not vary.
 
         Returns:
             The rule, so that this is a decorator.
@@ -87,7 +97,7 @@ class custom_jvp:
             tensor(10.)
         """
         check_callable(jvp, "defjvp")
-        self.jvp = jvp
+        self.jvp, self.symbolic_zeros = jvp, symbolic_zeros
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
@@ -120,7 +130,7 @@ class custom_jvp:
             ]
             return out, tree_map(lambda *leaves: sum(leaves[1:], leaves[0]), zeros, *terms)
 
-        self.jvp = rule
+        self.jvp, self.symbolic_zeros = rule, False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -131,20 +141,18 @@ class custom_jvp:
 
 class _JvpRule(DerivativeRule):
     name = "custom_jvp"
+    is_transposable = True
 
     def __init__(self, function: Any, args: Sequence[Any]) -> None:
         super().__init__(function, args)
-        self.jvp = function.jvp
+        self.jvp, self._symbolic_zeros = function.jvp, function.symbolic_zeros
 
     def primal(self, tensors: Tensors) -> Any:
         self._random_state = RandomState(tensors)
         return self.fun(*self.arguments(tensors))
 
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
-        given = [
-            torch.zeros_like(x, requires_grad=False) if t is None and is_differentiable(x) else t
-            for x, t in zip(tensors, tangents, strict=True)
-        ]
+        given = tangents if self._symbolic_zeros else list(map(_filled, tensors, tangents))
         trees = self.primals.combine(given, [None] * len(self.primals.others))
         with self._random_state.restored():
             result = self.jvp(*self.nondiff, self.primals.combine(tensors), trees)
@@ -168,6 +176,16 @@ class _JvpRule(DerivativeRule):
         )
         return merge(given, chosen)
 
-    def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
+    def pull(
+        self, tensors: Tensors, residuals: Any, cotangents: Optionals, needed: Sequence[bool]
+    ) -> Optionals:
         """Return the transpose of `push`."""
-        return transposed(lambda tangents: self.push(tensors, tangents), tensors, cotangents)
+        push = functools.partial(self.push, tensors)
+        return transposed(push, tensors, cotangents, needed)
+
+
+def _filled(tensor: torch.Tensor, tangent: torch.Tensor | None) -> torch.Tensor | None:
+    """Return a tangent, and zeros for None where there could be one."""
+    if tangent is None and is_differentiable(tensor):
+        return torch.zeros_like(tensor, requires_grad=False)
+    return tangent

@@ -42,18 +42,21 @@ class custom_vjp:
 
     The rule holds for derivatives of every order, under `vmap`, and in forward mode, where its
     transpose is used. Where `bwd` is differentiated in turn, `fwd` runs again to follow its
-    residuals. `fun`, `fwd` and `bwd` may close over constants, not over what is differentiated or
-    mapped.
+    residuals. The functions may close over constants and what is mapped. To close over what is being
+    differentiated is an error where a derivative would be lost; `closure_convert` makes arguments of
+    such tensors.
 
     Args:
         fun: takes and returns pytrees of tensors.
         nondiff_argnums: the positional arguments that `bwd` takes in front, such as functions,
             and that have no derivative.
+        nondiff_argnames: the same by name.
 
     Raises:
         TypeError: `fun` is no function; in a call: `bwd` returns no tuple with an entry for each
             argument, or `fwd` no pair.
         AttributeError: in a call: no rule was set.
+        RuntimeError: in a call: the function closes over a tensor that is being differentiated.
 
     Example:
         >>> import torch, pax_torch
@@ -67,11 +70,16 @@ class custom_vjp:
     The API is that of `jax.custom_vjp`.
     """
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: int | Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
+    ) -> None:
         check_callable(fun, "custom_vjp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = nondiff_numbers(nondiff_argnums, "custom_vjp")
+        self.nondiff_argnums = nondiff_numbers(fun, nondiff_argnums, nondiff_argnames, "custom_vjp")
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
 
@@ -118,7 +126,9 @@ class _VjpRule(DerivativeRule):
         result = self.fwd(*self.arguments(tensors))
         return pair(result, "custom_vjp: the function fwd must return a pair (out, residuals), got")
 
-    def pull(self, tensors: Tensors, residuals: Any, cotangents: Optionals) -> Optionals:
+    def pull(
+        self, tensors: Tensors, residuals: Any, cotangents: Optionals, needed: Sequence[bool]
+    ) -> Optionals:
         # Where a derivative of this may be taken, the residuals are followed from the arguments.
         if residuals is None or torch.is_grad_enabled() or transforms_active():
             residuals = self._residuals(tensors)
@@ -151,7 +161,12 @@ class _VjpRule(DerivativeRule):
     def push(self, tensors: Tensors, tangents: Optionals) -> Optionals:
         """Return the transpose of `pull`, which is taken as linear in the cotangents."""
         points = [self.zeros(i) for i in range(len(self.out_like))]
-        return transposed(lambda cotangents: self.pull(tensors, None, cotangents), points, tangents)
+        all_of_them = [True] * len(tensors)
+
+        def pull(cotangents: Optionals) -> Optionals:
+            return self.pull(tensors, None, cotangents, all_of_them)
+
+        return transposed(pull, points, tangents, [True] * len(points))
 
 
 def _parts(found: Any, primals: Any) -> list[Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import compress
 from typing import Any
 
@@ -293,10 +293,13 @@ def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
     if not keep:
         detach = detached if forward_mode_runs() else Tensor.detach
         return [detach(leaf).requires_grad_() for leaf in leaves]
-    return [
+    variables = [
         read_only(leaf) if leaf.requires_grad else detached(leaf).requires_grad_()
         for leaf in leaves
     ]
+    if _depth.variables is not None:
+        _depth.variables += [x for x in variables if x.is_leaf]
+    return variables
 
 
 def _gradients(
@@ -350,9 +353,10 @@ def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) ->
 
 
 class _Depth(threading.local):
-    """How many differentiations by `torch.autograd` are running in this thread."""
+    """How many differentiations by `torch.autograd` are running in this thread, and their variables."""
 
     value = 0
+    variables: list[Tensor] | None = None
 
 
 _depth = _Depth()
@@ -366,6 +370,16 @@ def current_depth() -> int:
 def nested() -> bool:
     """Whether the results of a derivative may be differentiated by one that is running."""
     return transforms_active() or (_depth.value > 0 and torch.is_grad_enabled())
+
+
+@contextmanager
+def inner_variables() -> Iterator[list[Tensor]]:
+    """Collect the variables of the derivatives taken in this block."""
+    before, _depth.variables = _depth.variables, []
+    try:
+        yield _depth.variables
+    finally:
+        _depth.variables = before
 
 
 class differentiation:

@@ -263,7 +263,9 @@ def _rows(
     out, pull, rest = pull_back_by_func(function, variables)
     if not variables or not sum(tensor.numel() for tensor in out):
         return [[_empty(tensor, v) for v in variables] for tensor in out], rest
-    derivatives = torch.func.vmap(lambda *cotangents: pull(cotangents))(*_basis(out))
+    # A rule that draws random numbers again draws those of the value, whichever row is computed.
+    mapped = torch.func.vmap(lambda *cotangents: pull(cotangents), randomness="same")
+    derivatives = mapped(*_basis(out))
     blocks = [_blocks(derivative, out) for derivative in derivatives]
     joined = [
         [

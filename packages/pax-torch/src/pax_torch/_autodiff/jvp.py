@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import NonEmptyOutput, flatten_fun
 from pax_torch._autodiff.grad import pull_back_by_func, run
+from pax_torch._autodiff.number_tangents import typed_numbers
 from pax_torch._autodiff.zero_tangents import ordinary_zeros
 from pax_torch._errors import describe
 from pax_tree._forward_level import forward_level
@@ -137,6 +138,10 @@ def forward_derivative(
         out, aux = function()
         return out, tuple(map(torch.zeros_like, out)), aux
     filled = NonEmptyOutput(function)
-    with forward_level(), ordinary_zeros():
+    with forward_level(), ordinary_zeros(), typed_numbers():
         result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
-    return ((), (), result[2]) if filled.empty else result
+    if filled.empty:
+        return (), (), result[2]
+    out, tangents_out, aux = result
+    pairs = zip(out, tangents_out, strict=True)
+    return out, tuple([t if t.dtype is x.dtype else t.to(x.dtype) for x, t in pairs]), aux
