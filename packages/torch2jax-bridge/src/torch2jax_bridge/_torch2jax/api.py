@@ -35,7 +35,8 @@ def torch2jax(
     wrapped function serves every shape and dtype. Arguments and results are pytrees; leaves that
     are not arrays (Python numbers and strings among them) are static and reach `fn` unchanged.
 
-    `fn` runs under `torch.no_grad()` (its derivatives are taken by the bridge), must not change
+    `fn` runs under `torch.no_grad()` (its derivatives are taken by the bridge) and with PyTorch's
+    settings where it is traced (autocast, default dtype and device, modes, ...), must not change
     its arguments in place nor keep them, and may not call JAX.
 
     Args:
@@ -55,8 +56,9 @@ def torch2jax(
         vmap_method: how `jax.vmap` is done. None is `torch.func.vmap`; the others are those of
             `jax.ffi.ffi_call`: "sequential", "sequential_unrolled", "expand_dims",
             "broadcast_all" and "legacy_vectorized".
-        randomness: what random operations do under `torch.func.vmap`: "error", "different" for
-            each example, or the "same".
+        randomness: what random operations do under `jax.vmap`: "error", "different" numbers for each
+            example, or the "same". Modules draw from `rng=` where it is given; without it, and in
+            functions, every call draws anew.
         command_buffer: whether XLA may record the call into a CUDA graph and replay it without
             calling `fn`. `fn` must then enqueue the same work each time and may not wait for the
             GPU. Without effect on a CPU.
