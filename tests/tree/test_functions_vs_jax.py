@@ -1,10 +1,15 @@
-"""Prefixes, all_leaves, Partial and key paths against jax.tree and jax.tree_util."""
+"""Prefixes, one level, walks, Partial and key paths against jax.tree and jax.tree_util."""
 
+import dataclasses
 import functools
 import operator
+from collections import OrderedDict, defaultdict, namedtuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
+import jax.tree_util as util
+import optree
 import pytest
 import torch
 import torch.utils._pytree as torch_pytree
@@ -13,6 +18,7 @@ from hypothesis import strategies as st
 
 import pax_tree
 
+Point = namedtuple("Point", "x y")
 CASES = settings(max_examples=300, deadline=None)
 
 
@@ -33,6 +39,7 @@ def containers(trees):
 
 
 TREES = st.recursive(st.one_of(st.none(), st.integers(0, 3)), containers, max_leaves=10)
+PLAIN = st.recursive(st.one_of(st.none(), st.integers(0, 3)), plain, max_leaves=10)
 IS_LEAF = st.sampled_from([None, lambda x: x is None, lambda x: isinstance(x, list)])
 
 
@@ -162,3 +169,111 @@ def test_diff_and_summary_of_jax_and_torch():
     assert [row.split()[-1] for row in rows[2:-2]] == ["8", "6", "8", "1", "6"]
     spec = pax_tree.tree_summary(jax.ShapeDtypeStruct((2, 3), "float32"))
     assert spec.split("\n")[-1].split() == ["total", "1", "leaf", "float32", "6", "24"]
+
+
+NODES = {
+    "dict": {"b": 1, "a": [2]},
+    "list": [1, (2, 3)],
+    "tuple": (1,),
+    "none": None,
+    "ordered": OrderedDict(b=1, a=2),
+    "default": defaultdict(int, b=1, a=2),
+    "named": Point(1, [2]),
+    "partial": util.Partial(max, 1, key=2),
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_one_level(name):
+    children, static = pax_tree.flatten_one_level(NODES[name])
+    theirs, their_static = util.flatten_one_level(NODES[name])
+    assert (list(children), static) == (list(theirs), their_static)
+    pairs, static = pax_tree.flatten_one_level_with_keys(NODES[name])
+    theirs, their_static = util.flatten_one_level_with_keys(NODES[name])
+    assert ([child for _, child in pairs], static) == ([c for _, c in theirs], their_static)
+    if name != "named":  # whose keys are all of the first field there
+        assert [str(key) for key, _ in pairs] == [str(key) for key, _ in theirs]
+
+
+@pytest.mark.parametrize("cls", [dict, list, int, str, type(None), Point, util.Partial, object])
+def test_classes_of_nodes(cls):
+    assert pax_tree.is_tree_node(cls) == util.is_tree_node(cls)
+
+
+def test_leaves_have_no_level():
+    with pytest.raises(ValueError, match="of type int is a leaf"):
+        pax_tree.flatten_one_level(1)
+    with pytest.raises(ValueError, match="can't tree-flatten"):
+        util.flatten_one_level(1)
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("of_leaf", [None, lambda leaf: ("leaf", leaf)])
+def test_walk(name, of_leaf):
+    tree = [NODES[name], (None, NODES[name])]
+    leaves, structure = pax_tree.tree_flatten(tree)
+    of_their_leaf = of_leaf or (lambda leaf: leaf)  # JAX says that it takes None, and does not
+    theirs = util.tree_structure(tree).walk(lambda *node: node, of_their_leaf, leaves)
+    assert structure.walk(lambda *node: node, of_leaf, iter(leaves)) == theirs
+
+
+@given(st.lists(st.integers(), max_size=20))
+def test_reduce_associative(numbers):
+    def operation(a, b):
+        return (a, b)
+
+    ours = pax_tree.tree_reduce_associative(operation, numbers, identity=None)
+    assert ours == util.tree_reduce_associative(operation, numbers, identity=None)
+    assert pax_tree.tree.reduce_associative is pax_tree.tree_reduce_associative
+
+
+def test_static_fields():
+    for static, register in (
+        (pax_tree.tree.static, pax_tree.register_dataclass),
+        (jax.tree.static, util.register_dataclass),
+    ):
+
+        @register
+        @dataclasses.dataclass
+        class Layer:
+            weight: float
+            name: str = static(default="dense", metadata={"unit": "m"})
+
+        for leaves in (pax_tree.tree_leaves, jax.tree.leaves):
+            assert leaves(Layer(1.0)) == [1.0]
+        assert dataclasses.fields(Layer)[1].metadata == {"static": True, "unit": "m"}
+
+
+@pytest.mark.parametrize("ravel", [pax_tree.tree_ravel, jax.flatten_util.ravel_pytree])
+def test_functions_that_unravel_are_equal_for_like_trees(ravel):
+    like = [{"b": jnp.ones(2), "a": jnp.zeros(3)}, {"a": jnp.ones(3), "b": jnp.zeros(2)}]
+    first, second = (ravel(tree)[1] for tree in like)
+    assert first == second
+    assert hash(first) == hash(second)
+    for other in ({"b": jnp.ones(3), "a": jnp.zeros(2)}, {"b": jnp.ones(2), "c": jnp.zeros(3)}):
+        assert first != ravel(other)[1]
+    assert pax_tree.tree_leaves(pax_tree.tree_ravel([1, 2])[1]) == [pax_tree.tree_ravel([3, 4])[1]]
+
+
+@given(st.lists(st.integers(0, 20), max_size=8))
+def test_partition_against_optree(numbers):
+    tree = {"a": numbers, "b": (3, None, 12)}
+    ours = pax_tree.tree_partition(lambda x: x > 10, tree, fillvalue=-1)
+    assert ours == optree.tree_partition(lambda x: x > 10, tree, fillvalue=-1)
+
+
+@CASES
+@given(PLAIN, PLAIN, IS_LEAF, st.booleans())
+def test_broadcast_common_against_optree(tree, other, is_leaf, none_is_leaf):
+    def call(function):
+        try:
+            return function(tree, other, is_leaf, none_is_leaf=none_is_leaf)
+        except ValueError:
+            return ValueError
+
+    assert call(pax_tree.tree_broadcast_common) == call(optree.tree_broadcast_common)
+
+
+def test_broadcast_common_says_where_trees_differ():
+    with pytest.raises(ValueError, match=r"the trees differ at \['a'\]\[0\]: expected a tuple"):
+        pax_tree.tree_broadcast_common({"a": [(1, 2)]}, {"a": [[1, 2]]})

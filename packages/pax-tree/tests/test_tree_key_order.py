@@ -148,6 +148,7 @@ PREFIXES = {
     "tree_for_each": lambda a, b: listed(lambda f: pax_tree.tree_for_each(f, a, b)),
     "broadcast_prefix": pax_tree.broadcast_prefix,
     "tree_broadcast": pax_tree.tree_broadcast,
+    "tree_broadcast_common": pax_tree.tree_broadcast_common,
     "tree_transpose": transposed,
     "flatten_up_to": lambda a, b: pax_tree.tree_structure(a).flatten_up_to(b),
     "compose": lambda a, b: (

@@ -82,6 +82,32 @@ Example:
     ["['a'][0]", "['a'][1]"]
 )";
 
+constexpr char kWalkDoc[] =
+    R"(walk(f_node, f_leaf, leaves)
+--
+
+Puts a tree together by functions, from the leaves to the root, as of JAX's `PyTreeDef`.
+
+Args:
+    f_node: called as `f_node(children, data)` for every node, with the tuple of what the functions
+        made of its children and with its static data.
+    f_leaf: called with every leaf; None leaves them as they are.
+    leaves: an iterable of as many leaves as the structure has.
+
+Returns:
+    What `f_node` returned for the root.
+
+Raises:
+    ValueError: there are more or fewer leaves.
+
+Example:
+    >>> import pax_tree
+    >>> structure = pax_tree.tree_structure({"a": [1, 2], "b": 3})
+    >>> structure.walk(lambda children, data: (data, sum(c if type(c) is int else c[1] for c in children)),
+    ...                None, [10, 20, 30])
+    (['a', 'b'], 60)
+)";
+
 constexpr char kFromPartsDoc[] =
     R"(from_node_data_and_children(node_data, children)
 --
@@ -164,6 +190,7 @@ PyMethodDef methods[] = {
     {"node_data", TreeDefNodeData, METH_NOARGS,
      "node_data()\n--\n\nThe pair (class, static data) of the root, or None for a leaf."},
     {"paths", TreeDefPaths, METH_NOARGS, kPathsDoc},
+    {"walk", AsMethod(TreeDefWalk), METH_FASTCALL, kWalkDoc},
     {"from_node_data_and_children", AsMethod(TreeDefFromParts), METH_FASTCALL | METH_STATIC,
      kFromPartsDoc},
     {"to_jax", ToJax, METH_NOARGS, kToJaxDoc},

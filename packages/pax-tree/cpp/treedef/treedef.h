@@ -79,6 +79,7 @@ PyObject* TreeDefReduce(PyObject* self, PyObject* unused);
 PyObject* TreeDefChildren(PyObject* self, PyObject* unused);
 PyObject* TreeDefNodeData(PyObject* self, PyObject* unused);
 PyObject* TreeDefPaths(PyObject* self, PyObject* unused);
+PyObject* TreeDefWalk(PyObject* self, PyObject* const* args, Py_ssize_t nargs);
 PyObject* TreeDefFromParts(PyObject* type, PyObject* const* args, Py_ssize_t nargs);
 PyObject* MakeTreeDef(PyObject* module, PyObject* state);
 

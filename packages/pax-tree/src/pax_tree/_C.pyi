@@ -43,6 +43,13 @@ class PyTreeDef:
     def children(self) -> list[PyTreeDef]: ...
     def node_data(self) -> tuple[type, Any] | None: ...
     def paths(self) -> list[_Path]: ...
+    def walk(
+        self,
+        f_node: Callable[[tuple[Any, ...], Any], Any],
+        f_leaf: Callable[[Any], Any] | None,
+        leaves: Iterable[Any],
+        /,
+    ) -> Any: ...
     @staticmethod
     def from_node_data_and_children(
         node_data: tuple[type, Any] | None, children: Iterable[PyTreeDef], /

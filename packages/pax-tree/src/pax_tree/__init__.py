@@ -26,7 +26,7 @@ from pax_tree._C import (
 )
 from pax_tree._diff import TreeDiff, TreeDifference, tree_diff
 from pax_tree._interop.registry import install as _install
-from pax_tree._leaves import all_leaves, tree_for_each, tree_iter
+from pax_tree._leaves import all_leaves, tree_for_each, tree_iter, tree_partition
 from pax_tree._math import (
     tree_add,
     tree_all,
@@ -37,11 +37,13 @@ from pax_tree._math import (
     tree_norm_sq,
     tree_numel,
     tree_reduce,
+    tree_reduce_associative,
     tree_scale,
     tree_subtract,
     tree_sum,
     tree_zeros_like,
 )
+from pax_tree._one_level import flatten_one_level, flatten_one_level_with_keys, is_tree_node
 from pax_tree._partial import Partial
 from pax_tree._paths import keystr, tree_get_at, tree_replace_at
 from pax_tree._ravel import tree_ravel
@@ -58,6 +60,7 @@ from pax_tree._select import tree_mask, tree_select
 from pax_tree._structures import (
     broadcast_prefix,
     tree_broadcast,
+    tree_broadcast_common,
     tree_transpose,
     treedef_children,
     treedef_is_leaf,
@@ -79,6 +82,9 @@ __all__ = [
     "all_leaves",
     "broadcast_prefix",
     "dm",
+    "flatten_one_level",
+    "flatten_one_level_with_keys",
+    "is_tree_node",
     "keystr",
     "record_flatten",
     "record_set",
@@ -97,6 +103,7 @@ __all__ = [
     "tree_all",
     "tree_any",
     "tree_broadcast",
+    "tree_broadcast_common",
     "tree_diff",
     "tree_dot",
     "tree_flatten",
@@ -113,8 +120,10 @@ __all__ = [
     "tree_norm",
     "tree_norm_sq",
     "tree_numel",
+    "tree_partition",
     "tree_ravel",
     "tree_reduce",
+    "tree_reduce_associative",
     "tree_replace_at",
     "tree_scale",
     "tree_select",

@@ -73,6 +73,38 @@ def tree_for_each(
         f(*column)
 
 
+def tree_partition(
+    predicate: Callable[[Any], Any],
+    tree: Any,
+    is_leaf: Callable[[Any], bool] | None = None,
+    *,
+    fillvalue: Any = None,
+    none_is_leaf: bool = False,
+) -> tuple[Any, Any]:
+    """Split a tree into the leaves that have a property and those that have not, as `optree.tree_partition`.
+
+    Args:
+        predicate: called with every leaf.
+        tree: the tree.
+        is_leaf: as for `tree_leaves`.
+        fillvalue: what stands in the place of the leaves of the other part.
+        none_is_leaf: as for `tree_leaves`.
+
+    Returns:
+        Two trees like the given one: with the leaves for which `predicate` is true, and with the
+        others.
+
+    Example:
+        >>> import pax_tree
+        >>> pax_tree.tree_partition(lambda x: x > 10, {"x": 7, "y": (42, 64)})
+        ({'x': None, 'y': (42, 64)}, {'x': 7, 'y': (None, None)})
+    """
+    leaves, structure = tree_flatten(tree, is_leaf, none_is_leaf=none_is_leaf)
+    pairs = [(x, fillvalue) if predicate(x) else (fillvalue, x) for x in leaves]
+    chosen, others = (structure.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
+    return chosen, others
+
+
 def tree_iter(
     tree: Any, is_leaf: Callable[[Any], bool] | None = None, *, none_is_leaf: bool = False
 ) -> Iterator[Any]:

@@ -311,6 +311,50 @@ def tree_reduce(
     return functools.reduce(function, leaves)
 
 
+def tree_reduce_associative(
+    operation: Callable[[Any, Any], Any],
+    tree: Any,
+    *,
+    identity: Any = _MISSING,
+    is_leaf: Callable[[Any], bool] | None = None,
+    none_is_leaf: bool = False,
+) -> Any:
+    """Combine the leaves of a tree in pairs, as `jax.tree_util.tree_reduce_associative`.
+
+    Args:
+        operation: called as `operation(a, b)` with what stands side by side; it must be
+            associative. As few results as can be depend on each other.
+        tree: the tree.
+        identity: the result for a tree without leaves.
+        is_leaf: as for `tree_leaves`.
+        none_is_leaf: as for `tree_leaves`.
+
+    Returns:
+        The last result.
+
+    Raises:
+        TypeError: there are no leaves and no identity.
+
+    Example:
+        >>> import pax_tree
+        >>> pax_tree.tree_reduce_associative(lambda a, b: f"({a}{b})", ["a", "b", ["c", "d"]])
+        '((ab)(cd))'
+    """
+    leaves = tree_leaves(tree, is_leaf, none_is_leaf=none_is_leaf)
+    if leaves:
+        return _combined(operation, leaves)
+    if identity is _MISSING:
+        raise TypeError("tree_reduce_associative needs an identity for a tree without leaves.")
+    return identity
+
+
+def _combined(operation: Callable[[Any, Any], Any], items: list[Any]) -> Any:
+    if len(items) == 1:
+        return items[0]
+    half = len(items) // 2
+    return operation(_combined(operation, items[:half]), _combined(operation, items[half:]))
+
+
 def tree_all(
     tree: Any, *, is_leaf: Callable[[Any], bool] | None = None, none_is_leaf: bool = False
 ) -> bool:

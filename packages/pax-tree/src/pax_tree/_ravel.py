@@ -27,8 +27,9 @@ def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], 
     Returns:
         The vector of shape `(tree_numel(tree),)` in the dtype to which those of the leaves promote,
         and a function from such a vector to a tree like the given one: leaves have their shapes
-        and dtypes again, and numbers are arrays of shape `()`. A tree without arrays gives a list,
-        unless there is a `library`.
+        and dtypes again, and numbers are arrays of shape `()`. Functions for trees of one structure
+        with the same shapes and dtypes are equal. A tree without arrays gives a list, unless there
+        is a `library`.
 
     Raises:
         TypeError: a leaf is no number or array, or the leaves are of PyTorch and JAX. The function
@@ -48,20 +49,51 @@ def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], 
     _check_leaves(tree, leaves)
     module = _common_module(leaves) if library is None else library
     if module is None:
-        return leaves, lambda flat: structure.unflatten(_checked_list(flat, len(leaves)))
+        return leaves, _FromList(structure)
     arrays = _as_arrays(module, leaves)
     forms = [(tuple(array.shape), array.dtype) for array in arrays]
     dtype = _promoted(module, [array.dtype for array in arrays])
-    sizes = [size(array) for array in arrays]
+    sizes = tuple(size(array) for array in arrays)
     vectors = [_reshaped(array, (n,)) for array, n in zip(arrays, sizes, strict=True)]
     flat = _concatenate(module, [_cast(vector, dtype) for vector in vectors])
+    return flat, _FromVector(structure, module, dtype, sizes, tuple(forms))
 
-    def unravel(flat: Any) -> Any:
+
+class _Unravel:
+    """A function that is equal to those that are made of equal parts."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.parts == other.parts  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+
+class _FromList(_Unravel):
+    """Makes a tree of a list."""
+
+    __slots__ = ()
+
+    def __call__(self, flat: Any) -> Any:
+        (structure,) = self.parts
+        return structure.unflatten(_checked_list(flat, structure.num_leaves))
+
+
+class _FromVector(_Unravel):
+    """Makes a tree of a vector."""
+
+    __slots__ = ()
+
+    def __call__(self, flat: Any) -> Any:
+        structure, module, dtype, sizes, forms = self.parts
         flat = _checked(module, flat, (sum(sizes),), dtype)
-        pieces = zip(_split(module, flat, sizes), forms, strict=True)
-        return structure.unflatten([_cast(_reshaped(piece, s), d) for piece, (s, d) in pieces])
-
-    return flat, unravel
+        pieces = zip(_split(module, flat, list(sizes)), forms, strict=True)
+        return structure.unflatten([_cast(_reshaped(x, shape), to) for x, (shape, to) in pieces])
 
 
 def _check_leaves(tree: Any, leaves: list[Any]) -> None:

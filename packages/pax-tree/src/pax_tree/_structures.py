@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pax_tree._C import PyTreeDef, tree_flatten, tree_structure
+from pax_tree._C import PyTreeDef, tree_flatten, tree_map, tree_structure
+from pax_tree._paths import keystr, open_node
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
 if TYPE_CHECKING:
@@ -87,14 +88,64 @@ def _broadcast(
     return result
 
 
-def flatten_up_to(structure: PyTreeDef, tree: Any, problem: str) -> list[Any]:
-    """Return the method of `PyTreeDef`, with `problem` as the beginning of the error on a difference."""
+def tree_broadcast_common(
+    tree: Any,
+    other: Any,
+    is_leaf: Callable[[Any], bool] | None = None,
+    *,
+    none_is_leaf: bool = False,
+) -> tuple[Any, Any]:
+    """Extend two trees to the structure that both begin, as `optree.tree_broadcast_common`.
+
+    Args:
+        tree: a tree.
+        other: a tree that ends where `tree` goes on, or goes on where it ends, and is like it
+            elsewhere.
+        is_leaf: asked at every node of both trees, as by `tree_leaves`.
+        none_is_leaf: whether None is a leaf, in both trees.
+
+    Returns:
+        Both trees, with their leaves repeated for all leaves that the other has in their place.
+
+    Raises:
+        ValueError: the trees differ elsewhere; the message says where.
+
+    Example:
+        >>> import pax_tree
+        >>> pax_tree.tree_broadcast_common([1, (2, 3), 4], [5, 6, (7, 8)])
+        ([1, (2, 3), (4, 4)], [5, (6, 6), (7, 8)])
+    """
+
+    def common(a: Any, b: Any, path: tuple[Any, ...]) -> tuple[Any, Any]:
+        first, second = (open_node(node, is_leaf, none_is_leaf) for node in (a, b))
+        if first is None or second is None:
+            return _repeated(a, b, second is None), _repeated(b, a, first is None)
+        (pairs, structure), (_, own) = first, second
+        parts = flatten_up_to(structure, b, "tree_broadcast_common: the trees", keystr(path))
+        made = [
+            common(child, part, (*path, key))
+            for (key, child), part in zip(pairs, parts, strict=True)
+        ]
+        return structure.unflatten([a for a, _ in made]), own.unflatten([b for _, b in made])
+
+    def _repeated(node: Any, full: Any, full_is_leaf: bool) -> Any:
+        if full_is_leaf:
+            return node
+        return tree_map(lambda _: node, full, is_leaf=is_leaf, none_is_leaf=none_is_leaf)
+
+    return common(tree, other, ())
+
+
+def flatten_up_to(structure: PyTreeDef, tree: Any, problem: str, root: str = "") -> list[Any]:
+    """Call the method of `PyTreeDef`; `problem` begins the error, in which `root` is where both stand."""
     try:
         return structure.flatten_up_to(tree)
     except ValueError as error:
         _, differ, place = str(error).partition("the expected one and the given one differ ")
         if not differ:
             raise
+        if root:
+            place = place.replace("at the root", f"at {root}", 1)
         message = f"{problem} differ {place}"
     raise ValueError(message)
 

@@ -17,6 +17,7 @@ from pax_tree._C import tree_unflatten as unflatten
 from pax_tree._diff import tree_diff as diff
 from pax_tree._leaves import tree_for_each as for_each
 from pax_tree._leaves import tree_iter as iter
+from pax_tree._leaves import tree_partition as partition
 from pax_tree._math import tree_add as add
 from pax_tree._math import tree_all as all
 from pax_tree._math import tree_any as any
@@ -26,6 +27,7 @@ from pax_tree._math import tree_norm as norm
 from pax_tree._math import tree_norm_sq as norm_sq
 from pax_tree._math import tree_numel as numel
 from pax_tree._math import tree_reduce as reduce
+from pax_tree._math import tree_reduce_associative as reduce_associative
 from pax_tree._math import tree_scale as scale
 from pax_tree._math import tree_subtract as subtract
 from pax_tree._math import tree_sum as sum
@@ -33,9 +35,11 @@ from pax_tree._math import tree_zeros_like as zeros_like
 from pax_tree._paths import tree_get_at as get_at
 from pax_tree._paths import tree_replace_at as replace_at
 from pax_tree._ravel import tree_ravel as ravel
+from pax_tree._registry import static_field as static
 from pax_tree._select import tree_mask as mask
 from pax_tree._select import tree_select as select
 from pax_tree._structures import tree_broadcast as broadcast
+from pax_tree._structures import tree_broadcast_common as broadcast_common
 from pax_tree._structures import tree_transpose as transpose
 from pax_tree._summary import tree_summary as summary
 
@@ -44,6 +48,7 @@ __all__ = [
     "all",
     "any",
     "broadcast",
+    "broadcast_common",
     "diff",
     "dot",
     "flatten",
@@ -60,11 +65,14 @@ __all__ = [
     "norm",
     "norm_sq",
     "numel",
+    "partition",
     "ravel",
     "reduce",
+    "reduce_associative",
     "replace_at",
     "scale",
     "select",
+    "static",
     "structure",
     "subtract",
     "sum",
