@@ -67,6 +67,7 @@ def main():
     }
     places = {"w": NamedSharding(mesh, P("data", None)), "b": NamedSharding(mesh, P("data"))}
     spread = jax.device_put(params, places)
+    flattened()
     for package, name in names():
         transformation = make(package, name)
         alone, trained = run(name, transformation, params), run(name, transformation, spread)
@@ -77,6 +78,27 @@ def main():
         if name != "scale_by_learning_rate":
             assert trained[0]["w"].sharding.is_equivalent_to(places["w"], 2), name
         print(name, flush=True)
+
+
+def flattened():
+    """Vectors of leaves that are spread in several ways, over axes of both kinds."""
+    specs = {"w": P("a", "b"), "v": P(None, "a"), "u": P(("a", "b")), "t": P("b"), "s": P()}
+    rng = np.random.default_rng(0)
+    params = {name: jnp.asarray(rng.standard_normal((16, 8)), jnp.float32) for name in specs}
+    for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+        mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind, kind))
+        with jax.set_mesh(mesh):
+            places = {name: NamedSharding(mesh, spec) for name, spec in specs.items()}
+            spread = jax.device_put(params, places)
+            alone, _ = run("adam", opax.adam(0.1), spread)
+            trained, optimizer = run("adam", opax.flattened(opax.adam(0.1)), spread)
+            for name, place in places.items():
+                np.testing.assert_allclose(trained[name], alone[name], rtol=2e-4, atol=1e-5)
+                assert trained[name].sharding.is_equivalent_to(place, 2), name
+            vectors = opax.flattened(opax.adam(0.1))(spread).mu, optimizer.mu
+            for name, vector in [pair for group in vectors for pair in group.items()]:
+                parts = {"float32": 1, "float32 over b": 2, "float32 over a": 4}.get(name, 8)
+                assert vector.size == parts * vector.addressable_shards[0].data.size, name
 
 
 def values(leaf):

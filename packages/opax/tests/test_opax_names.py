@@ -119,6 +119,16 @@ def test_signature_and_docstring_are_those_of_optax(name):
     assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters
 
 
+@pytest.mark.parametrize("name", ["GradientTransformation", "transform"])
+def test_names_of_an_older_package(name):
+    with pytest.raises(
+        AttributeError, match=r"`opax\.from_optax` takes.* `opax\.scale\(-learning_rate"
+    ):
+        getattr(opax, name)
+    with pytest.raises(AttributeError, match="module 'opax' has no attribute 'adan2'"):
+        _ = opax.adan2
+
+
 def test_all_names_are_there():
     for module in (opax, opax.contrib, opax.schedule):
         assert [name for name in module.__all__ if not hasattr(module, name)] == []

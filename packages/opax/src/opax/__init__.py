@@ -21,6 +21,19 @@ globals().update(_generated)
 flattened = _transformation_maker("flattened", _transforms.flattened)
 params_ema = _transformation_maker("params_ema", _transforms.params_ema)
 
+
+def __getattr__(name: str) -> object:
+    """Say what takes the place of names of the older `opax`, in whose chains updates are subtracted."""
+    if name in {"GradientTransformation", "transform"}:
+        raise AttributeError(
+            f"opax has no {name!r}: a transformation is an `optax.GradientTransformation`, which "
+            "`opax.from_optax` takes, and `opax.Transformation` the class of those made here. In code for "
+            "the opax of NTT123 updates are subtracted; here, as in optax, they are added: chains end in "
+            "`opax.scale(-learning_rate)`."
+        )
+    raise AttributeError(f"module 'opax' has no attribute {name!r}")
+
+
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "Optimizer",
     "Transformation",

@@ -91,12 +91,18 @@ def takes_examples(template: Any) -> bool:
     """Say whether a transformation may take one gradient for each example; one of optax always may."""
     known = vars(template).get("_takes_examples")
     if known is None:
-        call = template.fill([0.0] * len(template.names))
-        functions = [call.function, *(inner.function for _, inner in _calls(call))]
-        functions = [x.arguments["inner_factory"] if isinstance(x, Call) else x for x in functions]
+        functions = [x for x, _ in functions_in(template.fill([0.0] * len(template.names)))]
         known = any(x is given or getattr(x, "__name__", "") in PER_EXAMPLE for x in functions)
         vars(template)["_takes_examples"] = known
     return known
+
+
+def functions_in(call: Call) -> Iterator[tuple[Any, Call]]:
+    """Yield the functions of optax that a transformation is made by, with their calls."""
+    for inner in (call, *(inner for _, inner in _calls(call))):
+        function = inner.function
+        is_injected = isinstance(function, Call)
+        yield function.arguments["inner_factory"] if is_injected else function, inner
 
 
 def plain_call(optimizer: Any) -> Any:
@@ -264,6 +270,7 @@ _INSIDE: dict[str, Callable[..., Any]] = {
     "multi_transform": _in_groups,
     "masked": _in_field("inner", "inner_state"),
     "apply_if_finite": _in_field("inner", "inner_state"),
+    "flattened": _in_field("inner", "inner_state"),
     "MultiSteps": _in_field("opt", "inner_opt_state"),
 }
 

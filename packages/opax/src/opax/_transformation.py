@@ -12,8 +12,10 @@ import numpy as np
 import optax
 
 import pax_tree
+from opax import _transforms
 from opax._call import Call, Template, given, items, map_items, signature
-from opax._hyperparameters import arguments
+from opax._hyperparameters import arguments, functions_in
+from opax._masks import is_mask
 from opax._optimizer import Optimizer
 from opax._params import usual_promotion
 
@@ -71,7 +73,10 @@ class Transformation(Call, optax.GradientTransformationExtraArgs):
     _call: Call
 
     def __new__(cls, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        return super().__new__(cls, function, dict(_with_defaults(function, arguments)))
+        made = super().__new__(cls, function, dict(_with_defaults(function, arguments)))
+        if function is _transforms.flattened:
+            _check_flattened(made)
+        return made
 
     @classmethod
     def _of(cls, template: Template, leaves: Iterable[Any], new: Any = None) -> Any:
@@ -239,6 +244,37 @@ def _with_replaced(call: Call, state: Optimizer) -> Call:
     for path in changed:
         transformation = transformation.replaced(path, values[path])
     return transformation._call
+
+
+# These look at single leaves: their shapes or norms, what they are for, or functions of parameters.
+_OF_LEAVES = {
+    *("adafactor", "adaptive_grad_clip", "centralize", "clip_by_block_rms", "fromage", "galore"),
+    *("lamb", "lars", "muon", "novograd", "scale_by_distance_over_gradients"),
+    *("scale_by_factored_rms", "scale_by_galore", "scale_by_muon", "scale_by_novograd"),
+    *("scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_sm3"),
+    *("scale_by_trust_ratio", "sm3"),
+    *("freeze", "masked", "multi_transform", "partition", "selective_transform"),
+    *("differentially_private_aggregate", "dpsgd", "lookahead"),
+    *("hutchinson_estimator_diag_hessian", "lbfgs", "scale_by_backtracking_linesearch"),
+    *("scale_by_zoom_linesearch", "sophia"),
+}
+
+
+def _check_flattened(made: Transformation) -> None:
+    """Raise ValueError if what is run on vectors has to see the leaves."""
+    for function, call in functions_in(made):
+        name = getattr(function, "__name__", "")
+        masks = [
+            key
+            for key, x in call.arguments.items()
+            if is_mask(key) and not (x is None or isinstance(x, bool))
+        ]
+        if name in _OF_LEAVES or masks:
+            what = f"{name} with {masks[0]}=" if masks and name not in _OF_LEAVES else name
+            raise ValueError(
+                f"flattened puts all leaves into one vector, and {what} looks at single leaves: leave it "
+                f"out of what is flattened (`opax.chain(opax.flattened(...), opax.{name}(...))`)."
+            )
 
 
 def _is_node(value: Any) -> bool:
