@@ -216,3 +216,98 @@ def test_module_parameters_that_the_body_closes_over():
     grads = pax.grad(loss)(params)
     for name, parameter in net.named_parameters():
         torch.testing.assert_close(grads[name], parameter.grad)
+
+
+W = torch.tensor([0.1, 0.2, 0.3])
+X = torch.tensor([1.0, 2.0, 3.0])
+
+
+def steps(y):
+    """A loop whose number of steps depends on values, and that closes over tensors."""
+    return lax.while_loop(lambda s: s[0] < 10 * y, lambda s: (2 * s[0] + y, s[1] + W[0]), (y, 0.0))
+
+
+def last(body):
+    return lambda x: lax.scan(lambda c, y: (body(c, y), c), x, x)
+
+
+COMPILED = {
+    "while_loop": (lambda x: steps(x[0]), 1),
+    "while_loop of a tree": (
+        lambda x: lax.while_loop(
+            lambda s: s["n"].sum() < 10, lambda s: {"n": s["n"] * 2}, {"n": x}
+        ),
+        1,
+    ),
+    "while_loop in vmap": (pax.vmap(steps), 1),
+    "while_loop in vmap of vmap": (
+        lambda x: pax.vmap(lambda z: pax.vmap(lambda y: (steps(y)[0] + z, steps(y)))(x))(x),
+        2,
+    ),
+    "fori_loop of unknown length": (
+        lambda x: lax.fori_loop(0, x.sum().long(), lambda i, c: c * W + i, x),
+        1,
+    ),
+    "fori_loop of unknown length in vmap": (
+        pax.vmap(lambda n: lax.fori_loop(0, n.long(), lambda i, c: c * 2 + i, n)),
+        1,
+    ),
+    "fori_loop": (lambda x: lax.fori_loop(0, 3, lambda i, c: c * W + i, x), 0),
+    "cond": (lambda x: lax.cond(x.sum() > 3, lambda y: y * W, lambda y: -y, x), 1),
+    "cond of numbers": (lambda x: lax.cond(x.sum() < 3, lambda: [1], lambda: [x[0]]), 1),
+    "cond that is known": (lambda x: lax.cond(True, lambda: x * 2, lambda: -x), 0),
+    "cond in while_loop": (
+        lambda x: lax.while_loop(
+            lambda s: s.sum() < 20,
+            lambda s: lax.cond(s[0] > 3, lambda z: z * 2, lambda z: z + W, s),
+            x,
+        ),
+        1,
+    ),
+    "switch": (
+        lambda x: [
+            lax.switch(x.sum().long() + i, [lambda y: y * W, lambda y: -y, lambda y: x + y], x)
+            for i in (-9, -6, -5, -4, 0)
+        ],
+        5,
+    ),
+    "cond in vmap": (pax.vmap(lambda y: lax.cond(y > 2, lambda z: z * 2, lambda z: -z, y)), 0),
+    "cond in grad": (
+        pax.grad(lambda x: lax.cond(x.sum() > 3, lambda y: y * W, lambda y: -y, x).sum()),
+        0,
+    ),
+    "cond in hessian": (
+        pax.hessian(lambda x: lax.cond(x.sum() > 3, lambda y: y**3, lambda y: -y, x).sum()),
+        0,
+    ),
+    "scan": (last(lambda c, y: c * y + W), 0),
+    "scan in grad": (pax.grad(lambda x: last(lambda c, y: c * y + x)(x)[0].sum()), 0),
+    "scan in vmap": (lambda x: pax.vmap(lambda y: last(lambda c, z: c + z * y)(x))(x), 0),
+    "associative_scan": (lambda x: lax.associative_scan(torch.mul, x), 0),
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled(name):
+    f, operators = COMPILED[name]
+    graphs = []
+    compiled = pax.jit(f, backend=lambda graph, _: graphs.append(graph) or graph)
+    found, expected = compiled(X), f(X)
+    assert pax.tree_structure(found) == pax.tree_structure(expected)
+    for ours, theirs in zip(pax.tree_leaves(found), pax.tree_leaves(expected), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    kinds = (torch.ops.higher_order.cond, torch.ops.higher_order.while_loop)
+    assert sum(node.target in kinds for node in graphs[0].graph.nodes) == operators
+
+
+def test_derivatives_of_compiled_functions():
+    f = lambda x: lax.cond(x.sum() > 3, lambda y: y * W, lambda y: -y, x).sum()  # noqa: E731
+    torch.testing.assert_close(pax.grad(pax.jit(f, backend="eager"))(X), W)
+    with pytest.raises(TypeError, match=r"while_loop in jit is one operator.* no derivative"):
+        pax.jit(pax.grad(lambda x: steps(x[0])[0]), backend="eager")(X)
+
+
+def test_shapes_alone():
+    like = pax.eval_shape(lambda x: steps(x[0]), X)
+    assert [x.shape for x in like] == [(), ()]
+    assert pax.eval_shape(last(lambda c, y: c * y), X)[1].shape == (3, 3)

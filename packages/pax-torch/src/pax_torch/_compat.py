@@ -25,6 +25,16 @@ from pax_tree._foreign import foreign
 # Transformed, traced -----------------------------------------------------------------------------
 
 
+def known_while_compiling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function that `torch.compile` calls itself, for a constant of the program.
+
+    What it returns may depend on the transforms that are running, which the compiler tells apart. It
+    is `torch.compiler.assume_constant_result`, without the seconds in which the compiler is imported.
+    """
+    function._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+    return function
+
+
 class _Trial(torch.autograd.Function):
     """A function that PyTorch refuses to call inside a transform of `torch.func`."""
 
@@ -189,6 +199,7 @@ def _is_vmap(interpreter: Any) -> bool:
     return isinstance(interpreter, _VmapInterpreter or _VmapInterpreter())  # or the error
 
 
+@known_while_compiling
 def running_vmaps() -> list[tuple[int, int]]:
     """Return the level and the number of examples of each `vmap` that is running."""
     running = filter(_is_vmap, _interpreters()) if transforms_active() else ()
@@ -202,6 +213,28 @@ def mapped_zeros(vmaps: Sequence[tuple[int, int]], device: torch.device) -> list
     return [_add_axis(zero, 0, level) for zero, (level, _) in zip(zeros, vmaps, strict=True)]
 
 
+# Each is a context; the first gives what the second takes: outside of all transforms, and back in.
+outside_of_transforms = _no_interpreters
+inside_of_transforms: Any = foreign(
+    "torch._functorch.pyfunctorch.temporarily_restore_interpreter_stack", _INSIDE
+)
+
+
+def all_examples(tensor: Tensor, vmaps: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the examples of a tensor for the `vmap`s that are running, along its first axes."""
+    for level, size in reversed(vmaps):
+        tensor = _remove_axis(tensor, level, size, 0)
+    return tensor
+
+
+def one_example(tensor: Tensor, vmaps: Sequence[tuple[int, int]]) -> Tensor:
+    """Return what `all_examples` was made of: a tensor that the `vmap`s map."""
+    for level, _ in vmaps:
+        tensor = _add_axis(tensor, 0, level)
+    return tensor
+
+
+@known_while_compiling
 def differentiates() -> bool:
     """Whether a transform of `torch.func` that differentiates is running in this thread."""
     return transforms_active() and not all(map(_is_vmap, _interpreters()))
@@ -399,6 +432,31 @@ def without_checkpoints() -> Iterator[None]:
         checkpoints._checkpoint_hook = _keep_inputs
 
 
+def without_recording() -> Any:
+    """Return a context in which what runs is written down by no trace around it."""
+    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+    return disable_proxy_modes_tracing()
+
+
+def is_recorded() -> bool:
+    """Whether what runs is written down by a trace, and not only run without values."""
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return get_proxy_mode() is not None
+
+
+def choosing() -> Callable[..., Any]:
+    """Return PyTorch's operator for one of two functions."""
+    return foreign("torch._higher_order_ops.cond.cond_op", "pax_torch.lax.cond in jit")
+
+
+def repeating() -> Callable[..., Any]:
+    """Return PyTorch's operator for a loop."""
+    feature = "pax_torch.lax.while_loop in jit"
+    return foreign("torch._higher_order_ops.while_loop.while_loop_op", feature)
+
+
 def has_function_mode() -> bool:
     """Whether a function mode is active, such as one that sets a default device."""
     return _function_modes() > 0
@@ -506,27 +564,6 @@ def sequence_of(sequential: Any) -> tuple[list[Any], list[int]] | None:
 
 
 # torch.compile -----------------------------------------------------------------------------------
-
-_in_python = ["pax_tree", __name__]
-
-
-def runs_in_python(*modules: str) -> None:
-    """Mark modules, or packages, whose functions `torch.compile` may not enter.
-
-    It would follow transforms into C++, and leave them half way. It runs them in Python instead,
-    and compiles the functions that they call.
-    """
-    _in_python.extend(modules)
-
-
-def compile_around_transforms(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Return `torch.compile` of a function that keeps to what `runs_in_python` says."""
-    # By the files of the modules: PyTorch has no other way that reaches a method or a closure. It
-    # takes seconds to import.
-    skip = foreign("torch._dynamo.trace_rules.add", "pax_torch.jit with fullgraph=False")
-    while _in_python:
-        skip(_in_python.pop())
-    return torch.compile(function, **options)
 
 
 def keep_in_order(operator: str) -> None:

@@ -9,10 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pax_torch._compat import runs_in_python
 from pax_tree import keystr, tree_leaves, tree_leaves_with_path
-
-runs_in_python(__name__)
 
 _SHORT = reprlib.Repr()
 _SHORT.maxother = _SHORT.maxstring = 100

@@ -9,10 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from pax_torch._compat import runs_in_python
-
-runs_in_python(__name__)
-
 
 class RandomState:
     """The state of the generators now, on the CPU and on the devices of the given tensors."""

@@ -1,4 +1,4 @@
-"""What code that may itself be compiled asks of how it runs; `_compat` is kept from compilers."""
+"""What code that may itself be compiled asks of how it runs."""
 
 from __future__ import annotations
 

@@ -7,10 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._compat import runs_in_python
 from pax_tree import tree_map
-
-runs_in_python(__name__)
 
 
 def tree_clone(tree: Any) -> Any:

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import match_prefix, merge, to_tensors
-from pax_torch._compat import is_mapped, map_tensors, runs_in_python
+from pax_torch._compat import is_mapped, map_tensors
 from pax_torch._errors import check_callable, describe, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
-
-runs_in_python(__name__)
 
 Randomness = Literal["error", "different", "same"]
 

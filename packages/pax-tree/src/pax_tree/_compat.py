@@ -27,6 +27,18 @@ def named_tuples_of_jax() -> dict[type, Any]:
     return foreign("jax._src.tree_util._registry", "registered named tuples of JAX", {})
 
 
+def substitute_class(cls: type) -> Any:
+    """Return a decorator for what `torch.compile` calls in place of a class of C.
+
+    Without the option, it cannot compile the flatten functions that make key objects.
+    """
+    substitute = foreign("torch._dynamo.decorators.substitute_in_graph", "torch.compile", None)
+    try:
+        return substitute(cls, is_embedded_type=True, skip_signature_check=True)
+    except TypeError:
+        return lambda function: function
+
+
 _FORWARD_MODE = "forward mode in several threads"
 
 

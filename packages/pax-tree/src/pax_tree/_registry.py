@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import pax_tree._interop.registry as _interop
@@ -154,7 +153,7 @@ def register_pytree_node_class(cls: _Class) -> _Class:
         >>> pax_tree.tree_leaves(Pair(1, [2, 3]))
         [1, 2, 3]
     """
-    register_pytree_node(cls, operator.methodcaller("tree_flatten"), cls.tree_unflatten)
+    register_pytree_node(cls, _flatten_by_method, cls.tree_unflatten)
     return cls
 
 
@@ -191,10 +190,18 @@ def register_pytree_with_keys_class(cls: _Class) -> _Class:
         >>> [pax_tree.keystr(path) for path, _ in pax_tree.tree_leaves_with_path(Pair(1, [2]))]
         ['.x', '.y[0]']
     """
-    flatten = operator.methodcaller("tree_flatten") if hasattr(cls, "tree_flatten") else None
-    with_keys = operator.methodcaller("tree_flatten_with_keys")
-    register_pytree_with_keys(cls, with_keys, cls.tree_unflatten, flatten)
+    flatten = _flatten_by_method if hasattr(cls, "tree_flatten") else None
+    register_pytree_with_keys(cls, _flatten_with_keys_by_method, cls.tree_unflatten, flatten)
     return cls
+
+
+# Not by `operator.methodcaller`, which `torch.compile` cannot look into.
+def _flatten_by_method(node: Any) -> tuple[Iterable[Any], Hashable]:
+    return node.tree_flatten()
+
+
+def _flatten_with_keys_by_method(node: Any) -> tuple[Iterable[Any], Hashable]:
+    return node.tree_flatten_with_keys()
 
 
 def unregister_pytree_node(cls: type) -> None:

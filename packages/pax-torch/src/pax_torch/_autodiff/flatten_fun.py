@@ -266,8 +266,8 @@ class NonEmptyOutput:
 
     def __call__(self, *variables: Tensor) -> tuple[tuple[Tensor, ...], Any]:
         out, aux = self._function(*variables)
-        self.empty = not out
-        return out or (torch.zeros(()),), aux
+        self.empty = len(out) == 0
+        return (torch.zeros(()),) if self.empty else out, aux
 
 
 def parts_like(treedef: PyTreeDef, tree: Any, complaint: str) -> list[Any]:

@@ -266,9 +266,9 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
         The scalar, the second result of `call`, and per leaf its gradient, or None where the
         value does not depend on it.
     """
-    if transforms_active():
-        return _reverse_by_func(call, leaves, find_unused)
     keep = create_graph or nested()
+    if transforms_active() or torch.compiler.is_compiling():
+        return _reverse_by_func(call, leaves, find_unused, keep)
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _reverse_by_autograd(call, leaves, keep)
@@ -329,7 +329,8 @@ def pull_back_by_func(
     return result
 
 
-def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) -> Result:
+def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool, keep: bool) -> Result:
+    leaves = leaves if keep else [leaf.detach() for leaf in leaves]
     if not leaves:
         return *call(leaves), []
     unused = [False] * len(leaves)
@@ -346,7 +347,8 @@ def _reverse_by_func(call: Call, leaves: Sequence[Tensor], find_unused: bool) ->
     (value,), pull_back, rest = result
     grads = pull_back((torch.ones_like(value),))
     found = [None if none else g for g, none in zip(grads, unused, strict=True)]
-    return value, flat.aux(rest), found
+    aux = flat.aux(rest)
+    return (value, aux, found) if keep else (value.detach(), detach_tree(aux), found)
 
 
 # Levels ------------------------------------------------------------------------------------------
@@ -440,6 +442,10 @@ def run(
 ) -> Any:
     """Call `function` with `tensors` so that the result keeps a graph only where it should."""
     keep = create_graph or nested()
+    if torch.compiler.is_compiling():
+        if keep:
+            return function(list(tensors))
+        return detach_tree(function([tensor.detach() for tensor in tensors]))
     grad_mode = create_graph or not keep or torch.is_grad_enabled()
     inference = torch.is_inference_mode_enabled()
     outside = torch.inference_mode(False) if inference else nullcontext()

@@ -138,8 +138,12 @@ def forward_derivative(
         out, aux = function()
         return out, tuple(map(torch.zeros_like, out)), aux
     filled = NonEmptyOutput(function)
-    with forward_level(), ordinary_zeros(), typed_numbers():
-        result: Any = torch.func.jvp(filled, tuple(points), tuple(tangents), has_aux=True)
+    given = tuple(points), tuple(tangents)
+    if torch.compiler.is_compiling():  # which has no threads, and zeros that are ordinary
+        result: Any = torch.func.jvp(filled, *given, has_aux=True)
+    else:
+        with forward_level(), ordinary_zeros(), typed_numbers():
+            result = torch.func.jvp(filled, *given, has_aux=True)
     if filled.empty:
         return (), (), result[2]
     out, tangents_out, aux = result

@@ -57,10 +57,12 @@ class _Call(torch.autograd.Function):
             return tuple(callback.run([tensor.detach() for tensor in tensors]))
         number = next(_numbers)
         _functions[number] = callback
+        # One without values beside them: a trace calls operators itself where it knows all values.
+        given = [*tensors, torch.empty(0)]
         if callback.has_effect:
-            _action()(list(tensors), number)
+            _action()(given, number)
             return ()
-        return tuple(_operator()(list(tensors), number))
+        return tuple(_operator()(given, number))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -83,7 +85,7 @@ class _Call(torch.autograd.Function):
 
 
 def _run(tensors: list[Tensor], number: int) -> list[Tensor]:
-    return _functions[number].run([tensor.detach() for tensor in tensors])
+    return _functions[number].run([tensor.detach() for tensor in tensors[:-1]])
 
 
 @functools.cache

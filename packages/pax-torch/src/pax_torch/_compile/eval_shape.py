@@ -91,6 +91,9 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     check_callable(fun, "eval_shape")
     described = tree_map(_described, (args, kwargs))
+    if torch.compiler.is_compiling():  # on tensors without values already
+        fake_args, fake_kwargs = tree_map(_fake, described)
+        return tree_map(_described, fun(*fake_args, **fake_kwargs))
     with torch.inference_mode(False), fake_mode(), without_values("eval_shape", _ADVICE):
         fake_args, fake_kwargs = tree_map(_fake, described)
         leaves, treedef = tree_flatten(fun(*fake_args, **fake_kwargs))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensors
-from pax_torch._compat import compile_around_transforms
 from pax_torch._compile.cache import ProgramCache
 from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
@@ -67,7 +66,7 @@ def jit(
     check_callable(fun, "jit")
     static_arguments = StaticArguments(fun, static_argnums, static_argnames, "jit")
     if not fullgraph:
-        return compile_around_transforms(fun, **options)
+        return torch.compile(fun, **options)
     programs = ProgramCache(functools.partial(torch.compile, fullgraph=True, **options))
 
     @functools.wraps(fun, updated=())
@@ -80,6 +79,8 @@ def jit(
             args, kwargs = static.join(*tree_unflatten(treedef, tensors))
             return _tensors_only(fun(*args, **kwargs))
 
+        if torch.compiler.is_compiling():
+            return function(*tensors)
         return programs.call(function, (static, treedef), tensors)
 
     return jitted

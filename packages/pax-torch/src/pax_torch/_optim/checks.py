@@ -29,7 +29,8 @@ def as_tensors(leaves: list[Any], params: Any) -> list[Tensor]:
 
 def check_dtypes(tensors: Sequence[Tensor], params: Any) -> None:
     """Raise TypeError unless the parameters are floating-point or complex."""
-    if all(dtype.is_floating_point for dtype in set(map(_dtype, tensors))):
+    compiled = torch.compiler.is_compiling()  # which does not know what `attrgetter` makes
+    if not compiled and all(dtype.is_floating_point for dtype in set(map(_dtype, tensors))):
         return
     for i, tensor in enumerate(tensors):
         if not is_differentiable(tensor):
@@ -87,6 +88,8 @@ def _check_order(tensors: Sequence[Tensor], gradients: Sequence[Any], params: An
 
 def _are_alike(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
     """Whether all are plain, of one dtype and on one device, and of the same shapes in pairs."""
+    if torch.compiler.is_compiling():
+        return False
     together = [*tensors, *gradients]
     return (
         set(map(type, together)) <= _PLAIN

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pax_torch._errors import leaf_place
@@ -111,7 +112,7 @@ def check_shapes(columns: Columns, tensors: Sequence[Tensor], params: Any) -> No
 
 def _all_fit(column: list[Any], tensors: Sequence[Tensor]) -> bool:
     """Whether all are tensors of their parameters' shapes, or all of shape ()."""
-    if set(map(type, column)) != {Tensor}:
+    if torch.compiler.is_compiling() or set(map(type, column)) != {Tensor}:
         return False
     return all(map(Tensor.is_same_size, column, tensors)) or not any(map(Tensor.dim, column))
 

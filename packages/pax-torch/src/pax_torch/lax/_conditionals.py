@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensors
-from pax_torch._compat import is_mapped_anywhere
+from pax_torch._compat import without_recording
 from pax_torch._errors import check_callable, describe, leaf_place
-from pax_torch.lax._predicates import integer, scalar, truth
+from pax_torch.lax._operators import can_be_operators, choose
+from pax_torch.lax._predicates import has_value, integer, scalar, truth
 from pax_torch.lax._types import Results
-from pax_tree import tree_flatten, tree_unflatten
+from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 
 def cond(
@@ -102,7 +103,11 @@ def _choose(
     leaves, treedef = tree_flatten(operands)
     tensors = to_tensors(leaves, lambda i: f"{name}: {leaf_place(operands, i, 'operands')}")
     operands = tree_unflatten(treedef, tensors)
-    if len(branches) > 1 and is_mapped_anywhere(index):
+    if len(branches) > 1 and not has_value(index):
+        if can_be_operators(index, *tensors):
+            found = _operator(index, branches, names, operands, name)
+            if found is not None:
+                return found
         return _select(index, [branch(*operands) for branch in branches], names, name)
     chosen = integer(index) if len(branches) > 1 else 0
     result = branches[chosen](*operands)
@@ -111,6 +116,38 @@ def _choose(
     return tree_unflatten(
         treedef, to_tensors(leaves, lambda i: f"{name}: {leaf_place(result, i, place)}")
     )
+
+
+def _operator(
+    index: Tensor,
+    branches: Sequence[Callable[..., Any]],
+    names: Sequence[str],
+    operands: Any,
+    name: str,
+) -> Any:
+    """Do what `_choose` does by operators of PyTorch; None where they cannot."""
+    tensors, treedef = tree_flatten(operands)
+    with without_recording():
+        given = tree_unflatten(treedef, [torch.empty_like(x) for x in tensors])
+        model = Results([branch(*given) for branch in branches], names, name)
+    types = [x.dtype for x in model.rows[0]]
+
+    def flat(branch: Callable[..., Any]) -> Callable[..., list[Tensor]]:
+        def call(_: Tensor, *xs: Tensor) -> list[Tensor]:
+            leaves = tree_leaves(branch(*tree_unflatten(treedef, xs)))
+            return [x.to(t) for x, t in zip(to_tensors(leaves, str), types, strict=True)]
+
+        return call
+
+    def one_from(first: int) -> Callable[..., Any]:
+        """Return the function for an index that is at least so much."""
+        if first == len(branches) - 1:
+            return flat(branches[first])
+        pair = [flat(branches[first]), one_from(first + 1)]
+        return lambda index, *xs: choose(index <= first, pair, (index, *xs))
+
+    found = one_from(0)(index, *tensors)
+    return None if found is None else tree_unflatten(model.treedef, found)
 
 
 def _select(index: Tensor, found: Sequence[Any], names: Sequence[str], name: str) -> Any:

@@ -8,9 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._compat import is_mapped_anywhere
+from pax_torch._compat import is_mapped_anywhere, is_recorded
 from pax_torch._errors import check_callable, describe
-from pax_torch.lax._predicates import holds_for_any, integer, loop_predicate, scalar
+from pax_torch.lax._operators import can_be_mapped, can_be_operators, repeat, repeat_mapped
+from pax_torch.lax._predicates import (
+    has_value,
+    holds_for_any,
+    integer,
+    is_known,
+    loop_predicate,
+    scalar,
+)
 from pax_torch.lax._scan import Slices, check_unroll, run_scan
 from pax_torch.lax._types import Carry
 
@@ -51,9 +59,26 @@ def while_loop(
 
 
 def _while(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], carry: Carry) -> Any:
+    mapped = can_be_mapped()
+    if mapped or can_be_operators(*carry.init):
+        carry.settle(body_fun)
+        if not is_recorded():  # the types are all that is asked for
+            return carry.tree(carry.take(body_fun(carry.tree(carry.init))))
+        found = (repeat_mapped if mapped else repeat)(
+            lambda *xs: [loop_predicate(cond_fun(carry.tree(xs)))],
+            lambda *xs: carry.take(body_fun(carry.tree(xs))),
+            carry.init,
+        )
+        if found is not None:
+            return carry.tree(found)
     tensors, first = carry.init, True
     while True:
         predicate = loop_predicate(cond_fun(carry.tree(tensors)))
+        if not is_known(predicate):
+            raise TypeError(
+                f"{carry.name} in jit is one operator of PyTorch, which has no derivative; take the "
+                "derivative outside of jit, or use a fori_loop from one number to another."
+            )
         if not holds_for_any(predicate):
             return carry.tree(tensors)
         after = body_fun(carry.tree(tensors))
@@ -107,7 +132,7 @@ def fori_loop(
         check_unroll(unroll, "fori_loop")
     low, high = _ends(lower, upper)
     carry = Carry(init_val, "fori_loop", "init_val", _AFTER)
-    if is_mapped_anywhere(low) or is_mapped_anywhere(high):
+    if not (has_value(low) and has_value(high)):
         if unroll is not None:
             raise ValueError("fori_loop takes unroll only where the range is known.")
         return _while_in_range(low, high, body_fun, init_val)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensor
-from pax_torch._compat import without_wrappers
+from pax_torch._compat import is_mapped_anywhere, is_without_values, without_wrappers
 from pax_torch._errors import describe
 from pax_tree import tree_flatten
 
@@ -16,6 +16,19 @@ from pax_tree import tree_flatten
 def holds_for_any(predicate: Tensor) -> bool:
     """Whether a predicate is true, for any one of the examples where a `vmap` maps over it."""
     return bool(without_wrappers(predicate).any())
+
+
+def is_known(tensor: Tensor) -> bool:
+    """Whether the values of a tensor can be read now."""
+    if torch.compiler.is_compiling():  # which says itself what it cannot read
+        return True
+    # A number that the function itself has given has its value in a trace too.
+    return not is_without_values() or getattr(tensor, "constant", None) is not None
+
+
+def has_value(tensor: Tensor) -> bool:
+    """Whether a scalar has one value, which can be read now."""
+    return is_known(tensor) and not is_mapped_anywhere(tensor)
 
 
 def integer(value: Tensor) -> int:

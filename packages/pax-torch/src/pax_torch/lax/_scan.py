@@ -37,8 +37,8 @@ def scan(
             with `length`.
         length: how many steps there are; needed where `xs` has no leaves.
         reverse: begin with the last slice; the outputs stay in the places of their slices.
-        unroll: how many steps the body of the compiled loop holds, inside `pax_torch.jit`; True for
-            all of them. It changes no result.
+        unroll: a positive integer or a bool, as in JAX; it changes nothing, since a program has all
+            steps one after the other.
 
     Returns:
         The last carry, and the outputs, each stacked along a new first axis.

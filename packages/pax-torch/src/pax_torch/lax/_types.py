@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensor, to_tensors
+from pax_torch._compat import without_recording
 from pax_torch._errors import leaf_place
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 from pax_tree._describe import dtype_and_shape
@@ -73,6 +74,12 @@ class Carry:
                 self.init[i], again = old.to(new.dtype), True
         self._numbers = [False] * len(tensors)
         return None if again else self.take(after)
+
+    def settle(self, step: Callable[[Any], Any]) -> None:
+        """Give Python numbers the dtypes that a step gives them, by a step that is not written down."""
+        if any(self._numbers):
+            with without_recording():
+                self.take_first(step(self.tree([torch.empty_like(x) for x in self.init])))
 
     def _leaves(self, after: Any) -> list[Tensor]:
         leaves, treedef = tree_flatten(after)

@@ -16,11 +16,8 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from pax_torch._compat import runs_in_python
 from pax_torch._errors import describe
 from pax_torch._optim.optimizer import FunctionalOptimizer, stateful
-
-runs_in_python(__name__)
 
 
 class StandaloneScheduler:

@@ -26,13 +26,15 @@ Library = namedtuple("Library", "publish publish_record adopt")
 
 # In the order in which they are asked for a class that both know.
 _SOURCES = {"jax": "pax_tree._interop.jax", "torch": "pax_tree._interop.torch"}
+# Part of PyTorch that is imported later, when something is compiled.
+_COMPILER = "torch._dynamo"
 
 _nodes: dict[type, Node] = {}  # registered here, by the last registration
 _retired: set[type] = set()  # of these, the ones that are registered no more
 _libraries: dict[str, Library] = {}
 _published: dict[str, set[type]] = {name: set() for name in _SOURCES}
 _adopted: dict[type, str] = {}
-_pending = set(_SOURCES)
+_pending = {*_SOURCES, _COMPILER}
 
 
 def register(cls: type, node: Node) -> None:
@@ -98,6 +100,11 @@ def shares(name: str, cls: type) -> bool:
     return _adopted.get(cls) == name
 
 
+def nodes() -> dict[type, Node]:
+    """Return how the classes are taken apart that are registered here."""
+    return _nodes
+
+
 def look_up(cls: type) -> None:
     """Take over a class from another library, unless it is known here."""
     if not _C._is_registered(cls) and not issubclass(cls, _C.Record):
@@ -134,6 +141,10 @@ def _connect(name: str) -> None:
     if name not in _pending:
         return
     _pending.discard(name)
+    if name == _COMPILER:
+        with _Warned("torch.compile does not know the functions of pax_tree"):
+            importlib.import_module("pax_tree._interop.dynamo").connect()
+        return
     with _Warned(f"pax_tree does not share its registry with {name}"):
         library = importlib.import_module(_SOURCES[name]).connect()
         _libraries[name] = library

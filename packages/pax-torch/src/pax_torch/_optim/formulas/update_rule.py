@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pax_torch._compat import forward_mode_runs, transforms_active
 
-Options = SimpleNamespace  # the hyperparameters
 State = dict[str, Any]
 Stepped = tuple[Tensor, State]
 Constants = tuple[Any, ...]
 Scalar = Any  # float or Tensor of shape ()
+
+
+class Options:
+    """The hyperparameters, as attributes."""
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        self.__dict__.update(hyperparameters)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass(frozen=True)

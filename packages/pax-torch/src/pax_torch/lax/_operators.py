@@ -1,0 +1,156 @@
+"""Control flow as the operators that PyTorch has for it, in programs that are written down.
+
+An operator takes all tensors as arguments. Those that a function closes over are found by writing the
+function down first; they are constants of its graph, and become arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pax_torch._compat import (
+    all_examples,
+    choosing,
+    differentiates,
+    inside_of_transforms,
+    is_without_values,
+    one_example,
+    outside_of_transforms,
+    repeating,
+    running_vmaps,
+    trace,
+    transforms_active,
+    without_recording,
+)
+
+Tensors = Sequence[Tensor]
+Flat = Callable[..., Tensors]
+
+
+class Closed:
+    """A function of tensors with what it closes over as further arguments.
+
+    Args:
+        function: takes tensors and returns tensors.
+        examples: tensors like its arguments.
+    """
+
+    def __init__(self, function: Flat, examples: Tensors) -> None:
+        with without_recording():
+            # New ones, since those of a trace may have values that they keep to themselves.
+            given = [torch.empty_like(x) for x in examples]
+            graph = trace(lambda *xs: [x.clone() for x in function(*xs)], given)
+        self.constants: list[Tensor] = []
+        first = len(examples)
+        for node in list(graph.graph.nodes):
+            value = getattr(graph, node.target, None) if node.op == "get_attr" else None
+            if isinstance(value, Tensor):
+                self._lift(graph, node, value)
+        graph.graph.lint()
+        graph.recompile()
+        self._graph, self._first = graph, first
+
+    def _lift(self, graph: Any, node: Any, value: Tensor) -> None:
+        last = [each for each in graph.graph.nodes if each.op == "placeholder"][-1:]
+        place = graph.graph.inserting_after(last[0]) if last else graph.graph.inserting_before(node)
+        with place:
+            argument = graph.graph.placeholder(f"constant_{len(self.constants)}")
+        node.replace_all_uses_with(argument)
+        graph.graph.erase_node(node)
+        self.constants.append(value)
+
+    def among(self, constants: Tensors) -> Flat:
+        """Return the function with all of these as further arguments, of which it takes its own."""
+        places = [index_of(constant, constants) for constant in self.constants]
+
+        def call(*tensors: Tensor) -> tuple[Tensor, ...]:
+            given, others = tensors[: self._first], tensors[self._first :]
+            return tuple(self._graph(*given, *[others[i] for i in places]))
+
+        return call
+
+
+def index_of(tensor: Tensor, tensors: Tensors) -> int:
+    """Return where a tensor itself is in a sequence."""
+    return next(i for i, other in enumerate(tensors) if other is tensor)
+
+
+def distinct(tensors: Tensors) -> list[Tensor]:
+    """Return the tensors, each once: operators take no argument twice."""
+    return list({id(tensor): tensor for tensor in tensors}.values())
+
+
+def copies(tensors: Tensors) -> list[Tensor]:
+    """Return copies, since no two arguments of an operator may share memory."""
+    return [tensor.clone() for tensor in tensors]
+
+
+def can_be_operators(*tensors: Tensor) -> bool:
+    """Whether what runs now is written down, and no derivative of it is taken or map made."""
+    if torch.compiler.is_compiling() or not is_without_values() or transforms_active():
+        return False
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+
+
+def choose(predicate: Tensor, functions: Sequence[Flat], tensors: Tensors) -> Tensors | None:
+    """Return what the first function returns if the predicate is true, and else the second.
+
+    None where the operator cannot carry what the functions close over.
+    """
+    tensors = copies(tensors)
+    closed = [Closed(function, tensors) for function in functions]
+    constants = distinct([*closed[0].constants, *closed[1].constants])
+    if not can_be_operators(*tensors, *constants):
+        return None
+    functions = [each.among(constants) for each in closed]
+    return choosing()(predicate, *functions, (*tensors, *copies(constants)))
+
+
+def repeat(predicate: Flat, body: Flat, tensors: Tensors) -> Tensors | None:
+    """Return the tensors after as many steps as the predicate says; None as for `choose`."""
+    tensors = copies(tensors)
+    ask, step = Closed(predicate, tensors), Closed(body, tensors)
+    constants = distinct([*ask.constants, *step.constants])
+    if not can_be_operators(*tensors, *constants):
+        return None
+    asked = ask.among(constants)
+
+    def holds(*given: Tensor) -> Tensor:
+        return asked(*given)[0]
+
+    after = step.among(constants)
+    return repeating()(holds, after, tuple(tensors), tuple(copies(constants)))
+
+
+def can_be_mapped() -> bool:
+    """Whether what runs now is written down, and mapped by `vmap` without a derivative."""
+    if torch.compiler.is_compiling():
+        return False
+    return is_without_values() and transforms_active() and not differentiates()
+
+
+def repeat_mapped(predicate: Flat, body: Flat, tensors: Tensors) -> Tensors | None:
+    """Do what `repeat` does inside `vmap`, by a loop over all examples that goes on for any of them."""
+    vmaps = sorted(running_vmaps())
+    given = [all_examples(tensor, vmaps) for tensor in tensors]
+    with outside_of_transforms() as stack:
+
+        def holds(*examples: Tensor) -> Tensors:
+            with inside_of_transforms(stack):
+                found = predicate(*[one_example(x, vmaps) for x in examples])
+                asked = all_examples(found[0], vmaps)
+            return [asked.any()]
+
+        def step(*examples: Tensor) -> Tensors:
+            with inside_of_transforms(stack):
+                old = [one_example(x, vmaps) for x in examples]
+                goes_on = predicate(*old)[0]
+                new = [torch.where(goes_on, x, y) for x, y in zip(body(*old), old, strict=True)]
+                return [all_examples(x, vmaps) for x in new]
+
+        found = repeat(holds, step, given)
+    return None if found is None else [one_example(x, vmaps) for x in found]
