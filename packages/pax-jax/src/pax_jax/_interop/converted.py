@@ -10,7 +10,7 @@ import pax_tree
 from pax_jax._module.calls import phase
 from pax_jax._module.compare import same_leaf
 from pax_jax._module.module import Module
-from pax_jax._module.trees import same_objects
+from pax_jax._module.trees import children_by_name, same_objects
 from pax_jax._rng import next_rng_key
 
 _INITIAL = 0x696E6974
@@ -72,7 +72,14 @@ class Converted(Module):
             self.rng_key = following
         return key
 
+    def _tree(self, name: str) -> Any:
+        """Return the pytree of an attribute in plain containers, which in no scope are read only.
+
+        The other library gets it, and compares its structure with that of its own.
+        """
+        return children_by_name(self)[name]
+
     def _keep_state(self, state: Any) -> None:
         """Assign the state after a call, unless it is the one before it."""
-        if not (phase.initializing or same_objects(self.state, state)):
+        if not (phase.initializing or same_objects(self._tree("state"), state)):
             self.state = state

@@ -39,7 +39,7 @@ class EquinoxModule(Converted):
     @property
     def module(self) -> Any:
         """The Equinox module with the present arrays, in the present mode."""
-        arrays = {**self.params, **self.state["arrays"]}
+        arrays = {**self._tree("params"), **self._tree("state")["arrays"]}
         module = jax.tree_util.tree_map_with_path(
             lambda path, leaf: arrays.get(dotted(path), leaf) if leaf is None else leaf,
             self.rest.value,
@@ -50,7 +50,7 @@ class EquinoxModule(Converted):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the Equinox module; its state, where it has changed, is kept."""
-        module, state = self.module, self.state["state"]
+        module, state = self.module, self._tree("state")["state"]
         key = self._next_key() if self.use_rng else None
 
         def call(args: Any, key: Any, state: Any) -> tuple[Any, Any]:
@@ -62,7 +62,7 @@ class EquinoxModule(Converted):
         if self.batch_axis_name is not None:
             call, key = _batched(call, args, key, self.batch_axis_name)
         out, state = call(args, key, state)
-        self._keep_state({**self.state, "state": state})
+        self._keep_state({**self._tree("state"), "state": state})
         return out
 
     def __repr__(self) -> str:

@@ -40,12 +40,13 @@ class LinenModule(Converted):
             kwargs.setdefault(self.mode_argument, mode)
         if self.params is None:
             self._initialize(args, kwargs)
-        variables = {"params": self.params, **self.state}
+        state = self._tree("state")
+        variables = {"params": self._tree("params"), **state}
         keys = self._streams(self._next_key()) if self.rngs else None
         out, changed = self.module.value.apply(
-            variables, *args, rngs=keys, mutable=[*self.state], **kwargs
+            variables, *args, rngs=keys, mutable=[*state], **kwargs
         )
-        self._keep_state({**self.state, **changed})
+        self._keep_state({**state, **changed})
         return out
 
     def _initialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -84,7 +85,9 @@ class NnxModule(Converted):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the nnx module; its variables, where they have changed, are kept."""
         nnx = extra("flax.nnx", "from_flax", "flax")
-        module = nnx.merge(self.graph.value, nnx.State(self.params), nnx.State(self.state))
+        module = nnx.merge(
+            self.graph.value, *(nnx.State(self._tree(n)) for n in ("params", "state"))
+        )
         module.train() if self.training else module.eval()
         out = module(*args, **kwargs)
         nnx.pop(module, nnx.Intermediate)
@@ -94,9 +97,10 @@ class NnxModule(Converted):
         return out
 
     def _check_variables(self, state: Any) -> None:
-        before, after = map(pax_tree.tree_structure, (self.state, state))
+        own = self._tree("state")
+        before, after = map(pax_tree.tree_structure, (own, state))
         if before != after:
-            difference = "; ".join(map(str, pax_tree.tree_diff(self.state, state)))
+            difference = "; ".join(map(str, pax_tree.tree_diff(own, state)))
             raise ValueError(
                 f"The call of {self!r} has made or removed variables ({difference}), which must be "
                 "the same before and after. Make them before `from_flax` is called."

@@ -39,7 +39,7 @@ class HaikuModule(Converted):
             self._initialize(args, kwargs)
         key = self._next_key() if self.use_rng else None
         out, state = self._transformed("__call__").apply(
-            self.params, self.state, key, *args, **kwargs
+            self._tree("params"), self._tree("state"), key, *args, **kwargs
         )
         self._keep_state(state)
         return out

@@ -7,6 +7,7 @@ from typing import Any
 
 from pax_jax._extras import extra
 from pax_jax._module.module import Module, Optimizer
+from pax_jax._module.trees import children_by_name
 
 
 class OptaxOptimizer(Optimizer):
@@ -30,7 +31,8 @@ class OptaxOptimizer(Optimizer):
         optax = extra("optax", "pax_jax.optim.from_optax")
         params = model.parameters()
         update = optax.with_extra_args_support(self.transformation).update
-        updates, self.state = update(grads, self.state, params, **extra_args)
+        state = children_by_name(self)["state"]  # in plain containers in each scope
+        updates, self.state = update(grads, state, params, **extra_args)
         return model.update(optax.apply_updates(params, updates))
 
 

@@ -67,9 +67,9 @@ class TorchModule(Converted):
         """Call the torch module with JAX arrays; in training mode its new buffers are kept."""
         key = self._next_key() if self.use_rng and self.training else None
         out, buffers = self.apply_torch.call(
-            {**self.params, **self.frozen},
+            {**self._tree("params"), **self._tree("frozen")},
             *args,
-            buffers=self.state,
+            buffers=self._tree("state"),
             is_training=self.training,
             rng=key,
             **kwargs,
