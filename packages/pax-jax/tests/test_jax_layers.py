@@ -343,7 +343,7 @@ def test_recurrent_cells_refuse_other_shapes():
 def test_a_recurrent_cell_runs_in_a_scan():
     gru = pax.GRU(2, 3)
     xs = normal(0, 4, 5, 2)
-    state, ys = jax.lax.scan(gru, gru.initial_state(5), xs)
+    state, ys = pax.scan(gru, gru.initial_state(5), xs)
     expected = gru.initial_state(5)
     for x, y in zip(xs, ys, strict=True):
         expected, output = gru(expected, x)
