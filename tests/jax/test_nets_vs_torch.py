@@ -24,17 +24,31 @@ def load_norm(peer, norm):
     peer.weight.data, peer.bias.data = tensor(norm.scale), tensor(norm.offset)
 
 
-def torch_encoder(net):
+GELU = torch.nn.functional.gelu
+# Networks of the style of GPT-2 and of ViT: what ours is given, and what PyTorch's are.
+STYLES = {
+    "gpt2": ({}, partial(GELU, approximate="tanh"), 1e-5),
+    "vit": (
+        {"activation": partial(jax.nn.gelu, approximate=False), "norm_eps": 1e-2},
+        GELU,
+        1e-2,
+    ),
+    "relu": ({"activation": jax.nn.relu, "norm_eps": 1e-3}, torch.relu, 1e-3),
+}
+
+
+def torch_encoder(net, activation=STYLES["gpt2"][1], eps=1e-5):
     layer = torch.nn.TransformerEncoderLayer(
         net.dim,
         net.num_heads,
         4 * net.dim,
         dropout=0.0,
-        activation=partial(torch.nn.functional.gelu, approximate="tanh"),
+        activation=activation,
+        layer_norm_eps=eps,
         norm_first=True,
         batch_first=True,
     )
-    norm = torch.nn.LayerNorm(net.dim)
+    norm = torch.nn.LayerNorm(net.dim, eps)
     peer = torch.nn.TransformerEncoder(layer, net.num_layers, norm, enable_nested_tensor=False)
     for ours, theirs in zip(net.layers, peer.layers, strict=True):
         maps = [ours.attention.query, ours.attention.key, ours.attention.value]
@@ -48,6 +62,19 @@ def torch_encoder(net):
         load_norm(theirs.norm2, ours.dense_norm)
     load_norm(peer.norm, net.output_norm)
     return peer
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_transformer_takes_the_activation_and_the_eps_of_a_pretrained_one(style):
+    options, activation, eps = STYLES[style]
+    net = made(lambda: pax.nets.Transformer(8, 2, 2, is_causal=False, **options))
+    x = 0.1 * normal(0, 3, 5, 8)
+    expected = torch_encoder(net, activation, eps)(tensor(x))
+    np.testing.assert_allclose(net(x), expected.detach(), rtol=1e-5, atol=2e-6)
+    others = (
+        torch_encoder(net, *STYLES[other][1:])(tensor(x)) for other in STYLES if other != style
+    )
+    assert all(abs(np.asarray(other.detach()) - net(x)).max() > 1e-4 for other in others)
 
 
 @pytest.mark.parametrize("is_causal", [True, False], ids=["causal", "both ways"])
