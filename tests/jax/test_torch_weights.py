@@ -254,3 +254,14 @@ def test_weights_missing_libraries(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(ImportError, match=r"needs safetensors\.numpy.*pax-jax\[safetensors\]"):
         pax.weights.save_safetensors(pax.Linear(2, 3), tmp_path / "x")
+
+
+def test_a_stack_has_the_names_of_a_list_of_layers():
+    looped = pax.nets.Transformer(8, 2, 2, rng_key=jax.random.key(0))
+    fresh = pax.nets.Transformer(8, 2, 2, rng_key=jax.random.key(1), scan=True)
+    tensors = pax.weights.to_torch(looped)
+    assert pax.weights.to_torch(looped.with_scan()).keys() == tensors.keys()
+    loaded = pax.weights.load_torch(fresh, tensors).with_scan(False)
+    for name, array in looped.state_dict().items():
+        if "rng_key" not in name:
+            assert (loaded.state_dict()[name] == array).all(), name

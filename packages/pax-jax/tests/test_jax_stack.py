@@ -163,3 +163,33 @@ def test_a_stack_that_was_made_elsewhere_is_not_changed():
 def test_what_it_refuses(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_transformer_of_stacked_layers_is_the_one_of_a_list(remat):
+    options = {"dim": 8, "num_heads": 2, "num_layers": 3, "dropout_rate": 0.1, "remat": remat}
+    looped = pax.nets.Transformer(**options, rng_key=KEY)
+    net = pax.nets.Transformer(**options, rng_key=KEY, scan=True)
+    assert net == looped.with_scan()
+    assert net.with_scan(False) == looped == looped.with_scan(False)
+    x, mask = jnp.ones((2, 5, 8)), jnp.broadcast_to(jnp.arange(5) < 4, (2, 5))
+    close(net(x, mask), looped(x, mask))
+    assert net.with_scan(False) == looped  # and so are the random keys
+    net, looped = net.eval(), looped.eval()
+    caches, others = net.initial_cache(2, 5), looped.initial_cache(2, 5)
+    for i in range(2):
+        caches, y = net.decode(caches, x[:, i : i + 1])
+        others, expected = looped.decode(others, x[:, i : i + 1])
+        close(y, expected)
+    close([jax.tree.map(lambda leaf: leaf[i], caches) for i in range(3)], others)
+
+
+def test_a_language_model_of_stacked_layers_generates_the_same():
+    options = {"dim": 8, "num_heads": 2, "num_layers": 3, "rng_key": KEY}
+    net, looped = (pax.nets.LanguageModel(16, scan=scan, **options) for scan in (True, False))
+    prompt = jnp.array([[3, 1, 4]])
+    assert (net.generate(prompt, 4) == looped.generate(prompt, 4)).all()
+    unstacked = net.apply(
+        lambda m: m.with_scan(False) if isinstance(m, pax.nets.Transformer) else m
+    )
+    assert unstacked.load_state_dict(looped.state_dict()) == looped

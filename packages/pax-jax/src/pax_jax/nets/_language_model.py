@@ -12,7 +12,7 @@ from pax_jax._module.module import Module
 from pax_jax._module.scope import is_traced
 from pax_jax._rng import split_key
 from pax_jax.nets._transformer import Transformer
-from pax_jax.nn import Dropout, Embed, KeyValueCache
+from pax_jax.nn import Dropout, Embed
 from pax_jax.nn._norm import precise
 
 
@@ -30,6 +30,8 @@ class LanguageModel(Module):
         rotary_base: as in `rotary_embedding`.
         activation: as in `TransformerBlock`.
         norm_eps: as in `Transformer`.
+        scan: as in `Transformer`.
+        remat: as in `Transformer`.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
         name: shown when the module is printed.
 
@@ -62,6 +64,8 @@ class LanguageModel(Module):
         rotary_base: float = 10_000.0,
         activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
         norm_eps: float = 1e-5,
+        scan: bool = False,
+        remat: bool | Callable[..., bool] = False,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -85,6 +89,8 @@ class LanguageModel(Module):
             rotary_base=rotary_base,
             activation=activation,
             norm_eps=norm_eps,
+            scan=scan,
+            remat=remat,
             rng_key=keys[2],
         )
 
@@ -100,9 +106,7 @@ class LanguageModel(Module):
         """
         return self.embed.attend(self.transformer(self.dropout(self.embed(tokens)), mask))
 
-    def decode(
-        self, caches: list[KeyValueCache], tokens: jax.Array
-    ) -> tuple[list[KeyValueCache], jax.Array]:
+    def decode(self, caches: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
         """Map the next tokens `(..., new)` of sequences whose start the caches hold.
 
         Returns:
@@ -112,10 +116,8 @@ class LanguageModel(Module):
         caches, y = self.transformer.decode(caches, self.dropout(self.embed(tokens)))
         return caches, self.embed.attend(y)
 
-    def initial_cache(
-        self, batch_size: int | None, length: int, dtype: Any = None
-    ) -> list[KeyValueCache]:
-        """Return an empty cache for each layer, as `MultiHeadAttention.initial_cache`."""
+    def initial_cache(self, batch_size: int | None, length: int, dtype: Any = None) -> Any:
+        """Return the empty caches of `Transformer.initial_cache`."""
         return self.transformer.initial_cache(batch_size, length, dtype)
 
     def generate(

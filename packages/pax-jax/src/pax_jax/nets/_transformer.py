@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from pax_jax._module.module import Module
 from pax_jax._rng import split_key
-from pax_jax.nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention
+from pax_jax._transforms.remat import remat as make_remat
+from pax_jax.nn import Dropout, KeyValueCache, LayerNorm, Linear, MultiHeadAttention, Stack
 from pax_jax.nn._lambda import NamedFunction
 
 
@@ -116,6 +119,9 @@ class Transformer(Module):
         rotary_base: as in `MultiHeadAttention`.
         activation: as in `TransformerBlock`.
         norm_eps: as in `TransformerBlock`, and of the last normalization.
+        scan: whether `layers` is a `Stack`, one program for all layers, rather than a list. The weights
+            are those of the same key in a list.
+        remat: whether to compute each layer again in the backward pass, as in `Stack`.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
         name: shown when the module is printed.
 
@@ -146,6 +152,8 @@ class Transformer(Module):
         rotary_base: float | None = None,
         activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
         norm_eps: float = 1e-5,
+        scan: bool = False,
+        remat: bool | Callable[..., bool] = False,
         rng_key: jax.Array | None = None,
         name: str | None = None,
     ) -> None:
@@ -163,10 +171,16 @@ class Transformer(Module):
             "activation": activation,
             "norm_eps": norm_eps,
         }
-        keys = split_key(rng_key, num_layers)
-        self.layers = [
-            TransformerBlock(dim, num_heads, dropout_rate, rng_key=key, **options) for key in keys
-        ]
+        self.remat = remat
+
+        def make(key: jax.Array) -> TransformerBlock:
+            return TransformerBlock(dim, num_heads, dropout_rate, rng_key=key, **options)
+
+        self.layers: Any
+        if scan:
+            self.layers = Stack(make, num_layers, remat=remat, rng_key=rng_key)
+        else:
+            self.layers = [make(key) for key in split_key(rng_key, num_layers)]
         self.output_norm = LayerNorm(dim, eps=norm_eps)
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -179,16 +193,51 @@ class Transformer(Module):
         """
         if mask is not None:
             mask = mask[..., None, None, :]
-        for layer in self.layers:
-            x = layer(x, mask, is_causal=self.is_causal)
+        if isinstance(self.layers, Stack):
+            x = self.layers(x, mask, is_causal=self.is_causal)
+        else:
+            for layer in self.layers:
+                x = self._called(layer, x, mask)
         return self.output_norm(x)
 
-    def decode(
-        self, caches: list[KeyValueCache], x: jax.Array
-    ) -> tuple[list[KeyValueCache], jax.Array]:
+    def _called(self, layer: TransformerBlock, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+        call = functools.partial(layer, is_causal=self.is_causal)
+        if not self.remat:
+            return call(x, mask)
+        policy = self.remat if callable(self.remat) else None
+        return make_remat(call, policy=policy)(x, mask)
+
+    def with_scan(self, scan: bool = True) -> Transformer:
+        """Return a copy with its layers in a `Stack`, or without `scan` in a list.
+
+        So a checkpoint of either is loaded into the other. Of a net that holds a transformer take
+        `net.apply(lambda m: m.with_scan() if isinstance(m, pax_jax.nets.Transformer) else m)`.
+
+        Args:
+            scan: whether the layers are stacked.
+
+        Raises:
+            ValueError: the layers differ in more than the values of arrays, as where one is frozen.
+
+        Example:
+            >>> import pax_jax as pax
+            >>> net = pax.nets.Transformer(8, 2, num_layers=3)
+            >>> stacked = net.with_scan()
+            >>> stacked.layers, stacked.with_scan(False) == net
+            (Stack(n=3), True)
+        """
+        stacked = isinstance(self.layers, Stack)
+        if scan == stacked:
+            return self.copy()
+        if scan:
+            return self.replace(layers=Stack.of(self.layers, remat=self.remat))
+        return self.replace(layers=self.layers.unstack())
+
+    def decode(self, caches: Any, x: jax.Array) -> tuple[Any, jax.Array]:
         """Map the next positions `(..., new, dim)` of sequences whose start the caches hold.
 
-        The outputs are those of the whole sequence at these positions.
+        The outputs are those of the whole sequence at these positions. The caches are a list, one for
+        each layer; with `scan` one whose arrays are stacked.
 
         Raises:
             ValueError: the transformer is not causal, or the positions do not fit.
@@ -203,14 +252,26 @@ class Transformer(Module):
         """
         if not self.is_causal:
             raise ValueError("A Transformer with is_causal=False has no order to decode in.")
+        if isinstance(self.layers, Stack):
+            x, caches = self.layers.scan(_decoded, x, caches)
+            return caches, self.output_norm(x)
         new = []
         for layer, cache in zip(self.layers, caches, strict=True):
             cache, x = layer.decode(cache, x)
             new.append(cache)
         return new, self.output_norm(x)
 
-    def initial_cache(
-        self, batch_size: int | None, length: int, dtype: Any = None
-    ) -> list[KeyValueCache]:
-        """Return an empty cache for each layer, as `MultiHeadAttention.initial_cache`."""
+    def initial_cache(self, batch_size: int | None, length: int, dtype: Any = None) -> Any:
+        """Return an empty cache for each layer, as `MultiHeadAttention.initial_cache`.
+
+        With `scan` it is one cache, of stacked arrays.
+        """
+        if isinstance(self.layers, Stack):
+            one = self.layers[0].attention.initial_cache(batch_size, length, dtype)
+            return jax.tree.map(lambda leaf: jnp.stack([leaf] * self.num_layers), one)
         return [layer.attention.initial_cache(batch_size, length, dtype) for layer in self.layers]
+
+
+def _decoded(layer: TransformerBlock, x: jax.Array, cache: KeyValueCache) -> tuple[Any, Any]:
+    cache, x = layer.decode(cache, x)
+    return x, cache

@@ -31,6 +31,8 @@ class VisionTransformer(Module):
         dropout_rate: as in `Transformer`, and of the vectors before the first layer.
         activation: as in `TransformerBlock`.
         norm_eps: as in `Transformer`.
+        scan: as in `Transformer`.
+        remat: as in `Transformer`.
         input_channels: channels of the images.
         data_format: "NHWC" or "NCHW", of the images.
         rng_key: key of weights and dropout; `next_rng_key()` by default.
@@ -68,6 +70,8 @@ class VisionTransformer(Module):
         *,
         activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
         norm_eps: float = 1e-5,
+        scan: bool = False,
+        remat: bool | Callable[..., bool] = False,
         input_channels: int = 3,
         data_format: str = "NHWC",
         rng_key: jax.Array | None = None,
@@ -97,6 +101,8 @@ class VisionTransformer(Module):
             is_causal=False,
             activation=activation,
             norm_eps=norm_eps,
+            scan=scan,
+            remat=remat,
             rng_key=keys[3],
         )
         self.logits = Linear(dim, num_classes, rng_key=keys[4])
