@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pax_jax as pax
+import pax_tree
 
 GLOBAL = pax.Linear(2, 2, rng_key=jax.random.key(0))
 
@@ -95,6 +96,26 @@ def test_a_function_of_a_module_is_found_inside_other_values(hold):
     for function in (jax.vmap(layer), lambda x: layer(x)):
         with pytest.raises(TypeError, match=r"Module\.x holds .* the module Linear in"):
             pax.Module().x = hold(function)
+
+
+@pytest.mark.parametrize("partial", [jax.tree_util.Partial, pax_tree.Partial], ids=["jax", "pax"])
+def test_a_partial_function_that_is_a_pytree_hides_no_module(partial):
+    layer = pax.Linear(2, 2)
+    for function in (layer, layer.__call__, jax.vmap(layer), lambda x: layer(x)):
+        for value in (
+            partial(function),
+            [partial(function)],
+            {"f": partial(function, jnp.ones(2))},
+        ):
+            with pytest.raises(TypeError, match=r"Module\.x holds .* the module Linear in"):
+                pax.Module().x = value
+        with pytest.raises(TypeError, match="the module Linear in"):
+            pax.Lambda(lambda x, f=partial(function): f(x))
+        with pytest.raises(TypeError, match="the module Linear in"):
+            pax.Module().register_state_subtree("x", partial(function, jnp.ones(2)))
+    module = pax.Module()
+    module.register_state_subtree("x", partial(jnp.add, jnp.ones(2)))
+    assert (module.x(1.0) == 2).all()
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,21 @@ def find_hidden(value: Any) -> Part | None:
         if isinstance(part.value, Record):
             continue
         for inner in _parts(part.value):
-            leaves = pax_tree.tree_leaves(inner.value, is_leaf=is_whole)
+            leaves = pax_tree.tree_leaves(inner.value, is_leaf=_is_whole_or_partial)
             stack += [inner._replace(value=leaf) for leaf in leaves]
     return None
+
+
+def find_hidden_in_partials(tree: Any) -> Part | None:
+    """Return what the functions of a pytree's partial functions hide; `jax.tree_util.Partial` is a node."""
+    for leaf in pax_tree.tree_leaves(tree, is_leaf=_is_whole_or_partial):
+        if isinstance(leaf, functools.partial) and (hidden := find_hidden(leaf.func)) is not None:
+            return hidden._replace(where="a partial function") if hidden.where == "it" else hidden
+    return None
+
+
+def _is_whole_or_partial(value: Any) -> bool:
+    return is_whole(value) or isinstance(value, functools.partial)
 
 
 def _is_hidden(part: Part) -> bool:
