@@ -37,12 +37,6 @@ def by_held_random(x):
     return x + torch.tensor([HELD_BY_PYTHON.gauss(0, 1) for _ in x])
 
 
-def wrapped(function, **options):
-    if options.pop("given", False):
-        options["output_shapes"] = ZEROS
-    return torch2jax(function, **options)
-
-
 SOURCES = [by_torch, by_numpy, by_held_generator, by_python, by_held_random]
 
 
@@ -125,6 +119,16 @@ def test_bridge_every_source_draws_in_every_call(source, program, expected):
 def test_bridge_draws_with_given_results(place):
     program, expected = PROGRAMS[place]
     check_variance(jax.jit(program(torch2jax(by_torch, output_shapes=ZEROS)))(), expected)
+
+
+@pytest.mark.parametrize("place", [0, 3, 7, 9])
+@pytest.mark.parametrize("given", [False, True])
+def test_bridge_draws_without_arguments(place, given):
+    program, expected = PROGRAMS[place]
+    options = {"output_shapes": ZEROS} if given else {"randomness": "different"}
+    function = torch2jax(lambda: torch.randn(N), **options)
+    if not given or place != 7:
+        check_variance(jax.jit(program(lambda _: function()))(), expected)
 
 
 def test_bridge_gradient_with_given_results_refuses_other_numbers():

@@ -216,6 +216,23 @@ def test_bridge_default_device_does_not_move_what_the_bridge_makes():
         )
 
 
+def test_bridge_hooks_of_the_callers_graphs_do_not_see_those_of_the_bridge():
+    seen = []
+
+    def note(tensor):
+        seen.append(1)
+        return tensor
+
+    squared = torch2jax(lambda x: torch.sin(x) ** 2)
+    gradient = jax.jit(jax.grad(lambda x, y: squared(x @ y).sum()))
+    with torch.autograd.graph.saved_tensors_hooks(note, note):
+        for size in (3, 500):
+            jax.block_until_ready(gradient(jnp.ones((size, size)), jnp.eye(size)))
+    assert not seen
+    with torch.autograd.graph.disable_saved_tensors_hooks("not here"):
+        jax.block_until_ready(gradient(jnp.ones((3, 3)), jnp.eye(3)))
+
+
 def test_bridge_counting_mode_sees_no_inference():
     example = torch.ones(3)
     with Operations() as counting:

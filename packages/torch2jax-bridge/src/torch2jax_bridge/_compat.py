@@ -164,7 +164,13 @@ WATCHED: tuple[Callable[[], Any], ...] = (
     *(_getter("_get_flash_sdp_enabled"), _getter("_get_math_sdp_enabled")),
     _getter("_get_cublas_allow_tf32"),
 )
+# What a thread does with the tensors of every graph, as `torch.autograd.graph.save_on_cpu` says.
+hooks_of_graphs: Callable[[], Any] = partial(
+    foreign("torch._C._autograd._top_saved_tensors_default_hooks", _MODES, lambda always: None),
+    True,
+)
 NO_MODE: tuple[tuple[Callable[[], Any], Any], ...] = (
+    (hooks_of_graphs, None),
     (_function_modes, 0),
     (number_of_modes, 0),
     (torch.is_inference_mode_enabled, False),

@@ -10,7 +10,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from hashlib import blake2b
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -151,10 +151,11 @@ def _held_generators(function: Any) -> list[Any]:
         if isinstance(holder, _GENERATORS):
             found.append(holder)
             continue
-        for held in _held_by(holder):
-            if id(held) not in seen and not isinstance(held, _OPAQUE):
-                seen.add(id(held))
-                waiting.append(held)
+        with suppress(Exception):  # whatever an object does when it is looked at
+            for held in _held_by(holder):
+                if id(held) not in seen and not isinstance(held, _OPAQUE):
+                    seen.add(id(held))
+                    waiting.append(held)
     return found
 
 

@@ -3,8 +3,8 @@
 XLA calls on any of its threads, and PyTorch's state there is whatever the thread had last. So one
 rule holds for all of it: what counts is the state where the function was traced. It is part of what
 the trace is found by; it is set for each call, and at the end it is what was found, also where the
-function itself has changed it. Gradients and inference mode are always off: the bridge takes the
-derivatives. The level of forward mode, which threads share, is pax_tree's.
+function itself has changed it. Gradients, inference mode and hooks of all graphs are always off: the
+bridge takes the derivatives. The level of forward mode, which threads share, is pax_tree's.
 """
 
 from __future__ import annotations
@@ -212,18 +212,29 @@ class FoundSettings(NamedTuple):
 
     values: tuple[Any, ...]
     modes: _compat.Modes
-    inference: ExitStack
+    switched_off: ExitStack
 
 
 def enter_settings(wanted: Settings) -> FoundSettings:
-    """Give this thread other settings, and no inference mode; returns what `leave_settings` needs."""
+    """Give this thread other settings; inference mode, and hooks of all graphs, are off.
+
+    Returns:
+        What `leave_settings` needs.
+    """
     found = FoundSettings(_values(), _compat.modes(), ExitStack())
     _compat.set_modes(((), ()))
     if torch.is_inference_mode_enabled():
-        found.inference.enter_context(torch.inference_mode(False))
+        found.switched_off.enter_context(torch.inference_mode(False))
+    if _compat.hooks_of_graphs() is not None:
+        hooks = torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged)
+        found.switched_off.enter_context(hooks)
     _set_values(wanted.values)
     _compat.set_modes(wanted.modes)
     return found
+
+
+def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
 
 
 def leave_settings(found: FoundSettings) -> None:
@@ -232,7 +243,7 @@ def leave_settings(found: FoundSettings) -> None:
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         torch.clear_autocast_cache()  # it holds casts of arguments
     _set_values(found.values)
-    found.inference.close()
+    found.switched_off.close()
     _compat.set_modes(found.modes)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from functools import update_wrapper
+from dataclasses import dataclass, replace
+from functools import partial, update_wrapper
 from types import BuiltinFunctionType
 from typing import Any
 from weakref import ref
@@ -154,14 +154,15 @@ def specialize(
     names = _names(template, treedef)
     ins = tuple(aval_of(leaf) for leaf, on in zip(leaves, traced, strict=True) if on)
     apply = _applier(fn, template, treedef)
-    drawn = HostDraws(fn)
+    host_random = False
     if output_shapes is None:
-        with drawn:
+        with HostDraws(fn) as drawn:
             outs, out_tree, random = infer(apply, ins, name, names, options)
-        random = random or drawn.seen
+        host_random = drawn.seen
+        random = random or host_random
     else:
         (outs, out_tree), random = parse_output_shapes(output_shapes, ins), None
-    if drawn.seen and options.keyed:
+    if host_random and options.keyed:
         raise TypeError(_OTHER_GENERATORS.format(name))
     if current_settings() is not settings:  # the function changes them
         enter_settings(settings)
@@ -178,12 +179,20 @@ def specialize(
         out_tree=out_tree,
         inferred=output_shapes is None,
         random=random,
-        host_random=drawn.seen,
+        host_random=host_random,
         settings=settings,
         narrow=canonical(torch.int64).itemsize == 4,
         jitted=ref(jitted),
     )
-    return TracedCall(jitted_call(spec), traced, out_tree, jitted)
+    if ins or random is False:
+        return TracedCall(jitted_call(spec), traced, out_tree, jitted)
+    # JAX would move a call without arguments out of a loop that it differentiates.
+    spec = replace(spec, ins=(_NOTHING,), apply=lambda _, **out: apply(**out))
+    call = partial(jitted_call(spec), np.zeros(_NOTHING.shape, _NOTHING.dtype))
+    return TracedCall(call, traced, out_tree, jitted)
+
+
+_NOTHING = Aval((), np.dtype(bool))
 
 
 _OTHER_GENERATORS = (
