@@ -152,6 +152,15 @@ TRANSFORMS = {
         pax.value_and_grad(loss, has_aux=True),
         PARAMS, BUFFERS, DATA,
     ),
+    "functional_module in vmap": (
+        pax.vmap(
+            lambda x: FORWARD(PARAMS, x, buffers=BUFFERS, is_training=True)
+        ),
+        DATA[:, None] * torch.ones(2, 1),
+    ),
+    "cond": (lambda x: pax.lax.cond(x.sum() > 3, lambda: x * 2, lambda: -x), X),
+    "cond in vmap": (pax.vmap(lambda x: pax.lax.cond(x > 2, lambda: x * 2, lambda: -x)), X),
+    "switch of a number": (lambda x: pax.lax.switch(4, [lambda: x * 2, lambda: -x]), X),
     "scan": (lambda x: pax.lax.scan(lambda c, y: (c + y, c * y), 0.0, x), X),
     "scan grad": (pax.grad(lambda x: pax.lax.scan(lambda c, y: (c * y, c), 1.0, x)[0]), X),
     "fori_loop": (lambda x: pax.lax.fori_loop(0, 3, lambda i, c: c * i, x), X),

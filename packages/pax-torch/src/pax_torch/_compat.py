@@ -208,9 +208,15 @@ def running_vmaps() -> list[tuple[int, int]]:
 
 def mapped_zeros(vmaps: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
     """Return for each `vmap` a zero that it maps; bool, since that changes no other dtype."""
-    with _no_interpreters():
+    compiled = torch.compiler.is_compiling()  # where new tensors are outside of transforms
+    with nullcontext() if compiled else _no_interpreters():
         zeros = [torch.zeros(size, dtype=torch.bool, device=device) for _, size in vmaps]
-    return [_add_axis(zero, 0, level) for zero, (level, _) in zip(zeros, vmaps, strict=True)]
+    add = _add_axis_compiled if compiled else _add_axis
+    return [add(zero, 0, level) for zero, (level, _) in zip(zeros, vmaps, strict=True)]
+
+
+# The same for `torch.compile`, which does not look into C.
+_add_axis_compiled: Any = foreign("torch._functorch.predispatch._add_batch_dim", _INSIDE)
 
 
 # Each is a context; the first gives what the second takes: outside of all transforms, and back in.

@@ -50,7 +50,8 @@ def cond(
     predicate = truth(pred, "cond")
     names = ["what true_fun returns", "what false_fun returns"]
     # Index 0 is the function for true.
-    return _choose(~predicate, [true_fun, false_fun], names, operands, "cond")
+    index = ~predicate if isinstance(pred, Tensor) else int(not pred)
+    return _choose(index, [true_fun, false_fun], names, operands, "cond")
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -88,12 +89,13 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     if number.is_floating_point() or number.is_complex() or number.dtype == torch.bool:
         raise TypeError(f"switch: index must be an integer, got {describe(index)}.")
     names = [f"what branch {i} returns" for i in range(len(branches))]
-    number = number.clamp(0, len(branches) - 1)
-    return _choose(number, branches, names, operands, "switch")
+    last = len(branches) - 1
+    chosen = number.clamp(0, last) if isinstance(index, Tensor) else min(max(int(index), 0), last)
+    return _choose(chosen, branches, names, operands, "switch")
 
 
 def _choose(
-    index: Tensor,
+    index: Tensor | int,
     branches: Sequence[Callable[..., Any]],
     names: Sequence[str],
     operands: tuple[Any, ...],
@@ -103,13 +105,15 @@ def _choose(
     leaves, treedef = tree_flatten(operands)
     tensors = to_tensors(leaves, lambda i: f"{name}: {leaf_place(operands, i, 'operands')}")
     operands = tree_unflatten(treedef, tensors)
-    if len(branches) > 1 and not has_value(index):
+    if isinstance(index, Tensor) and len(branches) > 1 and not has_value(index):
         if can_be_operators(index, *tensors):
             found = _operator(index, branches, names, operands, name)
             if found is not None:
                 return found
         return _select(index, [branch(*operands) for branch in branches], names, name)
-    chosen = integer(index) if len(branches) > 1 else 0
+    if len(branches) == 1:
+        index = 0
+    chosen = integer(index) if isinstance(index, Tensor) else index
     result = branches[chosen](*operands)
     leaves, treedef = tree_flatten(result)
     place = names[chosen]

@@ -132,7 +132,8 @@ def fori_loop(
         check_unroll(unroll, "fori_loop")
     low, high = _ends(lower, upper)
     carry = Carry(init_val, "fori_loop", "init_val", _AFTER)
-    if not (has_value(low) and has_value(high)):
+    known = isinstance(lower, int) and isinstance(upper, int)
+    if not (known or (has_value(low) and has_value(high))):
         if unroll is not None:
             raise ValueError("fori_loop takes unroll only where the range is known.")
         return _while_in_range(low, high, body_fun, init_val)

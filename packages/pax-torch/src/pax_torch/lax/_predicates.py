@@ -28,6 +28,8 @@ def is_known(tensor: Tensor) -> bool:
 
 def has_value(tensor: Tensor) -> bool:
     """Whether a scalar has one value, which can be read now."""
+    if torch.compiler.is_compiling():
+        return False
     return is_known(tensor) and not is_mapped_anywhere(tensor)
 
 
