@@ -17,6 +17,7 @@ PYBIND11_MODULE(_C, m) {
   py::class_<CallOptions>(m, "CallOptions", "How a callable wants to be called.")
       .def(py::init<>())
       .def_readwrite("name", &CallOptions::name)
+      .def_readwrite("note", &CallOptions::note)
       .def_readwrite("narrow", &CallOptions::narrow)
       .def_readwrite("takes_outputs", &CallOptions::takes_outputs)
       .def_readwrite("keeps_inputs", &CallOptions::keeps_inputs)

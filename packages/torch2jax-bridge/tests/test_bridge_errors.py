@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch2jax_bridge import ShapeInferenceError, Size, original_exception, torch2jax
+from torch2jax_bridge import ShapeInferenceError, original_exception, torch2jax
 from torch2jax_bridge._runtime.errors import KEPT, _exceptions
 
 X = jnp.arange(3.0)
@@ -150,8 +150,8 @@ def test_bridge_not_callable():
 def test_bridge_wrong_output_shapes():
     with pytest.raises(TypeError, match="A leaf of output_shapes is 3"):
         torch2jax(torch.sin, output_shapes=[3])(X)
-    with pytest.raises(TypeError, match=r"output_shapes, out and input_output_aliases are for f"):
-        torch2jax(torch.nn.Linear(2, 2), output_shapes=Size([2]))
+    with pytest.raises(TypeError, match=r"out and input_output_aliases are for functions"):
+        torch2jax(torch.nn.Linear(2, 2), out=True)
 
 
 @pytest.mark.parametrize(

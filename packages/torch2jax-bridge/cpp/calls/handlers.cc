@@ -114,7 +114,7 @@ void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
 
 // Runs `body` with the GIL and turns whatever it throws into an error of XLA's.
 template <typename Body>
-ffi::Error Guarded(const std::string& name, Body body) {
+ffi::Error Guarded(const CallOptions& options, Body body) {
   if (IsForked()) {
     return ffi::Error(ffi::ErrorCode::kFailedPrecondition,
                       "This process was forked after torch2jax_bridge was imported, and JAX does "
@@ -131,7 +131,7 @@ ffi::Error Guarded(const std::string& name, Body body) {
   } catch (...) {
     SetPythonError();
   }
-  return ffi::Error::Internal(ReportPythonError(name));
+  return ffi::Error::Internal(ReportPythonError(options.name, options.note));
 }
 
 ffi::ErrorOr<std::unique_ptr<ProgramState>> Instantiate(int64_t handle) {
@@ -148,14 +148,13 @@ ffi::Error ExecuteCpu(ProgramState* state, ffi::RunId run, int64_t, ffi::Remaini
                       ffi::RemainingRets rets) {
   const Callable& callable = *state->callable;
   current_cpu_run = run.run_id;
-  return Guarded(callable.options.name,
-                 [&] { CallAndWrite(callable, args, rets, {dlpack::kCpu, 0}); });
+  return Guarded(callable.options, [&] { CallAndWrite(callable, args, rets, {dlpack::kCpu, 0}); });
 }
 
 ffi::Error ExecuteCuda(ProgramState* state, void* stream, int32_t ordinal, ffi::RunId run, int64_t,
                        ffi::RemainingArgs args, ffi::RemainingRets rets) {
   const Callable& callable = *state->callable;
-  return Guarded(callable.options.name, [&] {
+  return Guarded(callable.options, [&] {
     const StreamScope scope(stream, ordinal, run.run_id);
     CallAndWrite(callable, args, rets, {dlpack::kCuda, ordinal});
   });

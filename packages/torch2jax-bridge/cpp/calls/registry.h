@@ -19,6 +19,7 @@ namespace bridge {
 // How a callable wants to be called.
 struct CallOptions {
   std::string name;            // how messages call it
+  std::string note;            // what may help when it fails
   bool narrow = false;         // 64-bit results go into 32-bit buffers
   bool takes_outputs = false;  // tensors over the output buffers follow the arguments
   bool keeps_inputs = false;   // what it keeps of its arguments is looked after by itself

@@ -18,11 +18,11 @@ void SetPythonError() {
   }
 }
 
-std::string ReportPythonError(const std::string& name) {
+std::string ReportPythonError(const std::string& name, const std::string& note) {
   py::error_already_set error;
   if (error.trace()) PyException_SetTraceback(error.value().ptr(), error.trace().ptr());
   try {
-    const py::object text = py::handle(hooks.report)(error.value(), name);
+    const py::object text = py::handle(hooks.report)(error.value(), name, note);
     // Else the main thread would see an error of JAX's only.
     if (error.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
     return text.cast<std::string>();

@@ -18,9 +18,9 @@ inline pybind11::object Checked(PyObject* owned) {
 // Makes what was thrown the current Python exception. Called in a handler, with the GIL held.
 void SetPythonError();
 
-// Reports the current Python exception, raised by the function of that name, and returns the text.
-// Never raises. Called with the GIL held and an exception set.
-std::string ReportPythonError(const std::string& name);
+// Reports the current Python exception, raised by the function of that name, and returns the text,
+// to which a note may belong. Never raises. Called with the GIL held and an exception set.
+std::string ReportPythonError(const std::string& name, const std::string& note);
 
 // Calls a function where a scope ends, perhaps because of an exception, which stays current.
 void CallKeepingException(PyObject* function, PyObject* argument);

@@ -17,6 +17,7 @@ constexpr std::pair<const char*, PyObject * Hooks::*> kNames[] = {
     {"enter_stream", &Hooks::enter_stream},
     {"leave_stream", &Hooks::leave_stream},
     {"report", &Hooks::report},
+    {"unusable", &Hooks::unusable},
     {"rescue", &Hooks::rescue},
 };
 

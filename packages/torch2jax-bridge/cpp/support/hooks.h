@@ -16,7 +16,8 @@ struct Hooks {
   PyObject* leave_settings;     // (found)
   PyObject* enter_stream;       // (pointer, device ordinal, run) -> found: XLA's is the current one
   PyObject* leave_stream;       // (found)
-  PyObject* report;             // (exception, name) -> str: keeps it, and says what happened
+  PyObject* report;             // (exception, name, note) -> str: keeps it, and says what happened
+  PyObject* unusable;           // (tensor) -> str: why it cannot be a result; None if it can
   PyObject* rescue;  // (CPU tensor): it and all that share its memory get memory of their own
 };
 

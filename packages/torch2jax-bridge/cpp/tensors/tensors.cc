@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "support/compat.h"
+#include "support/hooks.h"
 #include "tensors/dtypes.h"
 
 namespace ffi = xla::ffi;
@@ -110,6 +111,12 @@ void CheckType(const dlpack::Tensor& got, dlpack::DataType want, size_t index, b
                        TypeName(want) + " was inferred or given for it.");
 }
 
+// Throws if a tensor cannot be a result whatever is done with it: it is sparse, has no values...
+void CheckUsable(py::handle tensor, size_t index) {
+  const py::object why = py::handle(hooks.unusable)(tensor);
+  if (!why.is_none()) throw py::type_error(Result(index) + " is " + why.cast<std::string>() + ".");
+}
+
 void CheckDevice(const dlpack::Tensor& got, dlpack::Device want, size_t index) {
   if (got.device.device_type == want.device_type && got.device.device_id == want.device_id) return;
   throw py::value_error(Result(index) + " is on " + DeviceText(got.device) +
@@ -117,10 +124,12 @@ void CheckDevice(const dlpack::Tensor& got, dlpack::Device want, size_t index) {
                         "; move it there inside of the function.");
 }
 
-dlpack::Tensor View(py::handle tensor) {
+dlpack::Tensor View(py::handle tensor, size_t index) {
   dlpack::Tensor view;
-  if (table->view(tensor.ptr(), &view) != 0) throw py::error_already_set();
-  return view;
+  if (table->view(tensor.ptr(), &view) == 0) return view;
+  const py::error_already_set error;
+  CheckUsable(tensor, index);
+  throw error;
 }
 
 // Whether the values do not stand in memory as they are: PyTorch has tensors of zeros without
@@ -149,7 +158,8 @@ ffi::AnyBuffer Output(const ffi::RemainingRets& rets, size_t index) {
 
 void Write(py::handle result, const ffi::AnyBuffer& out, dlpack::Device device, size_t index,
            bool narrow) {
-  const dlpack::Tensor view = View(result);
+  const dlpack::Tensor view = View(result, index);
+  if (view.device.device_type != device.device_type) CheckUsable(result, index);
   const dlpack::DataType type = RequireType(out);
   CheckType(view, type, index, narrow);
   CheckShape(view, out.dimensions(), index);
@@ -165,13 +175,13 @@ void Write(py::handle result, const ffi::AnyBuffer& out, dlpack::Device device, 
   }
 }
 
-bool IsTensor(py::handle object) {
-  return Py_TYPE(object.ptr()) == reinterpret_cast<PyTypeObject*>(tensor_class) ||
-         PyObject_IsInstance(object.ptr(), tensor_class) == 1;
+bool IsPlainTensor(py::handle object) {
+  return Py_TYPE(object.ptr()) == reinterpret_cast<PyTypeObject*>(tensor_class);
 }
 
 void CheckTensor(py::handle item, size_t index) {
-  if (IsTensor(item)) return;
+  if (IsPlainTensor(item)) return;
+  if (PyObject_IsInstance(item.ptr(), tensor_class) == 1) return CheckUsable(item, index);
   throw py::type_error(Result(index) + " is of type " +
                        py::type::of(item).attr("__name__").cast<std::string>() +
                        ", expected a torch.Tensor.");
@@ -211,7 +221,7 @@ bool LiesElsewhere(const dlpack::Tensor& view, const ffi::RemainingRets& rets, s
 // Copies the results that lie in output buffers, but not where they belong.
 void MoveAway(std::vector<py::object>& items, const ffi::RemainingRets& rets) {
   for (size_t i = 0; i < items.size(); ++i) {
-    if (LiesElsewhere(View(items[i]), rets, i)) items[i] = items[i].attr("clone")();
+    if (LiesElsewhere(View(items[i], i), rets, i)) items[i] = items[i].attr("clone")();
   }
 }
 
@@ -253,7 +263,7 @@ py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan
 
 void WriteAll(const py::object& results, const ffi::RemainingRets& rets, dlpack::Device device,
               const WriteOptions& options) {
-  if (rets.size() == 1 && !options.lent_outputs && IsTensor(results)) {
+  if (rets.size() == 1 && !options.lent_outputs && IsPlainTensor(results)) {
     return Write(results, Output(rets, 0), device, 0, options.narrow);
   }
   std::vector<py::object> items = Items(results, rets.size());

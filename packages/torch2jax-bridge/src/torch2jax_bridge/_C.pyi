@@ -3,6 +3,7 @@ from typing import Any
 
 class CallOptions:
     name: str
+    note: str
     narrow: bool
     takes_outputs: bool
     keeps_inputs: bool
@@ -33,7 +34,8 @@ def use_hooks(
     leave_settings: Callable[[Any], None],
     enter_stream: Callable[[int, int, int], Any],
     leave_stream: Callable[[Any], None],
-    report: Callable[[BaseException, str], str],
+    report: Callable[[BaseException, str, str], str],
+    unusable: Callable[[Any], str | None],
     rescue: Callable[[Any], None],
 ) -> None: ...
 def holds(checks: tuple[Any, ...]) -> bool: ...

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,21 +84,83 @@ push_mode: Any = foreign("torch.utils._python_dispatch._push_mode", _INFERENCE, 
 pop_mode: Any = foreign("torch.utils._python_dispatch._pop_mode", _INFERENCE, None)
 
 
+@functools.cache
+def _fake_mode_class() -> Any:
+    base: Any = foreign("torch._subclasses.fake_tensor.FakeTensorMode", _INFERENCE)
+
+    class InferenceMode(base):
+        """A mode whose tensors are of no use once the inference has ended."""
+
+        ended = False
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if self.ended:
+                raise RuntimeError(
+                    "This is a tensor from the inference of a function's results by torch2jax; it "
+                    "has no values. What keeps it beyond the inference would have kept the first "
+                    "call's: pass output_shapes=, or infer='run' with examples."
+                )
+            return super().__torch_dispatch__(func, types, args, kwargs or {})
+
+    return InferenceMode
+
+
 def fake_mode() -> Any:
     """Return a mode in which a module that the function makes can also be moved: `module.to(x)`.
 
     The mode's memo refers weakly to every fake tensor, and PyTorch moves no parameter that has weak
-    references; so for this short time it holds them strongly. PyTorch's cache of operations on fake
-    tensors grows without bound, by every shape and every constant, and is left alone.
+    references; so until `end_fake_mode` it holds them strongly. PyTorch's cache of operations on
+    fake tensors grows without bound, by every shape and every constant, and is left alone.
     """
-    mode = foreign("torch._subclasses.fake_tensor.FakeTensorMode", _INFERENCE)(
-        allow_non_fake_inputs=True
-    )
+    mode = _fake_mode_class()(allow_non_fake_inputs=True)
     mode.cache_enabled = False
     converter: Any = getattr(mode.fake_tensor_converter, "meta_converter", None)
     if hasattr(converter, "tensor_memo"):
         converter.tensor_memo = {}
     return mode
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to itself what PyTorch logs of an operation that fails on fake tensors, with traceback."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def end_fake_mode(mode: Any) -> None:
+    """Let a mode forget its tensors, and every operation on one that is still there fail."""
+    mode.ended = True
+    converter: Any = getattr(mode.fake_tensor_converter, "meta_converter", None)
+    if hasattr(converter, "tensor_memo"):
+        converter.tensor_memo = {}
+
+
+def fake_tensors_of(mode: Any) -> list[Tensor]:
+    """Return the tensors of a mode that are alive."""
+    found = []
+    for referrer in gc.get_referrers(mode):
+        if isinstance(referrer, Tensor):
+            found.append(referrer)
+        elif type(referrer) is dict and referrer.get("fake_mode") is mode:
+            found += [x for x in gc.get_referrers(referrer) if isinstance(x, Tensor)]
+    return found
+
+
+# Storages of fake tensors have no address; without this, writes into views are not seen.
+_STORAGE = foreign("torch.UntypedStorage._cdata", _INFERENCE, None)
+
+
+def storage_key(tensor: Tensor) -> int | None:
+    """Return what tensors over the same memory have in common, None where that is not known."""
+    if _STORAGE is None or tensor.layout is not torch.strided:
+        return None
+    return tensor.untyped_storage()._cdata
 
 
 # Modules -----------------------------------------------------------------------------------------

@@ -52,13 +52,15 @@ def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
     It shares the tensor's memory where JAX can use it as it is, and keeps that memory alive; the
     tensor must not be written to afterwards. It is a copy where the tensor has gaps or repeats
     (a step, an `expand`), is lazily conjugated or negated, has a dtype of 64 bits while
-    `jax_enable_x64` is off (the array then has 32), or does not begin at a multiple of 64 bytes
+    `jax_enable_x64` is off (the array then has 32), lies in memory that other processes may write
+    to (as batches of a `DataLoader` with workers do), or does not begin at a multiple of 64 bytes
     on a CPU. Gradients are not tracked. With `copy=True` the array is not committed to its device,
     so that it may enter programs of several devices, as arrays may that JAX makes.
 
     Args:
         tensor: any shape, strided.
-        copy: `None` copies where it is needed, `True` always, `False` never.
+        copy: `None` copies where it is needed, `True` always, `False` never, also of memory that
+            other processes have.
 
     Returns:
         The array: same shape, same dtype up to 64 bits.
@@ -79,7 +81,7 @@ def t2j(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
     if copy is False:
         _require_shareable(tensor)
     values = materialized(tensor.detach().to(dtype_j2t(canonical(tensor.dtype))))
-    if copy:
+    if copy or (copy is None and _is_shared(tensor)):
         values = values.clone(memory_format=torch.contiguous_format)
     array = _import(values if is_dense(values) else values.contiguous())
     return uncommitted(array) if copy else array
@@ -142,6 +144,29 @@ def is_dense(tensor: torch.Tensor) -> bool:
     return True
 
 
+def why_unusable(tensor: torch.Tensor) -> str | None:
+    """Return why a tensor can be no result of a function, and what helps; None if it can be one."""
+    if not is_plain(tensor):
+        return f"a {type(tensor).__name__}, which has no memory of its own; give back its values"
+    return why_not_dense(tensor)
+
+
+QUANTIZED = "a quantized tensor; give back its .dequantize(), or its .int_repr()"
+
+
+def why_not_dense(tensor: torch.Tensor) -> str | None:
+    """Return why a tensor is not one that lies in memory as JAX's do; None if it is."""
+    if tensor.is_nested:
+        return "a nested tensor; make it dense with torch.nested.to_padded_tensor"
+    if tensor.is_quantized:
+        return QUANTIZED
+    if tensor.layout is not torch.strided:
+        return f"a tensor of the layout {tensor.layout}; make it dense with .to_dense()"
+    if tensor.device.type == "meta":
+        return "a tensor on the device meta, which has no values; make it on another device"
+    return None
+
+
 def _check_array(array: Any) -> None:
     if isinstance(array, Tracer):
         raise TypeError(f"j2t needs a concrete array, got the tracer {array}; use torch2jax.")
@@ -172,6 +197,11 @@ def _check_tensor(tensor: Any) -> None:
             f"t2j needs a tensor with memory of its own, got a {type(tensor).__name__} on the "
             f"device {tensor.device}; use jax2torch."
         )
+
+
+def _is_shared(tensor: torch.Tensor) -> bool:
+    """Whether other processes may write to the memory of a tensor."""
+    return tensor.device.type == "cpu" and tensor.untyped_storage().is_shared()
 
 
 def _require_shareable(tensor: torch.Tensor) -> None:

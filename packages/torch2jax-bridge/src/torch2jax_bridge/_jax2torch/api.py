@@ -14,6 +14,7 @@ from pax_tree._static_args import Static, StaticArguments
 from torch2jax_bridge._compat import opaque_to_compile, runs_while_compiling
 from torch2jax_bridge._jax2torch.autograd import call
 from torch2jax_bridge._jax2torch.specialize import Leaves, TracedFunction, specialize
+from torch2jax_bridge._runtime.named import from_pickle, to_pickle
 
 _config: Any = jax.config
 
@@ -53,7 +54,7 @@ class JaxFunction:
         return f"jax2torch({self._name})"
 
     def __reduce__(self) -> tuple:
-        return JaxFunction, (self._fn, self._static)
+        return _again, (to_pickle(self._fn), self._static)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_dynamo_compiling():
@@ -77,6 +78,10 @@ class JaxFunction:
             found = specialize(fn, self._name, leaves.kinds, treedef, tuple(leaves.numbers))
             found = self._traced.setdefault(key, found)
         return found
+
+
+def _again(fn: Any, static: StaticArguments) -> JaxFunction:
+    return JaxFunction(from_pickle(fn), static)
 
 
 def _bound(fn: Callable[..., Any], static: Static) -> Callable[..., Any]:

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from pax_tree import keystr, tree_flatten_with_path, tree_unflatten
+from pax_tree import PyTreeDef, keystr, tree_flatten_with_path, tree_unflatten
 from torch2jax_bridge._avals import is_differentiable
 from torch2jax_bridge._convert import j2t, t2j
 from torch2jax_bridge._jax2torch.api import jax2torch
 from torch2jax_bridge._jax2torch.specialize import ARRAYS
+from torch2jax_bridge._runtime.named import from_pickle, to_pickle
 
 Path = tuple[str, ...]
 
@@ -61,19 +62,9 @@ class JaxModule(torch.nn.Module):
         arrays = [leaf for _, leaf in pairs if isinstance(leaf, ARRAYS)]
         for path, array in zip(self._paths, arrays, strict=True):
             self._add(path, jnp.asarray(array))
-
-        def rebuilt(arrays: Sequence[Any]) -> Any:
-            given = iter(arrays)
-            return tree_unflatten(treedef, [next(given) if c is None else c[0] for c in constants])
-
-        def flat(arrays: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
-            return fn(rebuilt(arrays), *args, **kwargs)
-
-        self._rebuilt = rebuilt
+        self._flat = _Flat(fn, treedef, constants)
         self._call = jax2torch(
-            update_wrapper(flat, fn, updated=()),
-            static_argnums=static_argnums,
-            static_argnames=static_argnames,
+            self._flat, static_argnums=static_argnums, static_argnames=static_argnames
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,7 +73,7 @@ class JaxModule(torch.nn.Module):
 
     def jax_params(self) -> Any:
         """Return the present parameters and buffers as JAX arrays, copied, in the tree they came in."""
-        return self._rebuilt([t2j(tensor, copy=True) for tensor in self._tensors()])
+        return self._flat.rebuilt([t2j(tensor, copy=True) for tensor in self._tensors()])
 
     def extra_repr(self) -> str:
         return repr(self._call)
@@ -103,6 +94,33 @@ class JaxModule(torch.nn.Module):
                 f"JaxModule cannot name a parameter {'.'.join(path)}, because there is another "
                 "of that name, or every torch.nn.Module has such an attribute; rename it."
             ) from error
+
+
+class _Flat:
+    """A function of params as a function of their arrays in a list. It pickles if `fn` does."""
+
+    def __init__(
+        self, fn: Callable[..., Any], treedef: PyTreeDef, constants: list[tuple[Any] | None]
+    ) -> None:
+        self._parts = fn, treedef, constants
+        update_wrapper(self, fn, updated=())
+
+    def __reduce__(self) -> tuple:
+        fn, *rest = self._parts
+        return _flat_again, (to_pickle(fn), *rest)
+
+    def __call__(self, arrays: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        return self._parts[0](self.rebuilt(arrays), *args, **kwargs)
+
+    def rebuilt(self, arrays: Sequence[Any]) -> Any:
+        """Return the params with these arrays in the place of theirs."""
+        _, treedef, constants = self._parts
+        given = iter(arrays)
+        return tree_unflatten(treedef, [next(given) if c is None else c[0] for c in constants])
+
+
+def _flat_again(fn: Any, treedef: PyTreeDef, constants: list[tuple[Any] | None]) -> _Flat:
+    return _Flat(from_pickle(fn), treedef, constants)
 
 
 def _register(owner: torch.nn.Module, name: str, array: jax.Array) -> None:

@@ -17,7 +17,7 @@ _exceptions: OrderedDict[int, BaseException] = OrderedDict()
 _last = 0
 
 
-def report(exception: BaseException, name: str) -> str:
+def report(exception: BaseException, name: str, note: str) -> str:
     """Keep an exception that a wrapped function raised, and say what happened.
 
     With several devices it is logged as well: where the others wait for this one in a collective,
@@ -28,11 +28,12 @@ def report(exception: BaseException, name: str) -> str:
     Args:
         exception: the exception, with its traceback.
         name: the function's name.
+        note: what may help, if the function itself has failed; may be empty.
 
     Returns:
         The text for XLA's error: a number that names the exception, its message, its traceback.
     """
-    text = _format(exception)
+    text = printable(_format(exception, note))
     if jax.local_device_count() > 1:
         _log.error("%s, called from JAX on one of several devices, failed: %s", name, text)
     traceback.clear_frames(exception.__traceback__)
@@ -41,9 +42,16 @@ def report(exception: BaseException, name: str) -> str:
     )
 
 
-def _format(exception: BaseException) -> str:
+def printable(text: str) -> str:
+    """Return a text as XLA can have it: without what UTF-8 lacks, and without zeros, where it ends."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _format(exception: BaseException, note: str) -> str:
     try:
         head = "".join(traceback.format_exception_only(exception))
+        if note and isinstance(exception, RuntimeError | TypeError | IndexError):
+            head += note + "\n"
         return head + "\n" + "".join(traceback.format_exception(exception))
     except Exception:
         return f"{type(exception).__name__}, whose text could not be made"

@@ -11,6 +11,7 @@ import torch
 
 import torch2jax_bridge._C as _C
 from torch2jax_bridge._compat import native_grad_mode
+from torch2jax_bridge._convert import why_unusable
 from torch2jax_bridge._runtime.errors import report
 from torch2jax_bridge._runtime.thread_state import switches
 
@@ -42,6 +43,6 @@ def _rescue(tensor: torch.Tensor) -> None:
 
 _C.use_tensor_type(torch.Tensor)
 _C.use_native_grad_mode(*native_grad_mode())
-_C.use_hooks(**switches(), report=report, rescue=_rescue)
+_C.use_hooks(**switches(), report=report, unusable=why_unusable, rescue=_rescue)
 # Registered after JAX's own clean-up, so run before it.
 atexit.register(_C.shutdown, SECONDS_AT_EXIT)

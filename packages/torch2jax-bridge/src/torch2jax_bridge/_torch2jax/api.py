@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import torch
 
 from pax_tree import tree_map, tree_structure
 from torch2jax_bridge._torch2jax.function import Options, debug_by_default
-from torch2jax_bridge._torch2jax.module import Arrays, ModuleApply, split_module
-from torch2jax_bridge._torch2jax.specialize import TorchFunction
+from torch2jax_bridge._torch2jax.infer import ShapeInferenceError
+from torch2jax_bridge._torch2jax.module import Arrays, ModuleApply, as_key_data, split_module
+from torch2jax_bridge._torch2jax.specialize import GivenShapes, TorchFunction
 
 
 def torch2jax(
@@ -27,6 +28,8 @@ def torch2jax(
     command_buffer: bool = False,
     debug: bool | None = None,
     share_memory: bool = False,
+    infer: str = "fake",
+    widen_integers: bool = False,
 ) -> Any:
     """Wrap a PyTorch function, or a module, as a function of JAX arrays.
 
@@ -45,8 +48,9 @@ def torch2jax(
             at once; no example is needed, and other shapes may follow.
         example_kw: keyword arguments that go with `example_args`.
         output_shapes: a pytree like the results, of `Size`, `jax.ShapeDtypeStruct`, arrays or
-            tensors. Needed only where the results cannot be inferred with fake tensors, because
-            `fn` reads values. A `Size` has the dtype of the first floating argument.
+            tensors; for a module, like its output, without the buffers. Needed only where the
+            results cannot be inferred with fake tensors, because `fn` reads values. A `Size` has
+            the dtype of the first floating argument. Lists may stand for tuples.
         out: whether `fn` takes `out=` as PyTorch's functions do: a tree like its results, of
             tensors over XLA's memory, that it is to write into. Without `output_shapes`, and for
             derivatives, it is called with `out=None` and returns new tensors.
@@ -67,6 +71,11 @@ def torch2jax(
             TORCH2JAX_BRIDGE_DEBUG.
         share_memory: whether the arrays of a module lie in its own memory, where JAX can use that;
             the module must then not be written to, by an optimizer say. Else they are copies.
+        infer: how results are inferred: "fake" runs `fn` on tensors that have shapes and no values,
+            "run" on copies of the examples, so that it may read values. In a call of other shapes
+            that is traced, "run" raises; an eager call is its own example.
+        widen_integers: whether int32 arguments, JAX's integers, reach `fn` as int64, PyTorch's own
+            integers, which `cross_entropy`, `one_hot` or `gather` want; results are JAX's again.
 
     Returns:
         The JAX function with the signature of `fn`. For a module `(apply, params, buffers)`:
@@ -95,16 +104,36 @@ def torch2jax(
         randomness=randomness,
         command_buffer=command_buffer,
         debug=debug_by_default() if debug is None else debug,
+        infer=infer,
+        widen_integers=widen_integers,
     )
+    if infer == "run" and output_shapes is not None:
+        raise ValueError('output_shapes and infer="run" were both given; give one of them.')
     if isinstance(fn, torch.nn.Module):
         given = example_args, example_kw, output_shapes
         return _wrap_module(fn, *given, options, share_memory)
     if not callable(fn):
         raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}.")
-    wrapped = TorchFunction(fn, output_shapes, options)
+    given = None if output_shapes is None else GivenShapes(output_shapes)
+    wrapped = TorchFunction(fn, given, options)
     if (example_args or example_kw) and output_shapes is None:
         wrapped.infer(example_args, example_kw or {})
     return wrapped
+
+
+class WrappedModule(NamedTuple):
+    """What `torch2jax` makes of a module."""
+
+    apply: ModuleApply
+    params: Arrays
+    buffers: Arrays
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "torch2jax(module) is no function, it is (apply, params, buffers): "
+            "apply, params, buffers = torch2jax(module), and then "
+            "out, buffers = apply(params, x, buffers=buffers)."
+        )
 
 
 def _wrap_module(
@@ -114,22 +143,38 @@ def _wrap_module(
     output_shapes: Any,
     options: Options,
     share_memory: bool,
-) -> tuple[ModuleApply, Arrays, Arrays]:
-    if output_shapes is not None or options.out or options.aliases:
+) -> WrappedModule:
+    if options.out or options.aliases:
         raise TypeError(
-            "output_shapes, out and input_output_aliases are for functions; "
-            "the results of a module are inferred, and its buffers are returned."
+            "out and input_output_aliases are for functions; the buffers of a module are returned."
         )
     call, params, buffers = split_module(module, share_memory)
-    wrapped = TorchFunction(call, None, options)
-    if example_args or example_kw:
-        state = (None, True, params, buffers)
-        wrapped.infer((*state, tuple(example_args), example_kw or {}), {})
-    return (
-        ModuleApply(wrapped, TorchFunction(call, None, replace(options, keyed=True))),
-        params,
-        buffers,
-    )
+    given = None if output_shapes is None else GivenShapes(output_shapes, of_module=True)
+    plain = TorchFunction(call, given, options)
+    keyed = TorchFunction(call, given, replace(options, keyed=True))
+    if (example_args or example_kw) and output_shapes is None:
+        state = params, buffers, tuple(example_args), example_kw or {}
+        if options.infer == "run":
+            _run_examples(plain, keyed, state)
+        else:
+            plain.infer((None, True, *state), {})
+    return WrappedModule(ModuleApply(plain, keyed), params, buffers)
+
+
+def _run_examples(plain: TorchFunction, keyed: TorchFunction, state: tuple[Any, ...]) -> None:
+    """Run a module on its examples in both modes, with and without a key.
+
+    A module may fail in one of its modes; if it does in both, that is raised.
+    """
+    errors: list[ShapeInferenceError] = []
+    for is_training in (True, False):
+        try:
+            plain.infer((None, is_training, *state), {})
+            keyed.infer((as_key_data(jax.random.key(0)), is_training, *state), {})
+        except ShapeInferenceError as error:
+            errors.append(error)
+    if len(errors) == 2:
+        raise errors[0]
 
 
 def torch2jax_with_vjp(

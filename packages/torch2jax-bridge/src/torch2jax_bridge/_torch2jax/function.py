@@ -9,17 +9,20 @@ from functools import cached_property
 from typing import Any
 from weakref import ref
 
+import numpy as np
 import torch
 
 from pax_tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from torch2jax_bridge._avals import Aval, Tensors, canonical, dtype_j2t
 from torch2jax_bridge._runtime.thread_state import Settings
+from torch2jax_bridge._torch2jax.results import as_lists
 
 VMAP_METHODS = (
     *(None, "sequential", "sequential_unrolled", "expand_dims", "broadcast_all"),
     "legacy_vectorized",
 )
 RANDOMNESS = ("error", "different", "same")
+INFERENCE = ("fake", "run")
 DEBUG_VARIABLE = "TORCH2JAX_BRIDGE_DEBUG"
 
 
@@ -42,10 +45,13 @@ class Options:
     command_buffer: bool = False
     debug: bool = False
     keyed: bool = False
+    infer: str = "fake"
+    widen_integers: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("vmap_method", self.vmap_method, VMAP_METHODS)
         _check_choice("randomness", self.randomness, RANDOMNESS)
+        _check_choice("infer", self.infer, INFERENCE)
         if self.aliases and self.out:
             raise ValueError("out=True and input_output_aliases were both given; give one of them.")
         if len({result for _, result in self.aliases}) < len(self.aliases):
@@ -62,6 +68,23 @@ def debug_by_default() -> bool:
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}.")
+
+
+class WrongArguments(TypeError):
+    """What a function was given cannot be right; the message says all that there is to say."""
+
+
+def widened(apply: Callable[..., Any], ins: Sequence[Aval]) -> Callable[..., Any]:
+    """Return a function of flat tensors that hands int32 ones on as int64."""
+    wide = [aval.dtype == np.int32 for aval in ins]
+    if not any(wide):
+        return apply
+
+    def call(*tensors: torch.Tensor, **out: Any) -> Any:
+        pairs = zip(tensors, wide, strict=True)
+        return apply(*(t.to(torch.int64) if on else t for t, on in pairs), **out)
+
+    return call
 
 
 class JittedCalls(dict[Any, Any]):
@@ -175,12 +198,14 @@ class Function:
     def _flat(self, apply: Callable[..., Any]) -> Callable[..., Any]:
         """Without the tree of results: a tuple of them, or the single one."""
         name, out_tree = self.name, self.out_tree
-        if out_tree in (tree_structure(0), tree_structure((0,) * out_tree.num_leaves)):
+        if out_tree == tree_structure(0):
             return apply
+        if out_tree == tree_structure((0,) * out_tree.num_leaves):
+            return apply if self.inferred else _with_tuple(apply)
 
         def call(*tensors: torch.Tensor) -> Tensors:
             leaves, treedef = tree_flatten(apply(*tensors))
-            if treedef != out_tree:
+            if treedef != out_tree and as_lists(treedef) != as_lists(out_tree):
                 raise TypeError(
                     f"{name} returned the tree {treedef}, but {out_tree} was inferred or given."
                 )
@@ -203,6 +228,14 @@ class Function:
             return tuple(_cast(x, dtype) for x, dtype in zip(leaves, dtypes, strict=True))
 
         return call
+
+
+def _with_tuple(apply: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*tensors: torch.Tensor) -> Any:
+        results = apply(*tensors)
+        return tuple(results) if isinstance(results, list) else results
+
+    return call
 
 
 def _cast(leaf: Any, dtype: torch.dtype) -> Any:

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import gc
+import sys
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import nullcontext
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from jax.core import Tracer
 
 from pax_tree import PyTreeDef, keystr, tree_flatten, tree_flatten_with_path, tree_map
-from torch2jax_bridge._avals import Aval, aval_of_tensor, dtype_j2t, dtype_t2j, is_differentiable
-from torch2jax_bridge._compat import DispatchMode, fake_mode, schema, times_written
-from torch2jax_bridge._runtime.generators import is_seeded
+from torch2jax_bridge._avals import (
+    Aval,
+    aval_of,
+    aval_of_tensor,
+    dtype_j2t,
+    dtype_t2j,
+    is_differentiable,
+)
+from torch2jax_bridge._compat import (
+    DispatchMode,
+    end_fake_mode,
+    fake_mode,
+    fake_tensors_of,
+    is_plain,
+    quiet,
+    schema,
+    storage_key,
+    times_written,
+)
+from torch2jax_bridge._convert import QUANTIZED, j2t, t2j, why_not_dense
+from torch2jax_bridge._runtime.generators import HostDraws, is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
-from torch2jax_bridge._torch2jax.function import Options, label
+from torch2jax_bridge._torch2jax.function import Options, WrongArguments, label, widened
+from torch2jax_bridge._torch2jax.reachable import forget_cached, left_as_it_was
 
 Size = torch.Size
 
@@ -47,14 +71,144 @@ def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     return all(given.get(a.name, a.default_value) for a in switches)
 
 
+class _Written(DispatchMode):
+    """Notes what operations write into, and keeps what was there before.
+
+    Args:
+        fake_mode: under which nothing is to be written; None if operations really write.
+    """
+
+    def __init__(self, fake_mode: Any) -> None:
+        super().__init__()
+        self._fake_mode = fake_mode
+        self.keys: set[int | None] = set()
+        self.quantized: set[int | None] = set()
+        self._made: set[int | None] = set()
+        self._before: list[tuple[torch.UntypedStorage, torch.UntypedStorage]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        written = list(_tensors(_written_by(func, args, kwargs)))
+        for tensor in written:
+            self._note(tensor)
+        if written and self._fake_mode is not None:  # PyTorch would write into some real ones
+            args = tuple(map(self._fake, args))
+            kwargs = {name: self._fake(value) for name, value in kwargs.items()}
+        results = func(*args, **kwargs)
+        made = {storage_key(x) for x in _tensors([results])}
+        if "quantize_per_" in str(func):
+            self.quantized |= made
+        if not self._made.issuperset(made):
+            given = {storage_key(x) for x in _tensors([args, tuple(kwargs.values())])}
+            self._made |= made - given
+        return results
+
+    def _note(self, tensor: torch.Tensor) -> None:
+        key = storage_key(tensor)
+        known = key in self.keys or key in self._made
+        if self._fake_mode is None and not known and is_plain(tensor):
+            storage = tensor.untyped_storage()
+            self._before.append((storage, storage.clone()))
+        self.keys.add(key)
+
+    def _fake(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(self._fake, value))
+        is_real = isinstance(value, torch.Tensor) and is_plain(value)
+        return self._fake_mode.from_tensor(value) if is_real else value
+
+    def put_back(self) -> None:
+        """Write into tensors that were there before what they had."""
+        for storage, before in self._before:
+            storage.copy_(before)
+
+
+def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:
+    """Return the tensors among the arguments of an operation, and in the lists among them."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _written_by(operation: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
+    """Return the arguments that a call of an operation writes into."""
+    places = _places_written(operation)
+    if not places:
+        return []
+    given = dict(zip((a.name for a in schema(operation).arguments), args, strict=False)) | kwargs
+    if given.get("training") is False or given.get("train") is False:  # a batch norm's averages
+        return []
+    return [given[name] for name in places if name in given]
+
+
+@cache
+def _places_written(operation: Any) -> tuple[str, ...]:
+    """Return the names of the arguments that an operation may write into."""
+    known = schema(operation)
+    if known is None:
+        return ()
+    unsaid = ("running_mean", "running_var") if "batch_norm" in known.name else ()
+    return tuple(
+        a.name
+        for a in known.arguments
+        if a.name in unsaid or (a.alias_info is not None and a.alias_info.is_write)
+    )
+
+
+class Inferred(NamedTuple):
+    """What is known of a function's results, by inference or from the user.
+
+    Attributes:
+        outs: one `Aval` per result.
+        out_tree: the tree of the results.
+        random: whether the function draws random numbers without a key; None if that is not known.
+        host_random: whether it draws them from NumPy's or Python's generators.
+    """
+
+    outs: list[Aval]
+    out_tree: PyTreeDef
+    random: bool | None
+    host_random: bool
+
+
+class _Wrong(NamedTuple):
+    """What a result is that JAX cannot have, and what helps."""
+
+    what: str
+    remedy: str
+
+
+class _Results(NamedTuple):
+    """What a run has shown.
+
+    Attributes:
+        outs: for each result its `Aval`, or what is wrong with it.
+        paths: where each result is.
+        out_tree: their tree.
+        written: the arguments that were written into.
+    """
+
+    outs: list[Aval | _Wrong]
+    paths: list[Any]
+    out_tree: PyTreeDef
+    written: set[int]
+
+
 def infer(
     apply: Callable[..., Any],
     ins: Sequence[Aval],
     name: str,
     names: Sequence[str],
     options: Options,
-) -> tuple[list[Aval], PyTreeDef, bool]:
-    """Run a function of flat tensors on fake ones, which have shapes but no values.
+    examples: Sequence[torch.Tensor] | None = None,
+) -> Inferred:
+    """Run a function of flat tensors on fake ones, which have shapes but no values, or on examples.
+
+    What the function can reach is left as it was.
 
     Args:
         apply: the function; its own parameters and other captured tensors may be real ones.
@@ -62,42 +216,158 @@ def infer(
         name: how messages call the function.
         names: what they call its arguments.
         options: the user's.
+        examples: arguments with values, for this run alone; without them fake ones are made.
 
     Returns:
-        One `Aval` per result, the tree of the results, and whether the function draws random
-        numbers.
+        The results, and whether the function draws random numbers.
 
     Raises:
-        ShapeInferenceError: the function failed on fake tensors.
-        TypeError: it changes an argument in place, or a result is not a tensor.
+        ShapeInferenceError: the function failed on fake tensors, or has kept one.
+        TypeError: it changes an argument in place, or a result is not a tensor that JAX can take.
     """
-    device = "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
-    no_out = {"out": None} if options.out else {}
-    mode, random = fake_mode(), _Random()
+    random, drawn = _Random(), HostDraws(apply)
     try:
-        with without_values(), mode, random:
-            fakes = [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=device) for a in ins]
-            pairs, treedef = tree_flatten_with_path(apply(*fakes, **no_out))
-            changed = {i for i, fake in enumerate(fakes) if times_written(fake)}
+        found = _run(apply, ins, name, options, (random, drawn), examples)
+    except (ShapeInferenceError, WrongArguments):
+        raise
     except Exception as error:
-        given = ", ".join(map(str, ins))
-        raise ShapeInferenceError(
-            f"The results of {name} for arguments {given} could not be inferred: "
-            f"{type(error).__name__}: {error}. If the function is right and reads values "
-            "(.item(), .numpy(), a branch on a tensor, nonzero), pass output_shapes=."
-        ) from error
-    for i in changed - {argument for argument, _ in options.aliases}:
+        advice = _advice(apply, ins, name, options, examples)
+        raise ShapeInferenceError(_failure(name, ins, error, advice)) from error
+    for i in sorted(found.written - {argument for argument, _ in options.aliases}):
         raise TypeError(
             f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
             f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}."
         )
-    for path, leaf in pairs:
-        if not isinstance(leaf, torch.Tensor):
-            raise TypeError(
-                f"{name} returned {leaf!r} of type {type(leaf).__name__} at result{keystr(path)}; "
-                "expected only tensors, in any pytree: use torch.as_tensor."
+    for path, out in zip(found.paths, found.outs, strict=True):
+        if isinstance(out, _Wrong):
+            raise TypeError(f"{name} returned {out.what} at result{keystr(path)}; {out.remedy}.")
+    outs = [out for out in found.outs if isinstance(out, Aval)]
+    return Inferred(outs, found.out_tree, random.seen or drawn.seen, drawn.seen)
+
+
+def _failure(name: str, ins: Sequence[Aval], error: Exception, advice: str) -> str:
+    given = ", ".join(map(str, ins))
+    return (
+        f"The results of {name} for arguments {given} could not be inferred: "
+        f"{type(error).__name__}: {error}{'' if str(error).endswith('.') else '.'} {advice}"
+    )
+
+
+def _advice(
+    apply: Callable[..., Any],
+    ins: Sequence[Aval],
+    name: str,
+    options: Options,
+    examples: Sequence[torch.Tensor] | None,
+) -> str:
+    """Return what may help a function that has failed."""
+    if not options.widen_integers and any(a.dtype == np.int32 for a in ins):
+        try:
+            watching = _Random(), HostDraws(apply)
+            _run(widened(apply, ins), ins, name, options, watching, examples)
+        except Exception:
+            pass
+        else:
+            return (
+                "It works with int64, PyTorch's own integers, in place of int32, JAX's: "
+                "pass widen_integers=True."
             )
-    return [aval_of_tensor(leaf) for _, leaf in pairs], treedef, random.seen
+    if examples is not None:
+        return "It was run on the examples."
+    return (
+        "If the function is right and reads values (.item(), .numpy(), a branch on a tensor, "
+        'nonzero), pass output_shapes=, or examples and infer="run".'
+    )
+
+
+def _run(
+    apply: Callable[..., Any],
+    ins: Sequence[Aval],
+    name: str,
+    options: Options,
+    watching: tuple[_Random, HostDraws],
+    examples: Sequence[torch.Tensor] | None,
+) -> _Results:
+    """Run the function once and leave no trace of it."""
+    mode = nullcontext() if examples is not None else fake_mode()
+    written = _Written(mode if examples is None else None)
+    references = sys.getrefcount(mode)
+
+    def tensors() -> list[torch.Tensor]:
+        if examples is not None:
+            return [example.clone() for example in examples]
+        return [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=_device()) for a in ins]
+
+    try:
+        with without_values(), left_as_it_was(apply):
+            try:
+                found = _watch(apply, tensors, options, watching, mode, written)
+            finally:
+                written.put_back()
+    except Exception:
+        if examples is None:
+            end_fake_mode(mode)
+            forget_cached(apply)
+        raise
+    if examples is None:
+        end_fake_mode(mode)
+        if sys.getrefcount(mode) > references:
+            _refuse_kept(apply, mode, references, name)
+    return found
+
+
+def _watch(
+    apply: Callable[..., Any],
+    make: Callable[[], list[torch.Tensor]],
+    options: Options,
+    watching: tuple[_Random, HostDraws],
+    mode: Any,
+    written: _Written,
+) -> _Results:
+    random, drawn = watching
+    no_out = {"out": None} if options.out else {}
+    with drawn, quiet(), mode, random, written:
+        tensors = make()
+        keys = [storage_key(tensor) for tensor in tensors]
+        versions = [times_written(tensor) for tensor in tensors]
+        pairs, out_tree = tree_flatten_with_path(apply(*tensors, **no_out))
+        changed = {
+            i
+            for i, (tensor, key) in enumerate(zip(tensors, keys, strict=True))
+            if times_written(tensor) != versions[i] or (key is not None and key in written.keys)
+        }
+        outs = [_result(leaf, written.quantized) for _, leaf in pairs]
+    return _Results(outs, [path for path, _ in pairs], out_tree, changed)
+
+
+def _refuse_kept(apply: Callable[..., Any], mode: Any, references: int, name: str) -> None:
+    """Raise if a tensor without values is alive, after what can be emptied is empty."""
+    forget_cached(apply)
+    if sys.getrefcount(mode) > references:
+        gc.collect()
+    if sys.getrefcount(mode) <= references or not (kept := fake_tensors_of(mode)):
+        return
+    raise ShapeInferenceError(
+        f"{name} keeps a tensor, {tuple(kept[0].shape)} of {kept[0].dtype}, that it made or was "
+        "given while its results were inferred, and that has no values; its later calls would find "
+        'it. Pass output_shapes=, or examples and infer="run", or make the tensor beforehand.'
+    )
+
+
+def _result(leaf: Any, quantized: Set[int | None]) -> Aval | _Wrong:
+    """Return the shape and dtype of a result, or what is wrong with it."""
+    if not isinstance(leaf, torch.Tensor):
+        what = f"{leaf!r} of type {type(leaf).__name__}"
+        return _Wrong(what, "expected only tensors, in any pytree: use torch.as_tensor")
+    key = storage_key(leaf)
+    why = QUANTIZED if key is not None and key in quantized else why_not_dense(leaf)
+    if why is not None:
+        what, _, remedy = why.partition("; ")
+        return _Wrong(what, remedy)
+    try:
+        return aval_of_tensor(leaf)
+    except TypeError as error:
+        return _Wrong(f"a tensor of {leaf.dtype}", str(error).rstrip("."))
 
 
 def _is_size(leaf: Any) -> bool:
@@ -135,13 +405,43 @@ def _parse_leaf(leaf: Any, default: np.dtype) -> Aval:
     return Aval(tuple(leaf.shape), jnp.dtype(jax.dtypes.canonicalize_dtype(dtype)))
 
 
-def as_examples(tree: Any) -> Any:
-    """Return example arguments with every tensor as a `jax.ShapeDtypeStruct`, the rest unchanged."""
-    return tree_map(_as_example, tree)
+def as_examples(tree: Any, values: bool) -> Any:
+    """Return example arguments with every tensor as a `jax.ShapeDtypeStruct`, the rest unchanged.
+
+    Args:
+        tree: the arguments.
+        values: whether tensors are to keep their values, as arrays.
+    """
+    return tree_map(lambda leaf: _as_example(leaf, values), tree)
 
 
-def _as_example(leaf: Any) -> Any:
+def _as_example(leaf: Any, values: bool) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
+    if values:
+        return t2j(leaf, copy=True)
     aval = aval_of_tensor(leaf)
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+
+
+def values_of(leaves: Sequence[Any], name: str) -> list[torch.Tensor]:
+    """Return arrays with values as tensors for `infer`, where calls will have theirs.
+
+    Raises:
+        ShapeInferenceError: one has no values.
+    """
+    return [_value_of(leaf, name).to(_device()) for leaf in leaves]
+
+
+def _value_of(leaf: Any, name: str) -> torch.Tensor:
+    if isinstance(leaf, Tracer | jax.ShapeDtypeStruct):
+        raise ShapeInferenceError(
+            f'{name} is wrapped with infer="run", and was not run for such arguments before; here '
+            f"they have no values ({aval_of(leaf)} among them): give torch2jax examples of these "
+            "shapes, dtypes and static arguments, or call it first outside of jax.jit."
+        )
+    return j2t(jnp.asarray(leaf), copy=True)
+
+
+def _device() -> str:
+    return "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import jax
+import numpy as np
 import torch
 from jax.interpreters import mlir
 
@@ -99,6 +100,7 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
         call = in_private_pool(call)
     wanted = CallOptions()
     wanted.name = spec.root.name
+    wanted.note = _note(spec.root)
     wanted.narrow = isinstance(spec, Function) and spec.narrow
     wanted.takes_outputs = lent or _takes_outputs(spec)
     wanted.keeps_inputs = keeps
@@ -107,6 +109,17 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
     wanted.names = spec.root.names
     settings = spec.root.settings
     return Handle(call, settings, settings.checks, wanted)
+
+
+def _note(function: Function) -> str:
+    """Return what may help a function that PyTorch does not give the integers it wants."""
+    narrow = [i for i, aval in enumerate(function.ins) if aval.dtype == np.int32]
+    if not narrow or function.options.widen_integers:
+        return ""
+    return (
+        f"({label(function.names, narrow[0])} is int32, as JAX's integers are; where PyTorch wants "
+        "int64, its own: torch2jax(..., widen_integers=True).)"
+    )
 
 
 def _may_be_recorded(spec: Spec) -> bool:

@@ -22,21 +22,48 @@ from pax_tree import (
     tree_unflatten,
 )
 from torch2jax_bridge._avals import Aval, aval_of, canonical
-from torch2jax_bridge._runtime.errors import original_exception
-from torch2jax_bridge._runtime.generators import HostDraws
+from torch2jax_bridge._runtime.errors import original_exception, printable
 from torch2jax_bridge._runtime.thread_state import current_settings, enter_settings
-from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options
-from torch2jax_bridge._torch2jax.infer import as_examples, infer, parse_output_shapes
+from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options, widened
+from torch2jax_bridge._torch2jax.infer import (
+    Inferred,
+    as_examples,
+    infer,
+    parse_output_shapes,
+    values_of,
+)
+from torch2jax_bridge._torch2jax.module import BUFFERS, ModuleCall
 from torch2jax_bridge._torch2jax.primitive import jitted_call
+from torch2jax_bridge._torch2jax.results import carried_by_jax
 
 _config: Any = jax.config
+
+
+@dataclass(frozen=True)
+class GivenShapes:
+    """What the user says of the results.
+
+    Attributes:
+        shapes: the `output_shapes`.
+        of_module: whether they are those of a module, which gives back its buffers besides.
+    """
+
+    shapes: Any
+    of_module: bool = False
+
+    def __call__(self, args: Sequence[Any]) -> Any:
+        """Return the shapes of all results of a call."""
+        return (self.shapes, args[BUFFERS]) if self.of_module else self.shapes
 
 
 class TorchFunction:
     """A PyTorch function as JAX calls it. Made by `torch2jax`."""
 
     def __init__(
-        self, fn: Callable[..., Any], output_shapes: Any = None, options: Options | None = None
+        self,
+        fn: Callable[..., Any],
+        output_shapes: GivenShapes | None = None,
+        options: Options | None = None,
     ) -> None:
         self._fn = fn
         self._output_shapes = output_shapes
@@ -60,9 +87,13 @@ class TorchFunction:
             raise jax.errors.JaxRuntimeError(str(error)) from original
         return tree_unflatten(made.out_tree, results)
 
+    def __reduce__(self) -> tuple:
+        return TorchFunction, (self._fn, self._output_shapes, self._options)
+
     def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Find out the results for example arguments, which may be tensors, without a call."""
-        self._specialized(*tree_flatten(as_examples((tuple(args), kwargs))))
+        examples = as_examples((tuple(args), kwargs), self._options.infer == "run")
+        self._specialized(*tree_flatten(examples))
 
     def _specialized(self, leaves: list[Any], treedef: PyTreeDef) -> TracedCall:
         try:
@@ -81,7 +112,7 @@ class TorchFunction:
 def _name_of(fn: Callable[..., Any]) -> str:
     if isinstance(fn, BuiltinFunctionType):  # its qualified name has a class of PyTorch's inside
         return fn.__name__
-    return getattr(fn, "__qualname__", type(fn).__name__)
+    return printable(getattr(fn, "__qualname__", type(fn).__name__))
 
 
 def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError | None:
@@ -135,7 +166,7 @@ def specialize(
     name: str,
     leaves: Sequence[Any],
     treedef: PyTreeDef,
-    output_shapes: Any,
+    output_shapes: GivenShapes | None,
     options: Options,
 ) -> TracedCall:
     """Find out the results and make the flat function for one combination of arguments.
@@ -143,7 +174,8 @@ def specialize(
     Args:
         fn: the PyTorch function.
         name: how messages call it.
-        leaves: the leaves of `(args, kwargs)`; arrays are looked at for shape and dtype only.
+        leaves: the leaves of `(args, kwargs)`; arrays are looked at for shape and dtype only, and
+            for their values to infer by a run.
         treedef: the tree of `(args, kwargs)`.
         output_shapes: None to infer the results.
         options: the user's.
@@ -153,21 +185,24 @@ def specialize(
     template = [ARRAY if on else leaf for leaf, on in zip(leaves, traced, strict=True)]
     names = _names(template, treedef)
     ins = tuple(aval_of(leaf) for leaf, on in zip(leaves, traced, strict=True) if on)
-    apply = _applier(fn, template, treedef)
-    host_random = False
+    apply = _applier(fn, template, treedef, ins, options)
+    args, kwargs = tree_unflatten(treedef, leaves)
     if output_shapes is None:
-        with HostDraws(fn) as drawn:
-            outs, out_tree, random = infer(apply, ins, name, names, options)
-        host_random = drawn.seen
-        random = random or host_random
+        examples = None
+        if options.infer == "run":
+            pairs = zip(leaves, traced, strict=True)
+            examples = values_of([leaf for leaf, on in pairs if on], name)
+        trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
+        once = _applier(trial, template, treedef, ins, options)
+        found = infer(once, ins, name, names, options, examples)
     else:
-        (outs, out_tree), random = parse_output_shapes(output_shapes, ins), None
-    if host_random and options.keyed:
+        found = Inferred(*parse_output_shapes(output_shapes(args), ins), None, False)
+    if found.host_random and options.keyed:
         raise TypeError(_OTHER_GENERATORS.format(name))
     if current_settings() is not settings:  # the function changes them
         enter_settings(settings)
         settings = settings.unchecked()
-    _check_aliases(options, ins, outs, name)
+    _check_aliases(options, ins, found.outs, name)
     jitted = JittedCalls()
     spec = Function(
         name=name,
@@ -175,16 +210,17 @@ def specialize(
         apply=apply,
         options=options,
         ins=ins,
-        outs=tuple(outs),
-        out_tree=out_tree,
+        outs=tuple(found.outs),
+        out_tree=found.out_tree,
         inferred=output_shapes is None,
-        random=random,
-        host_random=host_random,
+        random=found.random,
+        host_random=found.host_random,
         settings=settings,
         narrow=canonical(torch.int64).itemsize == 4,
         jitted=ref(jitted),
     )
-    if ins or random is False:
+    out_tree = carried_by_jax(found.out_tree)
+    if ins or found.random is False:
         return TracedCall(jitted_call(spec), traced, out_tree, jitted)
     # JAX would move a call without arguments out of a loop that it differentiates.
     spec = replace(spec, ins=(_NOTHING,), apply=lambda _, **out: apply(**out))
@@ -205,12 +241,25 @@ def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
     """Return what messages call the arrays among the arguments: args[0]['a'], kwargs['b']."""
     pairs = tree_flatten_with_path(tree_unflatten(treedef, template))[0]
     return tuple(
-        ("args", "kwargs")[path[0].idx] + keystr(path[1:]) for path, leaf in pairs if leaf is ARRAY
+        printable(("args", "kwargs")[path[0].idx] + keystr(path[1:]))
+        for path, leaf in pairs
+        if leaf is ARRAY
     )
 
 
-def _applier(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:
+def _applier(
+    fn: Callable[..., Any],
+    template: list[Any],
+    treedef: PyTreeDef,
+    ins: Sequence[Aval],
+    options: Options,
+) -> Callable[..., Any]:
     """Return a function of flat tensors that calls `fn` with the tree of its arguments."""
+    apply = _of_tree(fn, template, treedef)
+    return widened(apply, ins) if options.widen_integers else apply
+
+
+def _of_tree(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:
     positional = tree_structure(((0,) * len(template), {}))
     if treedef == positional and all(leaf is ARRAY for leaf in template):
         return fn
