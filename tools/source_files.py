@@ -72,8 +72,8 @@ def is_private(name: str) -> bool:
 
 
 def is_private_path(dotted: str) -> bool:
-    """Whether a part of the dotted name is private."""
-    return any(is_private(part) for part in dotted.split("."))
+    """Whether a part of the dotted name is private, or names a program: nobody imports `__main__`."""
+    return any(is_private(part) or part == "__main__" for part in dotted.split("."))
 
 
 def code_lines(file: Path) -> int:
