@@ -313,3 +313,33 @@ def test_module_that_compiles_its_calls_runs_without(x, preserve_original):
     doubled = pax.tree_map(lambda p: 2 * p, pax.get_params(net))
     expected = nn.functional.linear(x, doubled["weight"], doubled["bias"])
     assert_same(forward(doubled, x)[0], expected)
+
+
+class Special(torch.nn.Linear):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Special(2, 2), "the module is Special in module 1 and Linear in module 0"),
+        (torch.nn.Sequential(), "the module is Sequential in module 1"),
+    ],
+)
+def test_modules_of_different_classes_are_not_stacked(other, message):
+    for stack in (pax.stack_params, pax.stack_buffers):
+        with pytest.raises(ValueError, match=message):
+            stack([torch.nn.Linear(2, 2), other])
+
+
+def test_submodules_of_different_classes_are_not_stacked():
+    nets = [
+        torch.nn.Sequential(torch.nn.Linear(2, 2), act()) for act in (torch.nn.ReLU, torch.nn.Tanh)
+    ]
+    with pytest.raises(ValueError, match="submodule '1' is Tanh in module 1 and ReLU in module 0"):
+        pax.stack_params(nets)
+
+
+def test_parametrized_modules_are_stacked():
+    nets = [torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2)) for _ in range(3)]
+    assert {x.shape[0] for x in pax.stack_params(nets).values()} == {3}

@@ -235,3 +235,16 @@ class TestErrors:
             random.categorical(KEY, torch.zeros(2, 4), shape=(3,))
         with pytest.raises(ValueError, match="cannot draw 5 of 4 categories without replacement"):
             random.categorical(KEY, torch.zeros(4), shape=(5,), replace=False)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "name"),
+    [
+        ((0, 2**64), "maxval"),
+        ((-(2**63) - 1, 0), "minval"),
+        ((0, torch.tensor(2**63 + 1, dtype=torch.uint64)), "maxval"),
+    ],
+)
+def test_bounds_of_too_many_bits(bounds, name):
+    with pytest.raises(ValueError, match=rf"at most 63 bits and a sign, .* got .* as {name}"):
+        pax.random.randint(pax.random.key(0), (2,), *bounds, torch.uint64)

@@ -307,3 +307,39 @@ def test_results_without_derivative(result, mapped):
     expected = [pushed, (result, (X * 0,), X.sum()), pushed, *[(none, X.sum())] * 3]
     same(found, expected)
     assert tree_structure(found) == tree_structure(expected)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 4, 9])
+@pytest.mark.parametrize("jacobian", [pax.jacfwd, pax.jacrev, pax.hessian])
+def test_jacobians_in_chunks(jacobian, chunk_size):
+    sizes = []
+
+    def f(x):
+        sizes.append(None)
+        return {"out": x["a"].sin().sum() * x["b"] ** 2}
+
+    x = {"a": torch.arange(4.0), "b": torch.tensor([2.0])}
+    same(jacobian(f, chunk_size=chunk_size)(x), jacobian(f)(x))
+    if jacobian is pax.jacfwd:  # 5 columns, so many at a time, and all at once
+        assert len(sizes) == -(-5 // chunk_size) + 1
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_chunk_sizes_that_are_none(size, error):
+    with pytest.raises(error, match="jacrev: chunk_size must be"):
+        pax.jacrev(F, chunk_size=size)
+
+
+def test_unused_leaves_without_zeros():
+    """A step of an optimizer leaves them, where zeros would let weight decay act on them."""
+    params = {"a": torch.ones(2), "b": torch.ones(2)}
+    grads = pax.grad(lambda p: p["a"].sum(), materialize_grads=False)(params)
+    assert grads["b"] is None
+    adamw = pax.functional_optimizer(torch.optim.AdamW, lr=0.1, weight_decay=0.5)
+    stepped, _ = adamw.step(params, grads, adamw.init(params))
+    assert stepped["b"].equal(params["b"])
+    for transform in (pax.vmap, lambda f: pax.jit(f, backend="eager"), lambda f: f):
+        f = transform(pax.grad(lambda p: p["a"].sum(), materialize_grads=False))
+        found = f({"a": torch.ones(3, 2), "b": torch.ones(3, 2)})
+        assert found["b"] is None
+        assert found["a"].equal(torch.ones(3, 2))

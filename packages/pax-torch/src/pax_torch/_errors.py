@@ -23,6 +23,16 @@ def check_callable(fun: object, name: str) -> None:
         raise TypeError(f"{name} expected a function, got the generator function {fun!r}.")
 
 
+def check_count(count: Any, transform: str, name: str, least: int) -> None:
+    """Raise an error unless a count is None or an integer from `least`."""
+    if count is None:
+        return
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"{transform}: {name} must be an integer or None, got {describe(count)}.")
+    if count < least:
+        raise ValueError(f"{transform}: {name} must be at least {least}, got {count}.")
+
+
 def describe(value: object) -> str:
     """Say what a value is."""
     if isinstance(value, Tensor):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import match_prefix, merge, to_tensors
 from pax_torch._compat import is_mapped, map_tensors
-from pax_torch._errors import check_callable, describe, leaf_place, place_in_call
+from pax_torch._errors import check_callable, check_count, describe, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 Randomness = Literal["error", "different", "same"]
@@ -65,8 +65,8 @@ def vmap(
             f"vmap: randomness must be 'error', 'different' or 'same', got {randomness!r}."
         )
 
-    _check_count(axis_size, "axis_size", 0)
-    _check_count(chunk_size, "chunk_size", 1)
+    check_count(axis_size, "vmap", "axis_size", 0)
+    check_count(chunk_size, "vmap", "chunk_size", 1)
 
     @functools.wraps(fun, updated=())
     def mapped_fun(*args: Any, **kwargs: Any) -> Any:
@@ -189,15 +189,6 @@ class _Outputs:
                 f"{leaf.ndim - 1}."
             )
         return leaf.movedim(0, axis)
-
-
-def _check_count(count: Any, name: str, least: int) -> None:
-    if count is None:
-        return
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
-        raise TypeError(f"vmap: {name} must be an integer or None, got {describe(count)}.")
-    if count < least:
-        raise ValueError(f"vmap: {name} must be at least {least}, got {count}.")
 
 
 def _axes_of_args(in_axes: Any, count: int) -> Any:

@@ -48,6 +48,7 @@ def value_and_grad(
     allow_int: bool = False,
     *,
     allow_unused: bool = True,
+    materialize_grads: bool = True,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that evaluates both `fun` and its gradient.
@@ -69,6 +70,8 @@ def value_and_grad(
         allow_int: accept leaves of an integer or boolean dtype; None stands for their gradient.
         allow_unused: give zeros, as JAX does, for a leaf that the value does not depend on;
             False makes that an error.
+        materialize_grads: False gives None in place of such zeros, as in `torch.autograd.grad`; a step
+            of an optimizer then leaves those leaves as they are.
         create_graph: keep the graph of the results, so that `torch.autograd` can differentiate
             them with respect to tensors that require grad.
 
@@ -106,12 +109,15 @@ def value_and_grad(
             return _check_value(value, holomorphic), aux
 
         variables = selection.variables
-        value, aux, grads = _reverse(call, variables, create_graph, not allow_unused)
+        find_unused = not (allow_unused and materialize_grads)
+        value, aux, grads = _reverse(call, variables, create_graph, find_unused)
         if not allow_unused:
             _check_used(grads, selection)
-        found = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
+        found: list[Any] = grads
+        if materialize_grads:
+            found = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
         if holomorphic:
-            found = [gradient.conj().resolve_conj() for gradient in found]
+            found = [None if g is None else g.conj().resolve_conj() for g in found]
         result = (value, aux) if has_aux else value
         return result, selection.gradients(found)
 
@@ -126,6 +132,7 @@ def grad(
     allow_int: bool = False,
     *,
     allow_unused: bool = True,
+    materialize_grads: bool = True,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that evaluates the gradient of `fun`.
@@ -137,6 +144,7 @@ def grad(
         holomorphic: `fun` is a holomorphic function of complex leaves.
         allow_int: accept leaves of an integer or boolean dtype, with None for their gradient.
         allow_unused: give zeros for a leaf that the value does not depend on.
+        materialize_grads: False gives None for it.
         create_graph: keep the graph of the results.
 
     Returns:
@@ -164,6 +172,7 @@ def grad(
         holomorphic,
         allow_int,
         allow_unused=allow_unused,
+        materialize_grads=materialize_grads,
         create_graph=create_graph,
     )
 

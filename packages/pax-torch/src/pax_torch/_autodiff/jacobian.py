@@ -19,7 +19,7 @@ from pax_torch._autodiff.flatten_fun import (
 )
 from pax_torch._autodiff.grad import grad, pull_back_by_func, run
 from pax_torch._autodiff.jvp import forward_derivative, jvp
-from pax_torch._errors import check_callable
+from pax_torch._errors import check_callable, check_count
 
 
 def jacfwd(
@@ -29,6 +29,7 @@ def jacfwd(
     holomorphic: bool = False,
     *,
     create_graph: bool = False,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Return a function that evaluates the Jacobian of `fun` by forward mode, column by column.
 
@@ -42,6 +43,7 @@ def jacfwd(
         has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
         holomorphic: `fun` is holomorphic, its arguments and results are complex.
         create_graph: keep the graph of the results, as in `grad`.
+        chunk_size: how many columns are computed at a time, to save memory; by default all.
 
     Returns:
         A function with the arguments of `fun` that returns the Jacobian, or `(jacobian, aux)`:
@@ -61,7 +63,9 @@ def jacfwd(
 
     The API is that of `jax.jacfwd`.
     """
-    return _jacobian("jacfwd", fun, _Options(argnums, has_aux, holomorphic, create_graph))
+    return _jacobian(
+        "jacfwd", fun, _Options(argnums, has_aux, holomorphic, create_graph, chunk_size)
+    )
 
 
 def jacrev(
@@ -72,6 +76,7 @@ def jacrev(
     allow_int: bool = False,
     *,
     create_graph: bool = False,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Return a function that evaluates the Jacobian of `fun` by reverse mode, row by row.
 
@@ -85,6 +90,7 @@ def jacrev(
         holomorphic: `fun` is holomorphic, its arguments and results are complex.
         allow_int: accept leaves of an integer or boolean dtype, with None for their Jacobian.
         create_graph: keep the graph of the results, as in `grad`.
+        chunk_size: how many rows are computed at a time, to save memory; by default all.
 
     Returns:
         As for `jacfwd`.
@@ -100,7 +106,7 @@ def jacrev(
 
     The API is that of `jax.jacrev`.
     """
-    options = _Options(argnums, has_aux, holomorphic, create_graph, allow_int)
+    options = _Options(argnums, has_aux, holomorphic, create_graph, chunk_size, allow_int)
     return _jacobian("jacrev", fun, options)
 
 
@@ -113,12 +119,14 @@ class _Options(NamedTuple):
     has_aux: bool
     holomorphic: bool
     create_graph: bool
+    chunk_size: int | None
     allow_int: bool = False
 
 
 def _jacobian(name: str, fun: Callable[..., Any], options: _Options) -> Callable[..., Any]:
     check_callable(fun, name)
-    argnums, has_aux, holomorphic, create_graph, allow_int = options
+    argnums, has_aux, holomorphic, create_graph, chunk_size, allow_int = options
+    check_count(chunk_size, name, "chunk_size", 1)
     numbers = check_argnums(argnums, name)
     reverse = name == "jacrev"
 
@@ -137,7 +145,7 @@ def _jacobian(name: str, fun: Callable[..., Any], options: _Options) -> Callable
             return out, rest
 
         def blocks(variables: list[Tensor]) -> Any:
-            found, rest = (_rows if reverse else _columns)(checked, variables)
+            found, rest = (_rows if reverse else _columns)(checked, variables, chunk_size)
             if reverse and holomorphic:
                 found = [[block.conj().resolve_conj() for block in row] for row in found]
             jacobian = flat.result([selection.gradients(row) for row in found])
@@ -155,6 +163,7 @@ def hessian(
     holomorphic: bool = False,
     *,
     create_graph: bool = False,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Return a function that evaluates the Hessian of `fun`, forward over reverse.
 
@@ -164,6 +173,7 @@ def hessian(
         has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
         holomorphic: `fun` is holomorphic, its arguments and results are complex.
         create_graph: keep the graph of the results, as in `grad`.
+        chunk_size: how many rows and columns are computed at a time, to save memory; by default all.
 
     Returns:
         A function with the arguments of `fun` that returns the Hessian, or `(hessian, aux)`: the
@@ -181,8 +191,8 @@ def hessian(
 
     The API is that of `jax.hessian`.
     """
-    first = jacrev(fun, argnums, has_aux, holomorphic, create_graph=create_graph)
-    return jacfwd(first, argnums, has_aux, holomorphic, create_graph=create_graph)
+    both = _Options(argnums, has_aux, holomorphic, create_graph, chunk_size)
+    return _jacobian("jacfwd", _jacobian("jacrev", fun, both), both)
 
 
 def hvp(
@@ -223,13 +233,14 @@ def hvp(
 
 
 def _columns(
-    function: Callable[..., Any], variables: Sequence[Tensor]
+    function: Callable[..., Any], variables: Sequence[Tensor], chunk_size: int | None
 ) -> tuple[list[list[Tensor]], Any]:
     """Return the Jacobian of a function by forward mode, and what else it returned.
 
     Args:
         function: takes the variables and returns a tuple of tensors and a tuple of other ones.
         variables: floating-point or complex tensors.
+        chunk_size: how many columns are computed at a time.
 
     Returns:
         For each result and each variable a tensor of their shapes joined; and the second part of
@@ -243,7 +254,7 @@ def _columns(
         return forward_derivative(function, variables, tangents)[1:]
 
     # Random numbers are those of one evaluation, whichever column is computed.
-    mapped = torch.func.vmap(push, randomness="same")
+    mapped = torch.func.vmap(push, randomness="same", chunk_size=chunk_size)
     derivatives, rest = mapped(*_basis(variables))
     blocks = [_blocks(derivative, variables) for derivative in derivatives]
     joined = [
@@ -257,14 +268,16 @@ def _columns(
 
 
 def _rows(
-    function: Callable[..., Any], variables: Sequence[Tensor]
+    function: Callable[..., Any], variables: Sequence[Tensor], chunk_size: int | None
 ) -> tuple[list[list[Tensor]], Any]:
     """Return the Jacobian of a function by reverse mode, and what else it returned."""
     out, pull, rest = pull_back_by_func(function, variables)
     if not variables or not sum(tensor.numel() for tensor in out):
         return [[_empty(tensor, v) for v in variables] for tensor in out], rest
     # A rule that draws random numbers again draws those of the value, whichever row is computed.
-    mapped = torch.func.vmap(lambda *cotangents: pull(cotangents), randomness="same")
+    mapped = torch.func.vmap(
+        lambda *cotangents: pull(cotangents), randomness="same", chunk_size=chunk_size
+    )
     derivatives = mapped(*_basis(out))
     blocks = [_blocks(derivative, out) for derivative in derivatives]
     joined = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Embedding, EmbeddingBag, Module
 
 from pax_torch._compat import is_compiled_module
 from pax_torch._module.state import check_materialized, check_module, get_buffers, own_copies
@@ -42,10 +43,10 @@ def functional_module(
     given once, under the first of its names.
 
     What is written in place is not undone. A forward that writes to a parameter writes to the
-    argument; `Embedding(max_norm=...)` has a copy, as has a module with a `train` of its own, which
-    every call runs. What is written into a list, a dictionary or a tensor that is an attribute, or
-    that a hook closes over, stays for later calls, as do hooks that a forward registers; let it keep
-    such things in buffers.
+    argument; `Embedding(max_norm=...)` has a copy, which a warning says, as has a module with a
+    `train` of its own, which every call runs. What is written into a list, a dictionary or a tensor
+    that is an attribute, or that a hook closes over, stays for later calls, as do hooks that a forward
+    registers; let it keep such things in buffers.
 
     Args:
         module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
@@ -81,6 +82,7 @@ def functional_module(
     param_shapes = _shapes(module)
     initial_buffers = get_buffers(module)
     template = ModuleTemplate(module, preserve_original)
+    _warn_of_scaled_weights(module)
     owner = type(module).__name__
 
     def forward(
@@ -110,6 +112,23 @@ def _check_convertible(module: Module) -> None:
             raise TypeError(
                 f"functional_module cannot convert the {what} {where} "
                 f"({type(submodule).__name__}); convert the module that it was made of."
+            )
+
+
+def _warn_of_scaled_weights(module: Module) -> None:
+    """Say that `max_norm` does not change the parameters, where they are trained."""
+    for name, submodule in module.named_modules():
+        if not isinstance(submodule, Embedding | EmbeddingBag) or submodule.max_norm is None:
+            continue
+        weight = f"{name}.weight" if name else "weight"
+        if submodule.weight.requires_grad:
+            warnings.warn(
+                f"{type(submodule).__name__}(max_norm={submodule.max_norm}) scales rows of its weight "
+                "in place in each forward pass, which a functional module does on a copy: values and "
+                "gradients are PyTorch's, but the rows in the parameters keep their norms. To train as "
+                f"PyTorch does, scale them after the pass: torch.renorm(params[{weight!r}], "
+                f"{submodule.norm_type}, 0, {submodule.max_norm}), for the rows that were used.",
+                stacklevel=3,
             )
 
 

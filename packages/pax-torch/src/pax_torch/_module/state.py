@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, ModuleList
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
 from pax_torch._compat import mapped_zeros, running_vmaps
 from pax_torch._errors import describe
@@ -74,8 +75,8 @@ def stack_params(modules: Sequence[Module] | ModuleList) -> dict[str, Tensor]:
 
     Raises:
         TypeError: one of `modules` is no module.
-        ValueError: there is no module, or two have different parameters; or one is lazy and has
-            not run yet.
+        ValueError: there is no module, or two have different parameters or classes, or submodules
+            of different classes; or one is lazy and has not run yet.
 
     Example:
         >>> import torch, pax_torch
@@ -119,6 +120,7 @@ def _stacked(
     if not isinstance(modules, Sequence | ModuleList) or not len(modules):
         raise ValueError(f"{name} takes a list of at least one module, got {describe(modules)}.")
     states = [get(module) for module in modules]
+    _check_classes(modules, name)
     expected = {key: (x.shape, x.dtype) for key, x in states[0].items()}
     for number, state in enumerate(states):
         for key in expected.keys() | state.keys():
@@ -130,6 +132,33 @@ def _stacked(
                     f"{_describe_kind(expected.get(key))} in module 0."
                 )
     return {key: torch.stack([state[key] for state in states]) for key in expected}
+
+
+def _check_classes(modules: Sequence[Module] | ModuleList, name: str) -> None:
+    """Raise ValueError unless all the modules and their submodules have the same classes."""
+    kinds = [
+        {prefix: _class_of(submodule) for prefix, submodule in module.named_modules()}
+        for module in modules
+    ]
+    for number, found in enumerate(kinds):
+        for prefix in {**kinds[0], **found}:
+            other, first = found.get(prefix), kinds[0].get(prefix)
+            if other is not first:
+                where = f"submodule {prefix!r}" if prefix else "the module"
+                raise ValueError(
+                    f"{name} takes modules of one kind, but {where} is {_name_of(other)} in module "
+                    f"{number} and {_name_of(first)} in module 0."
+                )
+
+
+def _class_of(module: Module) -> type[Module]:
+    """Return the class of a module; for one with parametrizations, that it had before."""
+    cls = type(module)
+    return cls.__bases__[0] if is_parametrized(module) else cls
+
+
+def _name_of(cls: type[Module] | None) -> str:
+    return cls.__qualname__ if cls else "missing"
 
 
 def _describe_kind(kind: tuple[torch.Size, torch.dtype] | None) -> str:

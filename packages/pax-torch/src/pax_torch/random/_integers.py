@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pax_torch._tracing import values_are_hidden
 from pax_torch.random._floats import check_broadcasts
 from pax_torch.random._keys import check_key, check_shape, split
 from pax_torch.random._threefry import random_bits
@@ -42,7 +43,7 @@ def randint(
 
     Raises:
         TypeError: `key` is no key, a bound no integer, or `dtype` no integer type.
-        ValueError: the bounds do not broadcast to `shape`.
+        ValueError: the bounds do not broadcast to `shape`, or one has more bits.
 
     Example:
         >>> import pax_torch
@@ -58,7 +59,7 @@ def randint(
     own = torch.iinfo(dtype)
     info = own if own.bits >= 32 else torch.iinfo(torch.int32)
     last = min(info.max, 2**63 - 1)
-    low, high = (_bound(key, bound, sizes) for bound in (minval, maxval))
+    low, high = _bound(key, minval, sizes, "minval"), _bound(key, maxval, sizes, "maxval")
     if own.bits < 32:
         low, high = low.clamp(own.min, own.max), high.clamp(own.min, own.max + 1)
     is_open = high > last
@@ -69,12 +70,23 @@ def randint(
     return (low + offset).to(dtype)
 
 
-def _bound(key: Tensor, bound: int | Tensor, sizes: tuple[int, ...]) -> Tensor:
+def _bound(key: Tensor, bound: int | Tensor, sizes: tuple[int, ...], name: str) -> Tensor:
+    if isinstance(bound, int) and not -(2**63) <= bound < 2**63:
+        raise ValueError(_TOO_LARGE.format(name=name, bound=bound))
     tensor = torch.as_tensor(bound, device=key.device)
     if tensor.is_floating_point() or tensor.is_complex():
-        raise TypeError(f"randint expected integers as bounds, got {bound!r}.")
+        raise TypeError(f"randint expected integers as bounds, got {bound!r} as {name}.")
     check_broadcasts(tensor, sizes, "randint")
-    return tensor.to(torch.int64)
+    wide = tensor.to(torch.int64)
+    if tensor.dtype is torch.uint64 and not values_are_hidden() and (wide < 0).any():
+        raise ValueError(_TOO_LARGE.format(name=name, bound=bound))
+    return wide
+
+
+_TOO_LARGE = (
+    "randint takes bounds of at most 63 bits and a sign, from -2**63 to 2**63 - 1, got {bound} as "
+    "{name}; draw random bits for a wider range, or the two halves one by one."
+)
 
 
 def _offset_32(high: Tensor, low: Tensor, span: Tensor) -> Tensor:
