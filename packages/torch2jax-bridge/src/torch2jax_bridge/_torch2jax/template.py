@@ -104,13 +104,14 @@ class TemplatePool:
 
     Args:
         first: the module, without memory and in its mode, of which copies are made.
-        *free: templates that nobody uses.
+        *free: templates that nobody uses; without one, one is made.
     """
 
     def __init__(self, first: torch.nn.Module, *free: ModuleTemplate) -> None:
         self.name = type(first).__name__
         self._first = first
-        self._free = list(free)
+        # One is made now: a call may be in a transform of PyTorch's, which is no place to copy a module.
+        self._free = list(free) or [ModuleTemplate(deepcopy(first))]
 
     def __reduce__(self) -> tuple:
         return TemplatePool, (self._first,)
