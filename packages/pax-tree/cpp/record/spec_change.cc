@@ -177,6 +177,7 @@ PyObject* FrozenStatic(RecordSpec* spec, PyObject* name) {
 // A list or a dict can change without changing its identity: such a value is compared each time.
 RecordSpec* SpecWithStatic(RecordSpec* spec, PyObject* name, PyObject* value) {
   bool mutable_value = PyTuple_Check(value) || MayChange(value);
+  if (mutable_value && PyErr_Occurred()) return nullptr;
   if (!mutable_value) {
     if (RecordSpec* known = RecallTransition(spec, name, value, kStatic)) return known;
   }

@@ -69,11 +69,12 @@ bool IsMutableDataclass(PyTypeObject* type) {
 }
 
 // Whether an object that is no container says by its class that it may change: it cannot be hashed,
-// or is a dataclass that is not frozen.
+// or is a dataclass that is not frozen. An error of its __hash__ that is no TypeError stays set,
+// with true.
 bool IsMutableObject(PyObject* value) {
   if (IsMutableDataclass(Py_TYPE(value))) return true;
   if (PyObject_Hash(value) != -1) return false;
-  PyErr_Clear();
+  if (PyErr_ExceptionMatches(PyExc_TypeError)) PyErr_Clear();
   return true;
 }
 
@@ -141,7 +142,9 @@ PyObject* FreezeKey(PyObject* value) {
   if (PyTuple_Check(value) || PyList_CheckExact(value)) return FreezeItems(value);
   if (PyDict_CheckExact(value)) return FreezeDict(value);
   if (PyAnySet_CheckExact(value)) return FreezeSet(value);
-  if (!IsPlain(value) && IsMutableObject(value)) return FreezeObject(value);
+  if (!IsPlain(value) && IsMutableObject(value)) {
+    return PyErr_Occurred() ? nullptr : FreezeObject(value);
+  }
   return Py_NewRef(value);
 }
 
