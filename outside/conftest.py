@@ -20,15 +20,17 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption("--small"):
         return
     kept = [item for item in items if not is_slow(item)]
-    config.hook.pytest_deselected([item for item in items if is_slow(item)])
+    config.hook.pytest_deselected(items=[item for item in items if is_slow(item)])
     items[:] = kept
 
 
 def is_slow(item):
-    return item.get_closest_marker("whole") is not None and item.callspec.id not in SMALL
+    whole = item.get_closest_marker("whole") is not None
+    return whole and item.callspec.params["model"].name not in SMALL
 
 
 def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "default")  # other libraries' own
     config.addinivalue_line("markers", "whole: with --small, for a few models only")
 
 

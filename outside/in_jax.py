@@ -38,6 +38,7 @@ def converted(model: Model) -> Converted:
     trained = {name: params.pop(name) for name in trained_names(module)}
 
     def loss(trained: Arrays, buffers: Arrays, batch: Arrays, **options: Any) -> Any:
+        options = {"is_training": False, **options}
         out, buffers = apply({**params, **trained}, buffers=buffers, **batch, **options)
         return model.loss(out), buffers
 

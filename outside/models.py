@@ -77,18 +77,18 @@ def vector_batch() -> Batch:
 
 
 def sequence_batch() -> Batch:
-    """Return three sequences of five vectors."""
-    return {"x": torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))}
+    """Return four sequences of five vectors."""
+    return {"x": torch.randn(4, 5, 4, generator=torch.Generator().manual_seed(0))}
 
 
 def mean_square(out: torch.Tensor) -> torch.Tensor:
     """Return the mean square of a result."""
-    return out.square().mean()
+    return (out**2).mean()
 
 
 def sample_mean_square(out: Any) -> torch.Tensor:
     """Return the mean square of a denoiser's result."""
-    return out.sample.square().mean()
+    return (out.sample**2).mean()
 
 
 def gpt2() -> torch.nn.Module:

@@ -266,6 +266,33 @@ def test_bridge_classes_that_only_pytorch_knows_come_back_as_themselves():
     np.testing.assert_array_equal(grad, jnp.ones((2, 3)))
 
 
+class Layer:
+    def __init__(self, keys):
+        self.keys, self.is_first, self.dtype = keys, True, keys.dtype
+
+
+class LayeredCache:
+    def __init__(self, x):
+        self.layers, self.length = [Layer(x), Layer(x + 1)], len(x)
+
+
+def test_bridge_objects_that_hold_tensors_come_back_with_arrays():
+    f = torch2jax(lambda x: {"out": x * 2, "cache": LayeredCache(x)})
+    for transform in (lambda f: f, jax.jit, jax.vmap):
+        cache = transform(f)(X)["cache"]
+        assert type(cache) is LayeredCache
+        assert [type(layer) for layer in cache.layers] == [Layer, Layer]
+        assert cache.layers[1].is_first
+        assert (cache.layers[1].keys == X + 1).all()
+    assert jax.tree.map(jnp.shape, jax.eval_shape(f, X)["cache"]).layers[0].keys == (2, 3)
+    back = torch2jax(lambda cache: cache.layers[0].keys + cache.layers[1].keys)
+    assert (jax.jit(back)(f(X)["cache"]) == 2 * X + 1).all()
+    grad = jax.grad(lambda x: f(x)["cache"].layers[1].keys.sum())(X)
+    assert (grad == 1).all()
+    with pytest.raises(TypeError, match="of type object at result"):
+        torch2jax(lambda x: (x, object()))(X)
+
+
 def test_bridge_deque_comes_back_as_a_list():
     out = jax.jit(torch2jax(lambda x: collections.deque([x, x + 1])))(X)
     assert type(out) is list

@@ -40,6 +40,7 @@ from torch2jax_bridge._runtime.generators import HostDraws, is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import Options, WrongArguments, label, widened
 from torch2jax_bridge._torch2jax.reachable import forget_cached, left_as_it_was
+from torch2jax_bridge._torch2jax.results import register_objects
 
 Size = torch.Size
 
@@ -330,7 +331,9 @@ def _watch(
         tensors = make()
         keys = [storage_key(tensor) for tensor in tensors]
         versions = [times_written(tensor) for tensor in tensors]
-        pairs, out_tree = tree_flatten_with_path(apply(*tensors, **no_out))
+        result = apply(*tensors, **no_out)
+        register_objects(result)
+        pairs, out_tree = tree_flatten_with_path(result)
         changed = {
             i
             for i, (tensor, key) in enumerate(zip(tensors, keys, strict=True))

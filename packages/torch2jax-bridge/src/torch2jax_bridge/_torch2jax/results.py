@@ -7,8 +7,18 @@ from functools import cache
 from typing import Any
 
 import jax
+import torch
+from torch.nn import Module
 
-from pax_tree import PyTreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
+from pax_tree import (
+    GetAttrKey,
+    PyTreeDef,
+    register_pytree_with_keys,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_leaves,
+    tree_unflatten,
+)
 
 _KNOWN = (tuple, list, dict, OrderedDict, defaultdict, type(None))
 
@@ -31,6 +41,44 @@ def carried_by_jax(treedef: PyTreeDef) -> PyTreeDef:
     elif not _is_known(cls):
         _register(cls)
     return PyTreeDef.from_node_data_and_children(data, children)
+
+
+def register_objects(tree: Any) -> None:
+    """Let trees go into objects that hold tensors in their attributes, such as caches of models.
+
+    A class is registered when an object of it is first found: the attributes that hold tensors are
+    its children, and the others are compared with the structure.
+    """
+    while found := next((leaf for leaf in tree_leaves(tree) if _names_of_tensors(leaf)), None):
+        _register_object(type(found), _names_of_tensors(found))
+
+
+def _names_of_tensors(leaf: Any) -> tuple[str, ...]:
+    """Return the attributes of an object that hold tensors."""
+    if isinstance(leaf, torch.Tensor | Module | type) or not hasattr(leaf, "__dict__"):
+        return ()
+    return tuple(sorted(name for name, value in vars(leaf).items() if _holds_tensors(value)))
+
+
+def _holds_tensors(value: Any) -> bool:
+    return any(isinstance(x, torch.Tensor) or _names_of_tensors(x) for x in tree_leaves(value))
+
+
+def _register_object(cls: type, names: tuple[str, ...]) -> None:
+    def flatten(value: Any) -> tuple[list[tuple[Any, Any]], Any]:
+        attributes = vars(value)
+        children = [(GetAttrKey(name), attributes[name]) for name in names if name in attributes]
+        rest = {name: value for name, value in attributes.items() if name not in names}
+        return children, (tuple(key.name for key, _ in children), tuple(rest.items()))
+
+    def unflatten(data: Any, children: Any) -> Any:
+        given, rest = data
+        made = object.__new__(cls)
+        vars(made).update(rest)
+        vars(made).update(zip(given, children, strict=True))
+        return made
+
+    register_pytree_with_keys(cls, flatten, unflatten)
 
 
 def as_lists(treedef: PyTreeDef) -> PyTreeDef:
