@@ -285,7 +285,7 @@ def test_a_module_holds_transformations_as_static_data(rate, put):
         ({"a": jnp.ones(1)}, r"gradients have nothing at \['b'\].* have an array"),
         (
             {"a": jnp.ones(1), "b": jnp.ones(1), "c": jnp.ones(1)},
-            r"gradients have an array at \['c'\].* have none",
+            r"gradients has an array at \['c'\].* has none there",
         ),
         (jnp.ones(1), r"gradients have nothing at \['a'\]"),
     ],
