@@ -311,3 +311,37 @@ def test_shapes_alone():
     like = pax.eval_shape(lambda x: steps(x[0]), X)
     assert [x.shape for x in like] == [(), ()]
     assert pax.eval_shape(last(lambda c, y: c * y), X)[1].shape == (3, 3)
+
+
+def test_branches_that_are_not_chosen_give_no_nan_to_derivatives():
+    def inverse(x):
+        return lax.cond(x > 0.5, lambda x: 1 / x, lambda x: 3 * x, x)
+
+    points = tensor([0.0, 1.0, 2.0])
+    expected = torch.stack([pax.grad(inverse)(x) for x in points])
+    summed = pax.grad(lambda x: pax.vmap(inverse)(x).sum())
+    for derivative in (pax.vmap(pax.grad(inverse)), summed, pax.vmap(pax.jacfwd(inverse))):
+        torch.testing.assert_close(derivative(points), expected)
+    second = pax.vmap(pax.grad(pax.grad(inverse)))(points)
+    torch.testing.assert_close(second, tensor([0.0, 2.0, 0.25]))
+
+
+def test_steps_after_the_end_give_no_nan_to_derivatives():
+    def shrink(x):
+        return lax.while_loop(lambda x: x > 0.5, lambda x: torch.sqrt(x - 0.5) * 0.7, x)
+
+    points = tensor([0.5, 0.9, 5.0])
+    expected = torch.stack([pax.grad(shrink)(x) for x in points])
+    torch.testing.assert_close(pax.vmap(pax.grad(shrink))(points), expected)
+
+
+def test_the_integer_of_a_fori_loop_is_an_index_in_jit_too():
+    rows = torch.arange(12.0).reshape(4, 3)
+
+    def total(rows):
+        return lax.fori_loop(0, 4, lambda i, sum: sum + rows[i], torch.zeros(3))
+
+    expected = rows.sum(0)
+    torch.testing.assert_close(pax.jit(total, backend="eager")(rows), expected)
+    compiled = torch.compile(total, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(rows), expected)

@@ -12,7 +12,7 @@ from pax_torch._autodiff.flatten_fun import to_tensors
 from pax_torch._compat import without_recording
 from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch.lax._operators import can_be_operators, choose
-from pax_torch.lax._predicates import has_value, integer, scalar, truth
+from pax_torch.lax._predicates import has_value, integer, scalar, truth, where_chosen
 from pax_torch.lax._types import Results
 from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
@@ -110,7 +110,11 @@ def _choose(
             found = _operator(index, branches, names, operands, name)
             if found is not None:
                 return found
-        return _select(index, [branch(*operands) for branch in branches], names, name)
+        found = [
+            branch(*tree_unflatten(treedef, where_chosen(index == i, tensors)))
+            for i, branch in enumerate(branches)
+        ]
+        return _select(index, found, names, name)
     if len(branches) == 1:
         index = 0
     chosen = integer(index) if isinstance(index, Tensor) else index

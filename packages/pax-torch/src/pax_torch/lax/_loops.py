@@ -18,8 +18,9 @@ from pax_torch.lax._predicates import (
     is_known,
     loop_predicate,
     scalar,
+    where_chosen,
 )
-from pax_torch.lax._scan import Slices, check_unroll, run_scan
+from pax_torch.lax._scan import Integers, check_unroll, run_scan
 from pax_torch.lax._types import Carry
 
 _AFTER = "what body_fun returns"
@@ -81,13 +82,16 @@ def _while(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], carry
             )
         if not holds_for_any(predicate):
             return carry.tree(tensors)
-        after = body_fun(carry.tree(tensors))
+        mapped = is_mapped_anywhere(predicate)
+        given = where_chosen(predicate, tensors) if mapped else tensors
+        after = body_fun(carry.tree(given))
         taken = carry.take_first(after) if first else carry.take(after)
         first = False
         if taken is None:
             tensors = carry.init
-            taken = carry.take(body_fun(carry.tree(tensors)))
-        if is_mapped_anywhere(predicate):
+            given = where_chosen(predicate, tensors) if mapped else tensors
+            taken = carry.take(body_fun(carry.tree(given)))
+        if mapped:
             taken = [
                 torch.where(predicate, new, old) for new, old in zip(taken, tensors, strict=True)
             ]
@@ -138,9 +142,8 @@ def fori_loop(
             raise ValueError("fori_loop takes unroll only where the range is known.")
         return _while_in_range(low, high, body_fun, init_val)
     first, last = integer(low), integer(high)
-    integers = torch.arange(first, max(first, last), dtype=low.dtype, device=low.device)
-    slices = Slices(integers, None, "fori_loop")
-    return run_scan(lambda value, i: (body_fun(i, value), None), carry, slices, False)[0]
+    integers = Integers(range(first, last), low)
+    return run_scan(lambda value, i: (body_fun(i, value), None), carry, integers, False)[0]
 
 
 def _while_in_range(

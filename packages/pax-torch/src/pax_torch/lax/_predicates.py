@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pax_torch._autodiff.flatten_fun import to_tensor
+from pax_torch._autodiff.flatten_fun import is_differentiable, to_tensor
 from pax_torch._compat import is_mapped_anywhere, is_without_values, without_wrappers
 from pax_torch._errors import describe
 from pax_tree import tree_flatten
@@ -31,6 +32,15 @@ def has_value(tensor: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     return is_known(tensor) and not is_mapped_anywhere(tensor)
+
+
+def where_chosen(chosen: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors, with derivatives only in the examples for which `chosen` holds.
+
+    What is computed for the others is dropped, and may have an infinite derivative, which times zero
+    would be NaN.
+    """
+    return [torch.where(chosen, x, x.detach()) if is_differentiable(x) else x for x in tensors]
 
 
 def integer(value: Tensor) -> int:

@@ -180,6 +180,32 @@ class Slices:
         return tree_unflatten(self._treedef, zeros)
 
 
+class Integers:
+    """The integers of a range, as `Slices` are.
+
+    Each is a tensor with a value of its own, so that it can be an index also where a trace has no values.
+
+    Args:
+        integers: the range.
+        like: a tensor of their dtype and device.
+    """
+
+    def __init__(self, integers: range, like: Tensor) -> None:
+        self._integers, self._like = integers, like
+        self.length = len(integers)
+
+    def cut(self) -> Sequence[Any]:
+        """Return all of them."""
+        return [self._tensor(i) for i in self._integers]
+
+    def like_one(self) -> Any:
+        """Return one, which is there also if the range is empty."""
+        return self._tensor(self._integers.start)
+
+    def _tensor(self, i: int) -> Tensor:
+        return torch.tensor(i, dtype=self._like.dtype, device=self._like.device)
+
+
 class _Outputs:
     """The outputs of the steps, one column for each leaf."""
 
@@ -219,7 +245,10 @@ class _Outputs:
 
 
 def run_scan(
-    step: Callable[[Any, Any], tuple[Any, Any]], carry: Carry, slices: Slices, reverse: bool
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Carry,
+    slices: Slices | Integers,
+    reverse: bool,
 ) -> tuple[Any, Any]:
     """Return the last carry and the stacked outputs; `step` returns a pair."""
     outputs, tensors = _Outputs(carry.name), carry.init
