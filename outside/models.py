@@ -328,9 +328,9 @@ LANGUAGE = (
     Model("mamba", mamba, lambda: {"input_ids": tokens(), "labels": tokens()}),
     Model("lora", lora, next_token_batch),
     Model("dora", dora, next_token_batch),
-    Model("unet", unet, noise_batch, sample_mean_square),
 )
 PARTS = (
+    Model("unet", unet, noise_batch, sample_mean_square),
     small("ode", OdeNet),
     small("lstm", Lstm, sequence_batch),
     small("tied", Tied),

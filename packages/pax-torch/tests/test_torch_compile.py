@@ -326,3 +326,15 @@ def test_a_class_that_is_registered_later():
         ),
         Late(X * 2, X * 2),
     )
+
+
+def test_a_structure_outlives_the_part_that_made_it():
+    def f(x):
+        leaves, treedef = pt.tree_flatten({"a": [x, 2 * x], "b": (x,)})
+        torch._dynamo.graph_break()
+        return pt.tree_unflatten(treedef, [leaf + 1 for leaf in leaves])
+
+    x = torch.ones(2)
+    found = torch.compile(f, backend="eager")(x)
+    assert pt.tree_structure(found) == pt.tree_structure(f(x))
+    assert torch.equal(found["a"][1], torch.full((2,), 3.0))

@@ -151,6 +151,10 @@ PyObject* TreeUnflatten(const Call& call) {
   PyObject *treedef = nullptr, *leaves = nullptr;
   if (!Read(call, {{"treedef", &treedef}, {"leaves", &leaves}}, 2, 2)) return nullptr;
   if (Py_IS_TYPE(treedef, treedef_type)) return TreeDefUnflatten(treedef, leaves);
+  // The structure of a function that torch.compile has run up to here.
+  Ref own(PyObject_CallMethod(treedef, "__pytreedef__", nullptr));
+  if (own && Py_IS_TYPE(own.get(), treedef_type)) return TreeDefUnflatten(own.get(), leaves);
+  PyErr_Clear();
   return Raise(PyExc_TypeError,
                "tree_unflatten takes a PyTreeDef first, but got an object of type %s.",
                Py_TYPE(treedef)->tp_name);

@@ -221,6 +221,9 @@ class Structure:
         children = [part.real() for part in self.parts]
         return _C.PyTreeDef.from_node_data_and_children(self.node_data(), children)
 
+    # How C knows one that has left a function which is compiled in parts.
+    __pytreedef__ = real
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, _C.PyTreeDef):
             if not sys.modules["torch"].compiler.is_compiling():
