@@ -30,13 +30,11 @@ def test_loss_and_gradients_are_those_of_pytorch(model):
     value_and_grad = jax.jit(jax.value_and_grad(net.loss, has_aux=True))
     (loss, _), grads = value_and_grad(net.trained, net.buffers, net.batch)
     expected_loss, expected_grads = reference(model)
-    if model not in LANGUAGE:  # the mean square after it is JAX's
-        close(loss, expected_loss)
-        close(list(grads.values()), [grad.numpy() for grad in expected_grads.values()])
-        return
-    assert float(loss) == expected_loss.item()
+    # To the bit, but for the mean squares, which JAX takes.
+    tolerance = 0.0 if model in LANGUAGE else 1e-5
+    close(loss, expected_loss, tolerance)
     for name, expected in expected_grads.items():
-        assert np.array_equal(grads[name], expected.numpy()), name
+        close(grads[name], expected.numpy(), tolerance)
 
 
 @pytest.mark.whole
