@@ -5,6 +5,7 @@ import optax
 import pytest
 import torch
 
+import pax_torch as pax
 from pax_torch import schedule
 
 PAIRS = {
@@ -49,3 +50,23 @@ def test_rates(ours, theirs):
     expected = np.array([theirs(step) for step in steps])
     np.testing.assert_allclose([ours(step) for step in steps], expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(ours(torch.tensor(steps)), expected, rtol=1e-5, atol=1e-6)
+
+
+EXPONENTIALS = [
+    {"transition_steps": 1},
+    {"transition_steps": 4},
+    {"transition_steps": 4, "transition_begin": 3},
+    {"transition_steps": 4, "staircase": True},
+    {"transition_steps": 4, "staircase": True, "transition_begin": 3, "end_value": 0.4},
+]
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+@pytest.mark.parametrize("kwargs", EXPONENTIALS, ids=str)
+def test_exponential_is_that_of_optax(kwargs, factor):
+    given = {**kwargs, "end_value": 1.7} if "end_value" in kwargs and factor > 1 else kwargs
+    expected = optax.exponential_decay(0.8, decay_rate=factor, **given)
+    lr_at_step = schedule.exponential(0.8, factor, **given)
+    rates = [float(expected(i)) for i in range(20)]
+    assert [lr_at_step(i) for i in range(20)] == pytest.approx(rates, rel=1e-6)
+    torch.testing.assert_close(pax.vmap(lr_at_step)(torch.arange(20)), torch.tensor(rates))

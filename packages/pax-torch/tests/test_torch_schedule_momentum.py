@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-import optax
 import pytest
 import torch
 from torch.optim import lr_scheduler as lrs
@@ -255,26 +254,6 @@ def test_standalone_scheduler_goes_on_from_its_state():
     second.load_state_dict(first.state_dict())
     assert second.hyperparameters == expected[-1] == first.hyperparameters
     assert second.step() == first.step()
-
-
-EXPONENTIALS = [
-    {"transition_steps": 1},
-    {"transition_steps": 4},
-    {"transition_steps": 4, "transition_begin": 3},
-    {"transition_steps": 4, "staircase": True},
-    {"transition_steps": 4, "staircase": True, "transition_begin": 3, "end_value": 0.4},
-]
-
-
-@pytest.mark.parametrize("factor", [0.5, 1.5])
-@pytest.mark.parametrize("kwargs", EXPONENTIALS, ids=str)
-def test_exponential_is_that_of_optax(kwargs, factor):
-    given = {**kwargs, "end_value": 1.7} if "end_value" in kwargs and factor > 1 else kwargs
-    expected = optax.exponential_decay(0.8, decay_rate=factor, **given)
-    lr_at_step = pax.schedule.exponential(0.8, factor, **given)
-    rates = [float(expected(i)) for i in range(20)]
-    assert [lr_at_step(i) for i in range(20)] == pytest.approx(rates, rel=1e-6)
-    torch.testing.assert_close(pax.vmap(lr_at_step)(torch.arange(20)), torch.tensor(rates))
 
 
 @pytest.mark.parametrize(

@@ -218,16 +218,29 @@ def set_modes(wanted: Modes) -> None:
         push_mode(mode)
 
 
-def _getter(name: str) -> Callable[[], Any]:
-    return foreign(f"torch._C.{name}", "the settings of a trace in its calls", lambda: None)
+def _unknown() -> None:
+    """Read a setting that this PyTorch does not have."""
+
+
+_SETTINGS = "the settings of a trace in its calls"
 
 
 # Quick to call, and they return the same object for the same setting.
 WATCHED: tuple[Callable[[], Any], ...] = (
-    *(torch.get_default_dtype, torch.get_num_threads, _getter("_is_any_autocast_enabled")),
-    *(_getter("_get_deterministic_algorithms"), _getter("_get_mkldnn_enabled")),
-    *(_getter("_get_flash_sdp_enabled"), _getter("_get_math_sdp_enabled")),
-    _getter("_get_cublas_allow_tf32"),
+    *(
+        torch.get_default_dtype,
+        torch.get_num_threads,
+        foreign("torch._C._is_any_autocast_enabled", _SETTINGS, _unknown),
+    ),
+    *(
+        foreign("torch._C._get_deterministic_algorithms", _SETTINGS, _unknown),
+        foreign("torch._C._get_mkldnn_enabled", _SETTINGS, _unknown),
+    ),
+    *(
+        foreign("torch._C._get_flash_sdp_enabled", _SETTINGS, _unknown),
+        foreign("torch._C._get_math_sdp_enabled", _SETTINGS, _unknown),
+    ),
+    foreign("torch._C._get_cublas_allow_tf32", _SETTINGS, _unknown),
 )
 # What a thread does with the tensors of every graph, as `torch.autograd.graph.save_on_cpu` says.
 hooks_of_graphs: Callable[[], Any] = partial(
@@ -241,14 +254,23 @@ NO_MODE: tuple[tuple[Callable[[], Any], Any], ...] = (
     (torch.is_inference_mode_enabled, False),
 )
 WATCHED_ON_GPUS: tuple[Callable[[], Any], ...] = (
-    *(_getter("_get_mem_efficient_sdp_enabled"), _getter("_get_cudnn_sdp_enabled")),
-    *(_getter("_get_cudnn_enabled"), _getter("_get_cudnn_benchmark")),
-    _getter("_get_cudnn_deterministic"),
+    *(
+        foreign("torch._C._get_mem_efficient_sdp_enabled", _SETTINGS, _unknown),
+        foreign("torch._C._get_cudnn_sdp_enabled", _SETTINGS, _unknown),
+    ),
+    *(
+        foreign("torch._C._get_cudnn_enabled", _SETTINGS, _unknown),
+        foreign("torch._C._get_cudnn_benchmark", _SETTINGS, _unknown),
+    ),
+    foreign("torch._C._get_cudnn_deterministic", _SETTINGS, _unknown),
 )
 WATCHED_BY_TRACES: tuple[Callable[[], Any], ...] = (
-    _getter("_get_deterministic_algorithms_warn_only"),
-    _getter("_get_deterministic_fill_uninitialized_memory"),
-    *(_getter("_get_mkldnn_deterministic"), torch.is_autocast_cache_enabled),
+    foreign("torch._C._get_deterministic_algorithms_warn_only", _SETTINGS, _unknown),
+    foreign("torch._C._get_deterministic_fill_uninitialized_memory", _SETTINGS, _unknown),
+    *(
+        foreign("torch._C._get_mkldnn_deterministic", _SETTINGS, _unknown),
+        torch.is_autocast_cache_enabled,
+    ),
 )
 
 # Operations --------------------------------------------------------------------------------------
