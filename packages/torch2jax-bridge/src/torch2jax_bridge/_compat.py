@@ -476,9 +476,8 @@ def drop_last_result(primitive: Any, shorter: Callable[[Any], Any]) -> None:
         primitive: the calls are its equations.
         shorter: the parameter `spec` without the last result, None where it has to stay.
     """
-    module = "jax._src.interpreters.partial_eval"
-    rules = foreign(f"{module}.dce_rules", "torch2jax", {})
-    default = foreign(f"{module}._default_dce_rule", "torch2jax", None)
+    rules = foreign("jax._src.interpreters.partial_eval.dce_rules", "torch2jax", {})
+    default = foreign("jax._src.interpreters.partial_eval._default_dce_rule", "torch2jax", None)
     if default is None:
         return
 
@@ -597,8 +596,10 @@ class RandomEffect(foreign("jax._src.effects.Effect", _DRAWS)):
         return "random numbers that a PyTorch function draws without a key"
 
 
-for _kind in ("lowerable", "control_flow_allowed", "custom_derivatives_allowed", "remat_allowed"):
-    foreign(f"jax._src.effects.{_kind}_effects", _DRAWS).add_type(RandomEffect)
+foreign("jax._src.effects.lowerable_effects", _DRAWS).add_type(RandomEffect)
+foreign("jax._src.effects.control_flow_allowed_effects", _DRAWS).add_type(RandomEffect)
+foreign("jax._src.effects.custom_derivatives_allowed_effects", _DRAWS).add_type(RandomEffect)
+foreign("jax._src.effects.remat_allowed_effects", _DRAWS).add_type(RandomEffect)
 # Also where JAX splits a program, for a derivative, into what is known and what is not.
 foreign("jax._src.effects.partial_eval_kept_effects", _DRAWS).add_type(RandomEffect)
 
@@ -608,8 +609,7 @@ def keep_in_loops(primitive: Any, draws: Callable[[Any], bool]) -> None:
 
     It moves what depends on nothing in the loop by evaluating it, as far as it is known.
     """
-    module = "jax._src.interpreters.partial_eval"
-    rules = foreign(f"{module}.custom_partial_eval_rules", _DRAWS)
+    rules = foreign("jax._src.interpreters.partial_eval.custom_partial_eval_rules", _DRAWS)
 
     def rule(trace: Any, *tracers: Any, spec: Any) -> Any:
         given = map(trace.instantiate_const, tracers) if draws(spec) else tracers
