@@ -5,6 +5,7 @@ import functools
 import gc
 import itertools
 import random
+import re
 import threading
 import types
 
@@ -352,11 +353,70 @@ def test_bridge_a_generator_is_not_used_up():
     def function(x):
         return x + next(numbers)
 
-    with pytest.raises(
-        ShapeInferenceError, match="takes from a generator, which the inference wou"
-    ):
+    with pytest.raises(ShapeInferenceError, match="takes from a generator, or from an iterator"):
         torch2jax(function, X)
     np.testing.assert_array_equal(torch2jax(function, output_shapes=X)(X), X)
+
+
+ITERATORS = {
+    "zip": lambda rows: zip(rows, iter([5.0, 6.0, 7.0]), strict=False),
+    "zip of one": lambda rows: (lambda it: zip(it, it, strict=False))(iter(range(1, 7))),
+    "map": lambda rows: map(float, rows),
+    "enumerate": lambda rows: enumerate(rows, 3),
+    "filter": lambda rows: filter(None, rows),
+    "chain": lambda rows: itertools.chain(rows, [9.0]),
+    "islice": lambda rows: itertools.islice(rows, 3),
+    "cycle": itertools.cycle,
+    "starmap of zip": lambda rows: itertools.starmap(max, zip(rows, rows, strict=False)),
+    "tee": lambda rows: itertools.tee(rows)[1],
+    "dict": lambda rows: iter({1.0: 2.0, 3.0: 4.0}),
+}
+
+
+@pytest.mark.parametrize("kind", ITERATORS)
+def test_bridge_iterators_of_iterators_are_not_used_up(kind):
+    numbers = ITERATORS[kind](iter([1.0, 2.0, 3.0, 4.0]))
+    expected = next(ITERATORS[kind](iter([1.0, 2.0, 3.0, 4.0])))
+
+    def function(x):
+        item = next(numbers)
+        return x + (sum(item) if isinstance(item, tuple) else item)
+
+    out = torch2jax(function, X)(X)
+    total = sum(expected) if isinstance(expected, tuple) else expected
+    np.testing.assert_array_equal(out, X + total)
+
+
+def test_bridge_iterators_in_slots_and_defaults_are_not_used_up():
+    class Rows:
+        __slots__ = ("rows",)
+
+    held = Rows()
+    held.rows = iter([1.0, 2.0])
+
+    def function(x, others=iter([10.0, 20.0])):
+        return x + next(held.rows) + next(others)
+
+    for total in (11, 22):
+        np.testing.assert_array_equal(torch2jax(function)(X), X + total)
+
+
+def test_bridge_an_iterator_that_cannot_be_copied_is_not_used_up():
+    found = re.finditer(r"\d", "123")
+    with pytest.raises(ShapeInferenceError, match="takes from a generator, or from an iterator"):
+        torch2jax(lambda x: x + float(next(found)[0]), X)
+    assert next(found)[0] == "1"
+
+
+def test_bridge_a_cache_beside_much_data_is_put_back():
+    data, cache = [{"row": [row]} for row in range(110_000)], {}
+
+    def function(x):
+        if "mask" not in cache:
+            cache["mask"] = lower(3)
+        return cache["mask"] @ x * len(data[0])
+
+    np.testing.assert_array_equal(torch2jax(function, X)(X), right(torch.tensor(np.asarray(X))))
 
 
 def test_bridge_module_that_makes_parameters_in_its_first_call():

@@ -44,6 +44,7 @@ _OPAQUE = (sys.stdlib_module_names - _CONTAINERS - {"__main__"}) | {"jax", "jaxl
 _STATELESS = _OPAQUE | _CONTAINERS | {"torch", "torch2jax_bridge"}
 _MOST_OBJECTS = 200_000
 _MOST_BYTES = 1 << 20
+_ONCE = (GeneratorType, type(iter(int, 1)))
 _LruCache = type(functools.lru_cache(lambda: None))
 
 
@@ -91,31 +92,32 @@ class _Found:
         self.caches: list[Any] = []
         self.iterators: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = []
         self._seen: dict[int, Any] = {}
-        self._open: list[Any] = []
+        self._open: deque[Any] = deque()
 
     def visit(self, *values: Any) -> None:
         """Look at these objects too."""
         self._open.extend(value for value in values if type(value) not in _ATOMS)
 
     def walk(self) -> None:
-        """Look at all that is to be visited, and at what that refers to."""
+        """Look at all that is to be visited, and at what that refers to, the nearest first."""
         while self._open and len(self._seen) < _MOST_OBJECTS:
-            value = self._open.pop()
+            value = self._open.popleft()
             if id(value) not in self._seen:
                 self._seen[id(value)] = value
                 _look.dispatch(type(value))(value, self)
 
     def place(self, value: Any, put: Callable[..., Any], *where: Any) -> None:
         """Visit what stands in a place, into which `put(*where, new)` puts something else."""
-        if hasattr(type(value), "__next__") and not hasattr(value, "__dict__"):
+        if _is_iterator(value):
             self.iterators.append((put, where, value))
         else:
             self.visit(value)
 
     def put_stand_ins(self) -> None:
         """Let the function use up copies of iterators, which cannot be set back."""
+        made: dict[int, Any] = {}
         for put, where, iterator in self.iterators:
-            put(*where, _stand_in(iterator))
+            put(*where, _stand_in(iterator, made))
 
 
 # The kinds of objects -----------------------------------------------------------------------------
@@ -149,7 +151,7 @@ def _note_attribute(owner: Any, name: str, found: _Found) -> None:
     except Exception:  # a slot that is hidden behind something else
         return
     found.undo.append((_put_attribute, owner, name, value))
-    found.visit(value)
+    found.place(value, _put_attribute, owner, name)
 
 
 @_look.register
@@ -214,7 +216,10 @@ def _(value: CellType, found: _Found) -> None:
 
 @_look.register
 def _(value: FunctionType, found: _Found) -> None:
-    found.visit(value.__defaults__, value.__kwdefaults__, vars(value), *(value.__closure__ or ()))
+    found.undo.append((setattr, value, "__defaults__", value.__defaults__))
+    for i, default in enumerate(value.__defaults__ or ()):
+        found.place(default, _put_default, value, i)
+    found.visit(value.__kwdefaults__, vars(value), *(value.__closure__ or ()))
     if str(value.__globals__.get("__name__")).partition(".")[0] not in _STATELESS:
         _note_names(value.__globals__, _names(value.__code__), found)
 
@@ -400,6 +405,11 @@ def _put_attribute(owner: Any, name: str, value: Any) -> None:
         object.__setattr__(owner, name, value)
 
 
+def _put_default(function: FunctionType, i: int, value: Any) -> None:
+    defaults = function.__defaults__ or ()
+    function.__defaults__ = (*defaults[:i], value, *defaults[i + 1 :])
+
+
 def _put_class_attribute(cls: type, name: str, value: Any) -> None:
     if vars(cls).get(name, _ABSENT) is not value:
         type.__setattr__(cls, name, value)
@@ -432,27 +442,62 @@ def _put_gradient(tensor: torch.Tensor, gradient: torch.Tensor | None) -> None:
 
 
 class _UsedUp:
-    """Stands in for a generator, which cannot be copied."""
+    """Stands in for a generator, or for another iterator that cannot be copied."""
 
     def __iter__(self) -> _UsedUp:
         return self
 
     def __next__(self) -> Any:
-        raise TypeError("The function takes from a generator, which the inference would use up.")
+        raise TypeError(
+            "The function takes from a generator, or from an iterator that cannot be copied, which "
+            "the inference would use up."
+        )
 
     def send(self, value: Any) -> Any:
         return next(self)
 
 
-def _stand_in(iterator: Any) -> Any:
-    """Return an iterator that gives the same without using this one up."""
-    if isinstance(iterator, GeneratorType):
-        return _UsedUp()
+def _is_iterator(value: Any) -> bool:
+    return hasattr(type(value), "__next__") and not hasattr(value, "__dict__")
+
+
+def _stand_in(iterator: Any, made: dict[int, Any]) -> Any:
+    """Return an iterator that gives the same without using this one up, nor those it takes from.
+
+    Args:
+        iterator: what not to use up.
+        made: those that were made before, since an iterator may stand in many places.
+    """
+    if id(iterator) not in made:
+        made[id(iterator)] = _UsedUp() if isinstance(iterator, _ONCE) else _again(iterator, made)
+    return made[id(iterator)]
+
+
+def _again(iterator: Any, made: dict[int, Any]) -> Any:
     if isinstance(iterator, itertools.count):  # which newer Pythons do not copy
         found = re.fullmatch(r"count\((-?\d+)(?:, (-?\d+))?\)", repr(iterator))
         if found:
             return itertools.count(int(found[1]), int(found[2] or 1))
-    try:
+    if hasattr(iterator, "__copy__"):
         return copy(iterator)
+    try:
+        made_of: Any = iterator.__reduce__()
     except TypeError:
-        return iterator
+        return _UsedUp()
+    make, args, *states = made_of
+    new = make(*_of_stand_ins(args, made))
+    for state in states:
+        if state is not None:
+            new.__setstate__(_of_stand_ins(state, made))
+    return new
+
+
+def _of_stand_ins(value: Any, made: dict[int, Any]) -> Any:
+    """Return what an iterator is made of, with stand-ins for the iterators in it."""
+    if _is_iterator(value):
+        return _stand_in(value, made)
+    return (
+        type(value)(_of_stand_ins(v, made) for v in value)
+        if type(value) in (tuple, list)
+        else value
+    )
