@@ -22,7 +22,7 @@ from jax.extend.core import Primitive
 from jax.sharding import PartitionSpec
 from torch import Tensor
 
-from pax_tree._foreign import foreign
+from pax_tree._foreign import Missing, foreign
 
 # Tensors -----------------------------------------------------------------------------------------
 
@@ -596,12 +596,31 @@ class RandomEffect(foreign("jax._src.effects.Effect", _DRAWS)):
         return "random numbers that a PyTorch function draws without a key"
 
 
-foreign("jax._src.effects.lowerable_effects", _DRAWS).add_type(RandomEffect)
-foreign("jax._src.effects.control_flow_allowed_effects", _DRAWS).add_type(RandomEffect)
-foreign("jax._src.effects.custom_derivatives_allowed_effects", _DRAWS).add_type(RandomEffect)
-foreign("jax._src.effects.remat_allowed_effects", _DRAWS).add_type(RandomEffect)
-# Also where JAX splits a program, for a derivative, into what is known and what is not.
-foreign("jax._src.effects.partial_eval_kept_effects", _DRAWS).add_type(RandomEffect)
+_KEPT_BY: tuple[Any, ...] = (
+    foreign("jax._src.effects.lowerable_effects", _DRAWS),
+    foreign("jax._src.effects.control_flow_allowed_effects", _DRAWS),
+    foreign("jax._src.effects.custom_derivatives_allowed_effects", _DRAWS),
+    foreign("jax._src.effects.remat_allowed_effects", _DRAWS),
+    # Where JAX splits a program, for a derivative, into what is known and what is not.
+    foreign("jax._src.effects.partial_eval_kept_effects", _DRAWS),
+)
+_PARTIAL_RULES: Any = foreign(
+    "jax._src.interpreters.partial_eval.custom_partial_eval_rules", _DRAWS
+)
+
+
+@functools.cache
+def random_effect() -> Any:
+    """Return the one effect of all calls that draw, known to JAX.
+
+    Raises:
+        RuntimeError: JAX has not all that keeps such calls where they are.
+    """
+    effect = RandomEffect()
+    for effects in _KEPT_BY:
+        effects.add_type(RandomEffect)
+    _PARTIAL_RULES.keys()  # an error if there are none
+    return effect
 
 
 def keep_in_loops(primitive: Any, draws: Callable[[Any], bool]) -> None:
@@ -609,13 +628,14 @@ def keep_in_loops(primitive: Any, draws: Callable[[Any], bool]) -> None:
 
     It moves what depends on nothing in the loop by evaluating it, as far as it is known.
     """
-    rules = foreign("jax._src.interpreters.partial_eval.custom_partial_eval_rules", _DRAWS)
+    if isinstance(_PARTIAL_RULES, Missing):  # `random_effect` says so
+        return
 
     def rule(trace: Any, *tracers: Any, spec: Any) -> Any:
         given = map(trace.instantiate_const, tracers) if draws(spec) else tracers
         return trace.default_process_primitive(primitive, list(given), {"spec": spec})
 
-    rules[primitive] = rule
+    _PARTIAL_RULES[primitive] = rule
 
 
 def devices_of_program(ctx: Any) -> int:

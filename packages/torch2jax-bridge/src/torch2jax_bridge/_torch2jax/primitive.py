@@ -14,13 +14,13 @@ from jax.interpreters import ad, batching, mlir
 
 from torch2jax_bridge._avals import TOKEN, Aval, Indices, is_differentiable
 from torch2jax_bridge._compat import (
-    RandomEffect,
     as_primitive,
     aval_like,
     drop_last_result,
     hold_weakly,
     keep_in_loops,
     manual_axes,
+    random_effect,
     set_linearize_rule,
     varying_axes,
 )
@@ -43,7 +43,6 @@ from torch2jax_bridge._torch2jax.residuals import ResidualSlot
 PLATFORMS = ("cpu", "cuda")
 torch_call_p = Primitive("torch_call")
 torch_call_p.multiple_results = True
-DRAWS = RandomEffect()
 
 
 def torch_call(spec: Spec, *args: jax.Array) -> list[jax.Array]:
@@ -84,7 +83,7 @@ def _evaluate(*args: Any, spec: Spec) -> list[Any]:
 
 
 def _abstract(*args: Any, spec: Spec) -> tuple[list[Any], set[Any]]:
-    effects = {DRAWS} if draws(spec) else set[Any]()
+    effects = {random_effect()} if draws(spec) else set[Any]()
     return [aval_like(args, out.shape, out.dtype) for out in spec.outs], effects
 
 
