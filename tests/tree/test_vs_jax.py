@@ -236,6 +236,7 @@ later.y = 3
 assert jax.tree.leaves(later) == [3]
 import torch
 assert torch.utils._pytree.tree_leaves([record, Keyed(2), later]) == [1, 2, 3]
+import torch._dynamo
 assert len(sys.meta_path) < hooks
 """
 

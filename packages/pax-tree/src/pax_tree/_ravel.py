@@ -62,7 +62,7 @@ def tree_ravel(tree: Any, *, library: Any = None) -> tuple[Any, Callable[[Any], 
 class _Unravel:
     """A function that is equal to those that are made of equal parts."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("__weakref__", "parts")
 
     def __init__(self, *parts: Any) -> None:
         self.parts = parts
