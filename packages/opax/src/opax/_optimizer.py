@@ -9,6 +9,7 @@ import optax
 
 import pax_tree
 from opax._call import Call, Template
+from opax._flax import register_with_flax
 from opax._hyperparameters import call_in_use, find, names, takes_examples
 from opax._inspect import part, parts, summary_lines
 from opax._params import (
@@ -25,7 +26,8 @@ from opax._params import (
     where_finite,
     with_dtypes,
 )
-from opax._replace import as_array, replaced, warn_of_other_values
+from opax._replace import as_array, replaced
+from opax._resume import as_saved, resumed, warn_of_other_values
 from pax_jax import Optimizer as BaseOptimizer
 from pax_jax import update_parameters
 
@@ -93,6 +95,7 @@ class Optimizer(BaseOptimizer):
     def _hold(
         self, template: Template, hyperparams: dict[str, Any], made_for: Structure, state: Any
     ) -> None:
+        register_with_flax(type(self))
         self.template = template
         self.register_state_subtree("made_for", made_for)
         self.register_state_subtree("hyperparams", hyperparams)
@@ -228,6 +231,14 @@ class Optimizer(BaseOptimizer):
         if "state" in own:
             warn_of_other_values(self, copy, attributes)
         return copy
+
+    def _as_saved(self, paths: list[str]) -> Any:
+        """Return the form in which the arrays of these paths were saved; `pax_jax` loads into it."""
+        return as_saved(self, [x for x in paths if x.startswith("hyperparams.")])
+
+    def _resumed(self, given: Any) -> Any:
+        """Return this optimizer, which was loaded into the form of another."""
+        return resumed(self, given)
 
     def update(self, *args: Any, **kwargs: Any) -> Any:
         """Raise an error that names the functions which do what is meant elsewhere.

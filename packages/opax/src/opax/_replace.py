@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from opax._call import Call, given
 from opax._hyperparameters import (
@@ -212,21 +210,3 @@ def _needed(template: Any, hyperparams: dict[str, Any], params: Any, init: Any) 
         except jax.errors.ConcretizationTypeError:
             needed.add(name)
     return needed
-
-
-def warn_of_other_values(old: Any, new: Any, together: Collection[str]) -> None:
-    """Warn where a state that is taken over brings values that differ from those given anew."""
-    given_anew = {at: state for at, _, state in injected(plain_call(old), old.state)}
-    for at, _, state in injected(plain_call(new), new.state):
-        for name, value in state.hyperparams.items():
-            mine = given_anew[at].hyperparams.get(name) if at in given_anew else None
-            path = f"{at}.{name}" if at else name
-            is_told = name in together or path in together or name in state.hyperparams_states
-            if is_told or mine is None or isinstance(mine, Tracer) or isinstance(value, Tracer):
-                continue
-            if not jnp.array_equal(mine, value):
-                warnings.warn(
-                    f"{path} is {value:g} in the state given and {mine:g} in the optimizer: the state's is "
-                    f"used. `optimizer.replace(state=..., {name}={mine:g})` uses the other.",
-                    stacklevel=3,
-                )

@@ -12,7 +12,8 @@ import numpy as np
 import pax_tree
 from pax_jax._extras import extra
 from pax_jax._module.kinds import is_module
-from pax_jax._module.state_dict import by_path, dotted
+from pax_jax._module.resuming import as_saved, dotted, resumed
+from pax_jax._module.state_dict import by_path
 from pax_jax._rng import is_key, loaded_leaf, stored_leaf
 from pax_tree import GetAttrKey, record_flatten
 from pax_tree._describe import dtype_and_shape
@@ -97,14 +98,15 @@ class Checkpoints:
         manager, args = self._manager(reading=True), self._orbax.args
         step = self._found(manager, step)
         stored = manager.restore(step, args=args.Composite(structure=args.JsonRestore())).structure
-        self._check(step, stored, like)
-        leaves = by_path(like, _TWICE)
+        form = as_saved(like, stored["leaves"]) if stored else like
+        self._check(step, stored, form)
+        leaves = by_path(form, _TWICE)
         wanted = {path: _abstract_leaf(leaf) for path, leaf in leaves.items()}
         item = args.Composite(arrays=args.StandardRestore(wanted))
         arrays = manager.restore(step, args=item).arrays
         manager.close()
         loaded = [loaded_leaf(leaf, arrays[path]) for path, leaf in leaves.items()]
-        return pax_tree.tree_structure(like).unflatten(loaded)
+        return resumed(pax_tree.tree_structure(form).unflatten(loaded), like)
 
     @property
     def steps(self) -> list[int]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 import pax_tree
 from pax_jax._module.kinds import is_module
+from pax_jax._module.resuming import as_saved, dotted, resumed
 from pax_jax._module.trees import children_by_name
 from pax_tree import Record, record_flatten, record_unflatten
 from pax_tree._describe import dtype_and_shape
@@ -26,13 +27,14 @@ def state_dict_of(module: Any) -> dict[str, Any]:
 
 def with_state_dict(module: Any, state_dict: Mapping[str, Any]) -> Any:
     """Return a copy of a module with other arrays; see `Module.load_state_dict`."""
-    mine = module.state_dict()
+    form = as_saved(module, state_dict)
+    mine = form.state_dict()
     check_fit(module, misfits(mine, state_dict))
     leaves = [
         jnp.asarray(state_dict[name]) if isinstance(leaf, jax.Array) else state_dict[name]
         for name, leaf in mine.items()
     ]
-    return pax_tree.tree_structure(module).unflatten(leaves)
+    return resumed(pax_tree.tree_structure(form).unflatten(leaves), module)
 
 
 def by_path(tree: Any, message: str) -> dict[str, Any]:
@@ -48,18 +50,6 @@ def by_path(tree: Any, message: str) -> dict[str, Any]:
             raise ValueError(message.format(name))
         leaves[name] = leaf
     return leaves
-
-
-def dotted(path: Any) -> str:
-    """Return a key path with dots between names, indices and keys."""
-    return ".".join(map(_part, path))
-
-
-def _part(key: Any) -> str:
-    for attribute in ("name", "idx", "key"):
-        if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key)
 
 
 def misfits(
@@ -129,7 +119,8 @@ def load_weights_from_dict(module: M, state_dict: Mapping[str, Any]) -> M:
         >>> a == pax.experimental.load_weights_from_dict(b, weights)
         True
     """
-    return _loaded(type(module).__name__, module, state_dict)
+    form = as_saved(module, by_path(state_dict, "Two arrays have the path {!r}. " + _TWICE))
+    return resumed(_loaded(type(module).__name__, form, state_dict), module)
 
 
 def _loaded(path: str, module: Any, weights: Any) -> Any:
