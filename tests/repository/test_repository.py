@@ -39,8 +39,9 @@ def test_changelog_has_a_heading_for_each_package():
         assert f"\n### {name}\n" in unreleased
 
 
-def test_the_type_checker_is_given_the_sources_of_every_package():
+def test_the_type_checker_is_given_the_sources_of_every_package_and_a_users_program():
     settings = tomllib.loads((distributions.ROOT / "pyproject.toml").read_text())
     given = [distributions.ROOT / path for path in settings["tool"]["pyright"]["include"]]
-    assert given == [distributions.folder(name) / "src" for name in distributions.NAMES]
+    sources = [distributions.folder(name) / "src" for name in distributions.NAMES]
+    assert given == [*sources, distributions.ROOT / "tests" / "types"]
     assert all(any(path.rglob("*.py")) for path in given)

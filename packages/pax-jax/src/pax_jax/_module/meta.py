@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copyreg
+import inspect
 import threading
 import weakref
 from abc import ABCMeta
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from pax_jax._module.kinds import MODULE, check_class_attribute, classify
 from pax_jax._module.tied import check_unshared
 from pax_tree import record_flatten, record_set, record_spec, record_unflatten
 
+T = TypeVar("T")
 Methods = dict[str, Any]
 
 # Of which that of abstract classes is a base, so that modules may also be either.
@@ -65,7 +67,7 @@ class ModuleType(_ProtocolType):
         check_class_attribute(cls.__name__, name, value)
         super().__setattr__(name, value)
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T:
         """Make a module, then check it; arrays held twice are looked for once, in the outermost."""
         _depth.value += 1
         try:
@@ -73,9 +75,28 @@ class ModuleType(_ProtocolType):
             _settle_containers(module)
         finally:
             _depth.value -= 1
-        if _depth.value == 0 and cls._checks_sharing:
+        if _depth.value == 0 and cast(Any, cls)._checks_sharing:
             check_unshared(module)
         return module
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The signature of the constructor, where `inspect`, `help` and editors look for it."""
+        return constructor_signature(cls)
+
+
+def constructor_signature(cls: type) -> inspect.Signature:
+    """Return what the class is called with: that of the `__init__`, or else `__new__`, nearest to it.
+
+    `inspect` by itself finds the `__call__` of the metaclass, and then `Module.__new__`.
+    """
+    # The __init__ of a protocol calls the next one.
+    bases = [vars(base) for base in cls.__mro__ if not vars(base).get("_is_protocol")]
+    names = ("__signature__", "__init__", "__new__")
+    found = next(base[name] for base in bases for name in names if name in base)
+    if isinstance(found, inspect.Signature):
+        return found
+    return inspect.signature(getattr(found, "__func__", found).__get__(object()))
 
 
 def _settle_containers(module: Any) -> None:

@@ -76,7 +76,7 @@ class Module(Record, metaclass=ModuleType):
     training: bool
     name: str | None = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         module = super().__new__(cls)
         record_set(module, "training", True, None)
         return module

@@ -1,0 +1,1 @@
+collect_ignore = ["mistakes.py"]  # which type checkers read
