@@ -9,9 +9,10 @@ from pax_torch._autodiff.checkpoint import checkpoint
 from pax_torch._autodiff.custom_gradient import closure_convert, custom_gradient
 from pax_torch._autodiff.custom_jvp import custom_jvp
 from pax_torch._autodiff.custom_vjp import custom_vjp
-from pax_torch._autodiff.grad import grad, stop_gradient, value_and_grad, vjp
+from pax_torch._autodiff.grad import grad, stop_gradient, value_and_grad
 from pax_torch._autodiff.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
 from pax_torch._autodiff.jvp import jvp, linearize
+from pax_torch._autodiff.vjp import vjp
 from pax_torch._callbacks.pure_callback import pure_callback
 from pax_torch._compile.eval_shape import ShapeDtypeStruct, eval_shape
 from pax_torch._compile.jit import jit

@@ -348,6 +348,14 @@ def let_write(views: Sequence[Tensor]) -> None:
         _set_creation_meta(view, _CreationMeta.DEFAULT)
 
 
+def leave_graph(tensor: Tensor) -> bool:
+    """Take a tensor out of its graph, in place; False for a view, which is in that of its base."""
+    if tensor._is_view():
+        return False
+    tensor.detach_()
+    return True
+
+
 def _run_checked(
     values: Any, cotangents: Any, retain_graph: bool, create_graph: bool, inputs: Any, **_: Any
 ) -> Any:

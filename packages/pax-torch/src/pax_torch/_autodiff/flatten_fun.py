@@ -101,7 +101,7 @@ class Selection:
         self._args, self._argnums = args, argnums
         self.indices = _positions(argnums, len(args))
         self._trees = tuple([args[i] for i in self.indices])
-        leaves, self._treedef = tree_flatten(self._trees)
+        leaves, self.treedef = tree_flatten(self._trees)
         self.tensors = to_tensors(leaves, self.place)
         self.chosen = [x.is_floating_point() or x.is_complex() for x in self.tensors]
 
@@ -113,6 +113,11 @@ class Selection:
     def variables(self) -> list[Tensor]:
         """The leaves that have a derivative: those of a floating-point or complex dtype."""
         return list(compress(self.tensors, self.chosen))
+
+    @property
+    def others(self) -> list[Any]:
+        """The arguments of the call that are not selected."""
+        return [arg for i, arg in enumerate(self._args) if i not in self.indices]
 
     def check(
         self,
@@ -157,7 +162,7 @@ class Selection:
     def arguments(self, variables: Sequence[Tensor]) -> list[Any]:
         """Return the arguments of the call with other tensors in place of the variables."""
         arguments = list(self._args)
-        trees = tree_unflatten(self._treedef, merge(variables, self.chosen, self.tensors))
+        trees = tree_unflatten(self.treedef, merge(variables, self.chosen, self.tensors))
         for index, tree in zip(self.indices, trees, strict=True):
             arguments[index] = tree
         return arguments
@@ -165,7 +170,7 @@ class Selection:
     def directions(self, trees: Sequence[Any], name: str) -> list[Tensor]:
         """Return the tangents of the variables; `trees` are those of the arguments."""
         parts = parts_like(
-            self._treedef, tuple(trees), f"{name} must have the structure of the primals"
+            self.treedef, tuple(trees), f"{name} must have the structure of the primals"
         )
         return directions(parts, self.tensors, lambda i: leaf_place(self._trees, i, name))
 
@@ -174,7 +179,7 @@ class Selection:
 
         A leaf without derivative gives None.
         """
-        trees = tree_unflatten(self._treedef, merge(values, self.chosen))
+        trees = tree_unflatten(self.treedef, merge(values, self.chosen))
         return trees[0] if isinstance(self._argnums, int) else trees
 
 
@@ -239,10 +244,6 @@ class FlatFunction:
     def aux(self, rest: Sequence[Tensor]) -> Any:
         """Return aux with the tensors that the call returned for it."""
         return self._aux.combine(rest[self.chosen.count(False) :])
-
-    def up_to(self, tree: Any, what: str) -> list[Any]:
-        """Return the parts of a tree in the places of the result's leaves, None included."""
-        return parts_like(self._treedef, tree, f"{what} must have the structure of the result")
 
 
 def flatten_fun(
@@ -341,6 +342,17 @@ def _direction(given: Any, point: Tensor, place: Callable[[], str]) -> Tensor:
     return tensor
 
 
+class HoldsResiduals:
+    """A function that is a tree of residuals where one is asked for, and one leaf elsewhere."""
+
+    __slots__ = ()
+
+
+def holds_residuals(value: object) -> bool:
+    """Whether a value is such a function."""
+    return isinstance(value, HoldsResiduals)
+
+
 class Rest(NamedTuple):
     """A tree without its tensors."""
 
@@ -356,7 +368,7 @@ class Rest(NamedTuple):
 
 def partition(tree: Any) -> tuple[list[Tensor], Rest]:
     """Return the tensors among the leaves of a tree, and the tree without them."""
-    leaves, treedef = tree_flatten(tree)
+    leaves, treedef = tree_flatten(tree, holds_residuals)
     is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
     others = [None if taken else leaf for leaf, taken in zip(leaves, is_tensor, strict=True)]
     return list(compress(leaves, is_tensor)), Rest(treedef, is_tensor, others)

@@ -1,4 +1,4 @@
-"""Reverse mode: `value_and_grad`, `grad` and `vjp`, and how derivatives nest.
+"""Reverse mode: `value_and_grad` and `grad`, and how derivatives nest.
 
 Two engines give the same result: `torch.autograd` where no transform of `torch.func` is active, and
 `torch.func` inside one, where autograd cannot be told to track a tensor. A derivative keeps its
@@ -25,18 +25,18 @@ from pax_torch._autodiff.flatten_fun import (
     Selection,
     check_argnums,
     check_output,
-    directions,
-    flatten_fun,
+    holds_residuals,
     pair,
 )
 from pax_torch._compat import (
     forward_mode_runs,
+    leave_graph,
     let_write,
     read_only,
     run_backward,
     transforms_active,
 )
-from pax_torch._errors import check_callable, describe, leaf_place
+from pax_torch._errors import check_callable, describe
 from pax_tree import tree_leaves, tree_map
 
 
@@ -55,7 +55,9 @@ def value_and_grad(
 
     The function may be nested for higher derivatives, and used inside and around the transforms
     of `torch.func`. It changes none of its arguments and accumulates into no `.grad`. Its results
-    carry no graph, unless it is called inside another differentiation or `create_graph` is set.
+    carry no graph, unless it is called inside another differentiation or `create_graph` is set;
+    nor does an argument that is not differentiated and that `fun` writes to. A tensor that `fun` closes
+    over and writes to has the graph of what was written, as in PyTorch: pass it as an argument.
 
     Args:
         fun: returns a real scalar tensor of shape (); with `has_aux`, a pair of that and any
@@ -87,6 +89,7 @@ def value_and_grad(
             wrong type.
         ValueError: `argnums` names an argument twice, or `allow_unused=False` found an unused
             leaf.
+        RuntimeError: `fun` writes what is being differentiated to a view of another tensor.
 
     Example:
         >>> import pax_torch
@@ -102,6 +105,7 @@ def value_and_grad(
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         selection = Selection(args, numbers)
         selection.check("grad", allow_int=allow_int, holomorphic=holomorphic)
+        constants = _Constants(selection.others, kwargs)
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
             result = fun(*selection.arguments(variables), **kwargs)
@@ -111,6 +115,7 @@ def value_and_grad(
         variables = selection.variables
         find_unused = not (allow_unused and materialize_grads)
         value, aux, grads = _reverse(call, variables, create_graph, find_unused)
+        constants.clean()
         if not allow_unused:
             _check_used(grads, selection)
         found: list[Any] = grads
@@ -194,6 +199,40 @@ def _check_value(value: Any, holomorphic: bool) -> Tensor:
     return value
 
 
+class _Constants:
+    """The tensors among the arguments that are not differentiated and in no graph.
+
+    A function that writes to them leaves what it wrote, without the graph of that.
+
+    Args:
+        args: the other positional arguments.
+        kwargs: the keyword arguments.
+    """
+
+    def __init__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        self._tensors: list[Tensor] = []
+        # Within another derivative, what is written belongs to that.
+        if (args or kwargs) and not (nested() or torch.compiler.is_compiling()):
+            leaves = tree_leaves((args, kwargs), holds_residuals)
+            self._tensors = [x for x in leaves if isinstance(x, Tensor) and not x.requires_grad]
+
+    def clean(self) -> None:
+        """Take those that have been written to out of the graph.
+
+        Raises:
+            RuntimeError: one is a view, which PyTorch does not take out of the graph of its base.
+        """
+        for tensor in self._tensors:
+            if not tensor.requires_grad or tensor.is_leaf:
+                continue
+            if not leave_graph(tensor):
+                raise RuntimeError(
+                    f"The function writes what is being differentiated to {describe(tensor)} among its "
+                    "other arguments, which is a view of another tensor; pass a clone, or return the "
+                    "new value with has_aux=True."
+                )
+
+
 def _zeros(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor, requires_grad=False)
 
@@ -206,53 +245,6 @@ def _check_used(grads: Sequence[Tensor | None], selection: Selection) -> None:
                 f"The value does not depend on {selection.place(leaf)}, and allow_unused=False; "
                 "use that leaf, or pass allow_unused=True to get zeros for it."
             )
-
-
-def vjp(
-    fun: Callable[..., Any], *primals: Any, has_aux: bool = False, create_graph: bool = False
-) -> tuple[Any, ...]:
-    """Return the value of `fun` and the function that pulls cotangents back, by reverse mode.
-
-    Args:
-        fun: takes the primals and returns a pytree of tensors; with `has_aux`, a pair of that
-            and any pytree.
-        *primals: pytrees of tensors, NumPy arrays and numbers.
-        has_aux: `fun` returns `(out, aux)`, and aux is not differentiated.
-        create_graph: keep the graph of the results, as in `grad`.
-
-    Returns:
-        `(out, pull_back)`, or `(out, pull_back, aux)`. `pull_back(cotangent)` takes a tree like
-        `out`, with None for a tensor of an integer dtype and for zeros, and returns a tuple of
-        trees like the primals, with None for a leaf of an integer dtype. It may be called any
-        number of times, and mapped by `vmap`. For complex leaves it is PyTorch's, the adjoint.
-
-    Raises:
-        TypeError: the result is not of tensors, or a cotangent has another dtype than its result.
-        ValueError: a cotangent has another shape or structure.
-
-    Example:
-        >>> import pax_torch
-        >>> out, pull_back = pax_torch.vjp(lambda x, y: x * y, 2.0, 3.0)
-        >>> out, pull_back(1.0)
-        (tensor(6.), (tensor(3.), tensor(2.)))
-
-    The API is that of `jax.vjp`.
-    """
-    selection, flat = flatten_fun(fun, primals, has_aux, "vjp")
-
-    def forward(tensors: list[Tensor]) -> tuple[Any, ...]:
-        out, pull, rest = pull_back_by_func(flat, tensors)
-        result = flat.result(out, rest)
-        return result, [x.detach() for x in tree_leaves(result)], pull, flat.aux(rest)
-
-    out, points, pull, aux = run(forward, selection.variables, create_graph)
-
-    def pull_back(cotangent: Any) -> tuple[Any, ...]:
-        parts = flat.up_to(cotangent, "the cotangent")
-        given = directions(parts, points, lambda i: leaf_place(out, i, "the cotangent"))
-        return run(lambda tensors: selection.gradients(pull(tuple(tensors))), given, create_graph)
-
-    return (out, pull_back, aux) if has_aux else (out, pull_back)
 
 
 # Engines -----------------------------------------------------------------------------------------
@@ -423,7 +415,7 @@ def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 def detach_tree(tree: Any) -> Any:
     """Return the tree with its tensors out of any graph; all else stays as it is."""
-    return tree_map(_detach, tree)
+    return tree_map(_detach, tree, is_leaf=holds_residuals)
 
 
 def _detach(leaf: Any) -> Any:

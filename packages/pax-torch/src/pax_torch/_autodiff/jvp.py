@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import NonEmptyOutput, flatten_fun
 from pax_torch._autodiff.grad import pull_back_by_func, run
+from pax_torch._autodiff.linear_function import Like, PushForward, Side
 from pax_torch._autodiff.number_tangents import typed_numbers
 from pax_torch._autodiff.zero_tangents import ordinary_zeros
 from pax_torch._errors import describe
@@ -77,7 +78,8 @@ def linearize(
 
     Returns:
         `(out, push)`, or `(out, push, aux)`. `push(*tangents)` gives what `jvp` gives as its
-        second result; it may be called any number of times, and mapped by `vmap`.
+        second result; it may be called any number of times, and mapped by `vmap`. It is a pytree of
+        its residuals, as what `vjp` returns.
 
     Raises:
         TypeError, ValueError: as for `jvp`.
@@ -106,10 +108,8 @@ def linearize(
 
     out, aux, transpose = run(forward, selection.variables, create_graph)
 
-    def push(*tangents: Any) -> Any:
-        given = selection.directions(tangents, "tangents")
-        return run(lambda tensors: flat.result(transpose(tuple(tensors))), given, create_graph)
-
+    sides = Side(selection.treedef, tuple(map(Like.of, selection.tensors))), Side.of(out)
+    push = PushForward(*sides, create_graph, transpose)
     return (out, push, aux) if has_aux else (out, push)
 
 

@@ -21,6 +21,13 @@ Function = Callable[..., Any]
 Autocast = tuple[tuple[str, torch.dtype], ...]
 
 
+def runs_inline() -> bool:
+    """Whether a compiled function runs as it is, since it is part of what is transformed or traced."""
+    if torch.compiler.is_compiling() or transforms_active():
+        return True
+    return is_traced() or forward_mode_runs()
+
+
 class ProgramCache:
     """The programs of a function by what distinguishes them; made when they are needed.
 
@@ -35,7 +42,7 @@ class ProgramCache:
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         """Return the result of a function of tensors; `key` tells apart functions."""
-        if transforms_active() or is_traced() or forward_mode_runs():
+        if runs_inline():
             return function(*tensors)
         settings = _autocast()
         if not settings:
@@ -53,6 +60,8 @@ class ProgramCache:
         if nested() and program.closes_over_variables:
             return function(*tensors)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            if program.returns_functions:  # whose residuals have no derivative of second order
+                return function(*tensors)
             out = _Differentiable.apply(self, program, function, key, *tensors)
             return program.result(out)  # pyright: ignore[reportArgumentType]
         return program.result(program(tensors))

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pax_torch._autodiff.flatten_fun import to_tensors
-from pax_torch._compile.cache import ProgramCache
+from pax_torch._autodiff.flatten_fun import holds_residuals, to_tensor, to_tensors
+from pax_torch._compile.cache import ProgramCache, runs_inline
 from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
 from pax_tree._static_args import StaticArguments
@@ -72,21 +71,28 @@ def jit(
     @functools.wraps(fun, updated=())
     def jitted(*args: Any, **kwargs: Any) -> Any:
         args, kwargs, static = static_arguments.split(args, kwargs)
-        leaves, treedef = tree_flatten((args, kwargs))
-        tensors = to_tensors(leaves, lambda i: place_in_call(args, kwargs, i))
+        # Where the function runs as it is, what `vjp` returns stays as it is too.
+        is_leaf = holds_residuals if runs_inline() else None
+        leaves, treedef = tree_flatten((args, kwargs), is_leaf)
+        tensors = _tensors(leaves, lambda i: place_in_call(args, kwargs, i))
 
-        def function(*tensors: Tensor) -> Any:
+        def function(*tensors: Any) -> Any:
             args, kwargs = static.join(*tree_unflatten(treedef, tensors))
-            return _tensors_only(fun(*args, **kwargs))
+            result = fun(*args, **kwargs)
+            leaves, structure = tree_flatten(result, holds_residuals)
+            found = _tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
+            return tree_unflatten(structure, found)
 
-        if torch.compiler.is_compiling():
-            return function(*tensors)
         return programs.call(function, (static, treedef), tensors)
 
     return jitted
 
 
-def _tensors_only(result: Any) -> Any:
-    leaves, treedef = tree_flatten(result)
-    tensors = to_tensors(leaves, lambda i: leaf_place(result, i, "the result of jit"))
-    return tree_unflatten(treedef, tensors)
+def _tensors(leaves: Sequence[Any], place: Callable[[int], str]) -> list[Any]:
+    """Return the leaves as tensors, but for what `vjp` and `linearize` return."""
+    if not any(map(holds_residuals, leaves)):
+        return list(to_tensors(leaves, place))
+    return [
+        leaf if holds_residuals(leaf) else to_tensor(leaf, lambda i=i: place(i))
+        for i, leaf in enumerate(leaves)
+    ]

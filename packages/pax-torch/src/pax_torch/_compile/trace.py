@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from pax_torch._autodiff.custom_function import distinct
+from pax_torch._autodiff.flatten_fun import holds_residuals
 from pax_torch._autodiff.grad import differentiation
 from pax_torch._compat import (
     enable_mkldnn,
@@ -20,6 +20,7 @@ from pax_torch._compat import (
     trace,
     without_checkpoints,
 )
+from pax_torch._compile.closed import tracing_lock
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -27,8 +28,6 @@ _ADVICE = (
     "make the argument static by static_argnums, use torch.where, or pass fullgraph=False to run "
     "such parts as they are"
 )
-# Tracing and compiling change global state of PyTorch.
-_lock = threading.RLock()
 
 
 @contextmanager
@@ -88,11 +87,13 @@ class Program:
     """
 
     _treedef: PyTreeDef
+    # Whether there is what `vjp` or `linearize` returns in the result.
+    returns_functions: bool
 
     def __init__(
         self, function: Callable[..., Any], examples: Sequence[Tensor], compile: Compile
     ) -> None:
-        with _lock:
+        with tracing_lock:
             graph = self._traced(function, examples)
             self._run = compile(graph)
         self._compiled = False
@@ -126,7 +127,10 @@ class Program:
 
     def _flattened(self, function: Callable[..., Any]) -> Callable[..., list[Tensor]]:
         def flat(*tensors: Tensor) -> list[Tensor]:
-            leaves, self._treedef = tree_flatten(function(*tensors))
+            result = function(*tensors)
+            whole = tree_leaves(result, holds_residuals)
+            self.returns_functions = any(map(holds_residuals, whole))
+            leaves, self._treedef = tree_flatten(result)
             return leaves
 
         return flat
@@ -144,7 +148,7 @@ class Program:
             except RuntimeError as error:
                 if not refuses_while_tracing(error):
                     raise
-        with _lock:
+        with tracing_lock:
             out = self._run(*tensors)
         self._compiled = True
         return out

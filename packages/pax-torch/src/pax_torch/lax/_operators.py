@@ -6,8 +6,7 @@ function down first; they are constants of its graph, and become arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,61 +21,9 @@ from pax_torch._compat import (
     outside_of_transforms,
     repeating,
     running_vmaps,
-    trace,
     transforms_active,
-    without_recording,
 )
-
-Tensors = Sequence[Tensor]
-Flat = Callable[..., Tensors]
-
-
-class Closed:
-    """A function of tensors with what it closes over as further arguments.
-
-    Args:
-        function: takes tensors and returns tensors.
-        examples: tensors like its arguments.
-    """
-
-    def __init__(self, function: Flat, examples: Tensors) -> None:
-        with without_recording():
-            # New ones, since those of a trace may have values that they keep to themselves.
-            given = [torch.empty_like(x) for x in examples]
-            graph = trace(lambda *xs: [x.clone() for x in function(*xs)], given)
-        self.constants: list[Tensor] = []
-        first = len(examples)
-        for node in list(graph.graph.nodes):
-            value = getattr(graph, node.target, None) if node.op == "get_attr" else None
-            if isinstance(value, Tensor):
-                self._lift(graph, node, value)
-        graph.graph.lint()
-        graph.recompile()
-        self._graph, self._first = graph, first
-
-    def _lift(self, graph: Any, node: Any, value: Tensor) -> None:
-        last = [each for each in graph.graph.nodes if each.op == "placeholder"][-1:]
-        place = graph.graph.inserting_after(last[0]) if last else graph.graph.inserting_before(node)
-        with place:
-            argument = graph.graph.placeholder(f"constant_{len(self.constants)}")
-        node.replace_all_uses_with(argument)
-        graph.graph.erase_node(node)
-        self.constants.append(value)
-
-    def among(self, constants: Tensors) -> Flat:
-        """Return the function with all of these as further arguments, of which it takes its own."""
-        places = [index_of(constant, constants) for constant in self.constants]
-
-        def call(*tensors: Tensor) -> tuple[Tensor, ...]:
-            given, others = tensors[: self._first], tensors[self._first :]
-            return tuple(self._graph(*given, *[others[i] for i in places]))
-
-        return call
-
-
-def index_of(tensor: Tensor, tensors: Tensors) -> int:
-    """Return where a tensor itself is in a sequence."""
-    return next(i for i, other in enumerate(tensors) if other is tensor)
+from pax_torch._compile.closed import Closed, Flat, Tensors
 
 
 def distinct(tensors: Tensors) -> list[Tensor]:
