@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import operator
+import pickle
 from collections import OrderedDict, defaultdict, namedtuple
 
 import jax
@@ -277,3 +278,32 @@ def test_broadcast_common_against_optree(tree, other, is_leaf, none_is_leaf):
 def test_broadcast_common_says_where_trees_differ():
     with pytest.raises(ValueError, match=r"the trees differ at \['a'\]\[0\]: expected a tuple"):
         pax_tree.tree_broadcast_common({"a": [(1, 2)]}, {"a": [[1, 2]]})
+
+
+def test_accessors_and_ways_back_are_functions_for_jit():
+    tree = {"a": [jnp.ones(2), jnp.zeros(3)]}
+    accessor = pax_tree.tree_accessors(tree)[1]
+    assert jax.jit(accessor)(tree).shape == (3,)
+    flat, unravel = pax_tree.tree_ravel(tree)
+    for function in (unravel, pickle.loads(pickle.dumps(unravel))):
+        assert jax.jit(function)(flat)["a"][1].shape == (3,)
+
+
+KEYS = [
+    ("DictKey", "a"),
+    ("DictKey", 1),
+    ("SequenceKey", 1),
+    ("GetAttrKey", "a"),
+    ("FlattenedIndexKey", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), KEYS)
+def test_keys_have_the_text_of_those_of_jax_and_are_not_equal(name, value):
+    ours, theirs = getattr(pax_tree, name)(value), getattr(util, name)(value)
+    assert (str(ours), repr(ours)) == (str(theirs), repr(theirs))
+    for options in ({}, {"simple": True, "separator": "/"}):
+        text = util.keystr([theirs, theirs], **options)
+        assert pax_tree.keystr([ours, theirs], **options) == text
+    # JAX's say so of all other objects, so that ours cannot be equal to them in both directions.
+    assert (theirs == ours, ours == theirs, theirs == object()) == (False, False, False)

@@ -1,5 +1,8 @@
 """tree_ravel on numbers and NumPy arrays."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,6 +85,15 @@ def test_trees_without_leaves():
     assert unravel(flat) == unravel(np.zeros(0)) == {"a": None, "b": []}
     flat, unravel = pax_tree.tree_ravel((), library=np)
     assert (flat.shape, unravel(flat)) == ((0,), ())
+
+
+@pytest.mark.parametrize("tree", [[1.0, (2,)], {"b": np.ones((2, 2)), "a": np.int8(3)}], ids=str)
+def test_the_way_back_is_copied_and_pickled(tree):
+    flat, unravel = pax_tree.tree_ravel(tree)
+    for copied in (copy.deepcopy(unravel), pickle.loads(pickle.dumps(unravel))):
+        assert copied == unravel
+        assert hash(copied) == hash(unravel)
+        assert str(copied(flat)) == str(unravel(flat))
 
 
 def test_wrong_vectors():

@@ -5,6 +5,7 @@
 #include "support/arguments.h"
 #include "support/errors.h"
 #include "support/ref.h"
+#include "support/sequence.h"
 #include "support/threads.h"
 #include "tree/functions.h"
 
@@ -173,9 +174,18 @@ bool IsNamedTuple(PyTypeObject* type, bool* answer) {
   return true;
 }
 
-// Asks the other libraries; a class of theirs is then in the table.
+// Whether it may be a class of struct sequences, such as time.struct_time.
+bool IsFinalTuple(PyTypeObject* type) {
+  return type->tp_base == &PyTuple_Type && (type->tp_flags & Py_TPFLAGS_BASETYPE) == 0;
+}
+
+// Asks the other libraries; a class of theirs is then in the table, and one of struct sequences.
 bool AskForeign(PyTypeObject* type) {
   Ref lookup(ForeignLookup());
+  if (!lookup && IsFinalTuple(type)) {
+    lookup = Ref(Import("pax_tree._interop.registry", "adopt"));
+    if (!lookup) return false;
+  }
   if (!lookup) return true;
   return static_cast<bool>(
       Ref(PyObject_CallOneArg(lookup.get(), reinterpret_cast<PyObject*>(type))));

@@ -1,6 +1,7 @@
 """Fast pytrees in C++ with JAX's semantics, needing neither PyTorch nor JAX."""
 
 from pax_tree import dm, tree
+from pax_tree._accessors import PyTreeAccessor, tree_accessors, tree_flatten_with_accessor
 from pax_tree._C import (
     DictKey,
     FlattenedIndexKey,
@@ -73,6 +74,7 @@ __all__ = [
     "FlattenedIndexKey",
     "GetAttrKey",
     "Partial",
+    "PyTreeAccessor",
     "PyTreeDef",
     "Record",
     "RecordSpec",
@@ -99,6 +101,7 @@ __all__ = [
     "register_static",
     "set_scope_hook",
     "tree",
+    "tree_accessors",
     "tree_add",
     "tree_all",
     "tree_any",
@@ -107,6 +110,7 @@ __all__ = [
     "tree_diff",
     "tree_dot",
     "tree_flatten",
+    "tree_flatten_with_accessor",
     "tree_flatten_with_path",
     "tree_for_each",
     "tree_get_at",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pax_tree._C import PyTreeDef, tree_flatten_with_path, tree_leaves_with_path
 
@@ -116,7 +116,7 @@ def tree_get_at(tree: Any, path: Any) -> Any:
         >>> pax_tree.tree_get_at(model, "layers/1/weight")
         2.0
     """
-    return _way("tree_get_at", tree, path)[1]
+    return way("tree_get_at", tree, path)[1]
 
 
 def tree_replace_at(tree: _Tree, path: Any, value: Any) -> _Tree:
@@ -139,17 +139,17 @@ def tree_replace_at(tree: _Tree, path: Any, value: Any) -> _Tree:
         >>> pax_tree.tree_replace_at({"layers": [1.0, 2.0]}, "layers/0", {"weight": 3.0})
         {'layers': [{'weight': 3.0}, 2.0]}
     """
-    for structure, children, index in reversed(_way("tree_replace_at", tree, path)[0]):
+    for structure, children, index in reversed(way("tree_replace_at", tree, path)[0]):
         children[index] = value
         value = structure.unflatten(children)
     return value
 
 
-def _way(function: str, tree: Any, path: Any) -> tuple[list[tuple[Any, list[Any], int]], Any]:
+def way(function: str, tree: Any, path: Any) -> tuple[list[tuple[Any, list[Any], int]], Any]:
     """Return the nodes on the path (structure, children, which of them comes next), and its end."""
     if isinstance(path, str):
         path = _read(function, tree, path)
-    elif not isinstance(path, tuple | list):
+    elif not isinstance(path, Sequence) or isinstance(path, bytes):
         raise TypeError(f"{function} takes a path as a tuple of keys or as text, but got {path!r}.")
     way, seen = [], []
     for key in path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from itertools import accumulate
@@ -94,6 +95,15 @@ class _FromVector(_Unravel):
         flat = _checked(module, flat, (sum(sizes),), dtype)
         pieces = zip(_split(module, flat, list(sizes)), forms, strict=True)
         return structure.unflatten([_cast(_reshaped(x, shape), to) for x, (shape, to) in pieces])
+
+    def __reduce__(self) -> Any:
+        structure, module, *rest = self.parts
+        return _from_vector, (structure, module.__name__, *rest)
+
+
+def _from_vector(structure: Any, library: str, *rest: Any) -> _FromVector:
+    """Return what was pickled, or copied deeply: modules cannot be."""
+    return _FromVector(structure, importlib.import_module(library), *rest)
 
 
 def _check_leaves(tree: Any, leaves: list[Any]) -> None:

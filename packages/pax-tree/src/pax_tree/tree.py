@@ -6,6 +6,8 @@ Example:
     {'a': [2, 3]}
 """
 
+from pax_tree._accessors import tree_accessors as accessors
+from pax_tree._accessors import tree_flatten_with_accessor as flatten_with_accessor
 from pax_tree._C import tree_flatten as flatten
 from pax_tree._C import tree_flatten_with_path as flatten_with_path
 from pax_tree._C import tree_leaves as leaves
@@ -44,6 +46,7 @@ from pax_tree._structures import tree_transpose as transpose
 from pax_tree._summary import tree_summary as summary
 
 __all__ = [
+    "accessors",
     "add",
     "all",
     "any",
@@ -52,6 +55,7 @@ __all__ = [
     "diff",
     "dot",
     "flatten",
+    "flatten_with_accessor",
     "flatten_with_path",
     "for_each",
     "get_at",

@@ -29,6 +29,8 @@ _SOURCES = {"jax": "pax_tree._interop.jax", "torch": "pax_tree._interop.torch"}
 # Part of PyTorch that is imported later, when something is compiled.
 _COMPILER = "torch._dynamo"
 
+_BASE_TYPE = 1 << 10  # Py_TPFLAGS_BASETYPE: whether subclasses can be made
+
 _nodes: dict[type, Node] = {}  # registered here, by the last registration
 _retired: set[type] = set()  # of these, the ones that are registered no more
 _libraries: dict[str, Library] = {}
@@ -95,7 +97,7 @@ def shares(name: str, cls: type) -> bool:
     """Whether a library takes objects of a registered class apart as this one does."""
     if issubclass(cls, _C.Record):
         return True
-    if cls in _nodes and cls not in _retired:
+    if is_registered(cls):
         return cls in _published[name]
     return _adopted.get(cls) == name
 
@@ -105,6 +107,11 @@ def nodes() -> dict[type, Node]:
     return _nodes
 
 
+def is_registered(cls: type) -> bool:
+    """Whether a class is registered here, and was not unregistered since."""
+    return cls in _nodes and cls not in _retired
+
+
 def look_up(cls: type) -> None:
     """Take over a class from another library, unless it is known here."""
     if not _C._is_registered(cls) and not issubclass(cls, _C.Record):
@@ -112,7 +119,7 @@ def look_up(cls: type) -> None:
 
 
 def adopt(cls: type) -> None:
-    """Take over a class that another library knows and this one does not."""
+    """Take over a class that another library or the interpreter knows and this one does not."""
     for name in _SOURCES:
         if name not in _libraries or cls in _published[name]:
             continue
@@ -121,8 +128,18 @@ def adopt(cls: type) -> None:
             _C._register_node(cls, node.flatten, node.unflatten, node.flatten_with_keys, True)
             _adopted[cls] = name
             return
-    if _is_array(cls):
+    if is_struct_sequence(cls):
+        from pax_tree._interop.struct_sequence import node_of
+
+        _C._register_node(cls, *node_of(cls), True)
+    elif _is_array(cls):
         _C._register_leaf_type(cls)
+
+
+def is_struct_sequence(cls: type) -> bool:
+    """Whether objects of a class are struct sequences, such as `time.struct_time`, that can be made."""
+    final_tuple = cls.__base__ is tuple and not cls.__flags__ & _BASE_TYPE
+    return final_tuple and hasattr(cls, "n_sequence_fields") and "__new__" in vars(cls)
 
 
 def _is_array(cls: type) -> bool:

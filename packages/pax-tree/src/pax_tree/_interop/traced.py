@@ -14,6 +14,7 @@ from typing import Any
 import pax_tree._C as _C
 from pax_tree._compat import torch_pytree
 from pax_tree._interop import registry
+from pax_tree._one_level import is_tree_node
 
 # PyTorch's own registry; this file is imported after PyTorch.
 _pytree: Any = torch_pytree()
@@ -39,7 +40,7 @@ def kind_of(cls: type) -> str:
     if cls in _PLAIN:
         return _PLAIN[cls]
     if cls in registry.nodes():
-        return "custom"
+        return "custom" if registry.is_registered(cls) else "leaf"
     if issubclass(cls, _C.Record):
         raise TypeError(
             f"torch.compile cannot look into objects of {cls.__qualname__}, which are records of "
@@ -47,7 +48,14 @@ def kind_of(cls: type) -> str:
         )
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return "named"
-    return "torch" if cls in _pytree.SUPPORTED_NODES else "leaf"
+    if cls in _pytree.SUPPORTED_NODES:
+        return "torch"
+    if is_tree_node(cls):
+        raise TypeError(
+            f"torch.compile cannot look into objects of {cls.__qualname__}, which neither pax_tree "
+            "nor PyTorch has registered; give the function their leaves."
+        )
+    return "leaf"
 
 
 def ordered(*keys: Any) -> list[Any]:
