@@ -10,6 +10,7 @@ import torch
 
 from torch2jax_bridge import torch2jax
 from torch2jax_bridge._runtime.generators import HostDraws
+from torch2jax_bridge._torch2jax.reachable import left_as_it_was
 
 N = 2000
 ZEROS = jnp.zeros(N)
@@ -212,10 +213,10 @@ def test_bridge_generators_that_a_function_holds():
     holder = Holder()
     for function in (holder.draw, lambda: holder.draw()):
         before = holder.inner["deep"][0].get_state()[2]
-        with HostDraws(function) as drawn:
+        with left_as_it_was(function) as trial, HostDraws(trial.generators) as drawn:
             function()
         assert drawn.seen
         assert holder.inner["deep"][0].get_state()[2] == before
-    with HostDraws(holder.draw) as drawn:
+    with left_as_it_was(holder.draw) as trial, HostDraws(trial.generators) as drawn:
         torch.rand(1)
     assert not drawn.seen

@@ -8,12 +8,9 @@ from __future__ import annotations
 import pickle
 import random
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -95,20 +92,19 @@ def default_states() -> tuple[Any, ...]:
 class HostDraws:
     """In the `with` block, notices draws from NumPy's and Python's generators, and undoes them.
 
-    Known are their own ones, and the `numpy.random.Generator`, `RandomState` and `random.Random`
-    that the function holds.
+    Known are their own ones, and those that are given.
 
     Args:
-        function: whose generators to look for.
+        held: `numpy.random.BitGenerator`, `RandomState` and `random.Random` that may be drawn from.
 
     Attributes:
-        seen: afterwards, whether one was drawn from.
+        seen: afterwards, whether one was drawn from. One without a state counts as drawn from.
     """
 
-    seen = False
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._held = [_NUMPY, _PYTHON, *_held_generators(function)]
+    def __init__(self, held: Iterable[Any]) -> None:
+        known = [_NUMPY, _PYTHON, *held]
+        self._held = [x for x in known if not isinstance(x, random.SystemRandom)]
+        self.seen = len(self._held) < len(known)
 
     def __enter__(self) -> HostDraws:
         self._before = list(map(_state_of, self._held))
@@ -123,74 +119,18 @@ class HostDraws:
 
 _NUMPY: np.random.RandomState = np.random.get_state.__self__  # pyright: ignore[reportFunctionMemberAccess]
 _PYTHON: random.Random = random.getstate.__self__  # pyright: ignore[reportFunctionMemberAccess]
-_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
-_LIMIT = 5000
 
 
 def _state_of(generator: Any) -> Any:
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
+    if isinstance(generator, np.random.BitGenerator):
+        return generator.state
     return generator.get_state() if hasattr(generator, "get_state") else generator.getstate()
 
 
 def _restore(generator: Any, state: Any) -> None:
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
+    if isinstance(generator, np.random.BitGenerator):
+        generator.state = state
     elif hasattr(generator, "set_state"):
         generator.set_state(state)
     else:
         generator.setstate(state)
-
-
-def _held_generators(function: Any) -> list[Any]:
-    """Return the generators that a function refers to, as far as that can be seen in short time."""
-    found: list[Any] = []
-    waiting, seen = deque([function]), {id(function)}
-    while waiting and len(seen) < _LIMIT:
-        holder = waiting.popleft()
-        if isinstance(holder, _GENERATORS):
-            found.append(holder)
-            continue
-        with suppress(Exception):  # whatever an object does when it is looked at
-            for held in _held_by(holder):
-                if id(held) not in seen and not isinstance(held, _OPAQUE):
-                    seen.add(id(held))
-                    waiting.append(held)
-    return found
-
-
-_OPAQUE = (type, ModuleType, BuiltinFunctionType, torch.Tensor, np.ndarray, str, bytes, int, float)
-
-
-def _held_by(holder: Any) -> Iterator[Any]:
-    if isinstance(holder, FunctionType):
-        yield from _held_by_function(holder)
-    elif isinstance(holder, MethodType):
-        yield from (holder.__self__, holder.__func__)
-    elif isinstance(holder, partial):
-        yield from (holder.func, holder.args, holder.keywords)
-    elif isinstance(holder, dict):
-        yield from holder.values()
-    elif isinstance(holder, list | tuple | set | frozenset | deque):
-        yield from holder
-    yield from getattr(holder, "__dict__", {}).values()
-
-
-def _held_by_function(function: FunctionType) -> Iterator[Any]:
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
-    names = _names_in(function.__code__)
-    yield from (function.__globals__[name] for name in names if name in function.__globals__)
-
-
-def _names_in(code: CodeType) -> Iterator[str]:
-    """Return the names in the code of a function, and in that of the functions in it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)

@@ -75,7 +75,7 @@ def torch2jax(
             "run" on copies of the examples, so that it may read values. In a call of other shapes
             that is traced, "run" raises; an eager call is its own example.
         widen_integers: whether int32 arguments, JAX's integers, reach `fn` as int64, PyTorch's own
-            integers, which `cross_entropy`, `one_hot` or `gather` want; results are JAX's again.
+            integers, which `cross_entropy`, `one_hot` or `take` want; results are JAX's again.
 
     Returns:
         The JAX function with the signature of `fn`. For a module `(apply, params, buffers)`:

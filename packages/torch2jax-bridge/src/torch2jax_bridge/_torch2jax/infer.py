@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import nullcontext
+from contextvars import copy_context
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -39,8 +40,9 @@ from torch2jax_bridge._convert import QUANTIZED, j2t, t2j, why_not_dense
 from torch2jax_bridge._runtime.generators import HostDraws, is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import Options, WrongArguments, label, widened
-from torch2jax_bridge._torch2jax.reachable import forget_cached, left_as_it_was
+from torch2jax_bridge._torch2jax.reachable import Trial, left_as_it_was
 from torch2jax_bridge._torch2jax.results import register_objects
+from torch2jax_bridge._torch2jax.stand_ins import UsedUpError
 
 Size = torch.Size
 
@@ -191,12 +193,16 @@ class _Results(NamedTuple):
         paths: where each result is.
         out_tree: their tree.
         written: the arguments that were written into.
+        random: as in `Inferred`.
+        host_random: as in `Inferred`.
     """
 
     outs: list[Aval | _Wrong]
     paths: list[Any]
     out_tree: PyTreeDef
     written: set[int]
+    random: bool
+    host_random: bool
 
 
 def infer(
@@ -226,11 +232,14 @@ def infer(
         ShapeInferenceError: the function failed on fake tensors, or has kept one.
         TypeError: it changes an argument in place, or a result is not a tensor that JAX can take.
     """
-    random, drawn = _Random(), HostDraws(apply)
     try:
-        found = _run(apply, ins, name, options, (random, drawn), examples)
+        found = _run(apply, ins, name, options, examples)
     except (ShapeInferenceError, WrongArguments):
         raise
+    except UsedUpError as error:
+        raise ShapeInferenceError(
+            f"The results of {name} could not be inferred: {error}"
+        ) from error
     except Exception as error:
         advice = _advice(apply, ins, name, options, examples)
         raise ShapeInferenceError(_failure(name, ins, error, advice)) from error
@@ -243,7 +252,7 @@ def infer(
         if isinstance(out, _Wrong):
             raise TypeError(f"{name} returned {out.what} at result{keystr(path)}; {out.remedy}.")
     outs = [out for out in found.outs if isinstance(out, Aval)]
-    return Inferred(outs, found.out_tree, random.seen or drawn.seen, drawn.seen)
+    return Inferred(outs, found.out_tree, found.random, found.host_random)
 
 
 def _failure(name: str, ins: Sequence[Aval], error: Exception, advice: str) -> str:
@@ -264,8 +273,7 @@ def _advice(
     """Return what may help a function that has failed."""
     if not options.widen_integers and any(a.dtype == np.int32 for a in ins):
         try:
-            watching = _Random(), HostDraws(apply)
-            _run(widened(apply, ins), ins, name, options, watching, examples)
+            _run(widened(apply, ins), ins, name, options, examples)
         except Exception:
             pass
         else:
@@ -286,7 +294,6 @@ def _run(
     ins: Sequence[Aval],
     name: str,
     options: Options,
-    watching: tuple[_Random, HostDraws],
     examples: Sequence[torch.Tensor] | None,
 ) -> _Results:
     """Run the function once and leave no trace of it."""
@@ -300,38 +307,34 @@ def _run(
         return [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=_device()) for a in ins]
 
     try:
-        with without_values(), left_as_it_was(apply):
+        with without_values(), left_as_it_was(apply) as trial:
             try:
-                found = _watch(apply, tensors, options, watching, mode, written)
+                # What it sets in the context is gone with that.
+                found = copy_context().run(_watch, trial, tensors, options, mode, written)
             finally:
                 written.put_back()
-    except Exception:
+    finally:
         if examples is None:
             end_fake_mode(mode)
-            forget_cached(apply)
-        raise
-    if examples is None:
-        end_fake_mode(mode)
-        if sys.getrefcount(mode) > references:
-            _refuse_kept(apply, mode, references, name)
+    if examples is None and sys.getrefcount(mode) > references:
+        _refuse_kept(mode, references, name)
     return found
 
 
 def _watch(
-    apply: Callable[..., Any],
+    trial: Trial,
     make: Callable[[], list[torch.Tensor]],
     options: Options,
-    watching: tuple[_Random, HostDraws],
     mode: Any,
     written: _Written,
 ) -> _Results:
-    random, drawn = watching
+    random, drawn = _Random(), HostDraws(trial.generators)
     no_out = {"out": None} if options.out else {}
     with drawn, quiet(), mode, random, written:
         tensors = make()
         keys = [storage_key(tensor) for tensor in tensors]
         versions = [times_written(tensor) for tensor in tensors]
-        result = apply(*tensors, **no_out)
+        result = trial.function(*tensors, **no_out)
         register_objects(result)
         pairs, out_tree = tree_flatten_with_path(result)
         changed = {
@@ -340,14 +343,13 @@ def _watch(
             if times_written(tensor) != versions[i] or (key is not None and key in written.keys)
         }
         outs = [_result(leaf, written.quantized) for _, leaf in pairs]
-    return _Results(outs, [path for path, _ in pairs], out_tree, changed)
+    paths = [path for path, _ in pairs]
+    return _Results(outs, paths, out_tree, changed, random.seen or drawn.seen, drawn.seen)
 
 
-def _refuse_kept(apply: Callable[..., Any], mode: Any, references: int, name: str) -> None:
-    """Raise if a tensor without values is alive, after what can be emptied is empty."""
-    forget_cached(apply)
-    if sys.getrefcount(mode) > references:
-        gc.collect()
+def _refuse_kept(mode: Any, references: int, name: str) -> None:
+    """Raise if a tensor without values is alive."""
+    gc.collect()
     if sys.getrefcount(mode) <= references or not (kept := fake_tensors_of(mode)):
         return
     raise ShapeInferenceError(

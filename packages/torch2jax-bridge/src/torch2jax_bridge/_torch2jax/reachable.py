@@ -3,22 +3,27 @@
 Nobody has called the function that inference runs. Masks and submodules that it makes at its first
 call, caches, counters, lists that it appends to and globals have to be afterwards what they were.
 So all that the function can reach is noted before, as references, and put back after: the contents
-of closures, of the globals that its code names, of objects, classes, containers and small NumPy
-arrays, what a tensor refers to, and the state of generators of random numbers.
+of closures, of the globals that its code names, of objects, classes, containers, caches and small
+arrays, what a tensor refers to, where files are read, and the state of generators of random numbers.
+What cannot be put back is used through `stand_ins`.
 """
 
 from __future__ import annotations
 
+import array
+import ctypes
 import functools
+import gc
+import io
 import itertools
 import random
-import re
 import sys
 import threading
-from collections import OrderedDict, deque
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from copy import copy
+from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -27,55 +32,66 @@ from types import (
     GeneratorType,
     MappingProxyType,
     MethodType,
+    MethodWrapperType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from torch2jax_bridge._compat import is_plain
+from torch2jax_bridge._torch2jax import put_back
+from torch2jax_bridge._torch2jax.put_back import ABSENT
+from torch2jax_bridge._torch2jax.stand_ins import (
+    StandIns,
+    gives_or_takes,
+    is_used_up,
+    put_stand_ins,
+    slots,
+)
 
-_ABSENT: Any = object()
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, CodeType, ModuleType})
 # Whose objects hold nothing of the function's; and whose functions and classes hold no state.
-_CONTAINERS = {"_thread", "_threading_local", "collections", "functools", "types", "weakref"}
-_OPAQUE = (sys.stdlib_module_names - _CONTAINERS - {"__main__"}) | {"jax", "jaxlib", "numpy"}
-_STATELESS = _OPAQUE | _CONTAINERS | {"torch", "torch2jax_bridge"}
+_CONTAINERS = {
+    *("_thread", "_threading_local", "_weakrefset", "collections", "contextlib", "functools"),
+    *("itertools", "operator", "tempfile", "types", "weakref"),
+}
+_OPAQUE = (sys.stdlib_module_names - _CONTAINERS - {"__main__"}) | {"jax", "jaxlib"}
+_SHARED_NUMBERS = "multiprocessing.sharedctypes"
+_STATELESS = _OPAQUE | _CONTAINERS | {"numpy", "torch", "torch2jax_bridge"}
 _MOST_OBJECTS = 200_000
 _MOST_BYTES = 1 << 20
-_ONCE = (GeneratorType, type(iter(int, 1)))
 _LruCache = type(functools.lru_cache(lambda: None))
+_CData: Any = ctypes.c_int.__mro__[2]
+
+
+class Trial(NamedTuple):
+    """What may be called, and what it can reach.
+
+    Attributes:
+        function: the function, or what stands in for it.
+        generators: NumPy's and Python's generators that it can reach, whose state is not put back.
+    """
+
+    function: Callable[..., Any]
+    generators: list[Any]
 
 
 @contextmanager
-def left_as_it_was(function: Callable[..., Any]) -> Iterator[None]:
+def left_as_it_was(function: Callable[..., Any]) -> Iterator[Trial]:
     """In the `with` block a function may change what it can reach; at the end that is put back."""
     found = _Found()
     found.visit(function)
     found.walk()
-    found.undo += [
-        (random.setstate, random.getstate()),
-        (np.random.set_state, np.random.get_state()),
-        (torch.set_rng_state, torch.get_rng_state()),
-    ]
+    found.undo.append((torch.set_rng_state, torch.get_rng_state()))
     if torch.cuda.is_initialized():
         found.undo.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     try:
-        found.put_stand_ins()
-        yield
+        yield Trial(found.put_stand_ins(function), found.generators)
     finally:
-        for put_back, *args in found.undo:
-            put_back(*args)
-
-
-def forget_cached(function: Callable[..., Any]) -> None:
-    """Empty what `functools.cache` and `lru_cache` have kept, where the function can reach it."""
-    found = _Found()
-    found.visit(function)
-    found.walk()
-    for cached in found.caches:
-        cached.cache_clear()
+        for put, *args in found.undo:
+            put(*args)
 
 
 class _Found:
@@ -83,41 +99,53 @@ class _Found:
 
     Attributes:
         undo: a function and its arguments for each place, which puts back what was there.
-        caches: functions with a cache, in C, whose entries cannot be noted.
-        iterators: how to put something else in the place of an iterator.
+        generators: NumPy's and Python's generators of random numbers.
+        used_up: what is to be used through a stand-in.
+        names: the globals that were looked at, and in which module's dict.
     """
 
     def __init__(self) -> None:
         self.undo: list[tuple[Any, ...]] = []
-        self.caches: list[Any] = []
-        self.iterators: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = []
+        self.generators: list[Any] = []
+        self.used_up: list[Any] = []
+        self.names: list[tuple[dict[str, Any], str]] = []
         self._seen: dict[int, Any] = {}
         self._open: deque[Any] = deque()
 
     def visit(self, *values: Any) -> None:
         """Look at these objects too."""
-        self._open.extend(value for value in values if type(value) not in _ATOMS)
+        self._open.extend([value for value in values if type(value) not in _ATOMS])
 
     def walk(self) -> None:
         """Look at all that is to be visited, and at what that refers to, the nearest first."""
         while self._open and len(self._seen) < _MOST_OBJECTS:
             value = self._open.popleft()
-            if id(value) not in self._seen:
-                self._seen[id(value)] = value
+            if id(value) in self._seen:
+                continue
+            self._seen[id(value)] = value
+            if is_used_up(value):
+                self.use_through_stand_in(value)
+            else:
                 _look.dispatch(type(value))(value, self)
 
-    def place(self, value: Any, put: Callable[..., Any], *where: Any) -> None:
-        """Visit what stands in a place, into which `put(*where, new)` puts something else."""
-        if _is_iterator(value):
-            self.iterators.append((put, where, value))
-        else:
-            self.visit(value)
+    def use_through_stand_in(self, value: Any) -> None:
+        """Note what cannot be put back; an iterator may take from others, and call functions."""
+        self.used_up.append(value)
+        if hasattr(type(value), "__next__") and not isinstance(value, GeneratorType):
+            self.visit(*gc.get_referents(value))
 
-    def put_stand_ins(self) -> None:
-        """Let the function use up copies of iterators, which cannot be set back."""
-        made: dict[int, Any] = {}
-        for put, where, iterator in self.iterators:
-            put(*where, _stand_in(iterator, made))
+    def put_stand_ins(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let the function find stand-ins of what cannot be put back, and return it or its own."""
+        if not self.used_up:
+            return function
+        made = StandIns(self.used_up, self._seen.values())
+        for holder in self._seen.values():
+            if holder not in made:
+                put_stand_ins(holder, made)
+        for contents, name in self.names:
+            if (value := contents.get(name)) in made:
+                contents[name] = made[value]
+        return made[function]
 
 
 # The kinds of objects -----------------------------------------------------------------------------
@@ -126,15 +154,15 @@ class _Found:
 @functools.singledispatch
 def _look(value: Any, found: _Found) -> None:
     """Note the state of an object, and what else is to be looked at."""
-    if _root(type(value)) in _OPAQUE:
+    cls = type(value)
+    if _root(cls) in _OPAQUE and cls.__module__ != _SHARED_NUMBERS:
+        if gives_or_takes(value):
+            found.use_through_stand_in(value)
         return
-    found.visit(type(value))
-    found.visit(_attributes(value))
+    found.visit(cls, _attributes(value))
     for cls in type(value).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if not name.startswith("__"):
-                _note_attribute(value, name, found)
+        for name in slots(cls):
+            _note_attribute(value, name, found)
 
 
 def _attributes(value: Any) -> dict[str, Any] | None:
@@ -147,11 +175,11 @@ def _attributes(value: Any) -> dict[str, Any] | None:
 
 def _note_attribute(owner: Any, name: str, found: _Found) -> None:
     try:
-        value = getattr(owner, name, _ABSENT)
+        value = getattr(owner, name, ABSENT)
     except Exception:  # a slot that is hidden behind something else
         return
-    found.undo.append((_put_attribute, owner, name, value))
-    found.place(value, _put_attribute, owner, name)
+    found.undo.append((put_back.put_attribute, owner, name, value))
+    found.visit(value)
 
 
 @_look.register
@@ -162,46 +190,57 @@ def _(value: ModuleType, found: _Found) -> None:
 @_look.register
 def _(value: dict, found: _Found) -> None:
     items = list(dict.items(value))
-    found.undo.append((_put_dict, value, items))
-    for key, item in items:
-        found.place(item, _kind(value).__setitem__, value, key)
+    found.undo.append((put_back.put_dict, value, items))
+    found.visit(*dict.keys(value))
+    found.visit(*dict.values(value))
 
 
 @_look.register
 def _(value: list, found: _Found) -> None:
-    items = list(value)
-    found.undo.append((_put_list, value, items))
-    for i, item in enumerate(items):
-        found.place(item, list.__setitem__, value, i)
+    found.undo.append((put_back.put_list, value, list(value)))
+    found.visit(*value)
 
 
 @_look.register
 def _(value: set, found: _Found) -> None:
-    found.undo.append((_put_set, value, set(value)))
+    found.undo.append((put_back.put_set, value, list(value)))
     found.visit(*value)
 
 
 @_look.register
 def _(value: deque, found: _Found) -> None:
-    found.undo.append((_put_deque, value, list(value)))
+    found.undo.append((put_back.put_deque, value, list(value)))
     found.visit(*value)
 
 
 @_look.register
 def _(value: bytearray, found: _Found) -> None:
-    found.undo.append((_put_bytes, value, bytes(value)))
+    found.undo.append((put_back.put_bytes, value, bytes(value)))
+
+
+@_look.register
+def _(value: array.array, found: _Found) -> None:
+    if len(value) * value.itemsize <= _MOST_BYTES:
+        found.undo.append((put_back.put_array, value, value.tobytes()))
+
+
+@_look.register(_CData)
+def _(value: Any, found: _Found) -> None:
+    if ctypes.sizeof(value) <= _MOST_BYTES:
+        found.undo.append((put_back.put_memory, value, bytes(memoryview(value).cast("B"))))
 
 
 @_look.register(tuple)
 @_look.register(frozenset)
 def _(value: Iterable[Any], found: _Found) -> None:
     found.visit(*value)
-    _look.dispatch(object)(value, found)
+    if type(value) is not tuple:
+        _look.dispatch(object)(value, found)
 
 
 @_look.register
 def _(value: MappingProxyType, found: _Found) -> None:
-    found.visit(*value.values())
+    found.visit(*gc.get_referents(value))
 
 
 @_look.register
@@ -209,19 +248,19 @@ def _(value: CellType, found: _Found) -> None:
     try:
         contents = value.cell_contents
     except ValueError:
-        contents = _ABSENT
-    found.undo.append((_put_cell, value, contents))
-    found.place(contents, _put_cell, value)
+        contents = ABSENT
+    found.undo.append((put_back.put_cell, value, contents))
+    found.visit(contents)
 
 
 @_look.register
 def _(value: FunctionType, found: _Found) -> None:
     found.undo.append((setattr, value, "__defaults__", value.__defaults__))
-    for i, default in enumerate(value.__defaults__ or ()):
-        found.place(default, _put_default, value, i)
-    found.visit(value.__kwdefaults__, vars(value), *(value.__closure__ or ()))
+    found.visit(value.__defaults__, value.__kwdefaults__, vars(value), *(value.__closure__ or ()))
     if str(value.__globals__.get("__name__")).partition(".")[0] not in _STATELESS:
-        _note_names(value.__globals__, _names(value.__code__), found)
+        names = _names(value.__code__)
+        _note_names(value.__globals__, names, found)
+        _note_imported(value.__globals__.get("__package__") or "", names, found)
 
 
 @functools.lru_cache(10_000)
@@ -233,13 +272,30 @@ def _names(code: CodeType) -> tuple[str, ...]:
 
 def _note_names(contents: dict[str, Any], names: Iterable[str], found: _Found) -> None:
     """Note what a module's names stand for, and those of the modules among them."""
+    if "globals" in names and "globals" not in contents:  # any name, by its text
+        found.undo.append((put_back.drop_new_items, contents, set(contents)))
+        names = dict.fromkeys((*names, *contents))
     for name in names:
-        value = contents.get(name, _ABSENT)
-        found.undo.append((_put_item, contents, name, value))
+        value = contents.get(name, ABSENT)
+        found.undo.append((put_back.put_item, contents, name, value))
+        found.names.append((contents, name))
         if not isinstance(value, ModuleType):
-            found.place(value, contents.__setitem__, name)
-        elif value.__name__.partition(".")[0] not in _STATELESS and vars(value) is not contents:
-            _note_names(vars(value), [n for n in names if n in vars(value) and n != name], found)
+            found.visit(value)
+        elif vars(value) is not contents:
+            _note_module(value, [n for n in names if n != name], found)
+
+
+def _note_module(module: ModuleType, names: Iterable[str], found: _Found) -> None:
+    if module.__name__.partition(".")[0] not in _STATELESS:
+        _note_names(vars(module), [name for name in names if name in vars(module)], found)
+
+
+def _note_imported(package: str, names: Iterable[str], found: _Found) -> None:
+    """Note the names of modules that a function imports itself."""
+    for name in names:
+        for whole in (name, f"{package}.{name}"):
+            if isinstance(module := sys.modules.get(whole), ModuleType):
+                _note_module(module, [n for n in names if n != name], found)
 
 
 @_look.register
@@ -247,14 +303,17 @@ def _(value: MethodType, found: _Found) -> None:
     found.visit(value.__self__, value.__func__)
 
 
-@_look.register
-def _(value: BuiltinFunctionType, found: _Found) -> None:
+@_look.register(BuiltinFunctionType)
+@_look.register(MethodWrapperType)
+def _(value: Any, found: _Found) -> None:
     found.visit(value.__self__)
 
 
 @_look.register
 def _(value: functools.partial, found: _Found) -> None:
-    found.visit(value.func, value.args, value.keywords, vars(value))
+    state = value.func, value.args, value.keywords, vars(value)
+    found.undo.append((value.__setstate__, state))
+    found.visit(*state)
 
 
 @_look.register(staticmethod)
@@ -276,26 +335,56 @@ def _(value: Any, found: _Found) -> None:
 
 @_look.register(_LruCache)
 def _(value: Any, found: _Found) -> None:
-    found.caches.append(value)
-    found.visit(value.__wrapped__, vars(value))
+    information, held = value.cache_info(), gc.get_referents(value)
+    if information.maxsize is not None:  # its dict and a list in C go together
+        found.undo.append((put_back.put_cache, value, information.misses))
+        held = [x for x in held if type(x) is not dict or x is vars(value)]
+    found.visit(*held)
 
 
 @_look.register
 def _(value: type, found: _Found) -> None:
-    for cls in value.__mro__:
-        if _root(cls) in _STATELESS or cls is object:
-            continue
-        for name, item in list(vars(cls).items()):
-            if not name.startswith("__"):
-                found.undo.append((_put_class_attribute, cls, name, item))
-            found.visit(item)
-        found.undo.append((_drop_new_attributes, cls, set(vars(cls))))
+    if value is object or _root(value) in _STATELESS:
+        return
+    found.visit(type(value), *value.__mro__)
+    for name, item in list(vars(value).items()):
+        if not name.startswith("__"):
+            found.undo.append((put_back.put_class_attribute, value, name, item))
+        found.visit(item)
+    found.undo.append((put_back.drop_new_attributes, value, set(vars(value))))
+
+
+@_look.register
+def _(value: weakref.ReferenceType, found: _Found) -> None:
+    found.visit(value(), _attributes(value))
+
+
+@_look.register
+def _(value: ContextVar, found: _Found) -> None:
+    """Note what a variable of the context holds; the context itself is that of the inference."""
+    found.visit(value.get(None))
+
+
+@_look.register
+def _(value: io.IOBase, found: _Found) -> None:
+    found.visit(_attributes(value))
+    if value.closed:
+        return
+    if isinstance(value, io.BytesIO | io.StringIO):
+        found.undo.append((put_back.put_buffer, value, value.__getstate__()))
+    elif value.readable():
+        try:
+            found.undo.append((put_back.put_file, value, value.tell()))
+        except (OSError, ValueError):  # a pipe, or text in the middle of a line
+            found.use_through_stand_in(value)
 
 
 @_look.register
 def _(value: np.ndarray, found: _Found) -> None:
-    if value.dtype != object and value.nbytes <= _MOST_BYTES:
-        found.undo.append((_put_values, value, value.copy()))
+    if value.dtype == object:
+        found.visit(*value.flat)
+    if value.nbytes <= _MOST_BYTES:
+        found.undo.append((put_back.put_values, value, value.copy()))
 
 
 @_look.register
@@ -303,9 +392,9 @@ def _(value: torch.Tensor, found: _Found) -> None:
     found.visit(vars(value))
     if not is_plain(value) or value.layout is not torch.strided or value.device.type == "meta":
         return
-    found.undo.append((_put_tensor, value, value.detach(), value.requires_grad))
+    found.undo.append((put_back.put_tensor, value, value.detach(), value.requires_grad))
     if value.is_leaf:
-        found.undo.append((_put_gradient, value, value.grad))
+        found.undo.append((put_back.put_gradient, value, value.grad))
 
 
 @_look.register
@@ -318,186 +407,19 @@ def _(value: threading.local, found: _Found) -> None:
     found.visit(type(value), value.__dict__)
 
 
-@_look.register
-def _(value: random.Random, found: _Found) -> None:
-    found.undo.append((value.setstate, value.getstate()))
-
-
-@_look.register
-def _(value: np.random.RandomState, found: _Found) -> None:
-    found.undo.append((value.set_state, value.get_state()))
+@_look.register(random.Random)
+@_look.register(np.random.RandomState)
+@_look.register(np.random.BitGenerator)
+def _(value: Any, found: _Found) -> None:
+    found.generators.append(value)
+    found.visit(_attributes(value))
 
 
 @_look.register
 def _(value: np.random.Generator, found: _Found) -> None:
-    bits = value.bit_generator
-    found.undo.append((setattr, bits, "state", bits.state))
+    found.visit(value.bit_generator)
 
 
 def _root(cls: type) -> str:
     """Return the package of a class."""
     return str(cls.__module__).partition(".")[0]
-
-
-# Putting back -------------------------------------------------------------------------------------
-
-
-def _kind(value: dict) -> Any:
-    """Return the class whose methods change a dict in place: subclasses may have rules of their own."""
-    return OrderedDict if isinstance(value, OrderedDict) else dict
-
-
-def _put_dict(target: dict, items: list[tuple[Any, Any]]) -> None:
-    now = list(dict.items(target))
-    if len(now) == len(items) and all(
-        a is c and b is d for (a, b), (c, d) in zip(now, items, strict=True)
-    ):
-        return
-    kind = _kind(target)
-    kind.clear(target)
-    for key, value in items:
-        kind.__setitem__(target, key, value)
-
-
-def _put_list(target: list, items: list[Any]) -> None:
-    if len(target) != len(items) or any(a is not b for a, b in zip(target, items, strict=True)):
-        list.__setitem__(target, slice(None), items)
-
-
-def _put_set(target: set, items: set[Any]) -> None:
-    if target != items:
-        set.clear(target)
-        set.update(target, items)
-
-
-def _put_deque(target: deque, items: list[Any]) -> None:
-    if len(target) != len(items) or any(a is not b for a, b in zip(target, items, strict=True)):
-        target.clear()
-        target.extend(items)
-
-
-def _put_bytes(target: bytearray, contents: bytes) -> None:
-    if target != contents:
-        target[:] = contents
-
-
-def _put_cell(cell: CellType, contents: Any) -> None:
-    if contents is not _ABSENT:
-        cell.cell_contents = contents
-    else:
-        del cell.cell_contents
-
-
-def _put_item(target: dict[str, Any], name: str, value: Any) -> None:
-    if value is _ABSENT:
-        target.pop(name, None)
-    elif target.get(name, _ABSENT) is not value:
-        target[name] = value
-
-
-def _put_attribute(owner: Any, name: str, value: Any) -> None:
-    now = getattr(owner, name, _ABSENT)
-    if now is value:
-        return
-    if value is _ABSENT:
-        object.__delattr__(owner, name)
-    else:
-        object.__setattr__(owner, name, value)
-
-
-def _put_default(function: FunctionType, i: int, value: Any) -> None:
-    defaults = function.__defaults__ or ()
-    function.__defaults__ = (*defaults[:i], value, *defaults[i + 1 :])
-
-
-def _put_class_attribute(cls: type, name: str, value: Any) -> None:
-    if vars(cls).get(name, _ABSENT) is not value:
-        type.__setattr__(cls, name, value)
-
-
-def _drop_new_attributes(cls: type, names: set[str]) -> None:
-    for name in set(vars(cls)) - names:
-        if not name.startswith("__"):
-            type.__delattr__(cls, name)
-
-
-def _put_values(target: np.ndarray, values: np.ndarray) -> None:
-    if target.flags.writeable and target.tobytes() != values.tobytes():
-        target[...] = values
-
-
-def _put_tensor(tensor: torch.Tensor, before: torch.Tensor, requires_grad: bool) -> None:
-    if not is_plain(tensor) or not tensor.is_set_to(before):
-        tensor.data = before
-    if tensor.requires_grad is not requires_grad:
-        tensor.requires_grad_(requires_grad)
-
-
-def _put_gradient(tensor: torch.Tensor, gradient: torch.Tensor | None) -> None:
-    if tensor.grad is not gradient:
-        tensor.grad = gradient
-
-
-# Iterators ----------------------------------------------------------------------------------------
-
-
-class _UsedUp:
-    """Stands in for a generator, or for another iterator that cannot be copied."""
-
-    def __iter__(self) -> _UsedUp:
-        return self
-
-    def __next__(self) -> Any:
-        raise TypeError(
-            "The function takes from a generator, or from an iterator that cannot be copied, which "
-            "the inference would use up."
-        )
-
-    def send(self, value: Any) -> Any:
-        return next(self)
-
-
-def _is_iterator(value: Any) -> bool:
-    return hasattr(type(value), "__next__") and not hasattr(value, "__dict__")
-
-
-def _stand_in(iterator: Any, made: dict[int, Any]) -> Any:
-    """Return an iterator that gives the same without using this one up, nor those it takes from.
-
-    Args:
-        iterator: what not to use up.
-        made: those that were made before, since an iterator may stand in many places.
-    """
-    if id(iterator) not in made:
-        made[id(iterator)] = _UsedUp() if isinstance(iterator, _ONCE) else _again(iterator, made)
-    return made[id(iterator)]
-
-
-def _again(iterator: Any, made: dict[int, Any]) -> Any:
-    if isinstance(iterator, itertools.count):  # which newer Pythons do not copy
-        found = re.fullmatch(r"count\((-?\d+)(?:, (-?\d+))?\)", repr(iterator))
-        if found:
-            return itertools.count(int(found[1]), int(found[2] or 1))
-    if hasattr(iterator, "__copy__"):
-        return copy(iterator)
-    try:
-        made_of: Any = iterator.__reduce__()
-    except TypeError:
-        return _UsedUp()
-    make, args, *states = made_of
-    new = make(*_of_stand_ins(args, made))
-    for state in states:
-        if state is not None:
-            new.__setstate__(_of_stand_ins(state, made))
-    return new
-
-
-def _of_stand_ins(value: Any, made: dict[int, Any]) -> Any:
-    """Return what an iterator is made of, with stand-ins for the iterators in it."""
-    if _is_iterator(value):
-        return _stand_in(value, made)
-    return (
-        type(value)(_of_stand_ins(v, made) for v in value)
-        if type(value) in (tuple, list)
-        else value
-    )
