@@ -60,7 +60,15 @@ class Call:
     @classmethod
     def bind(cls, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Make a call from its arguments as they are given."""
-        return cls(function, signature(function).bind(*args, **kwargs).arguments)
+        parameters = signature(function)
+        try:
+            bound = parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{getattr(function, '__name__', function)}: {_complaint(error, parameters, kwargs)}; its "
+                f"arguments are {', '.join(parameters.parameters)}."
+            ) from None
+        return cls(function, bound.arguments)
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -242,6 +250,14 @@ def counterpart(
     if not fixed:
         make.optax_function = called  # type: ignore[attr-defined]
     return make
+
+
+def _complaint(error: TypeError, parameters: inspect.Signature, kwargs: dict[str, Any]) -> str:
+    """Say what is wrong with a call, beginning with names that the function does not have."""
+    known = parameters.parameters
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    unknown = [repr(name) for name in kwargs if name not in known and not takes_all]
+    return f"got the unknown argument {', '.join(unknown)}" if unknown else str(error)
 
 
 _signatures: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()

@@ -41,7 +41,16 @@ def trainable(tree: Any) -> Any:
 def _is_differentiable(leaf: Any) -> bool:
     if isinstance(leaf, float | complex):
         return True
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    if not hasattr(leaf, "dtype"):
+        return False
+    try:
+        return jnp.issubdtype(leaf.dtype, jnp.inexact)
+    except TypeError:
+        raise TypeError(
+            f"The parameters of an optimizer are arrays of JAX or NumPy, got a {type(leaf).__name__} "
+            f"{dtype_and_shape(leaf)}; convert it by jnp.asarray, or use functional_optimizer of "
+            "pax_torch for parameters of PyTorch."
+        ) from None
 
 
 @pax_tree.register_static

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
@@ -64,5 +65,10 @@ class Linear(Module):
         return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
 
     def _check(self, x: jax.Array) -> None:
+        if not isinstance(x, jax.Array | np.ndarray) and not hasattr(x, "__jax_array__"):
+            raise TypeError(
+                f"{self!r} expects an array of JAX or NumPy, got a {type(x).__name__}; convert it by "
+                "jnp.asarray."
+            )
         if x.ndim == 0 or x.shape[-1] != self.in_dim:
             raise ValueError(f"{self!r} expects an input (..., {self.in_dim}), got {x.shape}.")

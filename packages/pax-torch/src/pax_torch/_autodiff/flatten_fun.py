@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from pax_torch._errors import check_callable, describe, leaf_place, place_in
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -57,19 +57,21 @@ def _positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
     return indices
 
 
-def to_tensor(leaf: object, place: Callable[[], str]) -> Tensor:
+def to_tensor(leaf: object, place: Callable[[], str], remedy: str = "") -> Tensor:
     """Return a tensor as it is, and a Python number or an array as a new tensor.
 
     Raises:
-        TypeError: `leaf` is none of these; `place` names it.
+        TypeError: `leaf` is none of these; `place` names it, and `remedy` says what to do.
     """
     if isinstance(leaf, Tensor):
         return leaf
     if isinstance(leaf, bool | int | float | complex):
         return torch.tensor(leaf)
     if not hasattr(leaf, "__array__"):
+        if isinstance(leaf, Module):
+            remedy = "; give get_params(module), its parameters"
         raise TypeError(
-            f"{place()}: expected a tensor, a NumPy array or a number, got {describe(leaf)}."
+            f"{place()}: expected a tensor, a NumPy array or a number, got {describe(leaf)}{remedy}."
         )
     try:
         return torch.as_tensor(leaf.__array__().copy())  # pyright: ignore[reportAttributeAccessIssue]
@@ -77,11 +79,13 @@ def to_tensor(leaf: object, place: Callable[[], str]) -> Tensor:
         raise TypeError(f"{place()}: {str(error).rstrip('.')}.") from None
 
 
-def to_tensors(leaves: Sequence[object], place: Callable[[int], str]) -> list[Tensor]:
+def to_tensors(
+    leaves: Sequence[object], place: Callable[[int], str], remedy: str = ""
+) -> list[Tensor]:
     """Return the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
     if set(map(type, leaves)) <= _TENSORS:
         return list(leaves)  # pyright: ignore[reportReturnType]
-    return [to_tensor(leaf, lambda i=i: place(i)) for i, leaf in enumerate(leaves)]
+    return [to_tensor(leaf, lambda i=i: place(i), remedy) for i, leaf in enumerate(leaves)]
 
 
 def is_differentiable(tensor: Tensor) -> bool:

@@ -193,10 +193,21 @@ def _check_value(value: Any, holomorphic: bool) -> Tensor:
     if not isinstance(value, Tensor) or value.shape != ():
         raise TypeError(
             "Gradient only defined for scalar-output functions, that is for a tensor of shape (). "
-            f"The function returned {describe(value)}."
+            f"The function returned {describe(value)}{_remedy(value)}."
         )
     check_output(value, "grad", holomorphic)
     return value
+
+
+def _remedy(value: Any) -> str:
+    """Say what to do about a result that is no scalar tensor."""
+    if isinstance(value, Tensor):
+        return "; take its sum or mean, or all its derivatives by jacrev"
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return "; for a pair (value, aux) pass has_aux=True"
+    if isinstance(value, int | float):
+        return "; return the tensor itself, without .item() or float()"
+    return ""
 
 
 class _Constants:

@@ -29,7 +29,8 @@ def vjp(
         `out`, with None for a tensor of an integer dtype and for zeros, and returns a tuple of
         trees like the primals, with None for a leaf of an integer dtype. It may be called any
         number of times, and mapped by `vmap`. It is a pytree of its residuals, so that `jit` takes and
-        returns it; to ask for its leaves inside of `vmap` is an error. For complex leaves it is PyTorch's, the adjoint.
+        returns it; to ask for its leaves inside of `vmap` is an error. For complex leaves it is
+        PyTorch's, the adjoint.
 
     Raises:
         TypeError: the result is not of tensors, or a cotangent has another dtype than its result.

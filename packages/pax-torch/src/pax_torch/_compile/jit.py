@@ -74,7 +74,7 @@ def jit(
         # Where the function runs as it is, what `vjp` returns stays as it is too.
         is_leaf = holds_residuals if runs_inline() else None
         leaves, treedef = tree_flatten((args, kwargs), is_leaf)
-        tensors = _tensors(leaves, lambda i: place_in_call(args, kwargs, i))
+        tensors = _tensors(leaves, lambda i: place_in_call(args, kwargs, i), _STATIC)
 
         def function(*tensors: Any) -> Any:
             args, kwargs = static.join(*tree_unflatten(treedef, tensors))
@@ -88,11 +88,14 @@ def jit(
     return jitted
 
 
-def _tensors(leaves: Sequence[Any], place: Callable[[int], str]) -> list[Any]:
+_STATIC = "; what is no tensor is part of the program: name the argument in static_argnums"
+
+
+def _tensors(leaves: Sequence[Any], place: Callable[[int], str], remedy: str = "") -> list[Any]:
     """Return the leaves as tensors, but for what `vjp` and `linearize` return."""
     if not any(map(holds_residuals, leaves)):
-        return list(to_tensors(leaves, place))
+        return list(to_tensors(leaves, place, remedy))
     return [
-        leaf if holds_residuals(leaf) else to_tensor(leaf, lambda i=i: place(i))
+        leaf if holds_residuals(leaf) else to_tensor(leaf, lambda i=i: place(i), remedy)
         for i, leaf in enumerate(leaves)
     ]
