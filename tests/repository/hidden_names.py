@@ -29,7 +29,14 @@ PRELOADED = {
     "pax-torch": ["torch._dynamo", "torch.optim.lr_scheduler", "torch._subclasses.fake_tensor"],
     "pax-jax": ["jax.numpy"],
     "opax": ["jax.numpy", "optax", "optax.contrib"],
-    "torch2jax-bridge": ["jax.numpy", "torch._dynamo", "torch._subclasses.fake_tensor"],
+    "torch2jax-bridge": [
+        "jax.numpy",
+        "torch._dynamo",
+        "torch._decomp.decompositions_for_jvp",
+        "torch._inductor.output_code",
+        "torch._subclasses.fake_tensor",
+        "networkx",
+    ],
 }
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import copy
+import gc
 import io
 import pickle
 
@@ -518,3 +519,24 @@ def test_bridge_wrapped_functions_and_modules_pickle(make):
     before = apply(params, X, buffers=buffers, is_training=False)
     after = make(apply)(params, X, buffers=buffers, is_training=False)
     jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_first_call_looks_at_young_objects_alone(monkeypatch, enabled):
+    collected, collect = [], gc.collect
+    monkeypatch.setattr(
+        gc, "collect", lambda generation=2: collected.append(generation) or collect(0)
+    )
+    if not enabled:
+        gc.disable()
+    try:
+        for net in (torch.nn.Linear(3, 3), torch.nn.MultiheadAttention(4, 1, dropout=0.5)):
+            f = torch2jax(lambda x, net=net: net(*[x] * (1 if hasattr(net, "weight") else 3))[0])
+            f(jnp.ones((2, 3 if hasattr(net, "weight") else 4)))
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+    assert set(collected) <= {0}
+    with pytest.raises(ShapeInferenceError):
+        torch2jax(lambda x: x.item() * x)(jnp.ones(()))
+    assert gc.isenabled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import cache
 from typing import Any, NamedTuple
@@ -307,7 +307,7 @@ def _run(
         return [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=_device()) for a in ins]
 
     try:
-        with without_values(), left_as_it_was(apply) as trial:
+        with _no_collection(), without_values(), left_as_it_was(apply) as trial:
             try:
                 # What it sets in the context is gone with that.
                 found = copy_context().run(_watch, trial, tensors, options, mode, written)
@@ -319,6 +319,19 @@ def _run(
     if examples is None and sys.getrefcount(mode) > references:
         _refuse_kept(mode, references, name)
     return found
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep what is made in the block in the youngest generation, which is quick to collect."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _watch(
@@ -349,8 +362,11 @@ def _watch(
 
 def _refuse_kept(mode: Any, references: int, name: str) -> None:
     """Raise if a tensor without values is alive."""
-    gc.collect()
-    if sys.getrefcount(mode) <= references or not (kept := fake_tensors_of(mode)):
+    for generation in (0, 2):  # cycles of the run are young: all objects are seldom looked at
+        gc.collect(generation)
+        if sys.getrefcount(mode) <= references + 1:  # one more, of the parameter
+            return
+    if not (kept := fake_tensors_of(mode)):
         return
     raise ShapeInferenceError(
         f"{name} keeps a tensor, {tuple(kept[0].shape)} of {kept[0].dtype}, that it made or was "
