@@ -4,7 +4,7 @@ The functions of pytrees are those of `pax_tree`. What else it has is found ther
 `DictKey`), `Partial`, records, the functions of treedefs, the namespace `tree` and that of dm-tree.
 """
 
-from pax_torch import debug, distributed, lax, random, schedule
+from pax_torch import checkpoint_policies, debug, distributed, lax, random, schedule
 from pax_torch._autodiff.checkpoint import checkpoint
 from pax_torch._autodiff.custom_gradient import closure_convert, custom_gradient
 from pax_torch._autodiff.custom_jvp import custom_jvp
@@ -80,6 +80,7 @@ __all__ = [
     "ShapeDtypeStruct",
     "StandaloneScheduler",
     "checkpoint",
+    "checkpoint_policies",
     "closure_convert",
     "custom_gradient",
     "custom_jvp",

@@ -233,6 +233,12 @@ def all_examples(tensor: Tensor, vmaps: Sequence[tuple[int, int]]) -> Tensor:
     return tensor
 
 
+def mapped_by(tensor: Tensor, vmaps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return those of some `vmap`s that map over a tensor."""
+    levels = {level_of(x) for x in wrappers(tensor) if is_batched(x)}
+    return [vmap for vmap in vmaps if vmap[0] in levels]
+
+
 def one_example(tensor: Tensor, vmaps: Sequence[tuple[int, int]]) -> Tensor:
     """Return what `all_examples` was made of: a tensor that the `vmap`s map."""
     for level, _ in vmaps:
@@ -377,6 +383,9 @@ def refuses_checkpoint(error: RuntimeError) -> bool:
     """
     return "don't yet support saved tensor hooks" in str(error)
 
+
+# The product of matrices of eight bits; without it, no policy of a checkpoint knows of that.
+scaled_product: Any = foreign("torch.ops.aten._scaled_mm.default", "checkpoint_policies", None)
 
 # Tensors without values --------------------------------------------------------------------------
 
