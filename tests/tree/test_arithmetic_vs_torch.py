@@ -184,12 +184,17 @@ def test_the_norm_has_a_derivative_at_zero():
 def test_norm_of_mixed_dtypes_and_integers():
     mixed = [torch.tensor([3.0], dtype=torch.bfloat16), torch.tensor([4.0], dtype=torch.float64)]
     check(pax_tree.tree_norm(mixed), torch.tensor(5.0, dtype=torch.float64))
-    check(pax_tree.tree_norm([torch.tensor([3]), torch.tensor([4])]), torch.tensor(5.0))
+    check(
+        pax_tree.tree_norm([torch.tensor([3]), torch.tensor([4])]),
+        torch.tensor(5.0, dtype=torch.float64),
+    )
+    int32 = torch.tensor([3, 4], dtype=torch.int32)
+    check(pax_tree.tree_norm([int32]), torch.tensor(5.0))
     check(pax_tree.tree_norm([torch.tensor([3.0]), 4.0]), torch.tensor(5.0))
 
 
 @pytest.mark.parametrize("array", [torch.tensor, np.asarray, jnp.asarray])
-@pytest.mark.parametrize("numbers", [[200, 200], [2**15 - 1] * 3], ids=str)
+@pytest.mark.parametrize("numbers", [[200, 200], [2**16 - 1] * 4], ids=str)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
 def test_products_of_integers_do_not_overflow(array, numbers, dtype):
     factor = max(1, np.iinfo(dtype).max // 2**16)

@@ -86,7 +86,7 @@ def lines(a, b, **options):
             "the root: static data ('a', 'b') against ('b', 'a')",
         ),
         (np.ones(2), np.ones(3), "shape", "the root: shape [2] against [3]"),
-        (np.ones(2), np.ones(2, int), "dtype", "the root: dtype float64 against int64"),
+        (np.ones(2), np.ones(2, np.int16), "dtype", "the root: dtype float64 against int16"),
         (
             np.arange(6).reshape(2, 3),
             np.array([[0, 1, 2], [3, 7, 5]]),

@@ -66,6 +66,13 @@ class Ranked:
         return f"Ranked({self.rank}, {self.name!r})"
 
 
+class AtMost(Ranked):
+    """Says "less" also of an equal rank."""
+
+    def __lt__(self, other):
+        return self.rank <= other.rank
+
+
 def nested(key):
     return lambda: key
 
@@ -90,6 +97,7 @@ KEYS = {
     "slots": [Slotted(), Slotted(), Slotted()],
     "bare objects": [object(), object(), object()],
     "ranks": [Ranked(2, "a"), Ranked(1, "b"), Ranked(1, "a")],
+    "ranks that are at most": [AtMost(1, "c"), AtMost(1, "b"), AtMost(0, "z"), AtMost(1, "a")],
     "nothing": [None, Ellipsis, NotImplemented, 1],
 }
 ORDERS = st.sampled_from(sorted(KEYS)).flatmap(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from pax_tree import tree_map
 
+_Tree = TypeVar("_Tree")
 
-def tree_clone(tree: Any) -> Any:
+
+def tree_clone(tree: _Tree) -> _Tree:
     """Return a tree with a copy of every tensor, in memory of its own.
 
     Args:
@@ -30,7 +32,7 @@ def tree_clone(tree: Any) -> Any:
     return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, tree)
 
 
-def tree_cast(tree: Any, dtype: torch.dtype) -> Any:
+def tree_cast(tree: _Tree, dtype: torch.dtype) -> _Tree:
     """Return a tree with its floating-point tensors in another precision.
 
     Args:
@@ -57,7 +59,7 @@ def tree_cast(tree: Any, dtype: torch.dtype) -> Any:
     )
 
 
-def tree_to(tree: Any, device: torch.device | str | int, non_blocking: bool = False) -> Any:
+def tree_to(tree: _Tree, device: torch.device | str | int, non_blocking: bool = False) -> _Tree:
     """Return a tree with its tensors on a device.
 
     Args:

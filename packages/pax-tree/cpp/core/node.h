@@ -72,7 +72,7 @@ struct Node {
   PyObject* data;
   Registration* registration;
 
-  NodeType Type() const { return {kind, registration, data, arity}; }
+  NodeType Type() const { return {kind, registration, data, static_cast<Py_ssize_t>(arity)}; }
   // What the node holds besides its data, or null.
   PyObject* Held() const { return kind == Kind::kCustom ? AsObject(registration) : nullptr; }
 };

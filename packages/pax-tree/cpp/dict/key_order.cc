@@ -94,15 +94,21 @@ bool AlwaysCompare(PyObject* keys) {
   return true;
 }
 
-// Whether each key is less than the next. Otherwise sorting went by the order in which they were
-// given as well: some are neither less nor greater than others, such as sets and NaN.
+// Whether one key is less than another. Also false with an error set.
+bool IsLess(PyObject* key, PyObject* other) {
+  int less = PyObject_RichCompareBool(key, other, Py_LT);
+  if (less < 0 && KeysDoNotCompare()) PyErr_Clear();
+  return less == 1;
+}
+
+// Whether each key is less than the next, and the next not less than it. Otherwise sorting went by
+// the order in which they were given as well: some are neither less nor greater than others, such
+// as sets and NaN, or both, where __lt__ says "less or equal".
 bool IsChain(PyObject* sorted) {
   if (AlwaysCompare(sorted)) return true;
   for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(sorted); ++i) {
     PyObject *key = PyTuple_GET_ITEM(sorted, i - 1), *next = PyTuple_GET_ITEM(sorted, i);
-    int less = PyObject_RichCompareBool(key, next, Py_LT);
-    if (less < 0 && KeysDoNotCompare()) PyErr_Clear();
-    if (less != 1) return false;
+    if (!IsLess(key, next) || IsLess(next, key) || PyErr_Occurred()) return false;
   }
   return true;
 }

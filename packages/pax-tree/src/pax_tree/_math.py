@@ -150,7 +150,8 @@ def tree_dot(a: Any, b: Any) -> Any:
 
     Returns:
         A number or an array of shape `()`: the sum of `conj(a) * b`; 0 for trees without leaves.
-        Arrays of integers become floating-point first, so that their products do not overflow.
+        Arrays of integers become floating-point first, those of 64 bits in double precision, so that
+        their products do not overflow.
 
     Raises:
         ValueError: the trees differ in structure, or two leaves in shape; the message says where.
@@ -220,8 +221,17 @@ def tree_norm(tree: Any) -> Any:
 
 
 def _inexact(leaf: Any) -> Any:
-    """Return a leaf, an array of integers as one of floating-point numbers."""
-    return leaf / 1 if _is_integer(leaf) else leaf
+    """Return a leaf, an array of integers as one of floating-point numbers.
+
+    Of 64 bits become double precision, as NumPy's and JAX's do by themselves: squares of them are
+    beyond the range of single precision.
+    """
+    if not _is_integer(leaf):
+        return leaf
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(leaf, torch.Tensor) or leaf.dtype.itemsize < 8:
+        return leaf / 1
+    return leaf / 1 if leaf.device.type == "mps" else leaf.to(torch.float64)  # MPS has no double
 
 
 def _is_integer(leaf: Any) -> bool:

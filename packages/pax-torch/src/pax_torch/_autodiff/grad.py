@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import compress
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ from pax_torch._compat import (
 )
 from pax_torch._errors import check_callable, describe
 from pax_tree import tree_leaves, tree_map
+
+_Tree = TypeVar("_Tree")
 
 
 def value_and_grad(
@@ -468,7 +470,7 @@ def run(
         return detach_tree(function([detached(tensor) for tensor in tensors]))
 
 
-def stop_gradient(tree: Any) -> Any:
+def stop_gradient(tree: _Tree) -> _Tree:
     """Return the same values, which no derivative flows through.
 
     Args:
