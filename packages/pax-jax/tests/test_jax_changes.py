@@ -124,6 +124,17 @@ CARRIED = {
     "pax.while_loop": (2, lambda net: pax.while_loop(below(2), Steps(net).next, (0, X))),
     "pax.fori_loop": (2, lambda net: pax.fori_loop(0, 2, Steps(net).numbered, X)),
     "pax.map": (2, lambda net: pax.map(net, XS)),
+    "pax.grad": (1, lambda net: [pax.grad(loss)(net, X)]),
+    "pax.value_and_grad": (1, lambda net: pax.value_and_grad(loss)(net, X)),
+    "pax.grad, another argument": (1, lambda net: pax.grad(loss, argnums=1)(net, X)),
+    "pax.grad, by name": (1, lambda net: pax.grad(lambda x, net: loss(net, x))(X, net=net)),
+    "pax.grad of a method": (1, lambda net: pax.grad(Steps(net).loss)(X)),
+    "pax.grad, aux": (1, lambda net: pax.grad(lambda n, x: (loss(n, x), 0), has_aux=True)(net, X)),
+    "pax.grad of pax.grad": (
+        1,
+        lambda net: [pax.grad(lambda net, x: jnp.sum(pax.grad(loss, 1)(net, x)))(net, X)],
+    ),
+    "pax.jit of pax.grad": (1, lambda net: [pax.jit(pax.grad(loss))(net, X)]),
     "pax.jit of pax.remat": (1, lambda net: pax.jit(pax.remat(net))(X)),
     "jax.jit of pax.remat": (1, lambda net: jax.jit(lambda net: (pax.remat(net)(X), net))(net)[1]),
     "pax.scan of pax.cond": (
@@ -144,6 +155,9 @@ class Steps(pax.Module):
 
     def __call__(self, carry, x):
         return carry, self.net(x)
+
+    def loss(self, x):
+        return jnp.sum(self.net(x))
 
     def next(self, state):
         return state[0] + 1, self.net(state[1])
@@ -219,13 +233,61 @@ def test_a_module_that_comes_back_is_as_it_is_written(transform):
     assert same(net, before)
 
 
-@pytest.mark.parametrize("grad", [pax.grad, pax.value_and_grad])
-def test_grad_gives_the_function_copies(grad):
-    net = pax.BatchNorm1D(3)
-    grad(loss)(net, X)
-    assert same(net, pax.BatchNorm1D(3))
+def test_grad_carries_out_no_module_that_comes_back():
+    net = All()
+    before = net.copy()
+    expected = net.copy()
+    expected(X)
     _, changed = pax.grad(lambda net, x: (loss(net, x), net), has_aux=True)(net, X)
-    assert not same(changed, net)
+    assert same(net, before)
+    assert same(changed, expected)
+    with pytest.raises(RuntimeError, match=r"Cannot set"):
+        jax.jit(lambda x: pax.grad(loss)(net, x))(X)
+    with pytest.raises(TypeError, match="two-element tuple"):
+        pax.grad(loss, has_aux=True)(net, X)
+    assert same(net, before)
+
+
+class Scaled(Counter):
+    """A net of floats only, which the derivatives of JAX take as it is."""
+
+    def __call__(self, x):
+        return jnp.sum(super().__call__(x) * x)
+
+
+DERIVATIVES = {
+    "grad": lambda f, net: jax.grad(f)(net, X),
+    "value_and_grad": lambda f, net: jax.value_and_grad(f)(net, X),
+    "jvp": lambda f, net: jax.jvp(f, (net, X), (net, X)),
+    "vjp": lambda f, net: jax.vjp(f, net, X),
+    "linearize": lambda f, net: jax.linearize(f, net, X),
+    "jacfwd": lambda f, net: jax.jacfwd(f)(net, X),
+    "jacrev": lambda f, net: jax.jacrev(f)(net, X),
+    "hessian": lambda f, net: jax.hessian(f)(net, X),
+    "eval_shape": lambda f, net: jax.eval_shape(f, net, X),
+    "custom_jvp": lambda f, net: jax.jit(_custom_jvp(f))(net, X),
+    "custom_vjp": lambda f, net: jax.jit(_custom_vjp(f))(net, X),
+}
+
+
+def _custom_jvp(f):
+    custom = jax.custom_jvp(f)
+    custom.defjvp(lambda primals, tangents: (f(*primals), f(*primals)))
+    return custom
+
+
+def _custom_vjp(f):
+    custom = jax.custom_vjp(f)
+    custom.defvjp(lambda *args: (f(*args), args), lambda args, g: args)
+    return custom
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_the_derivatives_of_jax_warn_of_a_change_that_is_lost(name):
+    net = Scaled()
+    with pytest.warns(pax.LostChangeWarning, match=r"Scaled\.count"):
+        DERIVATIVES[name](lambda net, x: net(x), net)
+    assert net.count == 0
 
 
 def test_no_warning_where_nothing_is_lost():

@@ -170,10 +170,10 @@ def test_grad_is_with_respect_to_parameters(argnums):
     assert float(module.count) == 1.0
 
 
-def test_value_and_grad_leaves_its_argument_alone():
+def test_value_and_grad_does_to_its_argument_what_the_function_does():
     counter = Counter()
     value, grads = pax.value_and_grad(lambda m, x: m(x))(counter, 3.0)
-    assert (float(value), float(grads.bias), float(counter.count)) == (4.0, 1.0, 0.0)
+    assert (float(value), float(grads.bias), float(counter.count)) == (4.0, 1.0, 1.0)
 
 
 def test_gradients_of_frozen_parameters_are_none():
@@ -188,7 +188,6 @@ def test_a_stateful_loop_compiles_once():
     def step(module, x):
         traces.append(x)
         grads = pax.grad(lambda m: m(x))(module)
-        _ = module(x)
         return module.update(jax.tree.map(jnp.add, module.parameters(), grads))
 
     counter = Counter()

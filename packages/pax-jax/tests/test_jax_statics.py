@@ -155,6 +155,45 @@ def test_a_static_value_that_is_not_changed_compiles_once():
         assert jax.tree.structure(module) != structure
 
 
+COMPARED_BY_IDENTITY = ("dataclass without eq", "unhashable")  # so their classes say
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if name not in COMPARED_BY_IDENTITY])
+def test_a_static_value_that_may_change_equals_another_one_that_holds_the_same(name):
+    make, read, write = VALUES[name]
+    module, other = Holder(make(), read), Holder(make(), read)
+    made = [other, copy.deepcopy(module), pickle.loads(pickle.dumps(Holder(make(), None)))]
+    made[2].read = read
+    for like in made:
+        assert jax.tree.structure(like) == jax.tree.structure(module)
+        assert like == module
+    traces = []
+    call = jax.jit(lambda module, x: traces.append(1) or module(x))
+    for each in (module, *made):
+        call(each, 1.0)
+    assert len(traces) == 1
+    write(module.value, 7.0)
+    back = jax.jit(lambda module: module)(other)
+    for like in (other, other.copy(), back, jax.tree.map(lambda leaf: leaf, other)):
+        assert read(like.value) == call(like, 1.0) == 1.0
+        assert jax.tree.structure(like) != jax.tree.structure(module)
+    write(back.value, 7.0)
+    assert read(other.value) == 1.0
+    assert jax.tree.structure(back) == jax.tree.structure(module)
+
+
+def test_what_differs_in_what_its_class_keeps_is_no_other_value():
+    def structure(value):
+        return jax.tree.structure(Holder(value, None))
+
+    filled = collections.deque([1], maxlen=2)
+    assert structure(filled) != structure(collections.deque([1]))
+    filled = collections.defaultdict(int, a=1)
+    assert structure(filled) != structure(collections.defaultdict(float, a=1))
+    assert structure(types.SimpleNamespace(a=1, b=2)) == structure(types.SimpleNamespace(b=2, a=1))
+    assert structure(Config(1)) != structure(Config(1.0))
+
+
 def test_a_static_value_that_comes_to_hold_an_array_or_a_module_is_refused():
     for value, message in ((pax.Linear(1, 1), "container of modules"), (jnp.ones(1), "register_")):
         module = Holder({"p": 1.0}, None)

@@ -59,13 +59,61 @@ bool IsPlain(PyObject* value) {
          type == &PyBytes_Type || type == &PyComplex_Type || PyType_Check(value);
 }
 
-// Whether a class is one of dataclasses that are not frozen.
-bool IsMutableDataclass(PyTypeObject* type) {
+// What the decorator of a dataclass was given as this option; null without an error for other
+// classes.
+Ref DataclassOption(PyTypeObject* type, const char* option) {
   Ref name(PyUnicode_InternFromString("__dataclass_params__"));
   Ref params(name ? LookUpInClass(type, name.get()) : nullptr);
-  Ref frozen(params ? PyObject_GetAttrString(params.get(), "frozen") : nullptr);
-  if (!frozen) PyErr_Clear();
-  return frozen && frozen.get() == Py_False;
+  Ref given(params ? PyObject_GetAttrString(params.get(), option) : nullptr);
+  if (!given) PyErr_Clear();
+  return given;
+}
+
+// Whether a class is one of dataclasses that are not frozen.
+bool IsMutableDataclass(PyTypeObject* type) {
+  return DataclassOption(type, "frozen").get() == Py_False;
+}
+
+bool Is(PyObject* value, const char* type_name) {
+  return std::strcmp(Py_TYPE(value)->tp_name, type_name) == 0;
+}
+
+// Whether a class is one of Python's library, written in Python, that compare what they hold.
+bool IsLibraryHolder(PyTypeObject* type) {
+  Ref module(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "__module__"));
+  if (!module) PyErr_Clear();
+  if (!module || !PyUnicode_Check(module.get())) return false;
+  auto is = [&](const char* text) {
+    return PyUnicode_CompareWithASCIIString(module.get(), text) == 0;
+  };
+  if (is("argparse")) return std::strcmp(type->tp_name, "Namespace") == 0;
+  bool holder = std::strcmp(type->tp_name, "UserDict") == 0 ||
+                std::strcmp(type->tp_name, "UserList") == 0 ||
+                std::strcmp(type->tp_name, "Counter") == 0;
+  return holder && is("collections");
+}
+
+bool Has(PyObject* value, const char* name) {
+  Ref found(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), name));
+  if (!found) PyErr_Clear();
+  return static_cast<bool>(found);
+}
+
+// Whether an object that is no plain container may change, and is equal to another one of its class
+// that holds the same: classes derived from containers, dataclasses, namespaces.
+bool IsByValue(PyObject* value) {
+  PyTypeObject* type = Py_TYPE(value);
+  if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+    bool dataclass = IsMutableDataclass(type) && DataclassOption(type, "eq").get() == Py_True;
+    if (dataclass || IsLibraryHolder(type)) return !Has(value, "__array__");
+  }
+  richcmpfunc compare = type->tp_richcompare;
+  if (PyODict_Check(value)) return compare == PyODict_Type.tp_richcompare;
+  if (PyDict_Check(value)) return compare == PyDict_Type.tp_richcompare;
+  if (PyList_Check(value)) return compare == PyList_Type.tp_richcompare;
+  if (PySet_Check(value)) return compare == PySet_Type.tp_richcompare;
+  if (PyByteArray_Check(value)) return compare == PyByteArray_Type.tp_richcompare;
+  return Py_IS_TYPE(value, deque_type) || Is(value, "types.SimpleNamespace");
 }
 
 // Whether an object that is no container says by its class that it may change: it cannot be hashed,
@@ -76,12 +124,6 @@ bool IsMutableObject(PyObject* value) {
   if (PyObject_Hash(value) != -1) return false;
   if (PyErr_ExceptionMatches(PyExc_TypeError)) PyErr_Clear();
   return true;
-}
-
-bool Has(PyObject* value, const char* name) {
-  Ref found(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), name));
-  if (!found) PyErr_Clear();
-  return static_cast<bool>(found);
 }
 
 // The values of a dataclass's fields, of which some may be in slots.
@@ -105,23 +147,37 @@ PyObject* FreezeAttributes(PyObject* value) {
   Ref attributes(PyObject_GetAttrString(value, "__dict__"));
   if (!attributes) PyErr_Clear();
   if (!attributes || !PyDict_Check(attributes.get())) return FreezeFields(value);
-  Ref copy(PyDict_Copy(attributes.get()));
-  return copy ? FreezeDict(copy.get()) : nullptr;
+  Ref items(PyDict_Items(attributes.get()));
+  return items ? FreezeSet(items.get()) : nullptr;
+}
+
+// The frozen items of a dict of a class derived from Python's, with the factory of a default dict.
+PyObject* FreezeMapping(PyObject* value) {
+  Ref items(PyMapping_Items(value));
+  Ref frozen(items ? FreezeItems(items.get()) : nullptr);
+  if (!frozen) return nullptr;
+  Ref factory(PyObject_GetAttrString(value, "default_factory"));
+  if (!factory) PyErr_Clear();
+  Ref key(factory ? Freeze(factory.get()) : Py_NewRef(Py_None));
+  return key ? PyTuple_Pack(2, frozen.get(), key.get()) : nullptr;
+}
+
+PyObject* FreezeDeque(PyObject* value) {
+  Ref items(FreezeItems(value)), length(PyObject_GetAttrString(value, "maxlen"));
+  return items && length ? PyTuple_Pack(2, items.get(), length.get()) : nullptr;
 }
 
 // The frozen items of an object that is a container of a class derived from Python's.
 PyObject* FreezeContents(PyObject* value) {
-  if (PyDict_Check(value)) {
-    Ref items(PyMapping_Items(value));
-    return items ? FreezeItems(items.get()) : nullptr;
-  }
+  if (PyDict_Check(value)) return FreezeMapping(value);
+  if (Py_IS_TYPE(value, deque_type)) return FreezeDeque(value);
   if (PyAnySet_Check(value)) return FreezeSet(value);
-  bool sequence = PyList_Check(value) || PyByteArray_Check(value) || Py_IS_TYPE(value, deque_type);
+  bool sequence = PyList_Check(value) || PyByteArray_Check(value);
   return sequence ? FreezeItems(value) : Py_NewRef(Py_None);
 }
 
-// An object that may change equals itself while it holds the same. What cannot be read, and what
-// holds itself, equals itself.
+// An object that may change equals itself, or what is like it, while it holds the same. What cannot
+// be read, and what holds itself, equals itself.
 PyObject* FreezeObject(PyObject* value) {
   Ref identity(Identity(value));
   if (!identity || Has(value, "__array__")) return identity.release();
@@ -130,6 +186,7 @@ PyObject* FreezeObject(PyObject* value) {
   Ref contents(FreezeContents(value));
   Ref attributes(contents ? FreezeAttributes(value) : nullptr);
   Py_ReprLeave(value);
+  if (attributes && IsByValue(value)) return PyTuple_Pack(2, contents.get(), attributes.get());
   if (attributes) return PyTuple_Pack(3, identity.get(), contents.get(), attributes.get());
   if (PyErr_ExceptionMatches(PyExc_RecursionError)) return nullptr;
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
@@ -151,11 +208,29 @@ PyObject* FreezeKey(PyObject* value) {
 // Whether a change of the value, or of something inside it, can be seen through another reference.
 bool CanChange(PyObject* value) {
   if (PyList_CheckExact(value) || PyDict_CheckExact(value) || PySet_CheckExact(value)) return true;
-  if (!PyTuple_CheckExact(value)) return false;
+  if (!PyTuple_CheckExact(value)) return !IsPlain(value) && IsByValue(value);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
     if (CanChange(PyTuple_GET_ITEM(value, i))) return true;
   }
   return false;
+}
+
+// Puts copies of what can change into the place of what a copied object holds.
+bool SnapshotInside(PyObject* copy);
+
+// A copy of an object, and of what it holds; the object itself where the copy is not like it.
+PyObject* SnapshotObject(PyObject* value) {
+  Ref copy_of(Import("copy", "copy"));
+  Ref copy(copy_of ? PyObject_CallOneArg(copy_of.get(), value) : nullptr);
+  bool copied = copy && Py_TYPE(copy.get()) == Py_TYPE(value) && SnapshotInside(copy.get());
+  Ref old(copied ? Freeze(value) : nullptr), now(old ? Freeze(copy.get()) : nullptr);
+  int same = now ? PyObject_RichCompareBool(old.get(), now.get(), Py_EQ) : -1;
+  if (same == 1) return copy.release();
+  if (same < 0 && PyErr_Occurred()) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+    PyErr_Clear();
+  }
+  return Py_NewRef(value);
 }
 
 PyObject* SnapshotDict(PyObject* dict) {
@@ -182,7 +257,57 @@ PyObject* SnapshotItems(PyObject* sequence) {
 PyObject* SnapshotContainer(PyObject* value) {
   if (PyDict_CheckExact(value)) return SnapshotDict(value);
   if (PySet_CheckExact(value)) return PySet_New(value);
-  return SnapshotItems(value);
+  if (PyTuple_CheckExact(value) || PyList_CheckExact(value)) return SnapshotItems(value);
+  return SnapshotObject(value);
+}
+
+// Replaces what can change among the values of a mapping or the items of a sequence.
+bool SnapshotItemsOf(PyObject* container, PyObject* pairs) {
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs); ++i) {
+    PyObject* pair = PyList_GET_ITEM(pairs, i);
+    PyObject* value = PyTuple_GET_ITEM(pair, 1);
+    if (!CanChange(value)) continue;
+    Ref inner(Snapshot(value));
+    if (!inner) return false;
+    if (PyObject_SetItem(container, PyTuple_GET_ITEM(pair, 0), inner.get()) < 0) return false;
+  }
+  return true;
+}
+
+// A list of (index, item).
+PyObject* Enumerated(PyObject* sequence) {
+  Ref pairs(PyObject_CallOneArg(reinterpret_cast<PyObject*>(&PyEnum_Type), sequence));
+  return pairs ? PySequence_List(pairs.get()) : nullptr;
+}
+
+bool SnapshotFields(PyObject* copy) {
+  Ref fields(PyObject_GetAttrString(copy, "__dataclass_fields__"));
+  if (!fields) {
+    PyErr_Clear();
+    return true;
+  }
+  Ref names(PySequence_Tuple(fields.get()));
+  for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names.get()); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names.get(), i);
+    Ref value(PyObject_GetAttr(copy, name));
+    if (!value) PyErr_Clear();
+    if (!value || !CanChange(value.get())) continue;
+    Ref inner(Snapshot(value.get()));
+    if (!inner || PyObject_GenericSetAttr(copy, name, inner.get()) < 0) return false;
+  }
+  return static_cast<bool>(names);
+}
+
+bool SnapshotInside(PyObject* copy) {
+  Ref pairs;
+  if (PyDict_Check(copy)) pairs = Ref(PyDict_Items(copy));
+  if (PyList_Check(copy) || Py_IS_TYPE(copy, deque_type)) pairs = Ref(Enumerated(copy));
+  if (PyErr_Occurred() || (pairs && !SnapshotItemsOf(copy, pairs.get()))) return false;
+  Ref attributes(PyObject_GetAttrString(copy, "__dict__"));
+  if (!attributes) PyErr_Clear();
+  if (!attributes || !PyDict_Check(attributes.get())) return SnapshotFields(copy);
+  Ref items(PyDict_Items(attributes.get()));
+  return items && SnapshotItemsOf(attributes.get(), items.get());
 }
 
 // Whether two dicts hold the same objects in the same order.

@@ -10,7 +10,8 @@ import jax
 
 from pax_jax._module.calls import pure
 from pax_jax._module.kinds import is_module
-from pax_jax._module.trees import select_parameters, update_parameters
+from pax_jax._module.trees import copy_tree, select_parameters, update_parameters
+from pax_jax._transforms.changes import Watched, carry_out
 from pax_jax._transforms.functions import closed, opened
 
 
@@ -24,7 +25,8 @@ def value_and_grad(
     """Make a function that evaluates `fun` and its gradient with respect to parameters.
 
     As `jax.value_and_grad`, but only the parameters of the modules in the arguments `argnums` are
-    differentiated. `fun` is given copies of these arguments, which it may change and return.
+    differentiated. What `fun` changes in the modules that it is given, such as averages and random keys,
+    is assigned to the caller's modules, unless they come back in the second result.
 
     Args:
         fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree; a function, a module
@@ -42,6 +44,8 @@ def value_and_grad(
     Raises:
         TypeError: at a call, there are not as many positional arguments as `argnums` says; or as
             `jax.value_and_grad`.
+        RuntimeError: at a call, a module that changes was not made in the current scope.
+        ValueError: at a call, a module that changes is given twice.
 
     Example:
         >>> import jax.numpy as jnp
@@ -55,21 +59,29 @@ def value_and_grad(
     function, owners = opened(fun)
     single, positions = _positions(argnums)
 
-    def on_parameters(params: tuple[Any, ...], args: tuple[Any, ...], kwargs: Any, own: Any) -> Any:
+    def on_parameters(params: tuple[Any, ...], *given: Any) -> Any:
+        args, kwargs, own = copy_tree(given)
         full = list(args)
         for position, new in zip(positions, params, strict=True):
             full[position] = update_parameters(args[position], new)
-        return function(own, tuple(full), kwargs)
+        watched = Watched((full, kwargs, own))
+        result = function(own, tuple(full), kwargs)
+        if not has_aux:
+            return result, (None, watched.changes(result))
+        if not (isinstance(result, (tuple, list)) and len(result) == 2):
+            return result  # an error of JAX's
+        return result[0], (result[1], watched.changes(result))
 
     evaluate = jax.value_and_grad(
-        on_parameters, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+        on_parameters, has_aux=True, holomorphic=holomorphic, allow_int=allow_int
     )
 
     def call(owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         _check_count(argnums, positions, len(args))
         params = tuple(select_parameters(args[position]) for position in positions)
-        value, grads = evaluate(params, args, kwargs, owners)
-        return value, grads[0] if single else grads
+        (value, (aux, changes)), grads = evaluate(params, args, kwargs, owners)
+        carry_out((args, kwargs, owners), changes)
+        return ((value, aux) if has_aux else value), (grads[0] if single else grads)
 
     return closed(fun, call, owners)
 
