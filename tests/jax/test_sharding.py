@@ -187,6 +187,29 @@ def test_fsdp_divides_what_no_rule_divides():
     assert specs == [P("data", "model"), P("data"), P(), P()]
 
 
+@pytest.mark.parametrize("place", [pax.sharding.shardings, pax.sharding.fsdp])
+def test_rules_are_about_the_axes_of_one_layer_of_a_stack(place):
+    import optax
+
+    mesh = jax.sharding.AbstractMesh((2, 2), ("data", "model"))
+    make = lambda scan: pax.nets.Transformer(8, 2, 4, scan=scan, rng_key=jax.random.key(0))  # noqa: E731
+    options = {"rules": pax.sharding.transformer_rules()}
+    options |= {"min_size": 8} if place is pax.sharding.fsdp else {}
+    listed, stacked = (place(make(scan), mesh, **options) for scan in (False, True))
+    layers, stack = (jax.tree.leaves(part) for part in (listed.layers[0], stacked.layers.layers))
+    for one, all_of_them in zip(layers, stack, strict=True):
+        assert all_of_them.spec == (P(None, *one.spec) if one.spec else P())
+    assert stacked.output_norm.scale.spec == listed.output_norm.scale.spec
+    optimizer = pax.optim.from_optax(optax.adam(0.1))(make(True).parameters())
+    moments = place(optimizer, mesh, **options).state[0].mu
+    assert moments.layers.layers.dense_in.weight == stacked.layers.layers.dense_in.weight
+    whole = [("dense_in.weight", P("data", None, "model"))]  # an entry for each axis of the stack
+    found = pax.sharding.shardings(make(True), mesh, whole)
+    assert found.layers.layers.dense_in.weight.spec == whole[0][1]
+    with pytest.raises(ValueError, match=r"divides 3 axes, and .*\(4, 8\) of stacked layers"):
+        pax.sharding.shardings(make(True), mesh, [("dense_out.bias", P(None, None, "data"))])
+
+
 def test_shard_inside_of_jit_holds_the_layout():
     mesh = jax.make_mesh((1,), ("data",))
     net = pax.Linear(4, 6)

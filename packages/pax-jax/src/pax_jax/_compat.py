@@ -23,6 +23,18 @@ _BATCHED: Any = foreign(
     "jax._src.interpreters.batching.BatchTracer", "the errors of pax_jax.vmap", ()
 )
 
+# The traces that JAX keeps, for programs. Without it every trace counts as one of them.
+_STAGED: Any = foreign("jax._src.interpreters.partial_eval.DynamicJaxprTrace", _FEATURE, object)
+
+
+def is_staging(trace: Any) -> bool:
+    """Say whether what a trace computes, or one around it, becomes part of a program that JAX keeps."""
+    while trace is not None:
+        if isinstance(trace, _STAGED):
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
+
 
 def is_batched(value: Any) -> bool:
     """Say whether a value differs along the axis of the innermost `jax.vmap`."""

@@ -9,9 +9,9 @@ computed in between is spread.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -22,13 +22,19 @@ from pax_jax._module.module import Optimizer
 from pax_jax._module.scope import is_traced
 from pax_jax._module.state_dict import dotted
 from pax_jax._rng import is_key
+from pax_jax.nn import Stack
+from pax_tree import GetAttrKey
 from pax_tree._describe import nothing_found
 from pax_tree._paths import users_path
 
 T = TypeVar("T")
 
 Rules = Sequence[tuple[str, PartitionSpec]]
-"""Pairs of a regular expression, looked for in paths such as "layers.0.weight", and a spec."""
+"""Pairs of a regular expression, looked for in paths such as "layers.0.weight", and a spec.
+
+For an array of a `Stack` the spec is about the axes of one layer, and the axis of the layers, which comes
+first, is not divided; a spec with an entry for each axis of the stacked array is about all of them.
+"""
 
 
 def shardings(tree: Any, mesh: Mesh, rules: Rules = (), *, allow_unmatched: bool = False) -> Any:
@@ -61,10 +67,9 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), *, allow_unmatched: bool
         (P(None, 'model'), P())
     """
     mesh = _automatic(mesh)
-    name = _names_of(tree, rules, allow_unmatched)
+    described = _descriptions(tree, rules, allow_unmatched)
     return pax_tree.tree_map_with_path(
-        lambda path, leaf: NamedSharding(mesh, _spec(name(path), np.shape(leaf), mesh, rules)),
-        tree,
+        lambda path, leaf: NamedSharding(mesh, _spec(described(path, leaf), mesh, rules)), tree
     )
 
 
@@ -80,7 +85,7 @@ def fsdp(
     """Return shardings that spread every large array over one axis of the mesh.
 
     Each array is divided along its largest axis that the size of the mesh axis divides, and that no
-    rule divides already (ZeRO, https://arxiv.org/abs/1910.02054).
+    rule divides already; those of a `Stack` not along the axis of the layers (ZeRO, https://arxiv.org/abs/1910.02054).
 
     Args:
         tree: a module, an optimizer, or any pytree.
@@ -106,13 +111,13 @@ def fsdp(
     """
     _check_axes("axis", PartitionSpec(axis), mesh)
     mesh = _automatic(mesh)
-    name = _names_of(tree, rules, allow_unmatched)
+    described = _descriptions(tree, rules, allow_unmatched)
 
     def spread(path: Any, leaf: Any) -> NamedSharding:
-        shape = np.shape(leaf)
-        spec = _spec(name(path), shape, mesh, rules)
-        if prod(shape) >= min_size:
-            spec = _divided_once_more(spec, shape, mesh, axis)
+        array = described(path, leaf)
+        spec = _spec(array, mesh, rules)
+        if prod(array.shape) >= min_size:
+            spec = _divided_once_more(spec, array, mesh, axis)
         return NamedSharding(mesh, spec)
 
     return pax_tree.tree_map_with_path(spread, tree)
@@ -177,7 +182,7 @@ def shard_batch(batch: T, mesh: Mesh, axis: str | tuple[str, ...] = "data") -> T
 
 
 def transformer_rules(axis: str = "model") -> Rules:
-    """Return rules that divide every layer of `nets.Transformer` over a mesh axis.
+    """Return rules that divide every layer of `nets.Transformer`, stacked or not, over a mesh axis.
 
     Heads and hidden units are divided, so that a layer needs one sum over the devices after its
     attention and one after its dense part (Megatron, https://arxiv.org/abs/1909.08053).
@@ -210,13 +215,35 @@ def _automatic(mesh: Any) -> Any:
     return mesh.update(axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 
-def _names_of(tree: Any, rules: Rules, allow_unmatched: bool) -> Callable[[Any], str]:
-    """Return a function from a leaf's path to its name, once every rule decides for some name."""
+class _Array(NamedTuple):
+    """What rules are told of an array; `stacked` is how many of its first axes are those of a `Stack`."""
+
+    name: str
+    shape: tuple[int, ...]
+    stacked: int
+
+
+def _descriptions(tree: Any, rules: Rules, allow_unmatched: bool) -> Callable[[Any, Any], _Array]:
+    """Return a function that describes a leaf by its path, once every rule decides for some name."""
     shortened = users_path(tree)
+    stacks = [tuple(path) for path in _paths_of_stacks(tree, ())]
     if rules and not allow_unmatched and not isinstance(tree, Optimizer):
         paths = [path for path, _ in pax_tree.tree_leaves_with_path(tree)]
         _check_each_decides(rules, [dotted(shortened(path)) for path in paths])
-    return lambda path: dotted(shortened(path))
+
+    def described(path: Any, leaf: Any) -> _Array:
+        stacked = sum(tuple(path[: len(stack)]) == stack for stack in stacks)
+        return _Array(dotted(shortened(path)), np.shape(leaf), stacked)
+
+    return described
+
+
+def _paths_of_stacks(tree: Any, prefix: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    for path, node in pax_tree.tree_leaves_with_path(tree, is_leaf=lambda x: isinstance(x, Stack)):
+        if isinstance(node, Stack):
+            layers = (*prefix, *path, GetAttrKey("layers"))
+            yield layers
+            yield from _paths_of_stacks(node.layers, layers)
 
 
 def _check_each_decides(rules: Rules, names: list[str]) -> None:
@@ -233,26 +260,31 @@ def _check_each_decides(rules: Rules, names: list[str]) -> None:
             )
 
 
-def _spec(path: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:
+def _spec(array: _Array, mesh: Mesh, rules: Rules) -> PartitionSpec:
     for pattern, spec in rules:
-        if re.search(pattern, path):
-            _check(pattern, spec, path, shape, mesh)
-            return spec
+        if re.search(pattern, array.name):
+            whole = spec if len(spec) == len(array.shape) else _of_layers(spec, array.stacked)
+            _check(pattern, whole, array, mesh)
+            return whole
     return PartitionSpec()
 
 
-def _check(
-    pattern: str, spec: PartitionSpec, path: str, shape: tuple[int, ...], mesh: Mesh
-) -> None:
+def _of_layers(spec: PartitionSpec, stacked: int) -> PartitionSpec:
+    """Return the spec of stacked arrays, each of which has this one."""
+    return PartitionSpec(*[None] * stacked, *spec) if stacked else spec
+
+
+def _check(pattern: str, spec: PartitionSpec, array: _Array, mesh: Mesh) -> None:
     _check_axes(f"The rule {pattern!r}", spec, mesh)
-    if len(spec) > len(shape):
+    if len(spec) > len(array.shape):
         raise ValueError(
-            f"The rule {pattern!r} divides {len(spec)} axes, and {path} has the shape {shape}."
+            f"The rule {pattern!r} divides {len(spec) - array.stacked} axes, and {array.name} has the "
+            f"shape {array.shape}{' of stacked layers' if array.stacked else ''}."
         )
-    for size, part in zip(shape, spec, strict=False):
+    for size, part in zip(array.shape, spec, strict=False):
         if size % _devices(part, mesh):
             raise ValueError(
-                f"The rule {pattern!r} divides an axis of {path}, which has the shape {shape}, over "
+                f"The rule {pattern!r} divides an axis of {array.name}, which has the shape {array.shape}, over "
                 f"the {_devices(part, mesh)} devices of {part!r}, and {size} is no multiple of that."
             )
 
@@ -274,13 +306,13 @@ def _devices(part: Any, mesh: Mesh) -> int:
     return prod(mesh.shape[name] for name in _names(part))
 
 
-def _divided_once_more(
-    spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh, axis: str
-) -> PartitionSpec:
+def _divided_once_more(spec: PartitionSpec, array: _Array, mesh: Mesh, axis: str) -> PartitionSpec:
+    shape = array.shape
     parts = [*spec, *[None] * (len(shape) - len(spec))]
     if any(axis in _names(part) for part in parts):
         return spec
-    free = [i for i, part in enumerate(parts) if part is None and shape[i] % mesh.shape[axis] == 0]
+    own = range(array.stacked, len(shape))
+    free = [i for i in own if parts[i] is None and shape[i] % mesh.shape[axis] == 0]
     if not free:
         return spec
     parts[max(free, key=lambda i: shape[i])] = axis

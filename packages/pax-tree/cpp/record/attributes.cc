@@ -37,13 +37,30 @@ PyObject* InScope(Record* self, PyObject* name, Ref value) {
               : nullptr;
 }
 
+// A record of the top level that a trace reads: the class says whether the trace is kept, with what
+// was read as a constant.
+bool NoteRead(Record* self, PyObject* name, PyObject* value) {
+  bool same;
+  if (!IsInScope(self, &same)) return false;
+  if (same || !Holds(self, name, value)) return true;
+  Ref kept(PyObject_CallMethod(reinterpret_cast<PyObject*>(Py_TYPE(self)), "_is_kept", nullptr));
+  if (!kept) return false;
+  if (kept.get() == Py_True) self->captured = true;
+  return true;
+}
+
 }  // namespace
 
 PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
-  if (!FillDict(reinterpret_cast<Record*>(self))) return nullptr;
-  PyObject* value = PyObject_GenericGetAttr(self, name);
-  if (value == nullptr || !IsContainer(value)) return value;
-  return InScope(reinterpret_cast<Record*>(self), name, Ref(value));
+  auto* record = reinterpret_cast<Record*>(self);
+  if (!FillDict(record)) return nullptr;
+  Ref value(PyObject_GenericGetAttr(self, name));
+  if (!value) return nullptr;
+  if (record->scope == nullptr && !record->captured && !PyCFunction_Check(value.get()) &&
+      !PyMethod_Check(value.get()) && !NoteRead(record, name, value.get())) {
+    return nullptr;
+  }
+  return IsContainer(value.get()) ? InScope(record, name, std::move(value)) : value.release();
 }
 
 namespace {
@@ -160,7 +177,13 @@ Outcome TrySet(Record* self, PyObject* name, PyObject* value, int kind) {
 }
 
 // A record that JAX rebuilt in a trace remembers the last change, until somebody takes it apart.
+// One that a kept trace has read tells its class, so that the trace is not used again.
 bool NoteChange(Record* self, PyObject* name) {
+  if (std::exchange(self->captured, false)) {
+    PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
+    Ref told(PyObject_CallMethod(cls, "_captured_changed", "O", name));
+    if (!told) return false;
+  }
   if (!self->rebuilt) return true;
   CriticalSection section(reinterpret_cast<PyObject*>(self));
   Py_XSETREF(self->unseen, Py_NewRef(name));

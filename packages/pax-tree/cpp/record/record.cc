@@ -154,6 +154,8 @@ PyObject* Dir(PyObject* self, PyObject*) {
 }
 
 PyObject* ChangeLost(PyObject*, PyObject*) { Py_RETURN_NONE; }
+PyObject* IsKept(PyObject*, PyObject*) { Py_RETURN_FALSE; }
+PyObject* CapturedChanged(PyObject*, PyObject*) { Py_RETURN_NONE; }
 
 // Tells the Python side about the new class, which enters it into other libraries' registries.
 PyObject* InitSubclass(PyObject* cls, PyObject* args, PyObject* kwargs) {
@@ -182,6 +184,13 @@ PyMethodDef methods[] = {
     {"_change_lost", ChangeLost, METH_O | METH_CLASS,
      "_change_lost(name)\n--\n\nCalled when a record goes that JAX rebuilt in a trace, in which "
      "`name` was set, and that was not taken apart since."},
+    {"_is_kept", IsKept, METH_NOARGS | METH_CLASS,
+     "_is_kept()\n--\n\nWhether what the present trace reads of a record of the top level stays "
+     "in "
+     "it as a constant."},
+    {"_captured_changed", CapturedChanged, METH_O | METH_CLASS,
+     "_captured_changed(name)\n--\n\nCalled when a record was set that a trace had read as a "
+     "constant."},
     {"__init_subclass__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(InitSubclass)),
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, "Makes the subclass a node for every library."},
     {"__copy__", RecordCopy, METH_NOARGS, "A record of the same structure and children."},

@@ -15,6 +15,7 @@ struct Record {
   PyObject* weakrefs;
   PyObject* unseen;  // what was set last since JAX rebuilt it in a trace and nobody took it apart
   bool rebuilt;      // whether JAX made it in a trace, of what it had taken apart outside
+  bool captured;     // whether a trace that is kept has read it since it was set, as a constant
 };
 
 extern PyTypeObject* record_type;

@@ -21,7 +21,13 @@ from pax_jax._module.modes import (
 )
 from pax_jax._module.pretty import repr_of, summary_lines, table_lines
 from pax_jax._module.read_only import read_only
-from pax_jax._module.scope import scope_error, unhashable, warn_of_loss
+from pax_jax._module.scope import (
+    forget_programs,
+    is_staged,
+    scope_error,
+    unhashable,
+    warn_of_loss,
+)
 from pax_jax._module.state_dict import state_dict_of, with_state_dict
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import (
@@ -111,6 +117,14 @@ class Module(Record, metaclass=ModuleType):
     @classmethod
     def _change_lost(cls, name: str) -> None:
         warn_of_loss(cls, name)
+
+    @classmethod
+    def _is_kept(cls) -> bool:
+        return is_staged()
+
+    @classmethod
+    def _captured_changed(cls, name: str) -> None:
+        forget_programs(cls, name)
 
     def register_parameter(self, name: str, value: Any) -> None:
         """Assign an array that is trained.

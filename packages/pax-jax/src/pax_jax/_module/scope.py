@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import jax
 from jax.core import Tracer
 
 import pax_tree
-from pax_jax._compat import trace_reader
+from pax_jax._compat import is_staging, trace_reader
 
 _read, _TOP_LEVEL = trace_reader()
 pax_tree.set_scope_hook(_read, _TOP_LEVEL)
@@ -41,6 +42,39 @@ def warn_of_loss(cls: type, name: str) -> None:
         LostChangeWarning,
         stacklevel=3,
     )
+
+
+class _Forgotten:
+    """How often programs were forgotten."""
+
+    times = 0
+    warned_at = 3
+
+
+def is_staged() -> bool:
+    """Say whether what is read now stays in a program that JAX keeps, as a constant."""
+    return is_staging(_read())
+
+
+def forget_programs(cls: type, name: str) -> None:
+    """Have JAX trace again what it has traced, for one of the programs has an old value.
+
+    Args:
+        cls: the class of a module that a traced function has read as one of its variables.
+        name: what has changed in it.
+    """
+    jax.clear_caches()
+    _Forgotten.times += 1
+    if _Forgotten.times == _Forgotten.warned_at:
+        warnings.warn(
+            f"{cls.__name__}.{name} has changed, and a function that JAX has compiled reads this module as "
+            "a constant (a closure, a bound method): for the third time all functions are compiled again, "
+            "so that none has the old value. Give the module as an argument, "
+            "`jax.jit(lambda net, x: net(x))(net, x)`, or give the module or its method to "
+            "`pax_jax.jit`, which takes it for one.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def current_trace() -> Any:

@@ -17,7 +17,10 @@ from pax_jax.nn._norm import precise
 
 
 class LanguageModel(Module):
-    """A causal `Transformer` with rotary positions over tokens, its output tied to its embedding.
+    """A causal `Transformer` over tokens, its output tied to its embedding.
+
+    Positions are rotary, or with `max_length` learned vectors that are added to the embedded tokens: a
+    GPT-2 then.
 
     Args:
         vocab_size: number of tokens.
@@ -27,7 +30,8 @@ class LanguageModel(Module):
         dropout_rate: as in `Transformer`, and of the embedded tokens.
         num_kv_heads: as in `MultiHeadAttention`.
         widening_factor: as in `Transformer`.
-        rotary_base: as in `rotary_embedding`.
+        rotary_base: as in `rotary_embedding`; 10,000 by default, without `max_length`.
+        max_length: the number of learned positions; the longest sequence.
         activation: as in `TransformerBlock`.
         norm_eps: as in `Transformer`.
         scan: as in `Transformer`.
@@ -36,7 +40,8 @@ class LanguageModel(Module):
         name: shown when the module is printed.
 
     Raises:
-        ValueError: `num_heads` does not divide `dim`, or `num_kv_heads` not `num_heads`.
+        ValueError: `num_heads` does not divide `dim`, or `num_kv_heads` not `num_heads`; or both
+            `rotary_base` and `max_length` are given.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -61,7 +66,8 @@ class LanguageModel(Module):
         *,
         num_kv_heads: int | None = None,
         widening_factor: int = 4,
-        rotary_base: float = 10_000.0,
+        rotary_base: float | None = None,
+        max_length: int | None = None,
         activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
         norm_eps: float = 1e-5,
         scan: bool = False,
@@ -75,9 +81,20 @@ class LanguageModel(Module):
         self.num_heads = num_heads
         self.num_layers = num_layers
         self.dropout_rate = dropout_rate
+        if max_length is not None and rotary_base is not None:
+            raise ValueError(
+                "Both rotary_base and max_length are given; positions are rotary or learned."
+            )
+        if max_length is None and rotary_base is None:
+            rotary_base = 10_000.0
+        self.max_length = max_length
         keys = split_key(rng_key, 3)
         init = jax.nn.initializers.normal(dim**-0.5)
         self.embed = Embed(vocab_size, dim, init, rng_key=keys[0])
+        self.positions: Embed | None = None
+        if max_length is not None:
+            key = jax.random.fold_in(keys[0], 1)
+            self.positions = Embed(max_length, dim, init, rng_key=key)
         self.dropout = Dropout(dropout_rate, rng_key=keys[1])
         self.transformer = Transformer(
             dim,
@@ -103,8 +120,11 @@ class LanguageModel(Module):
 
         Returns:
             `(..., length, vocab_size)`.
+
+        Raises:
+            ValueError: the sequences are longer than `max_length`.
         """
-        return self.embed.attend(self.transformer(self.dropout(self.embed(tokens)), mask))
+        return self.embed.attend(self.transformer(self._embedded(tokens, 0), mask))
 
     def decode(self, caches: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
         """Map the next tokens `(..., new)` of sequences whose start the caches hold.
@@ -113,12 +133,29 @@ class LanguageModel(Module):
             The caches with these tokens, and the logits `(..., new, vocab_size)`: those of
             `self(whole_sequence)` at these positions.
         """
-        caches, y = self.transformer.decode(caches, self.dropout(self.embed(tokens)))
+        caches, y = self.transformer.decode(caches, self._embedded(tokens, _index_of(caches)))
         return caches, self.embed.attend(y)
 
     def initial_cache(self, batch_size: int | None, length: int, dtype: Any = None) -> Any:
-        """Return the empty caches of `Transformer.initial_cache`."""
+        """Return the empty caches of `Transformer.initial_cache`; `ValueError` above `max_length`."""
+        self._check_length(length)
         return self.transformer.initial_cache(batch_size, length, dtype)
+
+    def _embedded(self, tokens: jax.Array, start: Any) -> jax.Array:
+        """Return the vectors of tokens, the first of which is at the position `start`."""
+        vectors = self.embed(tokens)
+        if self.positions is not None:
+            length = tokens.shape[-1]
+            self._check_length(length)
+            places = self.positions(start + jnp.arange(length))
+            vectors = vectors + jnp.broadcast_to(places, vectors.shape)
+        return self.dropout(vectors)
+
+    def _check_length(self, length: int) -> None:
+        if self.max_length is not None and length > self.max_length:
+            raise ValueError(
+                f"{self!r} has learned positions for max_length={self.max_length} tokens, got {length}."
+            )
 
     def generate(
         self,
@@ -170,6 +207,12 @@ class LanguageModel(Module):
         rest_keys = None if keys is None else keys[1:]
         _, rest = jax.lax.scan(step, (caches, first), rest_keys, length=num_tokens - 1)
         return jnp.concatenate([first[:, None], rest.T], axis=1)
+
+
+def _index_of(caches: Any) -> jax.Array:
+    """Return the number of positions that caches hold, which is the same for all layers."""
+    first = caches[0] if isinstance(caches, list) else caches
+    return jnp.ravel(first.index)[0]
 
 
 class _Sampling(NamedTuple):

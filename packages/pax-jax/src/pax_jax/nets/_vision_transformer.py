@@ -29,6 +29,7 @@ class VisionTransformer(Module):
         num_heads: number of heads of each layer; it divides `dim`.
         num_layers: number of layers.
         dropout_rate: as in `Transformer`, and of the vectors before the first layer.
+        widening_factor: as in `Transformer`.
         activation: as in `TransformerBlock`.
         norm_eps: as in `Transformer`.
         scan: as in `Transformer`.
@@ -68,6 +69,7 @@ class VisionTransformer(Module):
         num_layers: int,
         dropout_rate: float = 0.0,
         *,
+        widening_factor: int = 4,
         activation: Callable[[jax.Array], jax.Array] = jax.nn.gelu,
         norm_eps: float = 1e-5,
         scan: bool = False,
@@ -99,6 +101,7 @@ class VisionTransformer(Module):
             num_layers,
             dropout_rate,
             is_causal=False,
+            widening_factor=widening_factor,
             activation=activation,
             norm_eps=norm_eps,
             scan=scan,
