@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from torch2jax_bridge import torch2jax
+from torch2jax_bridge._torch2jax.recording import Recording
 from torch2jax_bridge._torch2jax.residuals import (
     WAITING,
     ByRun,
@@ -91,7 +92,7 @@ def test_bridge_transpose_of_pull_back(counted):
 def saved(slot, tensor, factor=2):
     copies = slot.arguments([tensor])
     primals = copies or [tensor]
-    return slot.save([tensor], primals, (primals[0] * factor,), copies)
+    return slot.save([tensor], primals, (primals[0] * factor,), copies, Recording())
 
 
 def test_bridge_slot_gives_each_run_its_own_and_once():
@@ -187,9 +188,9 @@ def test_bridge_run_keeps_all_its_passes_and_others_go():
     passes = ByToken()
     for run in range(5):
         for _ in range(3 * WAITING):
-            passes.save(Residuals(None, [], (), []), run)
+            passes.save(Residuals(None, [], (), [], Recording()), run)
     assert 3 * WAITING <= len(passes) <= 7 * WAITING
-    tokens = [passes.save(Residuals(None, [], (), []), 5) for _ in range(3 * WAITING)]
+    tokens = [passes.save(Residuals(None, [], (), [], Recording()), 5) for _ in range(3 * WAITING)]
     assert all(passes.take(token) is not None for token in tokens)
 
 
@@ -197,7 +198,7 @@ def test_bridge_slot_frees_its_graphs_with_it():
     slot, tensor = ResidualSlot(), torch.ones(2)
     out = torch.ones(2)
     alive = weakref.ref(out)
-    slot.save([tensor], [tensor], (out,), [])
+    slot.save([tensor], [tensor], (out,), [], Recording())
     del out
     gc.collect()
     assert alive() is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, singledispatch
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch2jax_bridge._compat import map_tensors
 from torch2jax_bridge._runtime.generators import refusing_draws
 from torch2jax_bridge._torch2jax.derived import Jvp, SaveResiduals, Spec, UseResiduals, Vjp, Vmap
 from torch2jax_bridge._torch2jax.function import Function
+from torch2jax_bridge._torch2jax.recording import Recording, gradients
 
 Call = Callable[..., Tensors]
 
@@ -121,9 +122,12 @@ def _reverse(spec: Spec, graph: bool) -> Call:
     inner, count = _reverse(spec.inner, graph=True), len(spec.inner.ins)
 
     def call(*args: torch.Tensor) -> Tensors:
-        with torch.enable_grad():
+        with torch.enable_grad(), Recording() as recording:
             primals, outs = _recorded(inner, args[:count], spec.wrt)
-            return _pull_back(outs, primals, args[count:], spec, graph)
+            grads = _pull_back(outs, primals, args[count:], spec, recording.kept, graph)
+        if not graph:
+            recording.end()
+        return grads
 
     return call
 
@@ -138,7 +142,12 @@ def _recorded(inner: Call, args: Tensors, wrt: Indices) -> tuple[list[torch.Tens
 
 
 def _pull_back(
-    outs: Tensors, primals: list[torch.Tensor], cotangents: Tensors, spec: Vjp, graph: bool
+    outs: Tensors,
+    primals: list[torch.Tensor],
+    cotangents: Tensors,
+    spec: Vjp,
+    kept: Sequence[Any],
+    graph: bool = False,
 ) -> Tensors:
     """Cotangents of the `wrt` primals from the cotangents of the `of` results.
 
@@ -153,7 +162,7 @@ def _pull_back(
     if not pairs:
         return tuple(map(torch.zeros_like, wanted))
     results, given = zip(*pairs, strict=True)
-    grads = torch.autograd.grad(results, wanted, given, create_graph=graph, allow_unused=True)
+    grads = gradients(results, wanted, given, graph, kept)
     zipped = zip(grads, wanted, strict=True)
     return tuple(torch.zeros_like(x) if g is None else _conj(g) for g, x in zipped)
 
@@ -163,9 +172,9 @@ def _forward(spec: SaveResiduals) -> Call:
 
     def call(*args: torch.Tensor) -> Tensors:
         copies = slot.arguments(args)
-        with torch.enable_grad():
+        with torch.enable_grad(), Recording() as recording:
             primals, outs = _recorded(inner, tuple(copies) or args, spec.wrt)
-        token = slot.save(args, primals, outs, copies)
+        token = slot.save(args, primals, outs, copies, recording)
         return (*(out.detach() for out in outs), token)
 
     return call
@@ -180,7 +189,10 @@ def _with_residuals(spec: UseResiduals) -> Call:
         if isinstance(derived, Vjp):
             found = spec.slot.take(args[at], primals)
             if found is not None:
-                return _pull_back(found.outs, found.primals, rest, derived, graph=False)
+                kept = found.recording.kept
+                grads = _pull_back(found.outs, found.primals, rest, derived, kept)
+                found.recording.end()
+                return grads
         if again is None:
             raise RuntimeError(_NOT_REPEATABLE.format(spec.root))
         return again(*primals, *rest)

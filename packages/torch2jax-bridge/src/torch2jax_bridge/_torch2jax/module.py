@@ -13,6 +13,7 @@ import torch
 from torch2jax_bridge._compat import uncommitted
 from torch2jax_bridge._convert import t2j
 from torch2jax_bridge._runtime.generators import seeded
+from torch2jax_bridge._torch2jax.recording import explained
 from torch2jax_bridge._torch2jax.template import (
     NamedTensors,
     TemplatePool,
@@ -96,6 +97,7 @@ class ModuleCall:
         state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
         with (
             nullcontext() if key is None else seeded(key),
+            explained(),
             self._pools[is_training].one() as template,
         ):
             out = template(state, args, kwargs)

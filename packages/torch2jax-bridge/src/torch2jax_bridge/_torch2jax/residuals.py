@@ -12,6 +12,7 @@ import torch
 
 import torch2jax_bridge._C as _C
 from torch2jax_bridge._runtime.thread_state import current_run
+from torch2jax_bridge._torch2jax.recording import Recording
 
 _MASK = 0x7FFFFFFF
 # How many forward passes of other runs a slot keeps whose backward passes have not come yet.
@@ -26,12 +27,14 @@ class Residuals(NamedTuple):
         primals: the arguments, as they are in the graph.
         outs: the results.
         copies: what the pass got in place of XLA's memory.
+        recording: of the graph.
     """
 
     addresses: tuple[int, ...] | None
     primals: list[torch.Tensor]
     outs: tuple[torch.Tensor, ...]
     copies: list[torch.Tensor]
+    recording: Recording
 
 
 class ResidualSlot:
@@ -80,6 +83,7 @@ class ResidualSlot:
         primals: list[torch.Tensor],
         outs: tuple[torch.Tensor, ...],
         copies: list[torch.Tensor],
+        recording: Recording,
     ) -> torch.Tensor:
         """Keep a forward pass.
 
@@ -88,12 +92,14 @@ class ResidualSlot:
             primals: the arguments, as they are in the graph.
             outs: its results.
             copies: what `arguments` returned.
+            recording: of the graph.
 
         Returns:
             The token that stands for it, int32 of shape (2,).
         """
         device = args[0].device
-        residuals = Residuals(None if copies else _addresses(args), primals, tuple(outs), copies)
+        addresses = None if copies else _addresses(args)
+        residuals = Residuals(addresses, primals, tuple(outs), copies, recording)
         with self._lock:
             if device.type == "cpu":
                 return self._on_cpu.save(residuals, _C.current_cpu_run())

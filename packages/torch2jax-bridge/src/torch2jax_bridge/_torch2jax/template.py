@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 
 from torch2jax_bridge._compat import tensor_dicts
 from torch2jax_bridge._torch2jax.function import WrongArguments
+from torch2jax_bridge._torch2jax.recording import current_recording
 
 NamedTensors = dict[str, torch.Tensor]
 Holders = list[tuple[dict[str, Any], str]]
@@ -25,7 +28,8 @@ class ModuleTemplate:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self._plain = all(map(_is_plain, module.modules()))
+        self._parts = list(module.modules())
+        self._plain = all(map(_is_plain, self._parts))
         self._holders = _holders(module, self._plain)
         self._original = {
             name: values[key]
@@ -49,20 +53,24 @@ class ModuleTemplate:
             return torch.func.functional_call(
                 self.module, state, args, dict(kwargs), tie_weights=False, strict=False
             )
-        with self._filled(state):
+        self._put(state)
+        try:
             out = self.module(*args, **kwargs)
             for name, holders in self._holders.items():
                 values, key = holders[0]
                 state[name] = values[key]
+        except BaseException:
+            self.empty()
+            raise
         return out
 
-    @contextmanager
-    def _filled(self, state: NamedTensors) -> Iterator[None]:
-        self._put(state)
-        try:
-            yield
-        finally:
-            self._put(self._original)
+    def references(self) -> list[int]:
+        """Return how often each part of the module is referred to."""
+        return list(map(sys.getrefcount, self._parts))
+
+    def empty(self) -> None:
+        """Let the module have no parameters and buffers with values."""
+        self._put(self._original)
 
     def _put(self, state: NamedTensors) -> None:
         for name, holders in self._holders.items():
@@ -128,12 +136,24 @@ class TemplatePool:
 
     @contextmanager
     def one(self) -> Iterator[ModuleTemplate]:
-        """Return a template that nobody else uses in the `with` block."""
+        """Return a template that nobody else uses in the `with` block.
+
+        Nor in the backward pass of a graph that still refers to parts of it after the block.
+        """
         try:
             template = self._free.pop()
         except IndexError:
             template = ModuleTemplate(deepcopy(self._first))
+        recording = current_recording()
+        before = None if recording is None else template.references()
         yield template
+        if recording is not None and template.references() != before:
+            recording.kept.append(partial(self._give_back, template))
+        else:
+            self._give_back(template)
+
+    def _give_back(self, template: ModuleTemplate) -> None:
+        template.empty()
         self._free.append(template)
 
 
