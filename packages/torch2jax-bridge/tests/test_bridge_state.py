@@ -306,6 +306,17 @@ def taken_from_containers():
 
 
 @put_back
+def moved_to_the_end():
+    ordered = collections.OrderedDict.fromkeys([2.0, 3.0, 5.0])
+
+    def function(x):
+        ordered.move_to_end(next(iter(ordered)))
+        return x * next(iter(ordered))
+
+    return function
+
+
+@put_back
 def taken_from_sets():
     small, large, copied = {8, 0, 16}, {17, 2, 35, 50, 68}, set({17, 2, 35, 50, 68})
     return lambda x: x * small.pop() + large.pop() + 100 * copied.pop()

@@ -6,6 +6,7 @@ import array
 import sys
 from collections import OrderedDict, deque
 from contextlib import suppress
+from operator import is_
 from types import CellType
 from typing import Any
 
@@ -22,16 +23,15 @@ def dict_kind(value: dict) -> Any:
     return OrderedDict if isinstance(value, OrderedDict) else dict
 
 
-def put_dict(target: dict, items: list[tuple[Any, Any]]) -> None:
+def put_dict(target: dict, before: dict) -> None:
     """Give a dict the items that it had, in their order."""
-    now = list(dict.items(target))
-    if len(now) == len(items) and all(
-        a is c and b is d for (a, b), (c, d) in zip(now, items, strict=True)
-    ):
-        return
     kind = dict_kind(target)
+    keys, values = kind.keys(target), kind.values(target)
+    same = len(target) == len(before) and all(map(is_, values, before.values()))
+    if same and all(map(is_, keys, before)):
+        return
     kind.clear(target)
-    for key, value in items:
+    for key, value in before.items():
         kind.__setitem__(target, key, value)
 
 
@@ -83,7 +83,7 @@ def put_deque(target: deque, items: list[Any]) -> None:
 
 
 def _same(target: Any, items: list[Any]) -> bool:
-    return len(target) == len(items) and all(a is b for a, b in zip(target, items, strict=True))
+    return len(target) == len(items) and all(map(is_, target, items))
 
 
 def put_bytes(target: bytearray, contents: bytes) -> None:

@@ -45,8 +45,8 @@ from torch2jax_bridge._torch2jax import put_back
 from torch2jax_bridge._torch2jax.put_back import ABSENT
 from torch2jax_bridge._torch2jax.stand_ins import (
     StandIns,
+    are_used_up,
     gives_or_takes,
-    is_used_up,
     put_stand_ins,
     slots,
 )
@@ -111,8 +111,13 @@ class _Found:
         self.names: list[tuple[dict[str, Any], str]] = []
         self._seen: dict[int, Any] = {}
         self._open: deque[Any] = deque()
+        self._looks: dict[type, Callable[[Any, _Found], None]] = {}
 
     def visit(self, *values: Any) -> None:
+        """Look at these objects too."""
+        self.visit_all(values)
+
+    def visit_all(self, values: Iterable[Any]) -> None:
         """Look at these objects too."""
         self._open.extend([value for value in values if type(value) not in _ATOMS])
 
@@ -123,10 +128,18 @@ class _Found:
             if id(value) in self._seen:
                 continue
             self._seen[id(value)] = value
-            if is_used_up(value):
-                self.use_through_stand_in(value)
-            else:
-                _look.dispatch(type(value))(value, self)
+            look = self._looks.get(type(value)) or self._look_at(type(value))
+            look(value, self)
+
+    def _look_at(self, cls: type) -> Callable[[Any, _Found], None]:
+        """Return what notes the state of the objects of a class."""
+        used_up = _Found.use_through_stand_in
+        look = self._looks[cls] = (
+            (lambda value, found: used_up(found, value))
+            if are_used_up(cls)
+            else _look.dispatch(cls)
+        )
+        return look
 
     def use_through_stand_in(self, value: Any) -> None:
         """Note what cannot be put back; an iterator may take from others, and call functions."""
@@ -189,28 +202,28 @@ def _(value: ModuleType, found: _Found) -> None:
 
 @_look.register
 def _(value: dict, found: _Found) -> None:
-    items = list(dict.items(value))
-    found.undo.append((put_back.put_dict, value, items))
-    found.visit(*dict.keys(value))
-    found.visit(*dict.values(value))
+    before = dict(put_back.dict_kind(value).items(value))
+    found.undo.append((put_back.put_dict, value, before))
+    found.visit_all(before)
+    found.visit_all(before.values())
 
 
 @_look.register
 def _(value: list, found: _Found) -> None:
     found.undo.append((put_back.put_list, value, list(value)))
-    found.visit(*value)
+    found.visit_all(value)
 
 
 @_look.register
 def _(value: set, found: _Found) -> None:
     found.undo.append((put_back.put_set, value, list(value)))
-    found.visit(*value)
+    found.visit_all(value)
 
 
 @_look.register
 def _(value: deque, found: _Found) -> None:
     found.undo.append((put_back.put_deque, value, list(value)))
-    found.visit(*value)
+    found.visit_all(value)
 
 
 @_look.register
@@ -233,7 +246,7 @@ def _(value: Any, found: _Found) -> None:
 @_look.register(tuple)
 @_look.register(frozenset)
 def _(value: Iterable[Any], found: _Found) -> None:
-    found.visit(*value)
+    found.visit_all(value)
     if type(value) is not tuple:
         _look.dispatch(object)(value, found)
 

@@ -41,22 +41,18 @@ class UsedUpError(TypeError):
     """A function has used, while its results were inferred, what could not be put back."""
 
 
-def is_used_up(value: Any) -> bool:
-    """Whether using an object changes it in a way that cannot be undone in place."""
-    cls = type(value)
-    if hasattr(cls, "__next__") and not isinstance(value, io.IOBase):  # a file can be set back
-        return any(not isinstance(next_, FunctionType) for next_ in _written(cls, "__next__"))
-    return isinstance(value, queue.Queue | np.random.SeedSequence)
+def are_used_up(cls: type) -> bool:
+    """Whether using an object of a class changes it in a way that cannot be undone in place."""
+    if hasattr(cls, "__next__") and not issubclass(cls, io.IOBase):  # a file can be set back
+        own = [vars(c)["__next__"] for c in cls.__mro__ if "__next__" in vars(c)]
+        return any(not isinstance(next_, FunctionType) for next_ in own)
+    return issubclass(cls, queue.Queue | np.random.SeedSequence)
 
 
 def gives_or_takes(value: Any) -> bool:
     """Whether an object of the standard library is a queue or a connection."""
     cls = type(value)
     return hasattr(cls, "recv") or (hasattr(cls, "get") and hasattr(cls, "put"))
-
-
-def _written(cls: type, name: str) -> list[Any]:
-    return [vars(c)[name] for c in cls.__mro__ if name in vars(c)]
 
 
 class StandIns:
@@ -80,7 +76,7 @@ class StandIns:
 
     def __getitem__(self, value: Any) -> Any:
         """Return what stands in for an object: itself where nothing has to."""
-        if value not in self and not is_used_up(value):
+        if value not in self and not are_used_up(type(value)):
             return value
         if id(value) not in self._made:
             self._replaced[id(value)] = value
