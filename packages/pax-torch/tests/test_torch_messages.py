@@ -36,3 +36,26 @@ def test_messages_name_the_remedy(mistake):
     call, message = MISTAKES[mistake]
     with pytest.raises(TypeError, match=message):
         call()
+
+
+GENERATOR = torch.Generator()
+
+
+def noisy(x, generator=GENERATOR):
+    return x + torch.rand(2, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pax.jit(noisy, backend="eager")(ONES),
+        lambda: pax.jit(noisy, backend="eager")(ONES, GENERATOR),
+        lambda: pax.jit(noisy, static_argnums=1, backend="eager")(ONES, GENERATOR),
+    ],
+    ids=["closed over", "argument", "static"],
+)
+def test_generators_in_jit(call):
+    with pytest.raises(
+        (TypeError, ValueError), match=r"torch\.Generator, .*; draw from a key with"
+    ):
+        call()

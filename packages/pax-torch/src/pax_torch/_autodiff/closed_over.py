@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pax_torch._autodiff.flatten_fun import is_differentiable
-from pax_torch._autodiff.grad import inner_variables
+from pax_torch._autodiff.grad import inner_variables, is_followed_by_autograd
 from pax_torch._compat import (
     current_level,
     differentiates,
@@ -49,14 +49,14 @@ class NoDerivativeFromOutside:
         """Return the results of the function without the graphs of its own derivatives.
 
         Raises:
-            RuntimeError: a graph leads to a tensor from outside.
+            RuntimeError: a graph leads to a tensor from outside of which a derivative may be taken.
         """
         found = [x for x in out if wrappers(x)[-1].requires_grad]
         if not found:
             return list(out)
         own = set(map(id, self._own))
         for variable in _variables_of([wrappers(x)[-1] for x in found]):
-            if id(variable) not in own:
+            if id(variable) not in own and is_followed_by_autograd(variable):
                 raise _error(self._name, variable)
         return [tensor.detach() for tensor in out]
 

@@ -290,8 +290,11 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
 
 
 def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:
-    with differentiation(), torch.enable_grad():
+    followed = _depth.followed if keep else []
+    with differentiation(None, followed), torch.enable_grad():
         variables = _variables(leaves, keep)
+        if followed is not None:
+            _depth.followed = [*followed, *variables]
         value, aux = call(variables)
         if keep:
             let_write([x for x, leaf in zip(variables, leaves, strict=True) if leaf.requires_grad])
@@ -373,6 +376,9 @@ class _Depth(threading.local):
 
     value = 0
     variables: list[Tensor] | None = None
+    # The variables of all running derivatives, where the results of the outermost of these drop the
+    # graph of all other tensors; None where they keep it.
+    followed: list[Tensor] | None = None
 
 
 _depth = _Depth()
@@ -399,28 +405,41 @@ def inner_variables() -> Iterator[list[Tensor]]:
 
 
 class differentiation:
-    """Counts one differentiation more, or continues at the given depth in another thread."""
+    """Counts one differentiation more, or continues at the given depth in another thread.
 
-    __slots__ = ("_before", "_inside")
+    Args:
+        depth: the depth.
+        followed: the variables that are followed there; by default those that are now.
+    """
 
-    def __init__(self, depth: int | None = None) -> None:
-        self._inside = depth
+    __slots__ = ("_before", "_followed", "_inside")
+
+    def __init__(self, depth: int | None = None, followed: Any = ...) -> None:
+        self._inside, self._followed = depth, followed
 
     def __enter__(self) -> None:
-        self._before = _depth.value
-        _depth.value = self._before + 1 if self._inside is None else self._inside
+        self._before = _depth.value, _depth.followed
+        _depth.value = self._before[0] + 1 if self._inside is None else self._inside
+        if self._followed is not ...:
+            _depth.followed = self._followed
 
     def __exit__(self, *_: object) -> None:
-        _depth.value = self._before
+        _depth.value, _depth.followed = self._before
+
+
+def is_followed_by_autograd(variable: Tensor) -> bool:
+    """Whether a derivative with respect to a variable of autograd may be taken of what runs now."""
+    followed = _depth.followed
+    return followed is None or any(variable is each for each in followed)
 
 
 def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
     """Return `fun` for a later call, by the backward pass for example, at the depth of now."""
-    depth = _depth.value
+    depth, followed = _depth.value, _depth.followed
 
     @functools.wraps(fun, updated=())
     def later(*args: Any, **kwargs: Any) -> Any:
-        with differentiation(depth):
+        with differentiation(depth, followed):
             return fun(*args, **kwargs)
 
     return later
@@ -467,7 +486,8 @@ def run(
         tensors = normal_tensors(tensors)
         if keep:
             return function(tensors)
-        return detach_tree(function([detached(tensor) for tensor in tensors]))
+        with differentiation(_depth.value, []):
+            return detach_tree(function([detached(tensor) for tensor in tensors]))
 
 
 def stop_gradient(tree: _Tree) -> _Tree:

@@ -10,6 +10,7 @@ import torch
 
 from pax_torch._autodiff.flatten_fun import holds_residuals, to_tensor, to_tensors
 from pax_torch._compile.cache import ProgramCache, runs_inline
+from pax_torch._compile.trace import NO_GENERATORS
 from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
 from pax_tree._static_args import StaticArguments
@@ -52,7 +53,7 @@ def jit(
         TypeError: `fun` is no function; in a call: a leaf is no tensor, array or number, or the
             function needs the value of a tensor.
         ValueError: `fun` has no such argument as one that is to be static; in a call: a static
-            argument is not hashable.
+            argument is not hashable, or the function draws from a `torch.Generator`.
 
     Example:
         >>> import torch, pax_torch
@@ -74,6 +75,8 @@ def jit(
         # Where the function runs as it is, what `vjp` returns stays as it is too.
         is_leaf = holds_residuals if runs_inline() else None
         leaves, treedef = tree_flatten((args, kwargs), is_leaf)
+        if any(isinstance(leaf, torch.Generator) for leaf in leaves):
+            raise TypeError(NO_GENERATORS)
         tensors = _tensors(leaves, lambda i: place_in_call(args, kwargs, i), _STATIC)
 
         def function(*tensors: Any) -> Any:

@@ -29,6 +29,11 @@ _ADVICE = (
     "such parts as they are"
 )
 
+NO_GENERATORS = (
+    "jit's function draws from a torch.Generator, which has no place in a compiled program; draw from a "
+    "key with pax_torch.random, or from PyTorch's default generator."
+)
+
 
 @contextmanager
 def without_values(transform: str, advice: str) -> Iterator[None]:
@@ -109,7 +114,7 @@ class Program:
     def _traced(self, function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
         examples = [example.detach() for example in examples]
         with (
-            differentiation(0),
+            differentiation(0, None),
             torch.enable_grad(),
             without_values("jit", _ADVICE),
             _without_mkldnn(),
@@ -123,6 +128,8 @@ class Program:
                 graph.graph.erase_node(node)
         graph.graph.eliminate_dead_code()
         graph.recompile()
+        if any(isinstance(value, torch.Generator) for value in vars(graph).values()):
+            raise ValueError(NO_GENERATORS)
         return graph
 
     def _flattened(self, function: Callable[..., Any]) -> Callable[..., list[Tensor]]:
