@@ -2,6 +2,7 @@
 
 import collections
 import copy
+import dataclasses
 import gc
 import io
 import pickle
@@ -292,6 +293,71 @@ def test_bridge_objects_that_hold_tensors_come_back_with_arrays():
     assert (grad == 1).all()
     with pytest.raises(TypeError, match="of type object at result"):
         torch2jax(lambda x: (x, object()))(X)
+
+
+@dataclasses.dataclass
+class Output:
+    logits: torch.Tensor
+    hidden: dict
+    name: str = "net"
+
+
+@dataclasses.dataclass
+class Output2(collections.OrderedDict):  # as those of models, but registered with nobody
+    logits: torch.Tensor
+
+    def __post_init__(self):
+        self["logits"] = self.logits
+
+
+class Pair(collections.namedtuple("Pair", ["a", "b"])):
+    pass
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    logits: torch.Tensor
+
+
+class RegisteredWithJax(collections.OrderedDict):
+    pass
+
+
+jax.tree_util.register_pytree_node(
+    RegisteredWithJax,
+    lambda x: (list(x.values()), list(x)),
+    lambda names, values: RegisteredWithJax(zip(names, values, strict=True)),
+)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit, jax.vmap])
+def test_bridge_dataclasses_and_registered_containers_come_back_as_they_are(transform):
+    def function(x):
+        named = RegisteredWithJax(a=x + 1)
+        return Output(x * 2, {"a": x}), Pair(x, named), collections.defaultdict(list, a=x)
+
+    output, pair, default = transform(torch2jax(function))(X)
+    assert (type(output), type(pair), type(pair.b)) == (Output, Pair, RegisteredWithJax)
+    assert (type(default), output.name) == (collections.defaultdict, "net")
+    np.testing.assert_array_equal(output.logits, X * 2)
+    np.testing.assert_array_equal(pair.b["a"], X + 1)
+    grad = jax.grad(lambda x: torch2jax(function)(x)[0].logits.sum())(X)
+    np.testing.assert_array_equal(grad, jnp.full((2, 3), 2.0))
+
+
+@pytest.mark.parametrize(
+    "cls", [Output2, Slotted, *(type("Own", (c,), {}) for c in (dict, list, tuple, set))]
+)
+def test_bridge_containers_that_nobody_knows_are_refused(cls):
+    def function(x):
+        own = {"a": x} if issubclass(cls, dict) else [x]
+        return x, {"out": cls(own if cls.__name__ == "Own" else x)}
+
+    with pytest.raises(
+        TypeError,
+        match=rf"an object of type {cls.__name__} at result\[1\]\['out'\]; .*register the class",
+    ):
+        torch2jax(function)(X)
 
 
 def test_bridge_deque_comes_back_as_a_list():

@@ -375,11 +375,20 @@ def _refuse_kept(mode: Any, references: int, name: str) -> None:
     )
 
 
+_VALUES = (bool, int, float, complex, str, bytes, np.generic, np.ndarray, jax.Array)
+_NO_TREE = (
+    "expected only tensors, in any pytree, and this class is not known as one: return a tuple or a "
+    "dict, or register the class with jax.tree_util.register_pytree_node"
+)
+
+
 def _result(leaf: Any, quantized: Set[int | None]) -> Aval | _Wrong:
     """Return the shape and dtype of a result, or what is wrong with it."""
-    if not isinstance(leaf, torch.Tensor):
+    if isinstance(leaf, _VALUES):
         what = f"{leaf!r} of type {type(leaf).__name__}"
         return _Wrong(what, "expected only tensors, in any pytree: use torch.as_tensor")
+    if not isinstance(leaf, torch.Tensor):
+        return _Wrong(f"an object of type {type(leaf).__name__}", _NO_TREE)
     key = storage_key(leaf)
     why = QUANTIZED if key is not None and key in quantized else why_not_dense(leaf)
     if why is not None:

@@ -20,6 +20,7 @@ from pax_tree import (
     tree_unflatten,
 )
 
+_NO_OBJECTS = (torch.Tensor, Module, type, dict, list, tuple, set, frozenset)
 _KNOWN = (tuple, list, dict, OrderedDict, defaultdict, type(None))
 
 
@@ -54,8 +55,8 @@ def register_objects(tree: Any) -> None:
 
 
 def _names_of_tensors(leaf: Any) -> tuple[str, ...]:
-    """Return the attributes of an object that hold tensors."""
-    if isinstance(leaf, torch.Tensor | Module | type) or not hasattr(leaf, "__dict__"):
+    """Return the attributes of an object that hold tensors; of a container they would not be all."""
+    if isinstance(leaf, _NO_OBJECTS) or not hasattr(leaf, "__dict__"):
         return ()
     return tuple(sorted(name for name, value in vars(leaf).items() if _holds_tensors(value)))
 
