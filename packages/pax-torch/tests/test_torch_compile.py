@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import operator
+import time
 
 import pytest
 import torch
@@ -72,6 +73,7 @@ EVERY = {
     "layer": Layer(X, "dense"),
     "foreign": Foreign(X),
 }
+EVERY_NODE = {name: node for name, node in EVERY.items() if name != "b"}
 STRUCTURE = pt.tree_structure({"b": 1, "a": [2, None, (3,)]})
 
 torch.manual_seed(0)
@@ -250,6 +252,16 @@ TREES = {
         lambda t: [c.num_leaves for c in pt.treedef_children(pt.tree_structure(t))] + [t["b"]],
         PLAIN,
     ),
+    "tree_accessors": (
+        lambda t: [(a(t) * 2, a.codify("t"), pt.keystr(a)) for a in pt.tree_accessors(t)],
+        EVERY,
+    ),
+    "tree_leaves_with_path of a return type": (
+        lambda x: [(pt.keystr(p), v) for p, v in pt.tree_leaves_with_path(torch.max(x, 0))],
+        DATA,
+    ),
+    "flatten_one_level": (lambda t: [pt.flatten_one_level(v) for v in t.values()], EVERY_NODE),
+    "is_tree_node": (lambda t: [pt.is_tree_node(type(v)) for v in t.values()], EVERY),
     "tree.map": (lambda t: pt.tree.map(lambda x: x * 2, t), EVERY),
 }
 CASES = {**TRANSFORMS, **TREES}
@@ -338,3 +350,24 @@ def test_a_structure_outlives_the_part_that_made_it():
     found = torch.compile(f, backend="eager")(x)
     assert pt.tree_structure(found) == pt.tree_structure(f(x))
     assert torch.equal(found["a"][1], torch.full((2,), 3.0))
+
+
+def refused(tree, message):
+    with pytest.raises(Exception, match=message):
+        torch.compile(pt.tree_leaves, backend="eager", fullgraph=True)(tree)
+
+
+def test_what_the_compiler_cannot_look_into_is_said():
+    refused([pt.Partial(torch.add, X)], "takes a pax_tree.Partial for a functools.partial")
+    refused([time.gmtime(0)], "cannot look into objects of struct_time")
+
+
+def test_a_class_that_was_unregistered_is_a_leaf():
+    class Once(Pair):
+        pass
+
+    pt.register_pytree_node_class(Once)
+    assert len(pt.tree_leaves(Once(X, X))) == 2
+    pt.unregister_pytree_node(Once)
+    count = torch.compile(lambda t: len(pt.tree_leaves(t)) * t.x, backend="eager", fullgraph=True)
+    assert torch.equal(count(Once(X, X)), X)

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pax_tree._C import (
-    DictKey,
-    FlattenedIndexKey,
-    GetAttrKey,
-    PyTreeDef,
-    SequenceKey,
-    tree_flatten_with_path,
-)
+from pax_tree._C import PyTreeDef, tree_flatten_with_path
 from pax_tree._paths import key_name, way
 
 TYPE_CHECKING = False  # that of `typing`, which is slow to import
@@ -105,12 +98,12 @@ class PyTreeAccessor(Sequence):
 
 
 def _codified(root: str, key: Any) -> str:
-    name = key_name(key)
-    if isinstance(key, DictKey | SequenceKey):
+    name, kind = key_name(key), type(key).__name__  # which `torch.compile` keeps
+    if kind in ("DictKey", "MappingKey", "SequenceKey"):
         return f"{root}[{name!r}]"
-    if isinstance(key, GetAttrKey):
+    if kind == "GetAttrKey":
         return f"{root}.{name}" if str(name).isidentifier() else f"getattr({root}, {name!r})"
-    if isinstance(key, FlattenedIndexKey):
+    if kind == "FlattenedIndexKey":
         return f"pax_tree.flatten_one_level({root})[0][{name!r}]"
     raise ValueError(
         f"codify: {root} has a child under {key!r}, a key of the class {type(key).__name__}, which "

@@ -72,10 +72,11 @@ def _static_data(cls: Any, static: Any) -> Any:
     collections = sys.modules.get("collections")
     if collections is not None and cls is collections.defaultdict:
         return static[0], tuple(static[1])
-    return cls if static is None and _is_plain_named_tuple(cls) else static
+    return cls if static is None and is_plain_named_tuple(cls) else static
 
 
-def _is_plain_named_tuple(cls: type) -> bool:
+def is_plain_named_tuple(cls: type) -> bool:
+    """Whether a class is a named tuple that is not registered."""
     named = issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple)
     return named and not _C._is_registered(cls)
 
@@ -104,5 +105,5 @@ def is_tree_node(cls: type) -> bool:
     return (
         _C._is_registered(cls)
         or (issubclass(cls, _C.Record) and cls is not _C.Record)
-        or _is_plain_named_tuple(cls)
+        or is_plain_named_tuple(cls)
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pax_tree._C as _C
 from pax_tree._compat import torch_pytree
 from pax_tree._interop import registry
-from pax_tree._one_level import is_tree_node
+from pax_tree._one_level import is_plain_named_tuple, is_tree_node
 
 # PyTorch's own registry; this file is imported after PyTorch.
 _pytree: Any = torch_pytree()
@@ -41,6 +42,11 @@ def kind_of(cls: type) -> str:
         return _PLAIN[cls]
     if cls in registry.nodes():
         return "custom" if registry.is_registered(cls) else "leaf"
+    if cls is partial:
+        raise TypeError(
+            "torch.compile takes a pax_tree.Partial for a functools.partial, so that neither can "
+            "stand in a tree there; give the function and its arguments apart."
+        )
     if issubclass(cls, _C.Record):
         raise TypeError(
             f"torch.compile cannot look into objects of {cls.__qualname__}, which are records of "
@@ -83,7 +89,7 @@ def _spell(tree: Any, nodes: list[tuple[str, int, Any]]) -> None:
         _spell(child, nodes)
 
 
-CONSTANTS = (kind_of, ordered, spelled)
+CONSTANTS = (kind_of, ordered, spelled, is_tree_node, is_plain_named_tuple)
 _CLASSES = {kind: cls for cls, kind in _PLAIN.items()}
 
 
@@ -324,6 +330,10 @@ def _names(kind: str, node: Any, data: Any, count: int) -> list[Any]:
         with_keys = registry.nodes()[type(node)].flatten_with_keys
         if with_keys is not None:
             return [_ours(pair[0]) for pair in with_keys(node)[0]]
+    if kind == "torch":
+        with_keys = _pytree.SUPPORTED_NODES[type(node)].flatten_with_keys_fn
+        if with_keys is not None:
+            return [_ours(pair[0]) for pair in with_keys(node)[0]]
     if kind in ("dict", "ordered", "default"):
         return [DictKey(name) for name in data[0]]
     if kind == "named":
@@ -333,7 +343,7 @@ def _names(kind: str, node: Any, data: Any, count: int) -> list[Any]:
 
 
 def _ours(key: Any) -> Any:
-    """Return a key of C as one of this file."""
+    """Return a key of C or of PyTorch as one of this file."""
     name = type(key).__name__
     if isinstance(key, _Key) or name not in _ATTRIBUTES:
         return key
@@ -343,6 +353,7 @@ def _ours(key: Any) -> Any:
 
 _ATTRIBUTES = {
     "DictKey": (DictKey, "key"),
+    "MappingKey": (DictKey, "key"),  # of PyTorch, which has two more of names of ours
     "SequenceKey": (SequenceKey, "idx"),
     "GetAttrKey": (GetAttrKey, "name"),
     "FlattenedIndexKey": (FlattenedIndexKey, "key"),
