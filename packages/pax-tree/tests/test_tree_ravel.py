@@ -1,6 +1,7 @@
 """tree_ravel on numbers and NumPy arrays."""
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_the_way_back_is_copied_and_pickled(tree):
         assert copied == unravel
         assert hash(copied) == hash(unravel)
         assert str(copied(flat)) == str(unravel(flat))
+
+
+def test_lists_of_other_lengths():
+    _, unravel = pax_tree.tree_ravel([1.0, 2.0])
+    for wrong, got in ([1.0], 1), ([1.0] * 5, 5), (itertools.count(), "more"), (iter([1.0]), 1):
+        with pytest.raises(ValueError, match=f"a list of 2 numbers, but got {got}"):
+            unravel(wrong)
 
 
 def test_wrong_vectors():

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import pickle
 import weakref
 from typing import Generic, TypeVar
@@ -85,6 +86,16 @@ def test_statics_differ_by_value_and_type(a, b):
     assert pax_tree.record_spec(Layer(mode=a)) is not pax_tree.record_spec(Layer(mode=b))
     twin = a if isinstance(a, np.ndarray) else copy.deepcopy(a)
     assert pax_tree.record_spec(Layer(mode=a)) is pax_tree.record_spec(Layer(mode=twin))
+
+
+def test_no_more_is_taken_of_what_has_no_end():
+    spec, endless = pax_tree.record_spec(Layer()), itertools.count()
+    with pytest.raises(ValueError, match="needs 2 values"):
+        pax_tree.record_unflatten(spec, endless)
+    assert next(endless) == 3
+    with pytest.raises(ValueError, match="with 2 children needs as many kinds"):
+        spec.with_kinds(endless)
+    assert pax_tree.record_unflatten(spec, iter([3.0, 4.0])).bias == 4.0
 
 
 def test_the_order_of_statics_does_not_count():

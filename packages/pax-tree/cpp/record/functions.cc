@@ -197,7 +197,8 @@ PyObject* RecordUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!CheckCount(nargs, 2, "record_unflatten")) return nullptr;
   RecordSpec* spec = CheckSpec(args[0], "record_unflatten");
   if (spec == nullptr) return nullptr;
-  Ref children(PySequence_Tuple(args[1]));
+  bool tuple = PyTuple_CheckExact(args[1]);
+  Ref children(tuple ? Py_NewRef(args[1]) : FirstAsTuple(args[1], NumChildren(spec) + 1));
   if (!children || !CheckFits(spec, children.get())) return nullptr;
   return MakeRecord(spec, children.release());
 }

@@ -124,7 +124,7 @@ PyObject* WithStatic(PyObject* self, PyObject* args) {
 
 // The bytes of a sequence of `count` kinds.
 PyObject* KindBytes(PyObject* kinds, Py_ssize_t count) {
-  Ref items(PySequence_Tuple(kinds));
+  Ref items(FirstAsTuple(kinds, count + 1));
   if (!items) return nullptr;
   if (PyTuple_GET_SIZE(items.get()) != count) {
     return Raise(PyExc_ValueError,

@@ -29,6 +29,23 @@ PyObject* MakeList(Py_ssize_t size, Item item) {
   return list.release();
 }
 
+// The first items of an iterable, of which there may be no end, as a list.
+inline PyObject* FirstItems(PyObject* iterable, Py_ssize_t most) {
+  Ref iterator(PyObject_GetIter(iterable)), list(iterator ? PyList_New(0) : nullptr);
+  while (list && PyList_GET_SIZE(list.get()) < most) {
+    Ref item(PyIter_Next(iterator.get()));
+    if (!item) return PyErr_Occurred() ? nullptr : list.release();
+    if (PyList_Append(list.get(), item.get()) < 0) return nullptr;
+  }
+  return list.release();
+}
+
+// The same as a tuple.
+inline PyObject* FirstAsTuple(PyObject* iterable, Py_ssize_t most) {
+  Ref items(FirstItems(iterable, most));
+  return items ? PyList_AsTuple(items.get()) : nullptr;
+}
+
 // What a module has under a name.
 inline PyObject* Import(const char* module, const char* name) {
   Ref found(PyImport_ImportModule(module));

@@ -4,6 +4,7 @@
 #include "support/arguments.h"
 #include "support/compat.h"
 #include "support/errors.h"
+#include "support/sequence.h"
 #include "tree/functions.h"
 #include "treedef/treedef.h"
 
@@ -123,17 +124,6 @@ bool CheckLeaves(PyObject* leaves, Py_ssize_t expected, bool all) {
   return Raise(PyExc_ValueError, "Too %s leaves: the structure has %zd, but %s%zd were given.",
                given < expected ? "few" : "many", expected,
                all || given < expected ? "" : "at least ", given);
-}
-
-// The first items of an iterable, of which there may be no end, as a list.
-PyObject* FirstItems(PyObject* iterable, Py_ssize_t most) {
-  Ref iterator(PyObject_GetIter(iterable)), list(iterator ? PyList_New(0) : nullptr);
-  while (list && PyList_GET_SIZE(list.get()) < most) {
-    Ref item(PyIter_Next(iterator.get()));
-    if (!item) return PyErr_Occurred() ? nullptr : list.release();
-    if (PyList_Append(list.get(), item.get()) < 0) return nullptr;
-  }
-  return list.release();
 }
 
 // The leaves as a list or tuple that no other thread changes.

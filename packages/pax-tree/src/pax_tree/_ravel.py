@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from pax_tree._arrays import array_module, is_complex, is_complex_dtype, size
 from pax_tree._C import tree_flatten, tree_leaves_with_path
@@ -192,9 +192,10 @@ def _checked(module: Any, flat: Any, shape: tuple[int], dtype: Any) -> Any:
 
 
 def _checked_list(flat: Any, length: int) -> list[Any]:
-    items = list(flat)
+    items = list(islice(flat, length + 1))
     if len(items) != length:
-        raise ValueError(f"unravel takes a list of {length} numbers, but got {len(items)}.")
+        given = len(flat) if hasattr(flat, "__len__") else "more" if items[length:] else len(items)
+        raise ValueError(f"unravel takes a list of {length} numbers, but got {given}.")
     return items
 
 
