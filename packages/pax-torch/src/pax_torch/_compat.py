@@ -263,11 +263,39 @@ def inside_of_batched(function: Callable[[Tensor], Tensor], tensor: Tensor) -> T
     return _add_axis(function(_inside(tensor)), _axis_of(tensor), level_of(tensor))
 
 
+def _maps_bits() -> bool:
+    kernels: Callable[..., bool] = foreign(
+        "torch._C._dispatch_has_kernel_for_dispatch_key", "pax_torch.random in vmap", lambda *_: True
+    )
+    try:
+        return kernels("aten::view.dtype", "FuncTorchBatched")
+    except RuntimeError:  # the operation or the key has another name
+        return True
+
+
+# Whether `vmap` takes `Tensor.view(dtype)`, which that of PyTorch 2.11 does not.
+_MAPS_BITS = _maps_bits()
+
+
+def bitcast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the bits of a tensor as another dtype of the same size, which has no derivative."""
+    if _MAPS_BITS or not transforms_active() or not _is_wrapped(tensor):
+        return tensor.view(dtype)
+    if is_batched(tensor):
+        return inside_of_batched(lambda inner: bitcast(inner, dtype), tensor)
+    return bitcast(_inside(tensor), dtype)
+
+
 @contextmanager
-def _forward_mode_on(_: bool) -> Iterator[None]:
+def outside_of_inference_mode() -> Iterator[None]:
+    """Leave inference mode, but not grad mode, in which PyTorch 2.11's derivatives are zeros there."""
     grad_mode = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(grad_mode):
         yield
+
+
+def _forward_mode_on(_: bool) -> Any:
+    return outside_of_inference_mode()
 
 
 # Switches forward mode on where PyTorch has switched it off; without it, by what else does so.
@@ -536,7 +564,8 @@ _LISTS = "the step of SGD for many small tensors"
 _operations = {
     "add": foreign("torch._foreach_add", _LISTS, None),
     "add_": foreign("torch._foreach_add_", _LISTS, None),
-    "clone": foreign("torch._foreach_clone", _LISTS, None),
+    # PyTorch 2.11 has no name for it.
+    "clone": foreign("torch._foreach_clone", _LISTS, lambda xs: [x.clone() for x in xs]),
     "mul": foreign("torch._foreach_mul", _LISTS, None),
     "mul_": foreign("torch._foreach_mul_", _LISTS, None),
     "neg": foreign("torch._foreach_neg", _LISTS, None),

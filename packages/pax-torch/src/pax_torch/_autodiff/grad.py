@@ -32,6 +32,7 @@ from pax_torch._compat import (
     forward_mode_runs,
     leave_graph,
     let_write,
+    outside_of_inference_mode,
     read_only,
     run_backward,
     transforms_active,
@@ -281,12 +282,13 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
         value does not depend on it.
     """
     keep = create_graph or nested()
-    if transforms_active() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
         return _reverse_by_func(call, leaves, find_unused, keep)
-    if torch.is_inference_mode_enabled():
-        with torch.inference_mode(False):
-            return _reverse_by_autograd(call, leaves, keep)
-    return _reverse_by_autograd(call, leaves, keep)
+    inference = torch.is_inference_mode_enabled()
+    with outside_of_inference_mode() if inference else nullcontext():
+        if transforms_active():
+            return _reverse_by_func(call, leaves, find_unused, keep)
+        return _reverse_by_autograd(call, leaves, keep)
 
 
 def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:

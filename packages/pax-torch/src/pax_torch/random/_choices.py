@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._compat import bitcast
 from pax_torch.random._floats import gumbel
 from pax_torch.random._keys import check_key, check_shape, split
 from pax_torch.random._rounding import rounded
@@ -135,7 +136,7 @@ def _largest(x: Tensor, count: int) -> Tensor:
     if x.dtype is torch.float64:
         return torch.sort(x, descending=True, stable=True).indices[..., :count]
     # The bits of floats above zero are in order, and there is room for the places below them.
-    bits = x.float().view(torch.int32).to(torch.int64)
+    bits = bitcast(x.float(), torch.int32).to(torch.int64)
     order = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
     places = torch.arange(x.shape[-1], device=x.device)
     return torch.topk((order << 31) - places, count).indices

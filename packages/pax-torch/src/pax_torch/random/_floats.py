@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._compat import bitcast
 from pax_torch.random._keys import check_key, check_shape, split
 from pax_torch.random._rounding import (
     INTEGERS,
@@ -69,7 +70,7 @@ def uniform(
     low, high = _bounds(key, sizes, dtype, (minval, maxval), "uniform")
     width, mantissa, one = _LAYOUT[dtype]
     bits = random_bits(key, width, sizes) >> (width - mantissa) & ((1 << mantissa) - 1) | one
-    numbers = bits.to(INTEGERS[dtype]).view(dtype) - 1
+    numbers = bitcast(bits.to(INTEGERS[dtype]), dtype) - 1
     return torch.maximum(low, multiply_add(numbers, rounded(high - low), low))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._compat import bitcast
 from pax_torch._errors import describe
 from pax_torch.random._threefry import blocks, low_word, threefry, words
 
@@ -40,7 +41,7 @@ def key(seed: int | Tensor, *, device: Any = None) -> Tensor:
     The API is that of `jax.random.key`, and the tensor is what `jax.random.key_data` returns.
     """
     low = low_word(_integer(seed, "key", "seed", _SEEDS, device))
-    return torch.stack([torch.zeros_like(low), low]).view(torch.uint32)
+    return bitcast(torch.stack([torch.zeros_like(low), low]), torch.uint32)
 
 
 def split(key: Tensor, num: int | Sequence[int] = 2) -> Tensor:
@@ -67,7 +68,7 @@ def split(key: Tensor, num: int | Sequence[int] = 2) -> Tensor:
     """
     check_key(key, "split")
     shape = check_shape(num, "split")
-    return torch.stack(blocks(key, shape), -1).view(torch.uint32)
+    return bitcast(torch.stack(blocks(key, shape), -1), torch.uint32)
 
 
 def fold_in(key: Tensor, data: int | Tensor) -> Tensor:
@@ -93,7 +94,7 @@ def fold_in(key: Tensor, data: int | Tensor) -> Tensor:
     """
     check_key(key, "fold_in")
     low = low_word(_integer(data, "fold_in", "data", _WORDS, key.device))
-    return torch.stack(threefry(words(key), torch.zeros_like(low), low)).view(torch.uint32)
+    return bitcast(torch.stack(threefry(words(key), torch.zeros_like(low), low)), torch.uint32)
 
 
 def check_key(key: object, name: str) -> None:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from pax_torch._compat import bitcast
+
 # For each type an integer of its size.
 INTEGERS = {
     torch.bfloat16: torch.int16,
@@ -27,16 +29,16 @@ def rounded(x: Tensor) -> Tensor:
     if x.element_size() > 2:
         return x
     exact = x.detach()
-    stored = (exact.view(torch.int16) & -1).view(x.dtype)
+    stored = bitcast(bitcast(exact, torch.int16) & -1, x.dtype)
     # The difference is exact, and its derivative is 0; between infinities it would be NaN.
     return torch.where(stored == exact, x, x + (stored - exact))
 
 
 def next_above(x: Tensor) -> Tensor:
     """Return the next larger number, as `torch.nextafter`, which compilers take in single precision."""
-    bits = x.view(INTEGERS[x.dtype])
+    bits = bitcast(x, INTEGERS[x.dtype])
     step = torch.where(x < 0, -1, 1) * (x < math.inf)
-    return torch.where(x == 0, 1, bits + step).to(bits.dtype).view(x.dtype)
+    return bitcast(torch.where(x == 0, 1, bits + step).to(bits.dtype), x.dtype)
 
 
 def next_below(x: Tensor) -> Tensor:

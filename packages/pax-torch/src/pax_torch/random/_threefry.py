@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pax_torch._compat import bitcast
+
 _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
 _LOW = 0xFFFFFFFF
@@ -39,7 +41,7 @@ def _rotated(x: Tensor, left: int) -> Tensor:
 
 def words(key: Tensor) -> tuple[Tensor, Tensor]:
     """Return the two words of a key."""
-    bits = key.view(torch.int32)
+    bits = bitcast(key, torch.int32)
     return bits[0], bits[1]
 
 
