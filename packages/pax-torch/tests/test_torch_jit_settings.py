@@ -125,3 +125,37 @@ def test_a_program_that_fails_is_not_run_again():
 def test_jit_works_where_the_flags_of_backends_may_not_be_set(monkeypatch):
     monkeypatch.setattr("torch.backends.__allow_nonbracketed_mutation_flag", False)
     same(pax.jit(torch.sin, backend="eager")(torch.ones(2)), torch.ones(2).sin())
+
+
+def test_a_compiler_may_not_exchange_draws_that_a_derivative_repeats():
+    def backend(graph, examples):
+        return lambda *tensors: graph(*tensors)
+
+    draws = {
+        "one kind": lambda x: torch.rand_like(x) * torch.dropout(x, 0.5, True),
+        "two kinds": lambda x: torch.rand_like(x) * torch.poisson(torch.ones_like(x)) * x,
+        "twice": lambda x: (
+            torch.poisson(torch.ones_like(x)) * torch.poisson(torch.ones_like(x)) * x
+        ),
+    }
+    runs = dict.fromkeys(draws, 0)
+    for kind, f in draws.items():
+
+        def counted(x, kind=kind, f=f):
+            runs[kind] += 1
+            return f(x).sum()
+
+        g = pax.value_and_grad(pax.jit(counted, backend=backend))
+        for _ in range(3):
+            value, gradient = g(torch.ones(64))
+            same(gradient.sum(), value)
+    # What runs as it is runs in Python in each call, after the trace that found it so.
+    assert runs == {"one kind": 2, "two kinds": 4, "twice": 4}
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_dropout_drops_so_many(p, dtype):
+    x = torch.ones(10_000, dtype=dtype)
+    f = pax.jit(lambda x: torch.dropout(x, p, True), backend=lambda graph, examples: graph)
+    assert abs((f(x) == 0).double().mean().item() - p) < 0.02

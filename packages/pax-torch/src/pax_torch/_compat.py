@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -33,6 +34,10 @@ def known_while_compiling(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     function._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
     return function
+
+
+# Whether `torch.compile` sees what a thread keeps for itself: that of PyTorch 2.11 does not, nor says so.
+SEES_THREADS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
 
 
 class _Trial(torch.autograd.Function):
@@ -265,7 +270,9 @@ def inside_of_batched(function: Callable[[Tensor], Tensor], tensor: Tensor) -> T
 
 def _maps_bits() -> bool:
     kernels: Callable[..., bool] = foreign(
-        "torch._C._dispatch_has_kernel_for_dispatch_key", "pax_torch.random in vmap", lambda *_: True
+        "torch._C._dispatch_has_kernel_for_dispatch_key",
+        "pax_torch.random in vmap",
+        lambda *_: True,
     )
     try:
         return kernels("aten::view.dtype", "FuncTorchBatched")
@@ -302,6 +309,14 @@ def _forward_mode_on(_: bool) -> Any:
 set_forward_mode: Any = foreign(
     "torch.autograd.forward_ad._set_fwd_grad_enabled", _FORWARD_RULE, _forward_mode_on
 )
+
+
+@functools.cache
+def load_forward_mode() -> None:
+    """Let PyTorch load the rules of its own that it warns about, as those of 2.15 do, without a word."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.script. is deprecated")
+        foreign("torch._decomp.decompositions_for_jvp", _FORWARD_RULE, None)
 
 
 def _try_forward_mode() -> bool:
@@ -450,12 +465,19 @@ def fake_mode() -> Any:
     return mode(allow_non_fake_inputs=True)
 
 
-def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
-    """Return what a function does to tensors without values, such as `examples`."""
+def trace(
+    function: Callable[..., Any],
+    examples: Sequence[Tensor],
+    rules: dict[Any, Callable[..., Any]] | None = None,
+) -> GraphModule:
+    """Return what a function does to tensors without values, such as `examples`.
+
+    The rules say what to write down in place of some operations.
+    """
     from torch.fx.experimental.proxy_tensor import make_fx  # slow to import
 
     # A private option, without which the function may not close over tensors.
-    make = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
+    make = make_fx(function, rules, tracing_mode="fake", _allow_non_fake_inputs=True)
     return make(*examples)
 
 

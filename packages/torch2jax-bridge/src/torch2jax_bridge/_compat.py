@@ -481,11 +481,12 @@ def drop_last_result(primitive: Any, shorter: Callable[[Any], Any]) -> None:
     if default is None:
         return
 
-    def rule(used: list[bool], equation: Any) -> Any:
+    def rule(used: list[bool], *rest: Any) -> Any:
+        *live, equation = rest  # JAX 0.12 says as well which arguments are live
         spec = shorter(equation.params["spec"])
         if spec is not None and any(used) and not used[-1]:
             equation = equation.replace(outvars=equation.outvars[:-1], params={"spec": spec})
-        return default(used, equation)
+        return default(used, *live, equation)
 
     rules[primitive] = rule
 

@@ -29,6 +29,7 @@ from pax_torch._autodiff.flatten_fun import (
     pair,
 )
 from pax_torch._compat import (
+    SEES_THREADS,
     forward_mode_runs,
     leave_graph,
     let_write,
@@ -393,7 +394,11 @@ def current_depth() -> int:
 
 def nested() -> bool:
     """Whether the results of a derivative may be differentiated by one that is running."""
-    return transforms_active() or (_depth.value > 0 and torch.is_grad_enabled())
+    if transforms_active():
+        return True
+    # Where the compiler does not see the depth, a derivative may be running in each call.
+    inside = _depth.value > 0 if SEES_THREADS else _depth.value > 0 or torch.compiler.is_compiling()
+    return inside and torch.is_grad_enabled()
 
 
 @contextmanager

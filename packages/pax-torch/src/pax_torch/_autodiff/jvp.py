@@ -13,6 +13,7 @@ from pax_torch._autodiff.grad import pull_back_by_func, run
 from pax_torch._autodiff.linear_function import Like, PushForward, Side
 from pax_torch._autodiff.number_tangents import typed_numbers
 from pax_torch._autodiff.zero_tangents import ordinary_zeros
+from pax_torch._compat import load_forward_mode
 from pax_torch._errors import describe
 from pax_tree._forward_level import forward_level
 
@@ -142,6 +143,7 @@ def forward_derivative(
     if torch.compiler.is_compiling():  # which has no threads, and zeros that are ordinary
         result: Any = torch.func.jvp(filled, *given, has_aux=True)
     else:
+        load_forward_mode()
         with forward_level(), ordinary_zeros(), typed_numbers():
             result = torch.func.jvp(filled, *given, has_aux=True)
     if filled.empty:

@@ -33,10 +33,11 @@ class ProgramCache:
 
     Args:
         compile: makes a callable of a graph module.
+        in_order: what `compile` makes draws random numbers in the order of the graph.
     """
 
-    def __init__(self, compile: Compile) -> None:
-        self._compile = compile
+    def __init__(self, compile: Compile, in_order: bool) -> None:
+        self._compile, self._in_order = compile, in_order
         self._programs: dict[Hashable, Program] = {}
         self._derivatives: ProgramCache | None = None
 
@@ -60,7 +61,8 @@ class ProgramCache:
         if nested() and program.closes_over_variables:
             return function(*tensors)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            if program.returns_functions:  # whose residuals have no derivative of second order
+            # Residuals have no derivative of second order, and numbers must be drawn in one order.
+            if program.returns_functions or program.draws_in_any_order:
                 return function(*tensors)
             out = _Differentiable.apply(self, program, function, key, *tensors)
             return program.result(out)  # pyright: ignore[reportArgumentType]
@@ -70,7 +72,9 @@ class ProgramCache:
         key = (key, _defaults(), *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = Program(function, tensors, self._compile)
+            program = self._programs[key] = Program(
+                function, tensors, self._compile, self._in_order
+            )
         return program
 
     def pull(
@@ -86,7 +90,7 @@ class ProgramCache:
         If the function draws random numbers, that program returns the values as well: a compiler
         that dropped what only they need would number the other random numbers anew.
         """
-        self._derivatives = self._derivatives or ProgramCache(self._compile)
+        self._derivatives = self._derivatives or ProgramCache(self._compile, self._in_order)
         given = [cotangent is not None for cotangent in cotangents]
         values = [cotangent for cotangent in cotangents if cotangent is not None]
         pulled = _pulled(function, len(tensors), given, draws)

@@ -35,7 +35,9 @@ def jit(
     Inside another transform or another compiled function, `fun` runs as it is, so the outermost
     function is the one to compile. A derivative of the compiled function that `grad` takes is
     compiled too, and computes the values again, with the same random numbers and under the same
-    autocast.
+    autocast. Where the compiler says nothing of the order in which they are drawn, that is for more
+    than one draw of another kind than `rand`, `randn`, `randint`, `bernoulli` and dropout, or one
+    beside these, the function to differentiate runs as it is.
 
     Args:
         fun: takes pytrees of tensors, arrays and numbers, all of which it gets as tensors.
@@ -67,7 +69,8 @@ def jit(
     static_arguments = StaticArguments(fun, static_argnums, static_argnames, "jit")
     if not fullgraph:
         return torch.compile(fun, **options)
-    programs = ProgramCache(functools.partial(torch.compile, fullgraph=True, **options))
+    compile = functools.partial(torch.compile, fullgraph=True, **options)
+    programs = ProgramCache(compile, options.get("backend") in _RUN_IN_ORDER)
 
     @functools.wraps(fun, updated=())
     def jitted(*args: Any, **kwargs: Any) -> Any:
@@ -91,6 +94,8 @@ def jit(
     return jitted
 
 
+# Backends that run a graph node by node.
+_RUN_IN_ORDER = ("eager", "aot_eager")
 _STATIC = "; what is no tensor is part of the program: name the argument in static_argnums"
 
 

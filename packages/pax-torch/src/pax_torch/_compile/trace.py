@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from pax_torch._autodiff.custom_function import distinct
 from pax_torch._autodiff.flatten_fun import holds_residuals
@@ -21,6 +21,7 @@ from pax_torch._compat import (
     without_checkpoints,
 )
 from pax_torch._compile.closed import tracing_lock
+from pax_torch._compile.draws import draws, draws_in_any_order, with_seeds
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -89,6 +90,7 @@ class Program:
         function: takes tensors, returns a pytree of tensors.
         examples: tensors of the shapes, dtypes, strides and devices of its arguments.
         compile: makes a callable of a graph module.
+        in_order: what `compile` makes draws random numbers in the order of the graph.
     """
 
     _treedef: PyTreeDef
@@ -96,22 +98,27 @@ class Program:
     returns_functions: bool
 
     def __init__(
-        self, function: Callable[..., Any], examples: Sequence[Tensor], compile: Compile
+        self,
+        function: Callable[..., Any],
+        examples: Sequence[Tensor],
+        compile: Compile,
+        in_order: bool,
     ) -> None:
         with tracing_lock:
-            graph = self._traced(function, examples)
+            graph = self._traced(function, examples, {} if in_order else with_seeds())
             self._run = compile(graph)
         self._compiled = False
-        # Results without values of what draws random numbers.
-        self.draws: list[Tensor] = tree_leaves(
-            [node.meta["val"] for node in graph.graph.nodes if _draws(node)]
-        )
+        # Results without values of what draws random numbers, and whether a compiler may exchange them.
+        self.draws: list[Tensor] = tree_leaves([node.meta["val"] for node in draws(graph)])
+        self.draws_in_any_order = not in_order and draws_in_any_order(graph)
         constants = [value for value in vars(graph).values() if isinstance(value, Tensor)]
         constants += [*graph.parameters(), *graph.buffers()]
         # Closed-over tensors whose derivatives the compiled program would not have.
         self.closes_over_variables = any(constant.requires_grad for constant in constants)
 
-    def _traced(self, function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModule:
+    def _traced(
+        self, function: Callable[..., Any], examples: Sequence[Tensor], rules: dict[Any, Any]
+    ) -> GraphModule:
         examples = [example.detach() for example in examples]
         with (
             differentiation(0, None),
@@ -121,7 +128,7 @@ class Program:
             _without_seeds(),
             without_checkpoints(),
         ):
-            graph = trace(self._flattened(function), examples)
+            graph = trace(self._flattened(function), examples, rules)
         for node in reversed(graph.graph.nodes):
             # Marks for the profiler, which have no place in a compiled graph.
             if getattr(node.target, "namespace", None) == "profiler":
@@ -163,7 +170,3 @@ class Program:
     def result(self, leaves: Sequence[Tensor]) -> Any:
         """Return the tree of the result with the given leaves."""
         return tree_unflatten(self._treedef, leaves)
-
-
-def _draws(node: Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
