@@ -450,6 +450,31 @@ def global_by_its_text():
     return function
 
 
+class OneSlot:
+    __slots__ = ("held",)
+
+
+class BehindAProperty(OneSlot):  # as mpmath's constants, which every program with SymPy reaches
+    __slots__ = ()
+    slot = OneSlot.held
+
+    @property
+    def held(self):
+        return "no setter"
+
+
+@put_back
+def slot_behind_a_property():
+    state = BehindAProperty()
+    BehindAProperty.slot.__set__(state, 1)
+
+    def function(x):
+        BehindAProperty.slot.__set__(state, state.slot + 1)
+        return x * state.slot
+
+    return function
+
+
 @put_back
 def global_of_an_imported_module():
     sys.modules["state_of_a_test"] = STATE

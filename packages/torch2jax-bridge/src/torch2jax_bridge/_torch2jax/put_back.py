@@ -7,7 +7,7 @@ import sys
 from collections import OrderedDict, deque
 from contextlib import suppress
 from operator import is_
-from types import CellType
+from types import CellType, MemberDescriptorType
 from typing import Any
 
 import numpy as np
@@ -127,15 +127,22 @@ def drop_new_items(target: dict[str, Any], names: set[str]) -> None:
         del target[name]
 
 
-def put_attribute(owner: Any, name: str, value: Any) -> None:
-    """Give an attribute what it had, or take it away."""
-    now = getattr(owner, name, ABSENT)
-    if now is value:
+def in_slot(slot: MemberDescriptorType, owner: Any) -> Any:
+    """Return what a slot of an object holds."""
+    try:
+        return slot.__get__(owner)
+    except AttributeError:
+        return ABSENT
+
+
+def put_slot(owner: Any, slot: MemberDescriptorType, value: Any) -> None:
+    """Give a slot what it held, or empty it."""
+    if in_slot(slot, owner) is value:
         return
     if value is ABSENT:
-        object.__delattr__(owner, name)
+        slot.__delete__(owner)
     else:
-        object.__setattr__(owner, name, value)
+        slot.__set__(owner, value)
 
 
 def put_class_attribute(cls: type, name: str, value: Any) -> None:

@@ -174,8 +174,10 @@ def _look(value: Any, found: _Found) -> None:
         return
     found.visit(cls, _attributes(value))
     for cls in type(value).__mro__:
-        for name in slots(cls):
-            _note_attribute(value, name, found)
+        for slot in slots(cls):
+            held = put_back.in_slot(slot, value)
+            found.undo.append((put_back.put_slot, value, slot, held))
+            found.visit(held)
 
 
 def _attributes(value: Any) -> dict[str, Any] | None:
@@ -184,15 +186,6 @@ def _attributes(value: Any) -> dict[str, Any] | None:
     except (AttributeError, TypeError):
         return None
     return contents if isinstance(contents, dict) else None
-
-
-def _note_attribute(owner: Any, name: str, found: _Found) -> None:
-    try:
-        value = getattr(owner, name, ABSENT)
-    except Exception:  # a slot that is hidden behind something else
-        return
-    found.undo.append((put_back.put_attribute, owner, name, value))
-    found.visit(value)
 
 
 @_look.register

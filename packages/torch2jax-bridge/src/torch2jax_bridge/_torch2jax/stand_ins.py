@@ -23,6 +23,7 @@ from types import (
     CellType,
     FunctionType,
     GeneratorType,
+    MemberDescriptorType,
     MethodType,
     MethodWrapperType,
 )
@@ -30,7 +31,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from torch2jax_bridge._torch2jax.put_back import dict_kind
+from torch2jax_bridge._torch2jax.put_back import dict_kind, in_slot
 
 _METHODS = (MethodType, BuiltinFunctionType, MethodWrapperType)
 _IMMUTABLE = (tuple, frozenset, *_METHODS)
@@ -189,18 +190,23 @@ class _Refused:
 def put_stand_ins(holder: Any, made: StandIns) -> None:
     """Let an object hold the stand-ins instead of what they stand in for."""
     for cls in type(holder).__mro__:
-        for name in slots(cls):
-            value = getattr(holder, name, None)
+        for slot in slots(cls):
+            value = in_slot(slot, holder)
             if value in made:
-                object.__setattr__(holder, name, made[value])
+                slot.__set__(holder, made[value])
 
 
-def slots(cls: type) -> Iterable[str]:
-    """Return the names of a class's own slots that hold values."""
+def slots(cls: type) -> list[MemberDescriptorType]:
+    """Return a class's own slots, also where a subclass hides them behind other attributes."""
     given = cls.__dict__.get("__slots__", ())
-    names = [n for n in ((given,) if isinstance(given, str) else given) if not n.endswith("__")]
     own = cls.__name__.lstrip("_")
-    return [f"_{own}{name}" if own and name.startswith("__") else name for name in names]
+    found = []
+    for name in (given,) if isinstance(given, str) else given:
+        mangled = own and name.startswith("__") and not name.endswith("__")
+        slot = cls.__dict__.get(f"_{own}{name}" if mangled else name)
+        if isinstance(slot, MemberDescriptorType):
+            found.append(slot)
+    return found
 
 
 @put_stand_ins.register
