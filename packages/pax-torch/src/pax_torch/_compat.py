@@ -530,6 +530,11 @@ def repeating() -> Callable[..., Any]:
     return foreign("torch._higher_order_ops.while_loop.while_loop_op", feature)
 
 
+def scanning() -> Any:
+    """Return PyTorch's operator for a loop over slices; without it, programs have all steps."""
+    return foreign("torch._higher_order_ops.scan.scan_op", "pax_torch.lax.scan in jit", None)
+
+
 def has_function_mode() -> bool:
     """Whether a function mode is active, such as one that sets a default device."""
     return _function_modes() > 0

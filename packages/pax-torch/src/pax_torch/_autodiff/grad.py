@@ -401,6 +401,11 @@ def nested() -> bool:
     return inside and torch.is_grad_enabled()
 
 
+def is_first_order() -> bool:
+    """Whether there is at most one derivative by `torch.autograd`, and its results keep no graph."""
+    return _depth.value == 0 or (_depth.value == 1 and _depth.followed is not None)
+
+
 @contextmanager
 def inner_variables() -> Iterator[list[Tensor]]:
     """Collect the variables of the derivatives taken in this block."""

@@ -20,7 +20,7 @@ from pax_torch.lax._predicates import (
     scalar,
     where_chosen,
 )
-from pax_torch.lax._scan import Integers, check_unroll, run_scan
+from pax_torch.lax._scan import Integers, check_unroll, run_scan, warn_of_many
 from pax_torch.lax._types import Carry
 
 _AFTER = "what body_fun returns"
@@ -143,6 +143,12 @@ def fori_loop(
         return _while_in_range(low, high, body_fun, init_val)
     first, last = integer(low), integer(high)
     integers = Integers(range(first, last), low)
+    if unroll is not True:
+        warn_of_many(
+            integers,
+            "fori_loop",
+            "give its end as a tensor, or use scan; unroll=True asks for this",
+        )
     return run_scan(lambda value, i: (body_fun(i, value), None), carry, integers, False)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,12 +10,19 @@ import torch
 from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import pair, to_tensors
+from pax_torch._compat import is_recorded, is_without_values
 from pax_torch._errors import check_callable, describe, leaf_place
 from pax_torch._vmap import vmap
+from pax_torch.lax._scan_operator import Scan, can_be_scanned
 from pax_torch.lax._types import Carry
 from pax_tree import PyTreeDef, tree_flatten, tree_map, tree_unflatten
 from pax_tree._describe import dtype_and_shape
 
+Step = Callable[[Any, Any], tuple[Any, Any]]
+# The steps that a program has one after the other, since a compiler makes most of that.
+_LONGEST_WRITTEN_OUT = 32
+# More than that take a compiler minutes.
+_MANY = 1000
 _NO_PAIR = "scan: the function must return a pair (carry, y), but it returned"
 
 
@@ -37,8 +45,10 @@ def scan(
             with `length`.
         length: how many steps there are; needed where `xs` has no leaves.
         reverse: begin with the last slice; the outputs stay in the places of their slices.
-        unroll: a positive integer or a bool, as in JAX; it changes nothing, since a program has all
-            steps one after the other.
+        unroll: a positive integer or a bool, as in JAX. With True a program has all steps one after
+            the other; with any other value a long loop is one operator of PyTorch, where there are
+            no random numbers and no derivatives but those that `grad` or `value_and_grad` takes, once,
+            inside of `jit`.
 
     Returns:
         The last carry, and the outputs, each stacked along a new first axis.
@@ -59,7 +69,13 @@ def scan(
     check_unroll(unroll, "scan")
     carry = Carry(init, "scan", "init", "the carry that the function returns")
     slices = Slices(xs, length)
-    return run_scan(lambda c, x: pair(f(c, x), _NO_PAIR), carry, slices, bool(reverse))
+    step = lambda c, x: pair(f(c, x), _NO_PAIR)  # noqa: E731
+    if unroll is not True:
+        found = _by_operator(step, carry, slices, bool(reverse))
+        if found is not None:
+            return found
+        warn_of_many(slices, "scan", f"{_ONE_OPERATOR}; unroll=True asks for this")
+    return run_scan(step, carry, slices, bool(reverse))
 
 
 def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
@@ -107,12 +123,59 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
 
 def _map(f: Callable[[Any], Any], slices: Slices) -> Any:
     carry = Carry((), "map", "init", "the carry")
-    return run_scan(lambda _, x: ((), f(x)), carry, slices, False)[1]
+    step = lambda _, x: ((), f(x))  # noqa: E731
+    found = _by_operator(step, carry, slices, False)
+    if found is None:
+        warn_of_many(slices, "map", _ONE_OPERATOR)
+        found = run_scan(step, carry, slices, False)
+    return found[1]
 
 
 def _tensors(tree: Any) -> Any:
     leaves, treedef = tree_flatten(tree)
     return tree_unflatten(treedef, to_tensors(leaves, lambda i: leaf_place(tree, i, "xs")))
+
+
+def _by_operator(step: Step, carry: Carry, slices: Slices, reverse: bool) -> Any:
+    """Do what `run_scan` does by one operator of PyTorch; None where it cannot, or there is no need."""
+    if slices.length <= _LONGEST_WRITTEN_OUT or not can_be_scanned():
+        return None
+    carry.settle(lambda c: step(c, slices.like_one())[0])
+    structures: list[PyTreeDef] = []
+    count = len(carry.init)
+
+    def flat(*tensors: Tensor) -> list[Tensor]:
+        after, y = step(carry.tree(tensors[:count]), slices.tree(tensors[count:]))
+        leaves, structure = tree_flatten(y)
+        structures[:] = [structure]
+        return [
+            *carry.take(after),
+            *to_tensors(leaves, lambda i: f"{carry.name}: {leaf_place(y, i, 'the output')}"),
+        ]
+
+    xs = slices.tensors or [torch.arange(slices.length)]  # the operator takes at least one
+    scan = Scan(flat, carry.init, [x.flip(0) for x in xs] if reverse else xs)
+    if scan.draws:
+        return None
+    found = scan()
+    outputs = [x.flip(0) for x in found[count:]] if reverse else found[count:]
+    return carry.tree(found[:count]), tree_unflatten(structures[0], outputs)
+
+
+_ONE_OPERATOR = (
+    "it is one operator where grad is inside of jit, once and not in vmap, and where no step draws from "
+    "PyTorch's generator"
+)
+
+
+def warn_of_many(slices: Slices | Integers, name: str, remedy: str) -> None:
+    """Warn of a program with very many steps one after the other."""
+    if slices.length > _MANY and is_without_values() and is_recorded():
+        warnings.warn(
+            f"{name}: all {slices.length} steps are compiled one after the other, which takes long; "
+            f"{remedy}.",
+            stacklevel=3,
+        )
 
 
 def check_unroll(unroll: Any, name: str) -> None:
@@ -173,6 +236,10 @@ class Slices:
         columns = [tensor.unbind() for tensor in self.tensors]
         rows = zip(*columns, strict=True) if columns else [()] * self.length
         return [tree_unflatten(self._treedef, row) for row in rows]
+
+    def tree(self, tensors: Sequence[Tensor]) -> Any:
+        """Return a slice with these leaves."""
+        return tree_unflatten(self._treedef, tensors[: len(self.tensors)])
 
     def like_one(self) -> Any:
         """Return a slice of zeros, which is there also if the length is 0."""
