@@ -1,6 +1,7 @@
 """Layers."""
 
 from pax_jax.nn import initializers
+from pax_jax.nn._adapters import lora, merge_lora, quantize_int8
 from pax_jax.nn._attention import KeyValueCache, MultiHeadAttention, rotary_embedding
 from pax_jax.nn._conv import (
     Conv1D,
@@ -62,6 +63,9 @@ __all__ = [
     "avg_pool",
     "dropout",
     "initializers",
+    "lora",
     "max_pool",
+    "merge_lora",
+    "quantize_int8",
     "rotary_embedding",
 ]
