@@ -152,6 +152,25 @@ def test_module_and_value_of_another_method():
     assert (float(counter.count), float(y)) == (2.0, 2.0)
 
 
+def test_module_and_value_decorates_a_method():
+    class Steps(Counter):
+        step = pax.module_and_value(Counter.twice)
+
+    counter = Steps()
+    changed, y = counter.step(0.0)
+    assert (float(changed.count), float(y), float(counter.count)) == (2.0, 2.0, 0.0)
+    assert float(jax.jit(lambda x: counter.step(x)[0].count)(0.0)) == 2.0
+    with pytest.raises(TypeError, match="expects a module as its first argument, got 3"):
+        Steps.step(3)
+
+
+def test_a_layer_is_put_behind_a_sequence():
+    first = pax.Sequential(pax.Linear(2, 3))
+    net = first >> jax.nn.relu >> pax.Linear(3, 1)
+    assert (len(first), len(net)) == (1, 3)
+    assert net(jnp.ones((4, 2))).shape == (4, 1)
+
+
 def test_module_and_value_of_something_else_raises():
     with pytest.raises(TypeError, match="Expected a module that can be called or a bound method"):
         pax.module_and_value(jnp.abs)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import pax_tree
 from pax_jax._extras import extra
 from pax_jax._module.kinds import is_module
+from pax_jax._module.partial import LoadReport, can_cast, compare
 from pax_jax._module.resuming import as_saved, dotted, resumed
 from pax_jax._module.state_dict import by_path
 from pax_jax._rng import is_key, loaded_leaf, stored_leaf
@@ -82,31 +84,80 @@ class Checkpoints:
             ),
         )
 
-    def load(self, like: T, step: int | None = None) -> T:
+    def load(self, like: T, step: int | None = None, *, cast: bool = False) -> T:
         """Return what was saved.
 
         Args:
             like: a tree of the same structure, whose leaves say shape, dtype and sharding: a module
                 that was just made, or `jax.eval_shape` of the function that makes it.
             step: which one; the latest by default.
+            cast: as in `Module.load_state_dict`.
 
         Raises:
             FileNotFoundError: there is no such checkpoint.
             ValueError: it has another structure than `like`; the message names every path.
         """
+        step, stored = self._stored(step)
+        form = as_saved(like, stored["leaves"])
+        self._check(step, stored, form, cast)
+        arrays = self._arrays(step, by_path(form, _TWICE))
+        return resumed(pax_tree.tree_structure(form).unflatten(arrays.values()), like)
+
+    def load_partial(
+        self, like: T, step: int | None = None, *, cast: bool = False
+    ) -> tuple[T, LoadReport]:
+        """Return a tree with those saved arrays that fit it, and a report of what was taken.
+
+        Everything that was saved is read, also what is not taken.
+
+        Args:
+            like: any tree of arrays; where nothing fits its own leaves stay.
+            step: which checkpoint; the latest by default.
+            cast: as in `Module.load_state_dict`; an array of another dtype does not fit without it.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: nothing fits, or a leaf for which nothing does has no value, only a shape.
+        """
+        step, stored = self._stored(step)
+        form = as_saved(like, stored["leaves"])
+        leaves = by_path(form, _TWICE)
+        what = f"the checkpoint of step {step} in {self.directory}"
+        report = compare(leaves, stored["leaves"], cast, what)
+        taken = {path: leaves[path] for path in report.taken}
+        for path in leaves:
+            if path not in taken and isinstance(leaves[path], jax.ShapeDtypeStruct):
+                raise ValueError(f"{path} has no value, and nothing of {what} fits it.")
+        rest = {
+            path: _described(text) for path, text in stored["leaves"].items() if path not in taken
+        }
+        arrays = {**leaves, **self._arrays(step, taken, rest)}
+        return resumed(pax_tree.tree_structure(form).unflatten(arrays.values()), like), report
+
+    def _stored(self, step: int | None) -> tuple[int, Mapping[str, Any]]:
+        """Return the number of a checkpoint, and the record of its structure."""
         self.wait()
         manager, args = self._manager(reading=True), self._orbax.args
         step = self._found(manager, step)
         stored = manager.restore(step, args=args.Composite(structure=args.JsonRestore())).structure
-        form = as_saved(like, stored["leaves"]) if stored else like
-        self._check(step, stored, form)
-        leaves = by_path(form, _TWICE)
-        wanted = {path: _abstract_leaf(leaf) for path, leaf in leaves.items()}
+        manager.close()
+        if stored is None:
+            raise ValueError(
+                f"The checkpoint of step {step} in {self.directory} was not saved by "
+                "pax_jax.checkpoint. Load it with orbax."
+            )
+        return step, stored
+
+    def _arrays(
+        self, step: int, leaves: Mapping[str, Any], others: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Read the leaves of a checkpoint; `others` are those that it has besides, which go."""
+        manager, args = self._manager(reading=True), self._orbax.args
+        wanted = {path: _abstract_leaf(leaf) for path, leaf in leaves.items()} | dict(others or {})
         item = args.Composite(arrays=args.StandardRestore(wanted))
         arrays = manager.restore(step, args=item).arrays
         manager.close()
-        loaded = [loaded_leaf(leaf, arrays[path]) for path, leaf in leaves.items()]
-        return resumed(pax_tree.tree_structure(form).unflatten(loaded), like)
+        return {path: loaded_leaf(leaf, arrays[path]) for path, leaf in leaves.items()}
 
     @property
     def steps(self) -> list[int]:
@@ -153,14 +204,11 @@ class Checkpoints:
             raise FileNotFoundError(f"{wanted} is in {self.directory}; {there}.")
         return steps[-1] if step is None else step
 
-    def _check(self, step: int, stored: Mapping[str, Any] | None, like: Any) -> None:
-        if stored is None:
-            raise ValueError(
-                f"The checkpoint of step {step} in {self.directory} was not saved by "
-                "pax_jax.checkpoint. Load it with orbax."
-            )
+    def _check(self, step: int, stored: Mapping[str, Any], like: Any, cast: bool) -> None:
         expected = _structure_of(like)
-        problems = [line for what in expected for line in _misfits(stored[what], expected[what])]
+        problems = [
+            line for what in expected for line in _misfits(stored[what], expected[what], cast)
+        ]
         if problems:
             raise ValueError(
                 f"The checkpoint of step {step} in {self.directory} does not fit what is to be "
@@ -206,7 +254,9 @@ def save(
     return step
 
 
-def load(directory: str | os.PathLike[str], like: T, step: int | None = None) -> T:
+def load(
+    directory: str | os.PathLike[str], like: T, step: int | None = None, *, cast: bool = False
+) -> T:
     """Return what `save` saved; arguments and errors as in `Checkpoints.load`.
 
     Example:
@@ -219,7 +269,39 @@ def load(directory: str | os.PathLike[str], like: T, step: int | None = None) ->
         True
     """
     with Checkpoints(directory) as checkpoints:
-        return checkpoints.load(like, step)
+        return checkpoints.load(like, step, cast=cast)
+
+
+def load_partial(
+    directory: str | os.PathLike[str], like: T, step: int | None = None, *, cast: bool = False
+) -> tuple[T, LoadReport]:
+    """Return a tree with what fits it of what `save` saved; as in `Checkpoints.load_partial`.
+
+    Example:
+        >>> import tempfile
+        >>> import pax_jax as pax
+        >>> directory = tempfile.mkdtemp()
+        >>> step = pax.checkpoint.save(directory, pax.Linear(2, 3))
+        >>> net = pax.Linear(2, 3, with_bias=False)
+        >>> net, report = pax.checkpoint.load_partial(directory, net)
+        >>> report.taken, report.unknown
+        (('weight',), ('bias',))
+    """
+    with Checkpoints(directory) as checkpoints:
+        return checkpoints.load_partial(like, step, cast=cast)
+
+
+def _described(text: str) -> Any:
+    """Return the array that `float32[2,3]` stands for, as it is stored."""
+    name, _, shape = text.removesuffix("]").partition("[")
+    if "[" not in text:
+        return jax.ShapeDtypeStruct(
+            (), jnp.result_type({"int": int, "bool": bool}.get(text, float))
+        )
+    sizes = tuple(int(size) for size in shape.split(",") if size)
+    if name.startswith("key<"):
+        return jax.ShapeDtypeStruct((*sizes, 2 if "fry" in name else 4), jnp.uint32)
+    return jax.ShapeDtypeStruct(sizes, jnp.dtype(name))
 
 
 def _abstract_leaf(leaf: Any) -> Any:
@@ -241,7 +323,7 @@ def _structure_of(tree: Any) -> dict[str, dict[str, str]]:
     }
 
 
-def _misfits(stored: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[str]:
+def _misfits(stored: Mapping[str, str], expected: Mapping[str, str], cast: bool) -> Iterator[str]:
     for path in [*expected, *(path for path in stored if path not in expected)]:
         saved, wanted = stored.get(path), expected.get(path)
         where = path or "the root"
@@ -249,7 +331,7 @@ def _misfits(stored: Mapping[str, str], expected: Mapping[str, str]) -> Iterator
             yield f"{where} is {wanted}, and is not in the checkpoint"
         elif wanted is None:
             yield f"{where} is in the checkpoint as {saved}, and is not expected"
-        elif saved != wanted:
+        elif saved != wanted and not (cast and can_cast(saved, wanted)):
             yield f"{where} is {saved} in the checkpoint, expected {wanted}"
 
 

@@ -18,7 +18,8 @@ from pax_jax._interop.torch import TorchModule
 from pax_jax._interop.torch_layout import LAYOUTS, TorchLayout
 from pax_jax._module.kinds import MODULE, is_array, is_module
 from pax_jax._module.module import Module
-from pax_jax._module.state_dict import check_fit, dotted, misfits
+from pax_jax._module.partial import LoadReport, cast_to
+from pax_jax._module.state_dict import check_fit, dotted, misfits, with_part_of
 from pax_jax._rng import is_key, loaded_leaf, stored_leaf
 from pax_tree import record_flatten, record_unflatten
 from pax_tree._describe import dtype_and_shape
@@ -66,13 +67,16 @@ def to_torch(module: Module, rename: Rename = str) -> dict[str, Any]:
     }
 
 
-def load_torch(module: M, state_dict: Mapping[str, Any], rename: Rename = str) -> M:
+def load_torch(
+    module: M, state_dict: Mapping[str, Any], rename: Rename = str, *, cast: bool = False
+) -> M:
     """Return a copy of a module with the weights of a state dict of PyTorch.
 
     Args:
         module: any module.
         state_dict: tensors, or arrays of JAX or NumPy, by the names that `to_torch` gives them.
         rename: changes these names to those of `state_dict`, as in `to_torch`.
+        cast: as in `Module.load_state_dict`.
 
     Returns:
         A new module. What `to_torch` leaves out is as in `module`.
@@ -90,9 +94,13 @@ def load_torch(module: M, state_dict: Mapping[str, Any], rename: Rename = str) -
         >>> bool(jnp.allclose(net(jnp.ones((1, 2))), there(torch.ones(1, 2)).detach().numpy()))
         True
     """
+    mine = _tensors_of(module, "")
+    if cast:
+        arrays = {name: _as_array(value) for name, value in state_dict.items()}
+        state_dict = cast_to({rename(name): array for name, array in mine.items()}, arrays)
     source = _Source(state_dict, rename)
     loaded = _loaded(module, "", source)
-    check_fit(module, source.problems(_tensors_of(module, "")))
+    check_fit(module, source.problems(mine))
     return loaded
 
 
@@ -223,16 +231,17 @@ def save_safetensors(module: Module, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def load_safetensors(module: M, path: str | os.PathLike[str]) -> M:
+def load_safetensors(module: M, path: str | os.PathLike[str], *, cast: bool = False) -> M:
     """Return a copy of a module with the arrays that `save_safetensors` wrote.
 
     Args:
         module: any module.
         path: the file.
+        cast: as in `Module.load_state_dict`.
 
     Raises:
         ValueError: an array is missing or unknown, or has another shape or dtype; the message names
-            every one.
+            every one. `load_partial` takes a part of them.
         ImportError: safetensors is not installed.
 
     Example:
@@ -245,11 +254,47 @@ def load_safetensors(module: M, path: str | os.PathLike[str]) -> M:
         >>> pax.weights.load_safetensors(fresh, path) == net
         True
     """
-    library = extra("safetensors.numpy", "pax_jax.weights.load_safetensors", "safetensors")
+    return module.load_state_dict(_read(module, path, "load_safetensors"), cast=cast)
+
+
+def load_partial(
+    module: M, source: Mapping[str, Any] | str | os.PathLike[str], *, cast: bool = False
+) -> tuple[M, LoadReport]:
+    """Return a copy of a module with those saved arrays that fit it, and a report of what was taken.
+
+    Args:
+        module: any module; where nothing fits its own arrays stay.
+        source: what `state_dict()` of another module returned, or a file that `save_safetensors` wrote.
+        cast: as in `Module.load_state_dict`; an array of another dtype does not fit without it.
+
+    Returns:
+        The new module, and what was taken, missing, unknown and unfit.
+
+    Raises:
+        ValueError: nothing fits; the message names every path.
+        ImportError: `source` is a file, and safetensors is not installed.
+
+    Example:
+        >>> import pax_jax as pax
+        >>> trained = pax.Sequential(pax.Linear(2, 8), pax.Linear(8, 10))
+        >>> net = pax.Sequential(pax.Linear(2, 8), pax.Linear(8, 3))  # another head
+        >>> net, report = pax.weights.load_partial(net, trained.state_dict())
+        >>> report.taken
+        ('modules.0.weight', 'modules.0.bias')
+        >>> report.unfit["modules.1.bias"]
+        'is float32[10], expected float32[3]'
+    """
+    if not isinstance(source, Mapping):
+        source = _read(module, source, "load_partial")
+    return with_part_of(module, source, cast)
+
+
+def _read(module: Module, path: str | os.PathLike[str], function: str) -> dict[str, Any]:
+    """Return the arrays of a file by name, those of random keys as keys."""
+    library = extra("safetensors.numpy", f"pax_jax.weights.{function}", "safetensors")
     arrays = library.load_file(path)
     mine = module.state_dict()
-    restored = {
+    return {
         name: loaded_leaf(mine[name], array) if name in mine else array
         for name, array in arrays.items()
     }
-    return module.load_state_dict(restored)

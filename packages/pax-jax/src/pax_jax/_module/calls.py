@@ -6,6 +6,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, TypeVar
 
 import jax
@@ -72,14 +73,18 @@ def purecall(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
 def module_and_value(module_or_method: Any) -> Callable[..., tuple[Any, Any]]:
     """Make a function that calls a copy of a module, or of a method's module, and returns both.
 
+    It also decorates a method in a class body, which then returns the changed copy and the output.
+
     Args:
-        module_or_method: a module that can be called, or a bound method of a module.
+        module_or_method: a module that can be called, a bound method of a module, or a function whose
+            first argument is a module.
 
     Returns:
         A function of the same arguments that returns the changed copy and the output.
 
     Raises:
-        TypeError: `module_or_method` is neither.
+        TypeError: `module_or_method` is none of these; or, at a call of a decorated method, its first
+            argument is no module.
 
     Example:
         >>> import jax.numpy as jnp
@@ -88,12 +93,41 @@ def module_and_value(module_or_method: Any) -> Callable[..., tuple[Any, Any]]:
         >>> norm, y = pax.module_and_value(norm.__call__)(jnp.ones((4, 1)))
         >>> norm.ema_mean
         Array([1.], dtype=float32)
+        >>> class Counter(pax.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.count = 0
+        ...
+        ...     @pax.module_and_value
+        ...     def step(self, x):
+        ...         self.count += 1
+        ...         return x
+        >>> counter, y = Counter().step(2.0)
+        >>> counter.count, y
+        (1, 2.0)
     """
+    if isinstance(module_or_method, FunctionType):
+        return _decorated(module_or_method)
     module, function = _module_and_function(module_or_method)
 
     def wrapper(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         copy, args, kwargs = copy_tree((module, args, kwargs))
         value = function(copy, *args, **kwargs)
+        return copy, value
+
+    return wrapper
+
+
+def _decorated(method: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    @functools.wraps(method)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        if not is_module(self):
+            raise TypeError(
+                f"{method.__qualname__} is decorated with module_and_value, and expects a module as its "
+                f"first argument, got {self!r} of type {type(self).__name__}."
+            )
+        copy, args, kwargs = copy_tree((self, args, kwargs))
+        value = method(copy, *args, **kwargs)
         return copy, value
 
     return wrapper

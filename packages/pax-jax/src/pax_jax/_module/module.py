@@ -433,15 +433,17 @@ class Module(Record, metaclass=ModuleType):
         """
         return state_dict_of(self)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Self:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, cast: bool = False) -> Self:
         """Return a copy of this module with the arrays of a `state_dict`.
 
         Args:
             state_dict: an array (of JAX or of NumPy) for every path, of the shape and dtype of that in
                 this module.
+            cast: whether arrays of another precision are converted: from `float16` to `float32`, say,
+                but not from integers to floats.
 
         Returns:
-            A new module; this one stays as it is.
+            A new module; this one stays as it is. `pax_jax.weights.load_partial` takes a part of it.
 
         Raises:
             ValueError: a path is missing or unknown, or an array has another shape or dtype; the message
@@ -453,7 +455,7 @@ class Module(Record, metaclass=ModuleType):
             >>> b.load_state_dict(a.state_dict()) == a
             True
         """
-        return with_state_dict(self, state_dict)
+        return with_state_dict(self, state_dict, cast)
 
     hk_init = hk_init
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 import pax_tree
 from pax_jax._module.kinds import is_module
+from pax_jax._module.partial import LoadReport, cast_to, compare
 from pax_jax._module.resuming import as_saved, dotted, resumed
 from pax_jax._module.trees import children_by_name
 from pax_tree import Record, record_flatten, record_unflatten
@@ -25,16 +26,26 @@ def state_dict_of(module: Any) -> dict[str, Any]:
     return by_path(module, f"Two arrays of {type(module).__name__} have the path {{!r}}. {_TWICE}")
 
 
-def with_state_dict(module: Any, state_dict: Mapping[str, Any]) -> Any:
+def with_state_dict(module: Any, state_dict: Mapping[str, Any], cast: bool) -> Any:
     """Return a copy of a module with other arrays; see `Module.load_state_dict`."""
     form = as_saved(module, state_dict)
     mine = form.state_dict()
+    state_dict = cast_to(mine, state_dict) if cast else state_dict
     check_fit(module, misfits(mine, state_dict))
     leaves = [
         jnp.asarray(state_dict[name]) if isinstance(leaf, jax.Array) else state_dict[name]
         for name, leaf in mine.items()
     ]
     return resumed(pax_tree.tree_structure(form).unflatten(leaves), module)
+
+
+def with_part_of(module: Any, state_dict: Mapping[str, Any], cast: bool) -> tuple[Any, LoadReport]:
+    """Return a copy of a module with the arrays that fit it; see `weights.load_partial`."""
+    mine = as_saved(module, state_dict).state_dict()
+    given = {name: dtype_and_shape(array) for name, array in state_dict.items()}
+    report = compare(mine, given, cast, "the state dict")
+    fitting = {name: state_dict[name] for name in report.taken}
+    return with_state_dict(module, {**mine, **fitting}, cast), report
 
 
 def by_path(tree: Any, message: str) -> dict[str, Any]:

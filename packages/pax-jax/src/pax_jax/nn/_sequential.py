@@ -70,6 +70,10 @@ class Sequential(Module):
         """Assign a module or a function; to a slice, a sequence of them."""
         self.modules[index] = module
 
+    def __rshift__(self, module: Any) -> Sequential:
+        """Return a `Sequential` of these modules and one more, or a function."""
+        return Sequential(*_items(self), module)
+
     def set(self, index: Any, module: Any) -> Sequential:
         """Return a copy with another module, or function, at an index or slice.
 
