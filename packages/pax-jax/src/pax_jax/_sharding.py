@@ -19,8 +19,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import pax_tree
 from pax_jax._module.module import Optimizer
+from pax_jax._module.resuming import dotted
 from pax_jax._module.scope import is_traced
-from pax_jax._module.state_dict import dotted
 from pax_jax._rng import is_key
 from pax_jax.nn import Stack
 from pax_tree import GetAttrKey

@@ -19,7 +19,8 @@ from pax_jax._interop.torch_layout import LAYOUTS, TorchLayout
 from pax_jax._module.kinds import MODULE, is_array, is_module
 from pax_jax._module.module import Module
 from pax_jax._module.partial import LoadReport, cast_to
-from pax_jax._module.state_dict import check_fit, dotted, misfits, with_part_of
+from pax_jax._module.resuming import dotted
+from pax_jax._module.state_dict import check_fit, misfits, with_part_of
 from pax_jax._rng import is_key, loaded_leaf, stored_leaf
 from pax_tree import record_flatten, record_unflatten
 from pax_tree._describe import dtype_and_shape

@@ -8,7 +8,7 @@ import jax
 
 from pax_jax._extras import extra
 from pax_jax._interop.converted import Converted, StaticTree
-from pax_jax._module.state_dict import dotted
+from pax_jax._module.resuming import dotted
 
 
 class EquinoxModule(Converted):

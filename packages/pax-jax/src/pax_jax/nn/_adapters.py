@@ -146,10 +146,11 @@ def quantize_int8(net: M, pattern: Any = "**") -> M:
 
 def _with_adapter(base: type) -> type:
     """Return the subclass of a class of linear layers that adds what an adapter computes."""
+    by_heads = issubclass(base, FromHeads)
 
     def call(self: Any, x: jax.Array) -> jax.Array:
         y = base.__call__(self, x)  # type: ignore[operator]
-        rows = x.reshape(*x.shape[:-2], self.in_dim) if isinstance(self, FromHeads) else x
+        rows = x.reshape(*x.shape[:-2], self.in_dim) if by_heads else x
         low = jnp.dot(jnp.dot(rows, self.lora_a), self.lora_b)
         return y + self.lora_scale * low.reshape(y.shape)
 
@@ -192,7 +193,7 @@ def _statics(layer: Any) -> dict[str, Any]:
     return dict(record_flatten(layer)[1].statics)
 
 
-def _remade(cls: type, parts: Parts, statics: Mapping[str, Any]) -> Any:
+def _remade(cls: Any, parts: Parts, statics: Mapping[str, Any]) -> Any:
     """Return a layer of a class with these arrays, each with its kind, and static attributes."""
     make, _ = cast(Any, record_flatten(cls.__new__(cls))[1].__reduce__())
     kinds = tuple(kind for kind, _ in parts.values())
