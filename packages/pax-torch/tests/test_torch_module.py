@@ -180,3 +180,25 @@ def test_later_training_of_the_original_is_not_seen(x):
 def test_tied_parameters_are_one():
     params = pax.get_params(Tied())
     assert list(params) == ["first.weight", "first.bias", "second.bias"]
+
+
+def test_parameters_that_are_not_given_are_the_modules_own():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    forward = pax.functional_module(net, strict=False)
+    x, head = torch.ones(5, 3), {"1.bias": torch.tensor([1.0, -1.0])}
+
+    def loss(params):
+        return forward(params, x)[0].square().sum()
+
+    with torch.no_grad():
+        net[0].weight.mul_(2)
+    expected = {**pax.get_params(net), **head}
+    value, grads = pax.value_and_grad(loss)(head)
+    torch.testing.assert_close(value, torch.func.functional_call(net, expected, x).square().sum())
+    whole = pax.grad(lambda p: pax.functional_module(net)(p, x)[0].square().sum())(expected)
+    torch.testing.assert_close(grads, {"1.bias": whole["1.bias"]})
+    assert all(p.grad is None for p in net.parameters())
+    with pytest.raises(ValueError, match="params has 'head', which Sequential does not have"):
+        forward({"head": x}, x)
+    with pytest.raises(ValueError, match=r"params\['1\.bias'\] has shape \(3,\)"):
+        forward({"1.bias": torch.ones(3)}, x)

@@ -19,7 +19,7 @@ Buffers = Mapping[str, Tensor | None]
 
 
 def functional_module(
-    module: Module, preserve_original: bool = True
+    module: Module, preserve_original: bool = True, *, strict: bool = True
 ) -> Callable[..., tuple[Any, dict[str, Tensor]]]:
     """Return a module's computation as a pure function of parameters and buffers.
 
@@ -54,6 +54,8 @@ def functional_module(
         preserve_original: copy the attributes of the module, so that it does not see what a
             forward writes into them. With False they are shared with the calls, and an attribute
             of a kind of its own that holds a submodule holds the original one.
+        strict: `params` has every parameter. With False it may lack some, such as those that are not
+            trained; the module's own are used for these, as they are at the call and as constants.
 
     Returns:
         The function `forward`.
@@ -80,6 +82,7 @@ def functional_module(
     check_module(module, "functional_module")
     _check_convertible(module)
     param_shapes = _shapes(module)
+    constants = {} if strict else {name: x.detach() for name, x in module.named_parameters()}
     initial_buffers = get_buffers(module)
     template = ModuleTemplate(module, preserve_original)
     _warn_of_scaled_weights(module)
@@ -94,6 +97,8 @@ def functional_module(
         **kwargs: Any,
     ) -> tuple[Any, dict[str, Tensor]]:
         buffers = initial_buffers if buffers is None else buffers
+        _check_mapping(params, "params")
+        params = {**constants, **params} if constants else params
         _check_params(params, param_shapes, owner)
         _check_buffers(buffers, initial_buffers, template, owner)
         call = template.fill(params, own_copies(buffers, is_training), bool(is_training))
@@ -141,7 +146,6 @@ def _shapes(module: Module) -> Shapes:
 
 
 def _check_params(params: Any, shapes: Shapes, owner: str) -> None:
-    _check_mapping(params, "params")
     if params.keys() != shapes.keys():
         _raise_names(params, shapes, "params", owner)
     for name, tensor in params.items():
