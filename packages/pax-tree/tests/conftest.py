@@ -3,7 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.load_profile("ci")  # how busy a machine is says nothing about what is tested
 sys.path.insert(0, str(Path(__file__).parent))  # for what several tests share
 
 
