@@ -35,7 +35,13 @@ def table():
 
 
 def test_every_transformation_is_in_the_table(table):
-    assert sorted(table) == sorted(PATHS)
+    assert sorted(table) == sorted([*PATHS, "shard_state"])
+
+
+def test_a_state_that_is_spread_takes_its_part_of_the_memory(table):
+    moments, rest = 2 * 16 * 8 * 4, 2 * 3 * 4 + 4 + 4
+    sizes = [moments + rest, moments // 8 + rest]
+    assert table["shard_state"] == {"Auto": sizes, "Explicit": sizes}
 
 
 @pytest.mark.parametrize("path", PATHS)

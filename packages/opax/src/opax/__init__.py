@@ -12,6 +12,7 @@ from opax._check import check
 from opax._masks import optional
 from opax._optimizer import Optimizer, apply_gradients, transform_gradients
 from opax._params import apply_updates
+from opax._sharded import shard_state
 from opax._transformation import Transformation, from_optax
 from opax._wrap import counterparts as _counterparts
 from opax._wrap import transformation_maker as _transformation_maker
@@ -46,6 +47,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "optional",
     "params_ema",
     "schedule",
+    "shard_state",
     "skip_large_updates",
     "skip_not_finite",
     "transform_gradients",

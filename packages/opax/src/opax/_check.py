@@ -16,7 +16,7 @@ from jax.experimental import io_callback
 import pax_tree
 from opax._hyperparameters import weight_decays
 from opax._optimizer import Optimizer
-from opax._params import aligned, apply_updates, trainable, where_finite
+from opax._params import aligned, trainable, where_finite
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class CheckedOptimizer(Optimizer):
     ) -> tuple[Any, Any]:
         updates, state = super()._transform(grads, params, extra_args)
         watch = self._look(grads, params, updates, True if all_finite is None else all_finite)
-        new = apply_updates(params, updates), state
+        new = self._applied(params, updates), state
         if all_finite is not None:
             new = where_finite(all_finite, new, (params, self.state))
         # The bits of the new parameters are not to be computed twice.

@@ -155,11 +155,23 @@ class Optimizer(BaseOptimizer):
     ) -> tuple[Any, Any]:
         """Return new parameters and the new state."""
         updates, state = self._transform(grads, params, extra_args)
-        new = apply_updates(params, updates), state
+        new = self._applied(params, updates), state
         return new if all_finite is None else where_finite(all_finite, new, (params, self.state))
+
+    def _applied(self, params: Any, updates: Any) -> Any:
+        """Return the new parameters, on the devices where they were."""
+        new, placement = apply_updates(params, updates), self.made_for.placement
+        return new if placement is None else placement.gathered(new)
 
     def _transform(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         """Return the updates, in the structure of `grads`, and the new state."""
+        updates, state = self._transformed(grads, params, extra_args)
+        placement = self.made_for.placement
+        if placement is None:
+            return updates, state
+        return placement.gathered(updates), placement.spread(state)
+
+    def _transformed(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         update = self._traced().update
         with usual_promotion():
             if self.structure is None:
@@ -217,7 +229,9 @@ class Optimizer(BaseOptimizer):
             chain(clip(max_delta=1.0), adam(learning_rate=0.5, b1=0.8))
         """
         if "structure" in attributes:
-            attributes["made_for"] = Structure(attributes.pop("structure"))
+            placement = self.made_for.placement
+            made_for = Structure(attributes.pop("structure")).but(placement=placement)
+            attributes["made_for"] = made_for
         own = {name: value for name, value in attributes.items() if name in self._own}
         if "state" in own:
             own["state"] = check_state(self.state, own["state"])

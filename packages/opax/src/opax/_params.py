@@ -6,6 +6,7 @@ mode, and its optimizer is the same.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -61,7 +62,7 @@ class Structure:
     a placeholder instead of parameters, and walks it together with a real state, to find what
     stands at the places of parameters. For that, the two states must have equal structures.
 
-    Args:
+    Attributes:
         treedef: the structure; None where it is not checked.
         is_placeholder: whether there was something without leaves, and no container, for parameters.
         like: the parameters without their values, or None where these are not known. It says nothing
@@ -69,7 +70,11 @@ class Structure:
         integers: the paths of parameters of integer types, which have no derivative, and their dtypes.
         replaced: of an optimizer that `Transformation.init` made, the paths of the hyperparameters
             that were replaced since; None of others.
+        placement: where the state is kept, and the parameters; None where that is left to JAX.
     """
+
+    replaced: frozenset[str] | None = None
+    placement: Any = None
 
     def __init__(
         self,
@@ -77,10 +82,9 @@ class Structure:
         is_placeholder: bool = False,
         like: Any = None,
         integers: tuple[tuple[str, str], ...] = (),
-        replaced: frozenset[str] | None = None,
     ) -> None:
         self.treedef, self.is_placeholder = treedef, is_placeholder
-        self.like, self.integers, self.replaced = like, integers, replaced
+        self.like, self.integers = like, integers
 
     @classmethod
     def of(cls, given: Any) -> Structure:
@@ -99,14 +103,19 @@ class Structure:
 
     def noting(self) -> Structure:
         """Return the structure of an optimizer in which it is noted what is replaced."""
-        return Structure(self.treedef, self.is_placeholder, self.like, self.integers, frozenset())
+        return self.but(replaced=frozenset())
 
     def with_replaced(self, path: str) -> Structure:
         """Return the structure with a hyperparameter noted as replaced, where that is noted."""
         if self.replaced is None or not path:
             return self
-        replaced = self.replaced | {path}
-        return Structure(self.treedef, self.is_placeholder, self.like, self.integers, replaced)
+        return self.but(replaced=self.replaced | {path})
+
+    def but(self, **changes: Any) -> Structure:
+        """Return the structure with some attributes changed."""
+        changed = copy.copy(self)
+        vars(changed).update(changes)
+        return changed
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -115,7 +124,8 @@ class Structure:
             return NotImplemented
         if self.is_placeholder or other.is_placeholder:
             return True
-        return (self.treedef, self.replaced) == (other.treedef, other.replaced)
+        mine = (self.treedef, self.replaced, self.placement)
+        return mine == (other.treedef, other.replaced, other.placement)
 
     def __hash__(self) -> int:
         return hash(Structure)
