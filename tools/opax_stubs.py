@@ -36,6 +36,7 @@ from ._optimizer import Optimizer as Optimizer
 from ._optimizer import apply_gradients as apply_gradients
 from ._optimizer import transform_gradients as transform_gradients
 from ._params import apply_updates as apply_updates
+from ._range_test import learning_rate_range_test as learning_rate_range_test
 from ._sharded import shard_state as shard_state
 from ._transformation import Transformation as Transformation
 from ._transformation import from_optax as from_optax
@@ -50,12 +51,15 @@ _generated: dict[str, Callable[..., Any]]
 
 """
 SCHEDULE = '''
+from ._plot import PNG
+
 _generated: dict[str, Callable[..., Schedule]]
 
 class Schedule:
     """A function from the step count to a value."""
 
     def __call__(self, count: ArrayLike) -> Array: ...
+    def plot(self, steps: int) -> PNG: ...
 
 '''
 
@@ -64,7 +68,8 @@ def stubs() -> dict[str, str]:
     """Return the text of every stub file by name."""
     imports = "from collections.abc import Callable\nfrom typing import Any\n"
     header = HEADER.format(version=optax.__version__, imports=imports)
-    generated = {**opax._generated, "flattened": opax.flattened, "params_ema": opax.params_ema}
+    own = {name: getattr(opax, name) for name in ("flattened", "monitor_norms", "params_ema")}
+    generated = {**opax._generated, **own}
     schedules = {**schedule._generated, "exponential_decay": schedule.exponential_decay}
     return {
         "__init__.pyi": header + OWN + _functions(generated, "Transformation"),

@@ -12,6 +12,7 @@ from opax._check import check
 from opax._masks import optional
 from opax._optimizer import Optimizer, apply_gradients, transform_gradients
 from opax._params import apply_updates
+from opax._range_test import learning_rate_range_test
 from opax._sharded import shard_state
 from opax._transformation import Transformation, from_optax
 from opax._wrap import counterparts as _counterparts
@@ -20,6 +21,7 @@ from opax._wrap import transformation_maker as _transformation_maker
 _generated = _counterparts(_optax)
 globals().update(_generated)
 flattened = _transformation_maker("flattened", _transforms.flattened)
+monitor_norms = _transformation_maker("monitor_norms", _transforms.monitor_norms)
 params_ema = _transformation_maker("params_ema", _transforms.params_ema)
 
 
@@ -44,6 +46,8 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "contrib",
     "flattened",
     "from_optax",
+    "learning_rate_range_test",
+    "monitor_norms",
     "optional",
     "params_ema",
     "schedule",

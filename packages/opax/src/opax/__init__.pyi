@@ -16,6 +16,7 @@ from ._optimizer import Optimizer as Optimizer
 from ._optimizer import apply_gradients as apply_gradients
 from ._optimizer import transform_gradients as transform_gradients
 from ._params import apply_updates as apply_updates
+from ._range_test import learning_rate_range_test as learning_rate_range_test
 from ._sharded import shard_state as shard_state
 from ._transformation import Transformation as Transformation
 from ._transformation import from_optax as from_optax
@@ -329,6 +330,12 @@ def monitor(
     measures: Any,
 ) -> Transformation:
     """Monitors stateful measurements of updates in a chain."""
+
+def monitor_norms(
+    inner: Any,
+    param_labels: Any = None,
+) -> Transformation:
+    """Run a transformation, and keep the norms of gradients, updates and parameters of each group."""
 
 def multi_transform(
     transforms: Any,

@@ -26,12 +26,12 @@ def find(optimizer: Any, name: str) -> Any:
     call = call_in_use(optimizer)
     own = dict(_own_arguments(call))
     if name in own:
-        return _value(optimizer, name, own[name])
+        return value_at(optimizer, name, own[name])
     if name in getattr(optimizer.state, "_fields", ()):
         return getattr(optimizer.state, name)
     known = {path: x for path, x in arguments(call) if x is not None}
     paths = [name] if name in known else ending(known, name)
-    found = [_value(optimizer, path, known[path]) for path in paths]
+    found = [value_at(optimizer, path, known[path]) for path in paths]
     found += [state.hyperparams[name] for state in hidden(optimizer, name)]
     if len(found) == 1:
         return found[0]
@@ -211,7 +211,7 @@ def several(optimizer: Any, name: str, paths: list[str]) -> AttributeError:
     )
 
 
-def _value(optimizer: Any, path: str, value: Any) -> Any:
+def value_at(optimizer: Any, path: str, value: Any) -> Any:
     """Return the value at the next step of what may be a schedule."""
     start, _, name = path.rpartition(".")
     for at, _, state in injected(plain_call(optimizer), optimizer.state):
@@ -271,6 +271,7 @@ _INSIDE: dict[str, Callable[..., Any]] = {
     "masked": _in_field("inner", "inner_state"),
     "apply_if_finite": _in_field("inner", "inner_state"),
     "flattened": _in_field("inner", "inner_state"),
+    "monitor_norms": _in_field("inner", "inner_state"),
     "MultiSteps": _in_field("opt", "inner_opt_state"),
 }
 

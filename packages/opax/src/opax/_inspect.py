@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 import pax_tree
 from opax._compat import chain_labels
 from opax._hyperparameters import find, made_of, names, plain_call
@@ -28,6 +30,9 @@ class Part(StateModule):
     """
 
     _checks_sharing = False
+
+    learning_rate: jax.Array
+    count: jax.Array
 
     def __init__(self, label: str, owner: Any, state: Any) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 import jax
 import optax
@@ -10,8 +10,9 @@ import optax
 import pax_tree
 from opax._call import Call, Template
 from opax._flax import register_with_flax
+from opax._groups import group_lines
 from opax._hyperparameters import call_in_use, find, names, takes_examples
-from opax._inspect import part, parts, summary_lines
+from opax._inspect import Part, part, parts, summary_lines
 from opax._params import (
     Structure,
     aligned,
@@ -74,6 +75,9 @@ class Optimizer(BaseOptimizer):
     made_for: Structure
     hyperparams: dict[str, Any]
     state: Any
+    # Of those that have them; `__getattr__` reads them.
+    learning_rate: jax.Array
+    count: jax.Array
 
     def __init__(self, transformation: Call, params: Any) -> None:
         super().__init__()
@@ -205,7 +209,7 @@ class Optimizer(BaseOptimizer):
             "`opax.transform_gradients(grads, optimizer, params)`."
         )
 
-    def replace(self, **attributes: Any) -> Any:
+    def replace(self, **attributes: Any) -> Self:
         """Return a copy with some hyperparameters or attributes replaced.
 
         A hyperparameter that is among `hyperparams` is replaced without compiling anything anew.
@@ -282,6 +286,10 @@ class Optimizer(BaseOptimizer):
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *names(self)]
 
+    @overload
+    def __getitem__(self, index: int | str) -> Optimizer | Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> Optimizer | list[Optimizer | Part]: ...
     def __getitem__(self, index: int | slice | str) -> Any:
         """Return one transformation of a chain, or of groups by label, or a part of a chain."""
         return part(self, index)
@@ -292,28 +300,47 @@ class Optimizer(BaseOptimizer):
     def __bool__(self) -> bool:
         return True
 
-    def summary(self, return_list: bool = False, *, table: bool = False) -> Any:
+    @overload  # type: ignore[override]
+    def summary(self, params: Any = None, *, return_list: Literal[False] = False) -> str: ...
+    @overload
+    def summary(self, params: Any = None, *, return_list: bool, table: bool = False) -> Any: ...
+    @overload
+    def summary(self, params: Any = None, *, table: bool) -> str: ...
+    def summary(self, params: Any = None, *, return_list: bool = False, table: bool = False) -> Any:
         """Draw the transformations, and the modules in their states, as a tree.
 
         Args:
+            params: the parameters, or their model; below the tree is then a table with a row for each
+                group of parameters: how many they are, and the learning rate and weight decay of the next
+                step. "0.01 of 96" is a decay of so many of them, those of a mask.
             return_list: return the lines rather than one string.
             table: draw a table of all arrays instead, as of any module.
+
+        Raises:
+            ValueError: `params` are not those that the optimizer was made for.
 
         Example:
             >>> import opax, pax_jax
             >>> net = pax_jax.Linear(3, 3)
-            >>> print(opax.chain(opax.clip(1.0), opax.adam(1e-3))(net.parameters()).summary())
+            >>> tx = opax.chain(opax.clip(1.0), opax.adamw(1e-3, mask="*.weight"))
+            >>> print(tx(net.parameters()).summary(net))
             chain
             ├── clip(max_delta=1.0)
-            └── adam(learning_rate=0.001)
+            └── adamw(learning_rate=0.001, mask=*.weight, weight_decay=1e-04)
                 ├── scale_by_adam
                 │   ├── Linear(in_dim=3, out_dim=3, with_bias=True)
                 │   └── Linear(in_dim=3, out_dim=3, with_bias=True)
+                ├── add_decayed_weights
                 └── scale
+            group  arrays  parameters  learning rate  weight decay
+            all         2          12          0.001   0.0001 of 9
+            state: 100 bytes
         """
         if table:
             return super().summary(return_list, table=True)
         lines = summary_lines(self)
+        if params is not None:
+            lines += group_lines(self, params)
         return lines if return_list else "\n".join(lines)
 
     def __repr__(self) -> str:

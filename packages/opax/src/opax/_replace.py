@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from optax.schedules import StatefulSchedule
 
 from opax._call import Call, given
 from opax._hyperparameters import (
@@ -41,6 +42,8 @@ def replaced(optimizer: Any, name: str, value: Any, together: Collection[str]) -
     start, _, last = path.rpartition(".")
     for at, _, state in injected(plain_call(optimizer), optimizer.state):
         if at == start and last in state.hyperparams:
+            if last in state.hyperparams_states and _are_schedules(known[path], value):
+                return _with_schedule(optimizer, path, value), path
             return _inject(optimizer, state, last, value), ""
     if callable(known[path]) and callable(value):
         return _with_schedule(optimizer, path, value), path
@@ -52,6 +55,11 @@ def replaced(optimizer: Any, name: str, value: Any, together: Collection[str]) -
             "new optimizer for another."
         )
     return _with_number(optimizer, path, value), path
+
+
+def _are_schedules(*values: Any) -> bool:
+    """Say whether all are functions of the step alone."""
+    return all(callable(x) and not isinstance(x, StatefulSchedule) for x in values)
 
 
 def _path(
@@ -114,7 +122,8 @@ def _inject(optimizer: Any, state: Any, name: str, value: Any) -> Any:
     if name in state.hyperparams_states:
         raise _follows(optimizer, name)
     old = jnp.asarray(state.hyperparams[name])
-    if jnp.issubdtype(old.dtype, jnp.integer) and jnp.asarray(value).dtype != old.dtype:
+    new = _number(optimizer, name, value)
+    if jnp.issubdtype(old.dtype, jnp.integer) and new.dtype != old.dtype:
         raise AttributeError(
             f"{name} of {optimizer!r} is an integer, which {value!r} is not: make a new optimizer."
         )
@@ -122,7 +131,7 @@ def _inject(optimizer: Any, state: Any, name: str, value: Any) -> Any:
     def change(inner: Any) -> Any:
         if inner is not state:
             return inner
-        held = {**inner.hyperparams, name: jnp.asarray(value, old.dtype)}
+        held = {**inner.hyperparams, name: jnp.asarray(new, old.dtype)}
         return inner._replace(hyperparams=held)
 
     copy = optimizer.copy()
@@ -146,8 +155,12 @@ def _with_number(optimizer: Any, path: str, value: Any) -> Any:
 
 
 def _as_array(optimizer: Any, path: str, value: Any) -> Any:
+    return as_array(_number(optimizer, path, value))
+
+
+def _number(optimizer: Any, path: str, value: Any) -> Any:
     try:
-        return as_array(value)
+        return jnp.asarray(value)
     except TypeError:
         raise AttributeError(
             f"{path} of {optimizer!r} is a number, and {value!r} is none: make a new optimizer."

@@ -255,7 +255,8 @@ _OF_LEAVES = {
     *("scale_by_trust_ratio", "sm3"),
     *("freeze", "masked", "multi_transform", "partition", "selective_transform"),
     *("differentially_private_aggregate", "dpsgd", "lookahead"),
-    *("hutchinson_estimator_diag_hessian", "lbfgs", "scale_by_backtracking_linesearch"),
+    *("hutchinson_estimator_diag_hessian", "lbfgs", "monitor_norms"),
+    "scale_by_backtracking_linesearch",
     *("scale_by_zoom_linesearch", "sophia"),
 }
 

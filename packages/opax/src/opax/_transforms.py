@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+import pax_tree
 from opax._layout import Layout
 
 
@@ -84,6 +85,77 @@ def params_ema(decay: float, accumulator_dtype: Any = None) -> optax.GradientTra
         return updates, ParamsEmaState(optax.incremental_update(new, state.params_ema, 1 - decay))
 
     return optax.GradientTransformation(init, update)
+
+
+class MonitorNormsState(NamedTuple):
+    """The norms of each group in the last step, at first 0, and the state of what is wrapped."""
+
+    grad_norm: dict[Any, jax.Array]
+    update_norm: dict[Any, jax.Array]
+    param_norm: dict[Any, jax.Array]
+    inner_state: Any
+
+
+def monitor_norms(
+    inner: optax.GradientTransformation, param_labels: Any = None
+) -> optax.GradientTransformationExtraArgs:
+    """Run a transformation, and keep the norms of gradients, updates and parameters of each group.
+
+    They are those of the last step, the parameters before it: `optimizer.grad_norm`, `update_norm` and
+    `param_norm`, each a dict from labels to arrays. In a compiled step they cost one pass over what is
+    there already.
+
+    Args:
+        inner: the transformation.
+        param_labels: labels of the parameters, as in `multi_transform`; by default all are one group,
+            of the label "all".
+
+    Returns:
+        A transformation of the same updates, which needs the parameters.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import opax
+        >>> params = {"w": jnp.array([3.0, 4.0]), "b": jnp.ones(1)}
+        >>> tx = opax.monitor_norms(opax.sgd(0.5), {"b": "biases", "**": "rest"})
+        >>> optimizer = tx(params)
+        >>> params = optimizer.step(params, params)
+        >>> optimizer.grad_norm["rest"], optimizer.update_norm["rest"]
+        (Array(5., dtype=float32), Array(2.5, dtype=float32))
+    """
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> MonitorNormsState:
+        zeros = jax.tree.map(jnp.zeros_like, _norms(params, param_labels, params))
+        return MonitorNormsState(zeros, zeros, zeros, inner.init(params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        if params is None:
+            raise ValueError("monitor_norms needs the parameters, whose norms it keeps, got None.")
+        new, inner_state = inner.update(updates, state.inner_state, params, **extra_args)
+        norms = [_norms(tree, param_labels, params) for tree in (updates, new, params)]
+        return new, MonitorNormsState(norms[0], norms[1], norms[2], inner_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _norms(tree: Any, labels: Any, params: Any) -> dict[Any, jax.Array]:
+    """Return the norm of each group in float32, or in float64 where there is any."""
+    names = group_labels(labels, params)
+    groups: dict[Any, list[Any]] = {name: [] for name in sorted(set(names), key=str)}
+    for leaf, name in zip(pax_tree.tree_leaves(tree), names, strict=True):
+        groups[name].append(
+            jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+        )
+    return {name: optax.tree.norm(leaves) for name, leaves in groups.items()}
+
+
+def group_labels(labels: Any, params: Any) -> list[Any]:
+    """Return the label of each parameter; without labels all are of the group "all"."""
+    if labels is None:
+        return ["all"] * len(pax_tree.tree_leaves(params))
+    labels = labels(params) if callable(labels) else labels
+    return pax_tree.broadcast_prefix(labels, params)
 
 
 def flattened(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:

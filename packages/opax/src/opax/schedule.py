@@ -7,6 +7,7 @@ same way, so that equal optimizers share a compiled step. optax's own `exponenti
 
 from __future__ import annotations as _annotations
 
+import html as _html
 import inspect as _inspect
 from collections.abc import Callable as _Callable
 from typing import Any as _Any
@@ -17,6 +18,8 @@ from opax import _transforms
 from opax._call import Call as _Call
 from opax._call import counterpart as _counterpart
 from opax._params import usual_promotion as _usual_promotion
+from opax._plot import PNG as _PNG
+from opax._plot import line as _line
 
 _ELSEWHERE = {"inject_hyperparams", "inject_stateful_hyperparams"}
 
@@ -41,6 +44,40 @@ class Schedule(_Call):
         """Return the value at a step; the first is step 0."""
         with _usual_promotion():
             return self.made(count)
+
+    def plot(self, steps: int) -> _PNG:
+        """Draw the values of the first steps.
+
+        Args:
+            steps: how many.
+
+        Returns:
+            The bytes of a PNG file, which a notebook shows as a picture.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+
+        Example:
+            >>> import opax, pathlib, tempfile
+            >>> png = opax.schedule.linear_schedule(1.0, 0.0, transition_steps=10).plot(20)
+            >>> path = pathlib.Path(tempfile.mkdtemp(), "schedule.png")
+            >>> path.write_bytes(png) == len(png)
+            True
+        """
+        counts = range(steps)
+        values = [float(self(count)) for count in counts]
+        names = {"xlabel": "step", "title": repr(self)}
+        return _line(counts, values, "Schedule.plot", **names)
+
+    def _repr_html_(self) -> str:
+        """Show a notebook the schedule, and its values at some steps."""
+        counts = [0, 1, 10, 100, 1_000, 10_000, 100_000]
+        steps = "".join(f"<th>{count:,}</th>" for count in counts)
+        values = "".join(f"<td>{float(self(count)):.3g}</td>" for count in counts)
+        return (
+            f"<code>{_html.escape(repr(self))}</code><table><tr><th>step</th>{steps}</tr>"
+            f"<tr><th>value</th>{values}</tr></table>"
+        )
 
 
 def exponential_decay(

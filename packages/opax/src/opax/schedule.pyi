@@ -6,12 +6,15 @@ from typing import Any
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._plot import PNG
+
 _generated: dict[str, Callable[..., Schedule]]
 
 class Schedule:
     """A function from the step count to a value."""
 
     def __call__(self, count: ArrayLike) -> Array: ...
+    def plot(self, steps: int) -> PNG: ...
 
 def constant_schedule(
     value: ArrayLike,
