@@ -37,6 +37,7 @@ from ._optimizer import apply_gradients as apply_gradients
 from ._optimizer import transform_gradients as transform_gradients
 from ._params import apply_updates as apply_updates
 from ._range_test import learning_rate_range_test as learning_rate_range_test
+from ._read import has_updated as has_updated
 from ._sharded import shard_state as shard_state
 from ._transformation import Transformation as Transformation
 from ._transformation import from_optax as from_optax
@@ -45,6 +46,7 @@ _generated: dict[str, Callable[..., Any]]
 
 """
 CONTRIB = """
+from ._read import schedule_free_eval_params as schedule_free_eval_params
 from ._transformation import Transformation
 
 _generated: dict[str, Callable[..., Any]]

@@ -35,7 +35,7 @@ NO_COUNTERPART = {
         "periodic_update"
     ),
     "functions of optax's own states, which are attributes here": (
-        "init_empty_state tree_map_params value_and_grad_from_state schedule_free_eval_params"
+        "init_empty_state tree_map_params value_and_grad_from_state"
     ),
     "types": (
         "ApplyEvery ConditionFn EmptyState GaLoreDimensionNumbers GradientTransformation "

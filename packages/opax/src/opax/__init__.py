@@ -13,6 +13,7 @@ from opax._masks import optional
 from opax._optimizer import Optimizer, apply_gradients, transform_gradients
 from opax._params import apply_updates
 from opax._range_test import learning_rate_range_test
+from opax._read import has_updated
 from opax._sharded import shard_state
 from opax._transformation import Transformation, from_optax
 from opax._wrap import counterparts as _counterparts
@@ -46,6 +47,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "contrib",
     "flattened",
     "from_optax",
+    "has_updated",
     "learning_rate_range_test",
     "monitor_norms",
     "optional",

@@ -17,6 +17,7 @@ from ._optimizer import apply_gradients as apply_gradients
 from ._optimizer import transform_gradients as transform_gradients
 from ._params import apply_updates as apply_updates
 from ._range_test import learning_rate_range_test as learning_rate_range_test
+from ._read import has_updated as has_updated
 from ._sharded import shard_state as shard_state
 from ._transformation import Transformation as Transformation
 from ._transformation import from_optax as from_optax

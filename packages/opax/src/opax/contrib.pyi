@@ -6,6 +6,7 @@ from typing import Any
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._read import schedule_free_eval_params as schedule_free_eval_params
 from ._transformation import Transformation
 
 _generated: dict[str, Callable[..., Any]]
