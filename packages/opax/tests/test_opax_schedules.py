@@ -47,6 +47,8 @@ def test_a_number_does_not_become_a_schedule():
     for tx in (opax.sgd(0.1), opax.inject_hyperparams(opax.sgd)(0.1)):
         with pytest.raises(AttributeError, match=r"is a number, and linear_schedule.* is none"):
             tx(PARAMS).replace(learning_rate=FALLING)
+        with pytest.raises(AttributeError, match="is a number, and None is none"):
+            tx(PARAMS).replace(learning_rate=None)
 
 
 def test_a_schedule_is_shown_in_a_notebook():

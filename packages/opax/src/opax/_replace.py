@@ -161,7 +161,7 @@ def _as_array(optimizer: Any, path: str, value: Any) -> Any:
 def _number(optimizer: Any, path: str, value: Any) -> Any:
     try:
         return jnp.asarray(value)
-    except TypeError:
+    except (TypeError, ValueError):
         raise AttributeError(
             f"{path} of {optimizer!r} is a number, and {value!r} is none: make a new optimizer."
         ) from None
