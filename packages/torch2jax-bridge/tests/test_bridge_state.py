@@ -373,6 +373,28 @@ def weakly_referenced():
 
 
 @put_back
+def behind_proxies_and_views():
+    class Holder:
+        n = 0
+
+        def __call__(self):
+            self.n += 1
+            return self.n
+
+    held, called, raw = Holder(), Holder(), bytearray(2)
+    proxy, call, view = weakref.proxy(held), weakref.proxy(called), memoryview(raw)
+
+    def function(x):
+        proxy.n += 1
+        view[0] += 1
+        return x * proxy.n + call() + view[0]
+
+    keep = [held, called]
+    weakref.finalize(function, keep.clear)
+    return function
+
+
+@put_back
 def keys_with_state():
     class Key:
         n = 0

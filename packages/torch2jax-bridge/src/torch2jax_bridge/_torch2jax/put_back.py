@@ -113,6 +113,11 @@ def put_cell(cell: CellType, contents: Any) -> None:
             del cell.cell_contents
 
 
+def put_partial(target: Any, state: tuple[Any, ...]) -> None:
+    """Give a `functools.partial` its function, arguments, keywords and attributes."""
+    target.__setstate__(state)
+
+
 def put_item(target: dict[str, Any], name: str, value: Any) -> None:
     """Give a name in a dict what it had, or take it away."""
     if value is ABSENT:
@@ -160,8 +165,10 @@ def drop_new_attributes(cls: type, names: set[str]) -> None:
 
 def put_file(file: Any, position: int) -> None:
     """Let a file be read from where it was."""
-    with suppress(OSError, ValueError):  # closed by now
-        file.seek(position)
+    with suppress(OSError):  # text in the middle of a line does not say where it is
+        if file.closed or file.tell() == position:
+            return
+    file.seek(position)
 
 
 def put_buffer(file: Any, state: Any) -> None:

@@ -22,7 +22,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
@@ -318,7 +318,7 @@ def _(value: Any, found: _Found) -> None:
 @_look.register
 def _(value: functools.partial, found: _Found) -> None:
     state = value.func, value.args, value.keywords, vars(value)
-    found.undo.append((value.__setstate__, state))
+    found.undo.append((put_back.put_partial, value, state))
     found.visit(*state)
 
 
@@ -363,6 +363,19 @@ def _(value: type, found: _Found) -> None:
 @_look.register
 def _(value: weakref.ReferenceType, found: _Found) -> None:
     found.visit(value(), _attributes(value))
+
+
+@_look.register(weakref.ProxyType)
+@_look.register(weakref.CallableProxyType)
+def _(value: Any, found: _Found) -> None:
+    with suppress(ReferenceError):  # it is gone
+        found.visit(value.__repr__.__self__)
+
+
+@_look.register
+def _(value: memoryview, found: _Found) -> None:
+    with suppress(ValueError):  # it was released
+        found.visit(value.obj)
 
 
 @_look.register

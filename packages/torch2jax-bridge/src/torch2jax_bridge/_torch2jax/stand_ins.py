@@ -14,6 +14,7 @@ import itertools
 import queue
 import re
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -31,10 +32,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from torch2jax_bridge._torch2jax.put_back import dict_kind, in_slot
+from torch2jax_bridge._torch2jax.put_back import dict_kind, in_slot, put_partial
 
 _METHODS = (MethodType, BuiltinFunctionType, MethodWrapperType)
 _IMMUTABLE = (tuple, frozenset, *_METHODS)
+# A file can be set back, and what stands for another object is not its state.
+_LOOKED_AT = (io.IOBase, weakref.ProxyType, weakref.CallableProxyType)
 _Calls = type(iter(int, 1))
 
 
@@ -44,7 +47,7 @@ class UsedUpError(TypeError):
 
 def are_used_up(cls: type) -> bool:
     """Whether using an object of a class changes it in a way that cannot be undone in place."""
-    if hasattr(cls, "__next__") and not issubclass(cls, io.IOBase):  # a file can be set back
+    if hasattr(cls, "__next__") and not issubclass(cls, _LOOKED_AT):
         own = [vars(c)["__next__"] for c in cls.__mro__ if "__next__" in vars(c)]
         return any(not isinstance(next_, FunctionType) for next_ in own)
     return issubclass(cls, queue.Queue | np.random.SeedSequence)
@@ -123,9 +126,10 @@ def _copied(iterator: Any, made: StandIns) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            make, args, *states = iterator.__reduce_ex__(4)
-    except (TypeError, AttributeError, OSError):
+            made_of: Any = iterator.__reduce_ex__(4)
+    except Exception:  # whatever a library raises for what cannot be pickled
         return _Refused(iterator)
+    make, args, *states = made_of
     is_noted = not isinstance(iterator, _Calls) or _can_be_put_back(args[0])
     if getattr(make, "__module__", None) == "copyreg" or not is_noted:
         return _Refused(iterator)  # it does not say itself what it is made of, or hides state
@@ -224,7 +228,7 @@ def _(holder: dict, made: StandIns) -> None:
 @put_stand_ins.register(list)
 @put_stand_ins.register(deque)
 def _(holder: Any, made: StandIns) -> None:
-    kind = list if isinstance(holder, list) else deque
+    kind: Any = list if isinstance(holder, list) else deque
     for i, item in enumerate(list(holder)):
         if item in made:
             kind.__setitem__(holder, i, made[item])
@@ -257,7 +261,7 @@ def _(holder: FunctionType, made: StandIns) -> None:
 def _(holder: functools.partial, made: StandIns) -> None:
     if holder.func in made or holder.args in made:
         state = made[holder.func], made[holder.args], holder.keywords, vars(holder)
-        holder.__setstate__(state)
+        put_partial(holder, state)
 
 
 @put_stand_ins.register
