@@ -497,19 +497,23 @@ def slot_behind_a_property():
     return function
 
 
+IMPORTING = """
+def function(x):
+    import state_of_a_test
+    from state_of_a_test import rows
+
+    state_of_a_test.count += 1
+    return 2 * x * state_of_a_test.count + rows.pop()
+"""
+
+
 @put_back
 def global_of_an_imported_module():
     sys.modules["state_of_a_test"] = STATE
     STATE.count, STATE.rows = 0, [1.0, 2.0, 3.0]
-
-    def function(x):
-        import state_of_a_test
-        from state_of_a_test import rows
-
-        state_of_a_test.count += 1
-        return 2 * x * state_of_a_test.count + rows.pop()
-
-    return function
+    names = {}
+    exec(IMPORTING, names)
+    return names["function"]
 
 
 # Files, generators of random numbers ------------------------------------------------------------------
