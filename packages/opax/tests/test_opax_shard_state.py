@@ -34,7 +34,9 @@ def test_a_placement_stays_with_what_is_made_of_an_optimizer():
     optimizer = opax.adam(0.1)(params)
     spread = opax.shard_state(optimizer, MESH, rules, params, allow_unmatched=True)
     assert jax.tree.structure(spread) != jax.tree.structure(optimizer)
-    for made in (spread, spread.replace(learning_rate=0.2, b1=0.5), opax.check(spread, params)):
+    loaded = spread.load_state_dict(optimizer.state_dict()), spread.replace(state=optimizer.state)
+    assert all(each.mu["w"].sharding.spec == P("data") for each in loaded)
+    for made in (*loaded, spread.replace(learning_rate=0.2, b1=0.5), opax.check(spread, params)):
         _, after = opax.apply_gradients(params, made, params)
         assert after.mu["w"].sharding.spec == P("data")
         assert after.made_for.placement == spread.made_for.placement

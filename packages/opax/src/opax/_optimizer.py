@@ -171,9 +171,9 @@ class Optimizer(BaseOptimizer):
         """Return the updates, in the structure of `grads`, and the new state."""
         updates, state = self._transformed(grads, params, extra_args)
         placement = self.made_for.placement
-        if placement is None:
-            return updates, state
-        return placement.gathered(updates), placement.spread(state)
+        return updates if placement is None else placement.gathered(updates), self.made_for.placed(
+            state
+        )
 
     def _transformed(self, grads: Any, params: Any, extra_args: dict[str, Any]) -> tuple[Any, Any]:
         update = self._traced().update
@@ -238,7 +238,7 @@ class Optimizer(BaseOptimizer):
             attributes["made_for"] = made_for
         own = {name: value for name, value in attributes.items() if name in self._own}
         if "state" in own:
-            own["state"] = check_state(self.state, own["state"])
+            own["state"] = self.made_for.placed(check_state(self.state, own["state"]))
         copy = super().replace(**own)
         if "hyperparams" in own:
             _check_names(copy.template, copy.hyperparams)

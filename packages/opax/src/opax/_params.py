@@ -111,6 +111,10 @@ class Structure:
             return self
         return self.but(replaced=self.replaced | {path})
 
+    def placed(self, state: Any) -> Any:
+        """Return a state on the devices where it is kept."""
+        return state if self.placement is None else self.placement.spread(state)
+
     def but(self, **changes: Any) -> Structure:
         """Return the structure with some attributes changed."""
         changed = copy.copy(self)

@@ -46,6 +46,7 @@ def resumed(loaded: Any, given: Any) -> Any:
         given: the optimizer that it was loaded into.
     """
     saved, copy = loaded.hyperparams, loaded.copy()
+    copy.state = given.made_for.placed(loaded.state)
     known = {path: _array(x) for path, x in arguments(call_in_use(given)) if path in saved}
     differing = {path: (x, known[path]) for path, x in saved.items() if _differ(x, known[path])}
     is_of_transformation = given.made_for.replaced is not None
