@@ -1,5 +1,9 @@
 """What `vjp` and `linearize` return, out of and into compiled functions, against JAX."""
 
+import copy
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,6 +122,21 @@ def test_leaves_are_residuals_and_one_program_serves_all_points():
     doubled = pax.tree_map(lambda leaf: 2 * leaf, pax.vjp(lambda x, w: w * x, *points)[1])
     for found, point in zip(doubled(torch.ones(3)), reversed(points), strict=True):
         torch.testing.assert_close(found, 2 * point)
+
+
+def test_what_left_jit_can_be_copied_and_keeps_nothing_else_alive():
+    pull_back = pax.jit(lambda x: pax.vjp(torch.sin, x)[1], backend="eager")(torch.tensor(X))
+    copied = copy.deepcopy(pull_back)  # cos(x), of which x is the residual
+    pax.tree_leaves(pull_back)[0].zero_()
+    torch.testing.assert_close(copied(torch.ones(3))[0], torch.tensor(X).cos())
+    torch.testing.assert_close(pull_back(torch.ones(3))[0], torch.ones(3, dtype=torch.float64))
+    x = torch.tensor(X)
+    residual = weakref.ref(x)
+    structure = pax_tree.tree_structure(pax.vjp(lambda x: x.sin(), x)[1])
+    del x
+    gc.collect()
+    assert residual() is None
+    assert structure.num_leaves == 1
 
 
 def test_random_masks_are_residuals():

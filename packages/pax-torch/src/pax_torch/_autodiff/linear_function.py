@@ -103,6 +103,8 @@ class Graph:
 
     def __init__(self, module: GraphModule) -> None:
         self.module = module
+        for node in module.graph.nodes:  # of which copies cannot be made
+            node.meta.clear()
         # Graphs within graphs are known by themselves only.
         self._code = id(module) if any(module.children()) else module.code
 
@@ -111,6 +113,9 @@ class Graph:
 
     def __hash__(self) -> int:
         return hash(self._code)
+
+    def __deepcopy__(self, memo: Any) -> Graph:
+        return self
 
     def __repr__(self) -> str:
         return "<graph>"

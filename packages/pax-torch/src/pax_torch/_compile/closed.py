@@ -36,6 +36,8 @@ class Closed:
             value = getattr(graph, node.target, None) if node.op == "get_attr" else None
             if isinstance(value, Tensor):
                 self._lift(graph, node, value)
+        for name in [name for name, value in vars(graph).items() if isinstance(value, Tensor)]:
+            delattr(graph, name)
         graph.graph.lint()
         graph.recompile()
         self.graph, self._first = graph, first
