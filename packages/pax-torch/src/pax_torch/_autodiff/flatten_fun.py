@@ -121,6 +121,8 @@ class Selection:
     @property
     def others(self) -> list[Any]:
         """The arguments of the call that are not selected."""
+        if len(self._args) == len(self.indices):
+            return []
         return [arg for i, arg in enumerate(self._args) if i not in self.indices]
 
     def check(

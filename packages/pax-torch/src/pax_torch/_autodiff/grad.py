@@ -109,7 +109,7 @@ def value_and_grad(
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         selection = Selection(args, numbers)
         selection.check("grad", allow_int=allow_int, holomorphic=holomorphic)
-        constants = _Constants(selection.others, kwargs)
+        constants = _constants(selection.others, kwargs)
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
             result = fun(*selection.arguments(variables), **kwargs)
@@ -119,7 +119,8 @@ def value_and_grad(
         variables = selection.variables
         find_unused = not (allow_unused and materialize_grads)
         value, aux, grads = _reverse(call, variables, create_graph, find_unused)
-        constants.clean()
+        if constants:
+            _clean(constants)
         if not allow_unused:
             _check_used(grads, selection)
         found: list[Any] = grads
@@ -214,38 +215,32 @@ def _remedy(value: Any) -> str:
     return ""
 
 
-class _Constants:
-    """The tensors among the arguments that are not differentiated and in no graph.
+def _constants(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Return the tensors in arguments that are not differentiated, of those in no graph.
 
-    A function that writes to them leaves what it wrote, without the graph of that.
-
-    Args:
-        args: the other positional arguments.
-        kwargs: the keyword arguments.
+    Within another derivative there are none: what is written to them belongs to that.
     """
+    if not (args or kwargs) or nested() or torch.compiler.is_compiling():
+        return []
+    leaves: list[Any] = []
+    for arg in (*args, *kwargs.values()):
+        leaves += [arg] if isinstance(arg, Tensor) else tree_leaves(arg, holds_residuals)
+    return [x for x in leaves if isinstance(x, Tensor) and not x.requires_grad]
 
-    def __init__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        self._tensors: list[Tensor] = []
-        # Within another derivative, what is written belongs to that.
-        if (args or kwargs) and not (nested() or torch.compiler.is_compiling()):
-            leaves = tree_leaves((args, kwargs), holds_residuals)
-            self._tensors = [x for x in leaves if isinstance(x, Tensor) and not x.requires_grad]
 
-    def clean(self) -> None:
-        """Take those that have been written to out of the graph.
+def _clean(constants: Sequence[Tensor]) -> None:
+    """Take those tensors that the function has written to out of the graph.
 
-        Raises:
-            RuntimeError: one is a view, which PyTorch does not take out of the graph of its base.
-        """
-        for tensor in self._tensors:
-            if not tensor.requires_grad or tensor.is_leaf:
-                continue
-            if not leave_graph(tensor):
-                raise RuntimeError(
-                    f"The function writes what is being differentiated to {describe(tensor)} among its "
-                    "other arguments, which is a view of another tensor; pass a clone, or return the "
-                    "new value with has_aux=True."
-                )
+    Raises:
+        RuntimeError: one is a view, which PyTorch does not take out of the graph of its base.
+    """
+    for tensor in constants:
+        if tensor.requires_grad and not tensor.is_leaf and not leave_graph(tensor):
+            raise RuntimeError(
+                f"The function writes what is being differentiated to {describe(tensor)} among its "
+                "other arguments, which is a view of another tensor; pass a clone, or return the new "
+                "value with has_aux=True."
+            )
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -297,7 +292,7 @@ def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Re
     with differentiation(None, followed), torch.enable_grad():
         variables = _variables(leaves, keep)
         if followed is not None:
-            _depth.followed = [*followed, *variables]
+            _depth.followed = followed + variables
         value, aux = call(variables)
         if keep:
             let_write([x for x, leaf in zip(variables, leaves, strict=True) if leaf.requires_grad])
@@ -459,7 +454,7 @@ def at_this_depth(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 def detach_tree(tree: Any) -> Any:
     """Return the tree with its tensors out of any graph; all else stays as it is."""
-    return tree_map(_detach, tree, is_leaf=holds_residuals)
+    return None if tree is None else tree_map(_detach, tree, is_leaf=holds_residuals)
 
 
 def _detach(leaf: Any) -> Any:
