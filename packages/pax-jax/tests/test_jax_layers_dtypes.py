@@ -123,7 +123,7 @@ def test_mixed_dtypes_follow_the_promotion_rules(name):
     make, shape = LAYERS[name]
     layer, x = made(make, None), jnp.ones(shape, jnp.bfloat16)
     # A class of its own, which has a public name only from JAX 0.10.1 on.
-    with pytest.raises(ValueError, match="bfloat16.*implicit dtype promotion"):
+    with pytest.raises(ValueError, match=r"bfloat16.*implicit dtype promotion"):
         layer(x)
     with jax.numpy_dtype_promotion("standard"):
         assert jax.eval_shape(lambda x: layer(x), x).dtype == jnp.float32

