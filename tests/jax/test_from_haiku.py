@@ -370,9 +370,9 @@ def test_haiku_modules_are_pickled():
 
 
 def test_haiku_module_shows_how_it_was_made():
-    assert repr(pax.from_haiku(hk.Linear)(3, with_bias=False)) == (
-        "from_haiku(Linear)(3, with_bias=False)"
-    )
+    module = pax.from_haiku(hk.Linear)(3, with_bias=False)
+    assert module.summary(arrays=False) == "from_haiku(Linear)(3, with_bias=False)"
+    assert repr(module).startswith("from_haiku(Linear)(3, with_bias=False, params=None")
 
 
 def test_the_lstm_of_the_early_pax_readme():

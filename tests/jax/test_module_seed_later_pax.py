@@ -13,7 +13,7 @@ import opax
 import pax_jax as pax
 
 # A chain of optimizers is named after what made it: `adam(...)`, where the later Pax printed the
-# names of local classes.
+# names of local classes. Summaries show arrays too, unless they are asked not to, and the names of modules.
 EXAMPLES = {
     "mutable": """
 >>> net = pax.Linear(1, 2)
@@ -26,7 +26,7 @@ EXAMPLES = {
 >>> opt = opax.adam(1e-3)(net.parameters())
 >>> flat_mods = pax.experimental.Flattener(model=net, optimizer=opt)
 >>> net, opt = flat_mods.model, flat_mods.optimizer
->>> print(net.summary())
+>>> print(net.summary(arrays=False))
 Linear(in_dim=3, out_dim=3, with_bias=True)
 >>> print(opt.summary())
 adam(learning_rate=0.001)
@@ -39,7 +39,7 @@ adam(learning_rate=0.001)
 >>> net = pax.Linear(3, 3)
 >>> flats = pax.experimental.Flattener(net=net)
 >>> flats = flats.update(net=pax.Linear(4, 4))
->>> print(flats.net.summary())
+>>> print(flats.net.summary(arrays=False))
 Linear(in_dim=4, out_dim=4, with_bias=True)
 """,
     "graph.Node": """
@@ -95,12 +95,12 @@ dtype('int32')
 ...
 >>> from pax_jax.experimental.graph import build_graph_module
 >>> net = build_graph_module(residual_forward)(jnp.empty((3, 8)))
->>> print(net.summary())
+>>> print(net.summary(arrays=False))
 GraphModule
-├── Linear(in_dim=8, out_dim=8, with_bias=True)
-├── x => relu(x)
-├── x => identity(x)
-└── x => add(x)
+├── ...: Linear(in_dim=8, out_dim=8, with_bias=True)
+├── ...: x => relu(x)
+├── ...: x => identity(x)
+└── ...: x => add(x)
 """,
     "LazyModule": """
 >>> from dataclasses import dataclass
@@ -117,18 +117,18 @@ GraphModule
 ...
 ...
 >>> mlp, _ = MLP([1, 2, 3]) % jnp.ones((1, 1))
->>> print(mlp.summary())
+>>> print(mlp.summary(arrays=False))
 MLP(features=[1, 2, 3])
-├── Linear(in_dim=1, out_dim=2, with_bias=True)
-└── Linear(in_dim=2, out_dim=3, with_bias=True)
+├── fc_0: Linear(in_dim=1, out_dim=2, with_bias=True)
+└── fc_1: Linear(in_dim=2, out_dim=3, with_bias=True)
 """,
     "default_mp_policy": """
 >>> net = pax.Sequential(pax.Linear(3, 3), pax.BatchNorm1D(3))
 >>> net = net.apply(pax.experimental.default_mp_policy)
->>> print(net.summary())
+>>> print(net.summary(arrays=False))
 Sequential
-├── Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
-└── BatchNorm1D(num_channels=3, ..., mp_policy=FFF)
+├── modules[0]: Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
+└── modules[1]: BatchNorm1D(num_channels=3, ..., mp_policy=FFF)
 """,
     "apply_scaled_gradients": """
 >>> import jmp

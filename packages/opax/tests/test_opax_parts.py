@@ -94,8 +94,8 @@ def test_the_drawing_of_a_chain():
         "    │   └── scale",
         "    └── trace(decay=0.9)",
         "        └── Sequential",
-        "            ├── Linear(in_dim=2, out_dim=3, with_bias=True)",
-        "            └── Linear(in_dim=3, out_dim=1, with_bias=True)",
+        "            ├── modules[0]: Linear(in_dim=2, out_dim=3, with_bias=True)",
+        "            └── modules[1]: Linear(in_dim=3, out_dim=1, with_bias=True)",
     ]
 
 

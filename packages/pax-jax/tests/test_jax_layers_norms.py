@@ -161,7 +161,7 @@ def test_wrong_arguments_raise(make, message):
     ],
 )
 def test_summary_lines(layer, line):
-    assert layer().summary() == line
+    assert layer().summary(arrays=False) == line
 
 
 def test_initializers_of_norms_get_key_shape_and_dtype():

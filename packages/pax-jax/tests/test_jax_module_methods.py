@@ -138,14 +138,14 @@ def test_replace():
 
 def test_summary_draws_a_tree():
     net = Net()
-    assert net.summary(return_list=True) == [
+    assert net.summary(return_list=True, arrays=False) == [
         "Net",
-        "├── Linear(in_dim=2, out_dim=3, with_bias=True)",
-        f"├── {net.norm!r}",
-        "└── Sequential",
-        "    ├── Dropout(dropout_rate=0.5)",
-        "    ├── x => relu(x)",
-        "    └── Linear(in_dim=3, out_dim=1, with_bias=True)",
+        "├── hidden: Linear(in_dim=2, out_dim=3, with_bias=True)",
+        f"├── norm: {net.norm.summary(arrays=False)}",
+        "└── tail: Sequential",
+        "    ├── modules[0]: Dropout(dropout_rate=0.5)",
+        "    ├── modules[1]: x => relu(x)",
+        "    └── modules[2]: Linear(in_dim=3, out_dim=1, with_bias=True)",
     ]
     assert net.summary() == "\n".join(net.summary(return_list=True))
 

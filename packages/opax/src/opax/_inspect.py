@@ -111,15 +111,20 @@ def summary_lines(optimizer: Any) -> list[str]:
     """Return a line for an optimizer, and those of what it is made of, indented as a tree."""
     inner = [] if isinstance(optimizer, Part) else list(parts(optimizer).values())
     if not inner:
-        return _tree(
-            repr(optimizer), [x.summary(return_list=True) for x in _modules(optimizer.state)]
-        )
+        modules = _modules(optimizer.state)
+        return _tree(repr(optimizer), [_module_lines(x) for x in modules])
     name = repr(optimizer)
     if not any(
         isinstance(x, Part) for x in inner
     ):  # made of optimizers, which say their arguments themselves
         name = name.partition("(")[0]
     return _tree(name, [summary_lines(x) for x in inner])
+
+
+def _module_lines(module: Module) -> list[str]:
+    if isinstance(module, Optimizer):
+        return module.summary(return_list=True)
+    return module.summary(return_list=True, arrays=False)
 
 
 def _tree(head: str, below: list[list[str]]) -> list[str]:

@@ -19,6 +19,7 @@ from pax_jax._module.kinds import STATE, is_array, is_module
 from pax_jax._module.meta import derive, with_class
 from pax_jax._module.module import Module
 from pax_jax._module.trees import copy_tree, keep_changes, paired_modules
+from pax_jax._show.titles import split, title
 from pax_jax.nn._conv import ConvND
 from pax_jax.nn._norm import Norm
 from pax_tree import record_flatten, record_unflatten
@@ -56,7 +57,7 @@ def apply_mp_policy(module: M, mp_policy: Any) -> M:
         >>> policy = jmp.get_policy("params=float32,compute=bfloat16,output=float32")
         >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), policy)
         >>> layer, layer(jnp.ones((1, 3))).dtype
-        (Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF), dtype('float32'))
+        (Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF, ...), dtype('float32'))
     """
     jmp = extra("jmp", "apply_mp_policy")
     if not isinstance(mp_policy, jmp.Policy):
@@ -66,7 +67,7 @@ def apply_mp_policy(module: M, mp_policy: Any) -> M:
         )
     if hasattr(module, "mp_policy"):
         raise ValueError(
-            f"{module!r} has a mixed-precision policy already. Take it off first: "
+            f"{title(module)} has a mixed-precision policy already. Take it off first: "
             "`pax_jax.unwrap_mp_policy(module)`."
         )
     cast = _cast(module, mp_policy.cast_to_param)
@@ -81,7 +82,7 @@ def unwrap_mp_policy(module: M) -> M:
         >>> import pax_jax as pax
         >>> layer = pax.apply_mp_policy(pax.Linear(3, 3), jmp.get_policy("float32"))
         >>> pax.unwrap_mp_policy(layer)
-        Linear(in_dim=3, out_dim=3, with_bias=True)
+        Linear(in_dim=3, out_dim=3, with_bias=True, weight=...)
     """
     base = _plain(type(module))
     return module.copy() if base is None else with_class(module.copy(), base, mp_policy=None)
@@ -106,7 +107,7 @@ def _methods(base: type) -> dict[str, Any]:
         for name, value in static.items()
         if isinstance(value, FunctionType) and (name == "__call__" or not name.startswith("_"))
     }
-    return functions | {"__repr__": _repr}
+    return functions | {"_title": property(_title)}
 
 
 def _in_policy(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,14 +159,13 @@ def _like(value: Any, own: Any) -> Any:
     return value.astype(own.dtype) if floating and is_array(value) else value
 
 
-def _repr(self: Any) -> str:
+def _title(self: Any) -> str:
     policy = self.mp_policy
     dtypes = (policy.param_dtype, policy.compute_dtype, policy.output_dtype)
     names = [jax.numpy.dtype(dtype).name for dtype in dtypes]
     letters = "".join(_LETTERS.get(name, f"[{name}]") for name in names)
-    head, bracket, rest = _plain(type(self)).__repr__(self).partition("(")
-    inside = f"{rest[:-1]}, " if bracket and rest != ")" else ""
-    return f"{head}({inside}mp_policy={letters})"
+    name, arguments = split(_plain(type(self))._title.fget(self))
+    return f"{name}({', '.join(filter(None, [arguments, f'mp_policy={letters}']))})"
 
 
 _HALF = (nn.Linear, ConvND)
@@ -188,10 +188,10 @@ def default_mp_policy(module: M) -> M:
     Example:
         >>> import pax_jax as pax
         >>> net = pax.Sequential(pax.Linear(3, 3), pax.Dropout(0.5))
-        >>> print(net.apply(pax.experimental.default_mp_policy).summary())
+        >>> print(net.apply(pax.experimental.default_mp_policy).summary(arrays=False))
         Sequential
-        ├── Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
-        └── Dropout(dropout_rate=0.5)
+        ├── modules[0]: Linear(in_dim=3, out_dim=3, with_bias=True, mp_policy=FHF)
+        └── modules[1]: Dropout(dropout_rate=0.5)
     """
     jmp = extra("jmp", "default_mp_policy")
     half, full = jmp.half_dtype(), jnp.float32

@@ -65,7 +65,8 @@ class EquinoxModule(Converted):
         self._keep_state({**self._tree("state"), "state": state})
         return out
 
-    def __repr__(self) -> str:
+    @property
+    def _title(self) -> str:
         return f"from_equinox({type(self.rest.value).__name__})"
 
 

@@ -10,6 +10,7 @@ import jax
 import pax_tree
 from pax_jax._extras import extra
 from pax_jax._interop.converted import Converted, StaticTree
+from pax_jax._show.titles import title
 
 _OPPOSITES = ("deterministic", "use_running_average")
 
@@ -62,7 +63,8 @@ class LinenModule(Converted):
     def _streams(self, key: jax.Array) -> dict[str, jax.Array]:
         return dict(zip(self.rngs, jax.random.split(key, len(self.rngs)), strict=True))
 
-    def __repr__(self) -> str:
+    @property
+    def _title(self) -> str:
         return f"from_flax({type(self.module.value).__name__})"
 
 
@@ -102,11 +104,12 @@ class NnxModule(Converted):
         if before != after:
             difference = "; ".join(map(str, pax_tree.tree_diff(own, state)))
             raise ValueError(
-                f"The call of {self!r} has made or removed variables ({difference}), which must be "
+                f"The call of {title(self)} has made or removed variables ({difference}), which must be "
                 "the same before and after. Make them before `from_flax` is called."
             )
 
-    def __repr__(self) -> str:
+    @property
+    def _title(self) -> str:
         return f"from_flax({self.kind})"
 
 

@@ -64,7 +64,8 @@ class HaikuModule(Converted):
 
         return haiku.transform_with_state(forward)
 
-    def __repr__(self) -> str:
+    @property
+    def _title(self) -> str:
         cls, args, kwargs = self.recipe.value
         shown = [repr(arg) for arg in args]
         shown += [f"{name}={value!r}" for name, value in kwargs.items() if value is not None]

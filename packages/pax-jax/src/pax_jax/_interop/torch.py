@@ -78,7 +78,8 @@ class TorchModule(Converted):
             self._keep_state(buffers)
         return out
 
-    def __repr__(self) -> str:
+    @property
+    def _title(self) -> str:
         return f"from_torch({type(self.apply_torch.module).__name__})"
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pax_tree
 from pax_jax._module.kinds import FROZEN, MODULE, PARAMETER, is_module
+from pax_jax._show.titles import title
 from pax_tree import RecordSpec, record_flatten, record_unflatten
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ def _module_like(module: Any, origin: Any) -> Any:
     children, spec = record_flatten(module)
     if type(origin) is not type(module) or record_flatten(origin)[1].names != spec.names:
         raise ValueError(
-            f"Cannot unfreeze {module!r} as {origin!r} is: the origin is the same module before "
+            f"Cannot unfreeze {title(module)} as {title(origin)} is: the origin is the same module before "
             "parts of it were frozen."
         )
     others, other = record_flatten(origin)

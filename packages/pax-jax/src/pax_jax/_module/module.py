@@ -19,7 +19,6 @@ from pax_jax._module.modes import (
     freeze_parameters,
     unfreeze_parameters,
 )
-from pax_jax._module.pretty import repr_of, summary_lines, table_lines
 from pax_jax._module.read_only import read_only
 from pax_jax._module.scope import (
     forget_programs,
@@ -37,6 +36,11 @@ from pax_jax._module.trees import (
     submodules,
     update_parameters,
 )
+from pax_jax._show.html import html_of
+from pax_jax._show.table import table_lines
+from pax_jax._show.text import text_of
+from pax_jax._show.titles import title, title_of
+from pax_jax._show.tree import summary_lines
 from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
 
 T = TypeVar("T")
@@ -81,6 +85,8 @@ class Module(Record, metaclass=ModuleType):
 
     training: bool
     name: str | None = None
+
+    _title = property(title_of)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         module = super().__new__(cls)
@@ -354,7 +360,7 @@ class Module(Record, metaclass=ModuleType):
             >>> import jax
             >>> import pax_jax as pax
             >>> pax.Sequential(pax.Linear(1, 2), jax.nn.relu).submodules()
-            [Linear(in_dim=1, out_dim=2, with_bias=True), Lambda(relu)]
+            [Linear(in_dim=1, out_dim=2, with_bias=True, ...), Lambda(relu)]
         """
         return submodules(self)
 
@@ -382,7 +388,7 @@ class Module(Record, metaclass=ModuleType):
         if is_module(result):
             return result
         raise TypeError(
-            f"apply expects a function that returns a module; for {module!r} it returned "
+            f"apply expects a function that returns a module; for {title(module)} it returned "
             f"{result!r} of type {type(result).__name__}."
         )
 
@@ -478,25 +484,36 @@ class Module(Record, metaclass=ModuleType):
         scan_bugs(self)
         return self
 
-    def summary(self, return_list: bool = False, *, table: bool = False) -> Any:
-        """Draw the module and its submodules as a tree.
+    def summary(
+        self, return_list: bool = False, *, table: bool = False, arrays: bool = True
+    ) -> Any:
+        """Draw the module, its submodules and arrays as a tree, with how many numbers are in each.
 
         Args:
             return_list: return the lines rather than one string.
             table: draw a table that has, for every array, its path, shape, dtype, number of elements
                 and bytes, and their sums (extra `rich`).
+            arrays: whether the tree shows arrays, and counts.
 
         Raises:
             ImportError: `table` without rich.
 
         Example:
             >>> import pax_jax as pax
-            >>> print(pax.Sequential(pax.Linear(2, 3), pax.BatchNorm1D(3)).summary())
+            >>> net = pax.Sequential(pax.Linear(2, 3), pax.Dropout(0.5))
+            >>> print(net.summary())
+            Sequential                                                  9 parameters, 1 state
+            ├── modules[0]: Linear(in_dim=2, out_dim=3, with_bias=True) 9 parameters
+            │   ├── weight: float32[2,3]                                6 parameters
+            │   └── bias: float32[3]                                    3 parameters
+            └── modules[1]: Dropout(dropout_rate=0.5)                   1 state
+                └── rng_key: state key<fry>[]                           1 state
+            >>> print(net.summary(arrays=False))
             Sequential
-            ├── Linear(in_dim=2, out_dim=3, with_bias=True)
-            └── BatchNorm1D(num_channels=3...)
+            ├── modules[0]: Linear(in_dim=2, out_dim=3, with_bias=True)
+            └── modules[1]: Dropout(dropout_rate=0.5)
         """
-        lines = table_lines(self) if table else summary_lines(self)
+        lines = table_lines(self) if table else summary_lines(self, arrays)
         return lines if return_list else "\n".join(lines)
 
     def __mod__(self, args: Any) -> tuple[Self, Any]:
@@ -524,7 +541,10 @@ class Module(Record, metaclass=ModuleType):
         raise unhashable(self)
 
     def __repr__(self) -> str:
-        return repr_of(self)
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
 
 def _checked_name(module: Any, name: str) -> str:
@@ -616,7 +636,7 @@ class LazyModule(Module):
         ...         return layer(x)
         >>> net, y = Net() % jnp.ones((1, 3))
         >>> net.layer
-        Linear(in_dim=3, out_dim=2, with_bias=True)
+        Linear(in_dim=3, out_dim=2, with_bias=True, ...)
     """
 
     def __init__(self, *, training: bool = True, name: str | None = None) -> None:
@@ -652,7 +672,7 @@ class LazyModule(Module):
         fields = getattr(self, "__dataclass_fields__", {})
         if not vars(self).keys() - {"training", "name", *fields}:
             raise ValueError(
-                f"{self!r} has made none of its parts yet, so it has no parameters. Call it first: "
+                f"{title(self)} has made none of its parts yet, so it has no parameters. Call it first: "
                 "`module, _ = module % inputs`."
             )
         return super().parameters()

@@ -105,7 +105,7 @@ class Flattener(Module):
             >>> import pax_jax as pax
             >>> flat = pax.experimental.Flattener(net=pax.Linear(3, 3))
             >>> flat.update(net=pax.Linear(4, 4)).net
-            Linear(in_dim=4, out_dim=4, with_bias=True)
+            Linear(in_dim=4, out_dim=4, with_bias=True, ...)
         """
         kept = {name: getattr(self, name) for name, _ in self._structures if name not in kwargs}
         make = Flattener if self._layout is None else Flattener.packed

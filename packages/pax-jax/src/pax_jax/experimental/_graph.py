@@ -10,6 +10,7 @@ from typing import Any
 from pax_jax._module.calls import pure, purecall
 from pax_jax._module.kinds import is_module
 from pax_jax._module.module import Module
+from pax_jax._show.titles import title
 from pax_jax.nn import Lambda
 
 
@@ -212,7 +213,7 @@ class GraphModule(Module):
     def __call__(self, *xs: Any) -> Any:
         """Compute the output from as many arguments as there are inputs; `TypeError` otherwise."""
         if len(xs) != self.inputs:
-            raise TypeError(f"{self!r} takes {self.inputs} arguments, got {len(xs)}.")
+            raise TypeError(f"{title(self)} takes {self.inputs} arguments, got {len(xs)}.")
         values = list(xs)
         for module, indices in zip(self.modules, self.steps, strict=True):
             taken = [values[i] for i in indices]

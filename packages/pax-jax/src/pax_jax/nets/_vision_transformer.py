@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
 from pax_jax._rng import split_key
+from pax_jax._show.titles import title
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Conv2D, Dropout, Linear
 
@@ -119,7 +120,7 @@ class VisionTransformer(Module):
         sizes = (x.ndim, *(x.shape[self.data_format.index(axis)] for axis in "HW" if x.ndim == 4))
         if sizes != (4, self.image_size, self.image_size):
             raise ValueError(
-                f"{self!r} expects images {self.data_format} of {self.image_size} by "
+                f"{title(self)} expects images {self.data_format} of {self.image_size} by "
                 f"{self.image_size}, got {x.shape}."
             )
         y = self.patches(x)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
+from pax_jax._show.titles import title
 from pax_jax.nn._initialize import Initializer, weight_and_bias
 from pax_jax.nn._window import Padding, checked_format, pads_of, per_axis
 
@@ -78,7 +79,7 @@ class ConvND(Module):
         axis = self.data_format.index("C")
         if x.ndim != self._ndim + 2 or x.shape[axis] != self.in_features:
             raise ValueError(
-                f"{self!r} expects an input {self.data_format} with "
+                f"{title(self)} expects an input {self.data_format} with "
                 f"{self.in_features} channels, got {x.shape}."
             )
         dtype = jnp.result_type(x, self.weight)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
 from pax_jax._rng import next_rng_key
+from pax_jax._show.titles import title
 from pax_jax.nn._initialize import Initializer
 
 
@@ -58,7 +59,7 @@ class Embed(Module):
         give the last vector. `TypeError` if `ids` are no integers.
         """
         if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise TypeError(f"{self!r} expects integers, got an array of {ids.dtype}.")
+            raise TypeError(f"{title(self)} expects integers, got an array of {ids.dtype}.")
         return self.weight[ids]
 
     def attend(self, x: jax.Array) -> jax.Array:
@@ -68,5 +69,5 @@ class Embed(Module):
         (https://arxiv.org/abs/1608.05859).
         """
         if x.ndim == 0 or x.shape[-1] != self.embed_dim:
-            raise ValueError(f"{self!r} attends to (..., {self.embed_dim}), got {x.shape}.")
+            raise ValueError(f"{title(self)} attends to (..., {self.embed_dim}), got {x.shape}.")
         return jnp.dot(x, self.weight.T)

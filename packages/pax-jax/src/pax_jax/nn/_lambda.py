@@ -85,7 +85,8 @@ class Lambda(Module):
     def _label(self) -> str:
         return self.name or getattr(self.func, "__name__", type(self.func).__name__)
 
-    def __repr__(self) -> str:
+    @property
+    def _title(self) -> str:
         return f"Lambda({self._label})"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
+from pax_jax._show.titles import title
 from pax_jax.nn._initialize import Initializer, weight_and_bias
 
 
@@ -28,8 +29,10 @@ class Linear(Module):
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
         >>> layer = pax.Linear(2, 3)
-        >>> layer, layer(jnp.ones((5, 2))).shape
-        (Linear(in_dim=2, out_dim=3, with_bias=True), (5, 3))
+        >>> layer
+        Linear(in_dim=2, out_dim=3, with_bias=True, weight=float32[2,3] rms ..., bias=float32[3] rms 0)
+        >>> layer(jnp.ones((5, 2))).shape
+        (5, 3)
     """
 
     parameters = parameters_method("weight", "bias")
@@ -71,4 +74,4 @@ class Linear(Module):
                 "jnp.asarray."
             )
         if x.ndim == 0 or x.shape[-1] != self.in_dim:
-            raise ValueError(f"{self!r} expects an input (..., {self.in_dim}), got {x.shape}.")
+            raise ValueError(f"{title(self)} expects an input (..., {self.in_dim}), got {x.shape}.")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
 from pax_jax._rng import split_key
+from pax_jax._show.titles import title
 from pax_jax.nn._initialize import Initializer
 from pax_jax.nn._window import checked_format
 
@@ -181,7 +182,7 @@ class BatchNorm(Norm):
         axis = x.ndim - 1 if channel_last else 1
         if not self._accepts(x) or x.shape[axis] != self.num_channels:
             raise ValueError(
-                f"{self!r} expects an input {self.data_format} with {self.num_channels} "
+                f"{title(self)} expects an input {self.data_format} with {self.num_channels} "
                 f"channels, got {x.shape}."
             )
         return axis
@@ -392,7 +393,9 @@ class RMSNorm(Module):
 
 def _check_channels(layer: LayerNorm | RMSNorm, x: jax.Array) -> None:
     if x.ndim == 0 or x.shape[-1] != layer.num_channels:
-        raise ValueError(f"{layer!r} expects an input (..., {layer.num_channels}), got {x.shape}.")
+        raise ValueError(
+            f"{title(layer)} expects an input (..., {layer.num_channels}), got {x.shape}."
+        )
 
 
 class GroupNorm(Norm):
@@ -459,7 +462,7 @@ class GroupNorm(Norm):
         channel_axis = channel_index(self.data_format) % max(x.ndim, 1)
         if x.ndim < 2 or x.shape[channel_axis] != self.num_channels:
             raise ValueError(
-                f"{self!r} expects an input {self.data_format} with {self.num_channels} "
+                f"{title(self)} expects an input {self.data_format} with {self.num_channels} "
                 f"channels, got {x.shape}."
             )
         split = (self.groups, self.num_channels // self.groups)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from pax_jax._module.module import Module
 from pax_jax._rng import split_key
+from pax_jax._show.titles import title
 from pax_jax.nn._initialize import Initializer
 from pax_jax.nn._lambda import Lambda
 from pax_jax.nn._linear import Linear
@@ -52,7 +53,7 @@ class _Cell(Module):
         shape = (*x.shape[:-1], self.hidden_dim)
         if x.ndim == 0 or x.shape[-1] != self.input_dim or hidden.shape != shape:
             raise ValueError(
-                f"{self!r} expects an input (..., {self.input_dim}) and a state "
+                f"{title(self)} expects an input (..., {self.input_dim}) and a state "
                 f"(..., {self.hidden_dim}), got {x.shape} and {hidden.shape}."
             )
 

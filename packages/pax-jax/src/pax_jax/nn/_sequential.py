@@ -8,13 +8,14 @@ from typing import Any
 
 from pax_jax._module.kinds import MODULE
 from pax_jax._module.module import Module
+from pax_jax._show.titles import title
 from pax_jax.nn._lambda import Lambda
 from pax_tree import record_flatten, record_set
 
 
 def _as_module(item: Module | Callable[..., Any]) -> Module:
     if isinstance(item, Module) and not callable(item):
-        raise TypeError(f"Sequential calls its items, and {item!r} has no __call__.")
+        raise TypeError(f"Sequential calls its items, and {title(item)} has no __call__.")
     return item if isinstance(item, Module) else Lambda(item)
 
 
@@ -36,7 +37,7 @@ class Sequential(Module):
         >>> net(jnp.ones((5, 4))).shape
         (5, 3)
         >>> net[0], len(net[:2])
-        (Linear(in_dim=4, out_dim=8, with_bias=True), 2)
+        (Linear(in_dim=4, out_dim=8, with_bias=True, ...), 2)
     """
 
     def __init__(self, *modules: Module | Callable[..., Any], name: str | None = None) -> None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pax_tree
 from pax_jax._module.module import Module
 from pax_jax._rng import split_key
+from pax_jax._show.titles import title
 from pax_jax._transforms.loops import scan
 from pax_jax._transforms.remat import remat as make_remat
 
@@ -219,8 +220,8 @@ def _check_alike(layers: Sequence[Any]) -> None:
         others, other = pax_tree.tree_flatten(layer)
         if other != structure:
             raise ValueError(
-                f"The layers of a Stack have one structure; layer {number} is {layer!r}, and layer 0 is "
-                f"{layers[0]!r}. `pax_jax.assert_structure_equal` says where they differ."
+                f"The layers of a Stack have one structure; layer {number} is {title(layer)}, and layer 0 is "
+                f"{title(layers[0])}. `pax_jax.assert_structure_equal` says where they differ."
             )
         for place, (leaf, new) in enumerate(zip(leaves, others, strict=True)):
             if jnp.shape(leaf) != jnp.shape(new) or leaf.dtype != new.dtype:

@@ -1,51 +1,19 @@
-"""How a module is shown: on one line, as a tree, and as a table of its arrays."""
+"""A module as a table of its arrays."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pax_tree
 from pax_jax._extras import extra
-from pax_jax._module.trees import submodules
-from pax_tree import record_spec
-
-
-def repr_of(module: Any) -> str:
-    """Return the class of a module and its arguments, those named in `_shown`."""
-    prefix = f"({module.name}) " if module.name is not None else ""
-    names = module._shown or _static_fields(module)
-    shown = ", ".join(f"{name}={getattr(module, name)}" for name in names)
-    return f"{prefix}{type(module).__name__}" + (f"({shown})" if shown else "")
-
-
-def _static_fields(module: Any) -> tuple[str, ...]:
-    """Return the fields of a module that is a dataclass and that hold neither arrays nor modules."""
-    statics = record_spec(module).statics
-    fields = dataclasses.fields(module) if dataclasses.is_dataclass(module) else ()
-    return tuple(f.name for f in fields if f.repr and f.name in statics)
-
-
-def summary_lines(module: Any) -> list[str]:
-    """Return one line for `module` and one for each module below it, indented as a tree."""
-    lines = [_line(module)]
-    below = submodules(module)
-    for child in below:
-        first, rest = ("└── ", "    ") if child is below[-1] else ("├── ", "│   ")
-        head, *tail = summary_lines(child)
-        lines += [first + head, *(rest + line for line in tail)]
-    return lines
-
-
-def _line(module: Any) -> str:
-    return getattr(module, "_summary_line", repr(module))
+from pax_jax._show.titles import title
 
 
 def table_lines(module: Any) -> list[str]:
     """Return the lines of a table with a row for every array of `module`, and of their sums."""
     rich_table = extra("rich.table", "summary(table=True)", "rich")
     console_module = extra("rich.console", "summary(table=True)", "rich")
-    table = rich_table.Table(title=repr(module), title_justify="left")
+    table = rich_table.Table(title=title(module), title_justify="left")
     table.add_column("array", no_wrap=True)
     for column in ("kind", "shape", "dtype", "elements", "bytes"):
         table.add_column(column, justify="right", no_wrap=True)
