@@ -15,7 +15,7 @@ from pax_jax._show.titles import repr_or_error, shortened
 
 MOST_READ = 2**16  # elements of an array whose values are looked at
 
-KIND_WORDS = {STATE: "state", FROZEN: "frozen"}
+KIND_WORDS: dict[int | None, str] = {STATE: "state", FROZEN: "frozen"}
 
 
 def leaf_text(leaf: Any, kind: int | None, values: bool = True) -> str:

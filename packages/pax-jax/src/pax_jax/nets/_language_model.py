@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pax_jax._module.module import Module
 from pax_jax._module.scope import is_traced
 from pax_jax._rng import split_key
+from pax_jax._show.titles import title
 from pax_jax.nets._transformer import Transformer
 from pax_jax.nn import Dropout, Embed
 from pax_jax.nn._norm import precise
@@ -154,7 +155,7 @@ class LanguageModel(Module):
     def _check_length(self, length: int) -> None:
         if self.max_length is not None and length > self.max_length:
             raise ValueError(
-                f"{self!r} has learned positions for max_length={self.max_length} tokens, got {length}."
+                f"{title(self)} has learned positions for max_length={self.max_length} tokens, got {length}."
             )
 
     def generate(

@@ -70,7 +70,7 @@ class Linear(Module):
     def _check(self, x: jax.Array) -> None:
         if not isinstance(x, jax.Array | np.ndarray) and not hasattr(x, "__jax_array__"):
             raise TypeError(
-                f"{self!r} expects an array of JAX or NumPy, got a {type(x).__name__}; convert it by "
+                f"{title(self)} expects an array of JAX or NumPy, got a {type(x).__name__}; convert it by "
                 "jnp.asarray."
             )
         if x.ndim == 0 or x.shape[-1] != self.in_dim:
