@@ -326,11 +326,11 @@ class Optimizer(BaseOptimizer):
             >>> print(tx(net.parameters()).summary(net))
             chain
             ├── clip(max_delta=1.0)
-            └── adamw(learning_rate=0.001, mask=*.weight, weight_decay=1e-04)
+            └── adamw(learning_rate=0.001, mask='*.weight', weight_decay=1e-04)
                 ├── scale_by_adam
                 │   ├── Linear(in_dim=3, out_dim=3, with_bias=True)
                 │   └── Linear(in_dim=3, out_dim=3, with_bias=True)
-                ├── add_decayed_weights
+                ├── masked
                 └── scale
             group  arrays  parameters  learning rate  weight decay
             all         2          12          0.001   0.0001 of 9

@@ -58,7 +58,7 @@ def schedule_free_eval_params(optimizer: Optimizer, model: T) -> T:
         >>> for _ in range(2):
         ...     params = optimizer.step(params, params)
         >>> opax.contrib.schedule_free_eval_params(optimizer, params)["w"]
-        Array([0.6..., 0.6...], dtype=float32)
+        Array([0.375, 0.375], dtype=float32)
     """
     kind = optax.contrib.ScheduleFreeState
     leaves = jax.tree.leaves(optimizer.state, is_leaf=lambda x: isinstance(x, kind))

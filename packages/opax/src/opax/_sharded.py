@@ -134,8 +134,8 @@ def shard_state(
         >>> params, mesh = {"w": jnp.ones(8)}, jax.make_mesh((1,), ("data",))
         >>> optimizer = opax.shard_state(opax.adam(0.1)(params), mesh, "data")
         >>> params, optimizer = opax.apply_gradients(params, optimizer, {"w": jnp.ones(8)})
-        >>> optimizer.mu["w"].sharding.spec, params["w"].sharding.spec
-        (P('data',), P())
+        >>> optimizer.mu["w"].sharding.spec, params["w"].sharding.is_fully_replicated
+        (P('data',), True)
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(

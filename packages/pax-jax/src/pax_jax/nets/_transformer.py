@@ -133,8 +133,8 @@ class Transformer(Module):
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
         >>> net = pax.nets.Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1)
-        >>> net, net(jnp.ones((4, 5, 8))).shape
-        (Transformer(dim=8, num_heads=2, num_layers=1, dropout_rate=0.1), (4, 5, 8))
+        >>> net(jnp.ones((4, 5, 8))).shape
+        (4, 5, 8)
     """
 
     _shown = ("dim", "num_heads", "num_layers", "dropout_rate")
@@ -223,8 +223,8 @@ class Transformer(Module):
             >>> import pax_jax as pax
             >>> net = pax.nets.Transformer(8, 2, num_layers=3)
             >>> stacked = net.with_scan()
-            >>> stacked.layers, stacked.with_scan(False) == net
-            (Stack(n=3), True)
+            >>> stacked.layers.n, stacked.with_scan(False) == net
+            (3, True)
         """
         stacked = isinstance(self.layers, Stack)
         if scan == stacked:

@@ -28,7 +28,7 @@ class Embed(Module):
         >>> import pax_jax as pax
         >>> embed = pax.Embed(10, 4)
         >>> embed, embed(jnp.array([[1, 2, 3]])).shape
-        (Embed(vocab_size=10, embed_dim=4), (1, 3, 4))
+        (Embed(vocab_size=10, embed_dim=4, weight=float32[10,4] rms 0...), (1, 3, 4))
     """
 
     parameters = parameters_method("weight")
