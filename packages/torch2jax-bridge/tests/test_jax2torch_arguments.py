@@ -381,3 +381,9 @@ def test_jax2torch_module_names_are_unique():
     for params in ({"a.b": jnp.ones(1), "a": {"b": jnp.ones(1)}}, {"train": jnp.ones(1)}):
         with pytest.raises(ValueError, match=r"cannot name a parameter params\.\S+, because"):
             JaxModule(lambda p: 0, params)
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(3, 2), torch.nn.Parameter(torch.ones(3, 2))])
+def test_bridge_jax_module_takes_no_tensors_as_params(tensor):
+    with pytest.raises(TypeError, match=r"params\['layer'\]\['w'\] is a tensor, \(3, 2\) of torch"):
+        JaxModule(lambda p, x: x @ p["layer"]["w"], {"layer": {"w": tensor}, "n": 2})

@@ -35,6 +35,7 @@ class JaxModule(torch.nn.Module):
         static_argnames: names of static arguments of `fn`.
 
     Raises:
+        TypeError: a leaf is a tensor.
         ValueError: two leaves have one name, or a name that every `torch.nn.Module` has already.
 
     Example:
@@ -57,6 +58,7 @@ class JaxModule(torch.nn.Module):
     ) -> None:
         super().__init__()
         pairs, treedef = tree_flatten_with_path(params)
+        _refuse_tensors(pairs)
         constants = [None if isinstance(leaf, ARRAYS) else (leaf,) for _, leaf in pairs]
         self._paths = [_parts(path) for path, leaf in pairs if isinstance(leaf, ARRAYS)]
         arrays = [leaf for _, leaf in pairs if isinstance(leaf, ARRAYS)]
@@ -117,6 +119,16 @@ class _Flat:
         _, treedef, constants = self._parts
         given = iter(arrays)
         return tree_unflatten(treedef, [next(given) if c is None else c[0] for c in constants])
+
+
+def _refuse_tensors(pairs: Sequence[tuple[Any, Any]]) -> None:
+    """Raise if a leaf is a tensor, which as a constant no optimizer would change."""
+    for path, leaf in pairs:
+        if isinstance(leaf, torch.Tensor):
+            raise TypeError(
+                f"JaxModule takes params of JAX or NumPy arrays, but params{keystr(path)} is a tensor, "
+                f"{tuple(leaf.shape)} of {leaf.dtype}; convert it by t2j."
+            )
 
 
 def _flat_again(fn: Any, treedef: PyTreeDef, constants: list[tuple[Any] | None]) -> _Flat:
