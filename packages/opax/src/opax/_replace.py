@@ -160,11 +160,15 @@ def _as_array(optimizer: Any, path: str, value: Any) -> Any:
 
 def _number(optimizer: Any, path: str, value: Any) -> Any:
     try:
-        return jnp.asarray(value)
+        number = jnp.asarray(value)
     except (TypeError, ValueError):
+        number = None
+    real = (jnp.integer, jnp.floating)
+    if number is None or not any(jnp.issubdtype(number.dtype, sort) for sort in real):
         raise AttributeError(
             f"{path} of {optimizer!r} is a number, and {value!r} is none: make a new optimizer."
-        ) from None
+        )
+    return number
 
 
 def as_array(value: Any) -> jax.Array:
