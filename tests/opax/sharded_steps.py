@@ -9,7 +9,6 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-import table_steps
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -19,6 +18,8 @@ STEPS = 3
 
 
 def main():
+    import table_steps  # beside this script, which is run by its path
+
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="optax")
     jax.config.update("jax_disable_most_optimizations", True)
     flattened()

@@ -80,6 +80,23 @@ def test_weights_of_eight_bits_are_off_by_half_a_step_at_most(scan):
     assert (zero.weight == 0).all()
 
 
+class OwnCall(pax.Linear):
+    def __call__(self, x):
+        return jnp.tanh(super().__call__(x))
+
+
+class Tied(pax.Module):
+    decode = pax.Shared("encode.weight")
+
+    def __init__(self):
+        super().__init__()
+        self.encode, self.head = pax.Linear(2, 2), pax.Linear(2, 2)
+
+
+def test_a_layer_beside_one_that_cannot_have_an_adapter_has_one():
+    assert pax.lora(Tied(), 1, "head").head.lora_a.shape == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("run", "message"),
     [
@@ -100,6 +117,12 @@ def test_weights_of_eight_bits_are_off_by_half_a_step_at_most(scan):
             lambda: pax.quantize_int8(pax.quantize_int8(transformer())),
             "has a weight of eight bits already",
         ),
+        (
+            lambda: pax.lora(pax.Sequential(OwnCall(2, 2)), 1),
+            "OwnCall, whose own __call__ may do more",
+        ),
+        (lambda: pax.lora(Tied(), 1), "The weight of encode is used by Tied.decode too"),
+        (lambda: pax.lora(pax.quantize_int8(Tied()), 1), "is used by Tied.decode too"),
     ],
 )
 def test_what_is_refused(run, message):

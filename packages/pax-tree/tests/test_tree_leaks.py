@@ -96,7 +96,8 @@ def test_nothing_is_kept(case, record_property):
     record_property("kept", (times, blocks, leaf, none, kilobytes))
     assert leaf == 0
     assert abs(none) < 20
-    assert blocks < min(times, 1000) // 2  # a leak would be one for each call
+    # A leak would be one for each call; threads that earlier tests left may take some hundreds.
+    assert blocks < max(min(times, 1000) // 2, times // 50)
     assert kilobytes < 4096 or times < 10_000
 
 

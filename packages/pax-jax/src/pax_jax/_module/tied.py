@@ -66,12 +66,15 @@ class Shared:
         """Put `value` at the path; both places then hold it."""
         if value is self:  # the default of a dataclass's field
             return
-        *above, last = self.path.split(".")
-        *_, parent = self._follow(module, above)
+        parent, last = self.owner(module), self.path.rpartition(".")[2]
         if isinstance(parent, Record):
             setattr(parent, last, value)
         else:
             parent[_key(parent, last)] = value
+
+    def owner(self, module: Any) -> Any:
+        """Return what has the last part of the path as an attribute or item."""
+        return self._follow(module, self.path.split(".")[:-1])[-1]
 
     def _follow(self, module: Any, parts: list[str]) -> list[Any]:
         """Return the module and what stands at each part of the path."""

@@ -12,6 +12,8 @@ import pax_tree
 from pax_jax._module.kinds import FROZEN, PARAMETER, STATE
 from pax_jax._module.meta import derive
 from pax_jax._module.module import Module
+from pax_jax._module.tied import Shared
+from pax_jax._module.trees import outermost_modules, submodules
 from pax_jax._rng import split_key
 from pax_jax.nn._attention import FromHeads
 from pax_jax.nn._linear import Linear
@@ -49,7 +51,8 @@ def lora(
 
     Raises:
         ValueError: the rank is less than 1, the net has no linear layers, the pattern matches none of
-            them (the message names the nearest paths), or a layer has an adapter already.
+            them (the message names the nearest paths), or a layer has an adapter already, computes in
+            a way of its own, or shares its weight with another place.
 
     Example:
         >>> import jax
@@ -65,10 +68,13 @@ def lora(
         raise ValueError(f"lora expects a rank of at least 1, got {rank}.")
     scale = 1.0 if alpha is None else alpha / rank
     keys = iter(split_key(rng_key, max(1, len(_linear_layers(net)))))
+    frozen = net.freeze()
+    users = _users_of_weights(frozen)
 
     def adapt(path: str, layer: Linear) -> Any:
         if _recipe(layer) is _with_adapter:
             raise ValueError(f"{path} has an adapter already. Merge it first: `merge_lora(net)`.")
+        _check_can_adapt(path, layer, [user for user, owner in users if owner is layer])
         weight = layer.weight
         lead, dtype = weight.shape[:-2], weight.dtype
         first = _init(next(keys), (*lead, layer.in_dim, rank), jnp.float32).astype(dtype)
@@ -77,7 +83,7 @@ def lora(
         statics = {**_statics(layer), "lora_scale": scale}
         return _remade(_with_adapter(type(layer)), parts, statics)
 
-    return _changed(net.freeze(), "lora", pattern, adapt)
+    return _changed(frozen, "lora", pattern, adapt)
 
 
 def merge_lora(net: M) -> M:
@@ -165,6 +171,42 @@ def _in_eight_bits(base: type) -> type:
         return (numbers * self.weight_scale).astype(self.weight_dtype)
 
     return derive(_in_eight_bits, base, methods=lambda: {"weight": property(weight)})
+
+
+def _users_of_weights(net: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of a net that are declared `Shared` with a weight, and what has the weight."""
+    found, stack = [], outermost_modules(net)
+    while stack:
+        module = stack.pop()
+        stack += submodules(module)
+        shared = [x for base in type(module).__mro__ for x in vars(base).values()]
+        found += [
+            (f"{type(module).__name__}.{x.name}", x.owner(module))
+            for x in shared
+            if isinstance(x, Shared) and x.path.rpartition(".")[2] == "weight"
+        ]
+    return found
+
+
+def _check_can_adapt(path: str, layer: Linear, users: list[str]) -> None:
+    """Raise if what a layer computes with an adapter is not what it would with the merged weight."""
+    cls = type(layer)
+    if hasattr(layer, "mp_policy"):
+        raise ValueError(
+            f"{path} has a mixed-precision policy, which its adapter would not follow. Adapt the net "
+            "first, and give the policy to the adapted net as a whole."
+        )
+    if not cls.__call__.__module__.startswith("pax_jax."):
+        raise ValueError(
+            f"{path} is a {cls.__name__}, whose own __call__ may do more than multiply by the weight: an "
+            "adapter would be added behind it. Leave it out by the pattern, or give the class a Linear "
+            "as an attribute."
+        )
+    if users:
+        raise ValueError(
+            f"The weight of {path} is used by {users[0]} too, which would not have the adapter, and with "
+            "`merge_lora` would. Leave the layer out by the pattern."
+        )
 
 
 def _recipe(layer: Any) -> Any:
