@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import torch
 
 from pax_tree._describe import dtype_and_shape
 
+_config: Any = jax.config
 Tensors = tuple[torch.Tensor, ...]
 Indices = tuple[int, ...]
 
@@ -107,11 +109,17 @@ def aval_of(array: Any) -> Aval:
     Raises:
         TypeError: PyTorch has no such dtype.
     """
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    return Aval(tuple(array.shape), _dtype_in_jax(array.dtype, _config.jax_enable_x64))
+
+
+@cache
+def _dtype_in_jax(dtype: Any, _x64: bool) -> np.dtype:
+    """Return the dtype that an array of this dtype has in JAX; it has 64 bits only with x64."""
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         raise TypeError("PyTorch has no typed random keys; pass jax.random.key_data(key).")
-    dtype = jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
-    dtype_j2t(dtype)
-    return Aval(tuple(array.shape), dtype)
+    found = jnp.dtype(jax.dtypes.canonicalize_dtype(dtype))
+    dtype_j2t(found)
+    return found
 
 
 def aval_of_tensor(tensor: torch.Tensor) -> Aval:

@@ -122,7 +122,7 @@ def _reverse(spec: Spec, graph: bool) -> Call:
     inner, count = _reverse(spec.inner, graph=True), len(spec.inner.ins)
 
     def call(*args: torch.Tensor) -> Tensors:
-        with torch.enable_grad(), Recording() as recording:
+        with Recording() as recording:
             primals, outs = _recorded(inner, args[:count], spec.wrt)
             grads = _pull_back(outs, primals, args[count:], spec, recording.kept, graph)
         if not graph:
@@ -172,7 +172,7 @@ def _forward(spec: SaveResiduals) -> Call:
 
     def call(*args: torch.Tensor) -> Tensors:
         copies = slot.arguments(args)
-        with torch.enable_grad(), Recording() as recording:
+        with Recording() as recording:
             primals, outs = _recorded(inner, tuple(copies) or args, spec.wrt)
         token = slot.save(args, primals, outs, copies, recording)
         return (*(out.detach() for out in outs), token)

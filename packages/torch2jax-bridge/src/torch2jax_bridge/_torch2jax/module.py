@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import torch
 from torch2jax_bridge._compat import uncommitted
 from torch2jax_bridge._convert import t2j
 from torch2jax_bridge._runtime.generators import seeded
-from torch2jax_bridge._torch2jax.recording import explained
+from torch2jax_bridge._torch2jax.recording import explain
 from torch2jax_bridge._torch2jax.template import (
     NamedTensors,
     TemplatePool,
@@ -95,13 +94,19 @@ class ModuleCall:
         # Modules write into their buffers, which are JAX's memory here; not every operation that
         # does (batch norm) says so.
         state = {**params, **{name: buffer.clone() for name, buffer in buffers.items()}}
-        with (
-            nullcontext() if key is None else seeded(key),
-            explained(),
-            self._pools[is_training].one() as template,
-        ):
-            out = template(state, args, kwargs)
+        if key is None:
+            out = self._run(is_training, state, args, kwargs)
+        else:
+            with seeded(key):
+                out = self._run(is_training, state, args, kwargs)
         return out, {name: state[name].detach() for name in buffers}
+
+    def _run(self, is_training: bool, state: NamedTensors, args: tuple, kwargs: dict) -> Any:
+        try:
+            return self._pools[is_training].call(state, args, kwargs)
+        except RuntimeError as error:
+            explain(error)
+            raise
 
     def for_one_call(
         self, key: Any, is_training: bool, params: Any, buffers: Any, args: Any, kwargs: Any

@@ -9,36 +9,41 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch.utils import checkpoint
 
 from torch2jax_bridge._avals import Tensors
+from torch2jax_bridge._compat import set_grad_enabled
 from torch2jax_bridge._runtime.generators import alone
 
-_here = threading.local()
 Gradients = Sequence[torch.Tensor | None]
 
 
 class Recording:
-    """In the `with` block a graph is recorded, or several of which one is part of the other.
+    """In the `with` block PyTorch records a graph, or several of which one is part of the other.
 
     Attributes:
         kept: for each template that the graph still needs, a function that gives it back.
     """
 
+    __slots__ = ("_outer", "_was_enabled", "kept")
+
     def __init__(self) -> None:
         self.kept: list[Callable[[], None]] = []
 
-    def __enter__(self) -> Self:
-        self._outer = current_recording()
-        if self._outer is None:
-            _here.recording = self
-        return self._outer or self
+    def __enter__(self) -> Recording:
+        self._was_enabled = torch.is_grad_enabled()
+        self._outer = outer = _here.recording
+        set_grad_enabled(True)
+        if outer is not None:
+            return outer
+        _here.recording = self
+        return self
 
     def __exit__(self, *error: Any) -> None:
+        set_grad_enabled(self._was_enabled)
         if self._outer is None:
             _here.recording = None
 
@@ -48,9 +53,16 @@ class Recording:
             self.kept.pop()()
 
 
-def current_recording() -> Any:
+class _Here(threading.local):
+    recording: Recording | None = None
+
+
+_here = _Here()
+
+
+def current_recording() -> Recording | None:
     """Return the outermost recording of this thread, or None."""
-    return getattr(_here, "recording", None)
+    return _here.recording
 
 
 def gradients(
@@ -68,18 +80,22 @@ def gradients(
     Raises:
         RuntimeError: they are, and a part of a module was checkpointed with `use_reentrant=True`.
     """
+    if not kept:
+        return _by_grad(results, wanted, cotangents, graph)
 
     def run(*_: torch.Tensor) -> Gradients:
-        if not kept or not _is_reentrant(results):
-            return torch.autograd.grad(
-                results, wanted, cotangents, create_graph=graph, allow_unused=True
-            )
+        if not _is_reentrant(results):
+            return _by_grad(results, wanted, cotangents, graph)
         if graph:
             raise RuntimeError(_NO_SECOND)
         return _by_backward(results, wanted, cotangents)
 
     # What is called again sets PyTorch's generators to what they were.
-    return alone(run)() if kept else run()
+    return alone(run)()
+
+
+def _by_grad(results: Tensors, wanted: Tensors, cotangents: Tensors, graph: bool) -> Gradients:
+    return torch.autograd.grad(results, wanted, cotangents, create_graph=graph, allow_unused=True)
 
 
 _NO_SECOND = (
@@ -93,21 +109,16 @@ _NOT_TRANSFORMED = (
 )
 
 
-@contextmanager
-def explained() -> Iterator[None]:
-    """In the `with` block, say what is not possible where PyTorch says it of its own functions.
+def explain(error: RuntimeError) -> None:
+    """Say what is not possible where PyTorch says it of its own functions.
 
     Raises:
         RuntimeError: something was checkpointed in a transform of `torch.func`.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        text, frames = str(error), traceback.walk_tb(error.__traceback__)
-        refused = "saved tensor hooks" in text or "setup_context" in text
-        if refused and any(f.f_code.co_filename == checkpoint.__file__ for f, _ in frames):
-            raise RuntimeError(_NOT_TRANSFORMED) from error
-        raise
+    text, frames = str(error), traceback.walk_tb(error.__traceback__)
+    refused = "saved tensor hooks" in text or "setup_context" in text
+    if refused and any(f.f_code.co_filename == checkpoint.__file__ for f, _ in frames):
+        raise RuntimeError(_NOT_TRANSFORMED) from error
 
 
 def _is_reentrant(results: Tensors) -> bool:

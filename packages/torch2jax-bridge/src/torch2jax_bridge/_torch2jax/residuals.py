@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from array import array
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 from weakref import ref
@@ -144,7 +145,8 @@ class ByToken:
         if len(self._passes) > self._bound:
             self._forget(run)
         words = number >> 31 & _MASK, number & _MASK
-        return torch.tensor(words, dtype=torch.int32, device="cpu")
+        # A third of the time of `torch.tensor`.
+        return torch.frombuffer(array("i", words), dtype=torch.int32)
 
     def take(self, token: torch.Tensor) -> Residuals | None:
         """Take away the forward pass that a token stands for."""
@@ -187,4 +189,4 @@ class ByRun:
 
 
 def _addresses(tensors: Sequence[torch.Tensor]) -> tuple[int, ...]:
-    return tuple(tensor.data_ptr() for tensor in tensors)
+    return tuple(map(torch.Tensor.data_ptr, tensors))

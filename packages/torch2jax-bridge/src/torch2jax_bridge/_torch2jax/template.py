@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -134,11 +133,10 @@ class TemplatePool:
         first = deepcopy(self._first)
         return TemplatePool(first, TrialTemplate(first))
 
-    @contextmanager
-    def one(self) -> Iterator[ModuleTemplate]:
-        """Return a template that nobody else uses in the `with` block.
+    def call(self, state: NamedTensors, args: tuple, kwargs: Mapping[str, Any]) -> Any:
+        """Call a template that nobody else uses, as `ModuleTemplate` is called.
 
-        Nor in the backward pass of a graph that still refers to parts of it after the block.
+        Nor does anybody before the backward pass of a graph that refers to parts of it.
         """
         try:
             template = self._free.pop()
@@ -146,11 +144,12 @@ class TemplatePool:
             template = ModuleTemplate(deepcopy(self._first))
         recording = current_recording()
         before = None if recording is None else template.references()
-        yield template
+        out = template(state, args, kwargs)
         if recording is not None and template.references() != before:
             recording.kept.append(partial(self._give_back, template))
         else:
             self._give_back(template)
+        return out
 
     def _give_back(self, template: ModuleTemplate) -> None:
         template.empty()
