@@ -280,3 +280,36 @@ def test_flattened_updates_are_those_of_the_leaves(name):
         lambda x: x.tolist(), expected
     )
     assert float(flat.learning_rate) == pytest.approx(0.1)
+
+
+EVERYWHERE = [
+    {"a": "used", "b": "used"},
+    "used",
+    lambda params: jax.tree.map(lambda _: "used", params),
+    lambda path, leaf: "used",
+    {"**": "used"},
+]
+
+
+@pytest.mark.parametrize("make", [opax.multi_transform, opax.partition])
+@pytest.mark.parametrize("labels", EVERYWHERE)
+def test_a_transformation_that_no_parameter_gets(make, labels):
+    groups = {"used": opax.sgd(0.5), "unused": opax.adam(0.1)}
+    params = {"a": jnp.ones(2), "b": {"c": jnp.ones(3)}}
+    message = "No parameter has the label 'unused', so its transformation does nothing"
+    with pytest.raises(ValueError, match=message):
+        make(groups, labels)(params)
+    with pytest.raises(ValueError, match=message):
+        optax.chain(make(groups, labels)).init(params)
+    optimizer = make(groups, opax.optional(labels))(params)
+    new, _ = opax.apply_gradients(params, optimizer, params)
+    assert jax.tree.all(jax.tree.map(lambda x: (x == 0.5).all(), new))
+    assert "unused" in optimizer.summary(params)
+
+
+def test_a_label_without_a_transformation():
+    groups = {"slow": opax.sgd(0.5), 1: opax.sgd(2.0)}
+    with pytest.raises(
+        ValueError, match="label 'slwo' of a parameter has no transformation; .* 'slow', 1"
+    ):
+        opax.multi_transform(groups, {"a": "slow", "b": "slwo"})({"a": 1.0, "b": 1.0})

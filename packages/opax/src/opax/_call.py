@@ -17,10 +17,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.core import Tracer
 
 import pax_tree
-from opax._masks import for_optax, is_by_path, mask_of
+from opax._masks import LABELS, UsedLabels, for_optax, is_by_path, mask_of
+
+# The functions of optax that give each label a transformation.
+_BY_LABELS = (optax.partition, optax.multi_transform)
 
 
 class Call:
@@ -126,6 +130,9 @@ class Call:
         for name, value in self.arguments.items():
             bound.arguments[name] = for_optax(name, map_items(_as_optax, value))
         bound.arguments.update(masks)
+        if self.function in _BY_LABELS:
+            labels, transforms = self.arguments[LABELS], self.arguments["transforms"]
+            bound.arguments[LABELS] = UsedLabels.of(labels, transforms)
         function = self.function.made if isinstance(self.function, Call) else self.function
         return function(*bound.args, **bound.kwargs)
 

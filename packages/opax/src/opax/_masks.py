@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ LABELS = "param_labels"
 
 @dataclass(frozen=True, repr=False)
 class Optional:
-    """A pattern of which `optional` says that it may match no parameter."""
+    """A mask or labels of which `optional` says that they may match no parameter."""
 
     pattern: Any
 
@@ -26,9 +26,10 @@ class Optional:
 
 
 def optional(pattern: Any) -> Any:
-    """Let a mask or labels by pattern match no parameter.
+    """Let a mask or labels by pattern match no parameter, or labels leave out a transformation.
 
-    Elsewhere a pattern that names no parameter is an error, as it mostly is a mistake in writing.
+    Elsewhere a pattern that names no parameter is an error, as it mostly is a mistake in writing, and so
+    is a transformation of `multi_transform` whose label no parameter has.
 
     Args:
         pattern: what a transformation takes for a mask, or for labels.
@@ -59,8 +60,9 @@ def for_optax(name: str, value: Any) -> Any:
     """Return the argument called `name` as optax takes it."""
     if is_by_path(name, value):
         return PathMask(value)
-    if name == LABELS and (_is_predicate(_inside(value)) or _is_labels(_inside(value))):
-        return PathLabels(value)
+    if name == LABELS:
+        by_path = _is_predicate(_inside(value)) or _is_labels(_inside(value))
+        return PathLabels(value) if by_path else _inside(value)
     return value
 
 
@@ -104,6 +106,40 @@ class PathLabels:
             f"The parameter at {path} has no label: it matches none of the patterns "
             f"{', '.join(map(repr, labels))}. A last pattern '**' takes the rest."
         )
+
+
+@dataclass(frozen=True)
+class UsedLabels:
+    """Labels of which each must have a transformation, and each transformation a parameter."""
+
+    labels: Any
+    known: tuple[Any, ...]
+    may_be_unused: bool
+
+    @classmethod
+    def of(cls, value: Any, transforms: Mapping[Any, Any]) -> UsedLabels:
+        return cls(for_optax(LABELS, value), tuple(transforms), isinstance(value, Optional))
+
+    def __call__(self, params: Any) -> Any:
+        labels = self.labels(params) if callable(self.labels) else self.labels
+        found = pax_tree.tree_leaves(labels)
+        if pax_tree.tree_leaves(params):  # there are none in `tree_map_params`
+            self._check(dict.fromkeys(found))
+        return labels
+
+    def _check(self, found: dict[Any, None]) -> None:
+        for label in found:
+            if label not in self.known:
+                raise ValueError(
+                    f"The label {label!r} of a parameter has no transformation; there are those of "
+                    f"{', '.join(map(repr, self.known))}."
+                )
+        unused = [label for label in self.known if label not in found]
+        if unused and not self.may_be_unused:
+            raise ValueError(
+                f"No parameter has the label {unused[0]!r}, so its transformation does nothing; the labels "
+                f"are {', '.join(map(repr, found))}. opax.optional(...) around the labels allows that."
+            )
 
 
 def _check_each_labels(params: Any, labels: dict[Any, Any], masks: list[Any]) -> None:
