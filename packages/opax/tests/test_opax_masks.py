@@ -310,6 +310,6 @@ def test_a_transformation_that_no_parameter_gets(make, labels):
 def test_a_label_without_a_transformation():
     groups = {"slow": opax.sgd(0.5), 1: opax.sgd(2.0)}
     with pytest.raises(
-        ValueError, match="label 'slwo' of a parameter has no transformation; .* 'slow', 1"
+        ValueError, match=r"label 'slwo' of a parameter has no transformation; .* 'slow', 1"
     ):
         opax.multi_transform(groups, {"a": "slow", "b": "slwo"})({"a": 1.0, "b": 1.0})
