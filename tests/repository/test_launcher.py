@@ -238,3 +238,90 @@ def test_native_sources_are_part_of_what_an_environment_is_made_from():
     made = environment.stamps(distributions.ROOT, "default")
     assert {"ready", "ready-pax-tree", "ready-torch2jax-bridge"} == set(made)
     assert {"ready"} == set(environment.stamps(distributions.ROOT, "lint"))
+
+
+@pytest.fixture
+def native_environment(checkout, monkeypatch):
+    """An environment with both native packages built, whose pip fails or is interrupted when told to."""
+    for package in environment.NATIVE:
+        source = checkout / "packages" / package / "cpp" / "source.cc"
+        source.parent.mkdir(parents=True)
+        source.write_text("first")
+    monkeypatch.setattr(environment, "require_compiler", lambda: None)
+    python = environment.python(checkout, "default")
+    python.parent.mkdir(parents=True)
+    broken = "case $* in *$(cat {0}/broken)*) {1};; esac"
+    built = 'eval "package=\\${$#}"; cp "$package/cpp/source.cc" "$package/binary"'
+    lines = [
+        f"if test -e '{checkout}/broken'; then",
+        broken.format(f"'{checkout}'", "exit 9"),
+        "fi",
+    ]
+    program(python, "\n".join([*lines, built]))
+    wanted = environment.stamps(checkout, "default")
+    environment.rebuild(checkout, "default", wanted)
+    (environment.folder(checkout, "default") / "ready").write_text(wanted["ready"])
+    assert environment.is_ready(checkout, "default")
+    return checkout
+
+
+def edit(root, text):
+    for package in environment.NATIVE:
+        (root / "packages" / package / "cpp" / "source.cc").write_text(text)
+
+
+def binaries(root):
+    return [(root / "packages" / package / "binary").read_text() for package in environment.NATIVE]
+
+
+@pytest.mark.parametrize("broken", environment.NATIVE)
+def test_a_failed_rebuild_leaves_no_mark_that_calls_its_binary_ready(native_environment, broken):
+    root = native_environment
+    edit(root, "second")
+    (root / "broken").write_text(broken)
+    with pytest.raises(setup_step.SetupError):
+        environment.ensure(root, "default")
+    edit(root, "first")  # the sources that the marks stood for
+    assert not environment.is_ready(root, "default")
+    (root / "broken").unlink()
+    environment.ensure(root, "default")
+    assert environment.is_ready(root, "default")
+    assert binaries(root) == ["first", "first"]
+
+
+def test_an_interrupted_rebuild_leaves_no_mark(native_environment, monkeypatch):
+    root = native_environment
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    edit(root, "second")
+    monkeypatch.setattr(environment, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        environment.ensure(root, "default")
+    edit(root, "first")
+    assert not environment.is_ready(root, "default")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("launcher", private_hatch.ensure),
+        ("envs/lint", lambda root: environment.make(root, "lint")),
+    ],
+    ids=["hatch", "environment"],
+)
+def test_the_mark_goes_before_what_it_stands_for(checkout, monkeypatch, name, make):
+    folder = checkout / ".hatch" / name
+    folder.mkdir(parents=True)
+    (folder / "ready").touch()
+    seen = []
+
+    def stopped(path, **options):
+        seen.append((folder / "ready").exists())
+        raise OSError(errno.EIO, "stopped")
+
+    monkeypatch.setattr(shutil, "rmtree", stopped)
+    with pytest.raises(setup_step.SetupError):
+        make(checkout)
+    assert seen == [False]

@@ -108,6 +108,7 @@ def ensure(root: Path, name: str) -> None:
 def make(root: Path, name: str) -> None:
     with explained(f"clearing the environment {name}"):
         if folder(root, name).exists():
+            (folder(root, name) / "ready").unlink(missing_ok=True)
             shutil.rmtree(folder(root, name))
     hatch = str(private_hatch.executable(root))
     run(
@@ -123,15 +124,20 @@ def make(root: Path, name: str) -> None:
 
 
 def rebuild(root: Path, name: str, wanted: dict[str, str]) -> None:
+    """Build the native packages whose sources changed; one that is not built to its end has no mark."""
     for package in NATIVE:
         mark = folder(root, name) / f"ready-{package}"
         if mark.name not in wanted or (mark.is_file() and mark.read_text() == wanted[mark.name]):
             continue
+        with explained(f"rebuilding {package}"):
+            mark.unlink(missing_ok=True)
         pip = [str(python(root, name)), "-m", "pip", "install", "--quiet", "--no-deps"]
         run(
             f"rebuilding {package}, whose native sources changed",
             [*pip, "-e", str(root / "packages" / package)],
         )
+        with explained(f"rebuilding {package}"):
+            mark.write_text(wanted[mark.name])
 
 
 def require_compiler() -> None:

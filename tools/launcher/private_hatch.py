@@ -61,6 +61,7 @@ def ensure(root: Path) -> None:
             f"{sys.executable} lacks venv or ensurepip; install your system's python3-venv package."
         )
     with explained("making hatch's private environment"):
+        (folder(root) / "ready").unlink(missing_ok=True)
         shutil.rmtree(folder(root), ignore_errors=True)
         folder(root).parent.mkdir(exist_ok=True)
         write_configuration(root)
