@@ -372,3 +372,15 @@ def test_argnums_select_and_order(arguments, data):
 
 def trees_as_tensors(tree):
     return pax.tree_map(torch.as_tensor, tree)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_grad_mode_is_as_before_after_a_function_that_sets_it(mode):
+    def switches_off(x):
+        y = x * x
+        torch.set_grad_enabled(False)
+        return y
+
+    with torch.set_grad_enabled(mode):
+        assert pax.grad(switches_off)(3.0) == 6.0
+        assert torch.is_grad_enabled() is mode

@@ -16,7 +16,7 @@ from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 
 Argnums = int | Sequence[int]
 Place = Callable[[int], str]
-_TENSORS = {Tensor, Parameter}
+TENSORS = {Tensor, Parameter}
 
 
 def check_argnums(argnums: Argnums, name: str, what: str = "argnums") -> int | tuple[int, ...]:
@@ -39,6 +39,8 @@ def _as_index(number: Any) -> int | None:
 
 def _positions(argnums: int | tuple[int, ...], num_args: int) -> list[int]:
     """Return `argnums` as indices from 0 into `num_args` positional arguments."""
+    if isinstance(argnums, int) and 0 <= argnums < num_args:
+        return [argnums]
     numbers = (argnums,) if isinstance(argnums, int) else argnums
     for number in numbers:
         if not -num_args <= number < num_args:
@@ -83,7 +85,7 @@ def to_tensors(
     leaves: Sequence[object], place: Callable[[int], str], remedy: str = ""
 ) -> list[Tensor]:
     """Return the leaves as tensors; `place(i)` describes the i-th leaf for the error message."""
-    if set(map(type, leaves)) <= _TENSORS:
+    if set(map(type, leaves)) <= TENSORS:
         return list(leaves)  # pyright: ignore[reportReturnType]
     return [to_tensor(leaf, lambda i=i: place(i), remedy) for i, leaf in enumerate(leaves)]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from pax_torch._autodiff.flatten_fun import (
+    TENSORS,
     Argnums,
     FlatFunction,
     NonEmptyOutput,
@@ -222,6 +223,8 @@ def _constants(args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
     """
     if not (args or kwargs) or nested() or torch.compiler.is_compiling():
         return []
+    if not kwargs and set(map(type, args)) <= TENSORS:
+        return [x for x in args if not x.requires_grad]
     leaves: list[Any] = []
     for arg in (*args, *kwargs.values()):
         leaves += [arg] if isinstance(arg, Tensor) else tree_leaves(arg, holds_residuals)
@@ -280,16 +283,21 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
     keep = create_graph or nested()
     if torch.compiler.is_compiling():
         return _reverse_by_func(call, leaves, find_unused, keep)
-    inference = torch.is_inference_mode_enabled()
-    with outside_of_inference_mode() if inference else nullcontext():
-        if transforms_active():
-            return _reverse_by_func(call, leaves, find_unused, keep)
-        return _reverse_by_autograd(call, leaves, keep)
+    if torch.is_inference_mode_enabled():
+        with outside_of_inference_mode():
+            return _reverse_eagerly(call, leaves, find_unused, keep)
+    return _reverse_eagerly(call, leaves, find_unused, keep)
+
+
+def _reverse_eagerly(call: Call, leaves: Sequence[Tensor], find_unused: bool, keep: bool) -> Result:
+    if transforms_active():
+        return _reverse_by_func(call, leaves, find_unused, keep)
+    return _reverse_by_autograd(call, leaves, keep)
 
 
 def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:
     followed = _depth.followed if keep else []
-    with differentiation(None, followed), torch.enable_grad():
+    with _recorded_differentiation(None, followed):
         variables = _variables(leaves, keep)
         if followed is not None:
             _depth.followed = followed + variables
@@ -307,7 +315,10 @@ def _variables(leaves: Sequence[Tensor], keep: bool) -> list[Tensor]:
     leaves = normal_tensors(leaves)
     if not keep:
         detach = detached if forward_mode_runs() else Tensor.detach
-        return [detach(leaf).requires_grad_() for leaf in leaves]
+        variables = list(map(detach, leaves))
+        for variable in variables:
+            variable.requires_grad = True
+        return variables
     variables = [
         read_only(leaf) if leaf.requires_grad else detached(leaf).requires_grad_()
         for leaf in leaves
@@ -432,6 +443,23 @@ class differentiation:
 
     def __exit__(self, *_: object) -> None:
         _depth.value, _depth.followed = self._before
+
+
+class _recorded_differentiation(differentiation):
+    """Counts one differentiation more, and records operations as `torch.enable_grad` does."""
+
+    __slots__ = ("_recorded",)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._recorded = torch.is_grad_enabled()
+        if not self._recorded:
+            torch.set_grad_enabled(True)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if torch.is_grad_enabled() is not self._recorded:
+            torch.set_grad_enabled(self._recorded)
 
 
 def is_followed_by_autograd(variable: Tensor) -> bool:
