@@ -124,8 +124,6 @@ def networks(device: str) -> Iterator[Case]:
     images = jnp.linspace(-1.0, 1.0, 16 * 3 * 96 * 96).reshape(16, 3, 96, 96)
     tokens = jnp.sin(jnp.arange(8.0 * 64 * 256)).reshape(8, 64, 256)
     yield forward("mlp-forward", mlp().to(device), jnp.sin(jnp.arange(64.0 * 784)).reshape(64, 784))
-    if device == "cuda":
-        yield recorded(mlp().to(device), jnp.sin(jnp.arange(64.0 * 784)).reshape(64, 784))
     yield forward("resnet18-forward", resnet18().to(device), images)
     yield training("resnet18-step", resnet18().to(device), images)
     yield forward("transformer-forward", transformer_layer().to(device), tokens)
@@ -152,21 +150,6 @@ def forward(case: str, module: nn.Module, x: jax.Array) -> Case:
         if name == "buffer_callback"
     }
     return compared(case, partial(program, params, buffers, x), others, ("eager torch", eager))
-
-
-def recorded(module: nn.Module, x: jax.Array) -> Case:
-    """Dense layers that XLA records into a CUDA graph, beside the same in JAX."""
-    apply, params, _ = torch2jax(module, command_buffer=True)
-
-    @jax.jit
-    def in_jax(params: Any, x: jax.Array) -> jax.Array:
-        for i in (0, 2, 4):
-            x = x @ params[f"{i}.weight"].T + params[f"{i}.bias"]
-            x = jax.nn.relu(x) if i < 4 else x
-        return x
-
-    ours = partial(jax.jit(lambda params, x: apply(params, x)[0]), params, x)
-    return compared("mlp-forward-recorded", ours, {}, ("jitted JAX", partial(in_jax, params, x)))
 
 
 def without_gradients(module: nn.Module) -> TorchFunction:

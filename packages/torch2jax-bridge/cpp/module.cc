@@ -6,6 +6,7 @@
 #include "calls/thread_state.h"
 #include "support/gil.h"
 #include "support/hooks.h"
+#include "tensors/arrays.h"
 #include "tensors/tensors.h"
 
 namespace py = pybind11;
@@ -32,11 +33,12 @@ PYBIND11_MODULE(_C, m) {
   m.def("use_native_grad_mode", &bridge::UseNativeGradMode, py::arg("is_enabled"),
         py::arg("set_enabled"));
   m.def("use_hooks", &bridge::UseHooks);
+  m.def("borrow_array", &bridge::BorrowArray, py::arg("exported"), py::arg("stream"));
   m.def("holds", &bridge::Holds, py::arg("checks"));
   m.def("current_cpu_run", [] { return bridge::current_cpu_run; });
   m.def("targets", &bridge::Targets);
   m.def("empty_target", &bridge::EmptyTarget);
-  m.def("state_type", &bridge::StateType);
+  m.def("state_types", &bridge::StateTypes);
   m.def("is_forked", &bridge::IsForked);
   m.def("shutdown", &bridge::Shutdown, py::arg("seconds"));
 }

@@ -220,38 +220,6 @@ def test_bridge_gpu_dropout_by_key():
     assert not np.array_equal(apply(params, x, rng=jax.random.key(1))[0], first)
 
 
-@pytest.mark.parametrize("train", [False, True], ids=["forward", "train"])
-def test_bridge_gpu_command_buffer(train, capsys):
-    runs = []
-
-    class Counted(nn.Tanh):
-        def forward(self, x):
-            runs.append(1)
-            return super().forward(x)
-
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), Counted()).cuda()
-    plain, params, _ = torch2jax(module)
-    recorded, _, _ = torch2jax(module, command_buffer=True)
-
-    def function(apply):
-        def value(params, x):
-            for _ in range(8):
-                x = apply(params, x)[0] * 1.5
-            return (x**2).sum()
-
-        return jax.jit(jax.grad(value) if train else value)
-
-    inputs = [jnp.sin(jnp.arange(64.0 * 64) * (i + 1)).reshape(64, 64) for i in range(6)]
-    expected = [jax.block_until_ready(function(plain)(params, x)) for x in inputs]
-    runs.clear()
-    call = function(recorded)
-    for x, want in zip(inputs, expected, strict=True):
-        close(call(params, x), want, 1e-3)
-    with capsys.disabled():
-        print(f"\n{len(runs)} runs of the module in 6 runs of a program with 8 calls of it")
-
-
 def test_bridge_gpu_conversion_shares_memory():
     x = jnp.arange(10.0)
     assert j2t(x).data_ptr() == x.unsafe_buffer_pointer()

@@ -1,4 +1,4 @@
-"""out=, input_output_aliases=, vmap_method=, randomness=, command_buffer= and debug=."""
+"""out=, input_output_aliases=, vmap_method=, randomness= and debug=."""
 
 import jax
 import jax.numpy as jnp
@@ -174,11 +174,6 @@ def test_bridge_randomness_of_vmap():
     np.testing.assert_array_equal(same, jnp.broadcast_to(same[0], same.shape))
     different = jax.vmap(torch2jax(function, randomness="different"))(ones)
     assert len(np.unique(different)) == 12
-
-
-def test_bridge_command_buffer_changes_nothing_on_a_cpu():
-    wrapped = torch2jax(torch.sin, command_buffer=True)
-    np.testing.assert_allclose(jax.jit(wrapped)(X), jnp.sin(X), rtol=1e-6)
 
 
 KEPT = []

@@ -1,12 +1,8 @@
 """The CUDA side that is Python, with a stand-in for torch.cuda."""
 
-from contextlib import contextmanager
-from types import SimpleNamespace
-
 import pytest
 
 from torch2jax_bridge._runtime.thread_state import StreamSwitch, current_run
-from torch2jax_bridge._torch2jax.lowering import in_private_pool
 
 
 class FakeCuda:
@@ -61,40 +57,3 @@ def test_bridge_stream_object_is_made_once():
     for pointer, ordinal in [(1, 0), (2, 0), (1, 0), (1, 1), (2, 0)]:
         switch.leave(switch.enter(pointer, ordinal, 1))
     assert cuda.made == [(1, 0), (2, 0), (1, 1)]
-
-
-class FakePools:
-    """The part of torch.cuda that pools need."""
-
-    def __init__(self):
-        self.current = None
-        self.used = []
-
-    @contextmanager
-    def device(self, index):
-        self.current = index
-        yield
-
-    def MemPool(self):
-        return f"pool of device {self.current}"
-
-    @contextmanager
-    def use_mem_pool(self, pool, index):
-        self.used.append((pool, index))
-        yield
-        self.used.append("left")
-
-
-def tensor(kind, index=None):
-    return SimpleNamespace(device=SimpleNamespace(type=kind, index=index))
-
-
-def test_bridge_recorded_function_has_a_pool_for_each_device():
-    cuda = FakePools()
-    call = in_private_pool(lambda *tensors: len(tensors), cuda)
-    assert call(tensor("cpu"), tensor("cuda", 1)) == 2
-    assert call(tensor("cuda", 0)) == 1
-    assert call(tensor("cuda", 1)) == 1
-    assert call(tensor("cpu")) == 1
-    first, second = ("pool of device 1", 1), ("pool of device 0", 0)
-    assert cuda.used == [first, "left", second, "left", first, "left"]

@@ -134,25 +134,27 @@ ffi::Error Guarded(const CallOptions& options, Body body) {
   return ffi::Error::Internal(ReportPythonError(options.name, options.note));
 }
 
-ffi::ErrorOr<std::unique_ptr<ProgramState>> Instantiate(int64_t handle) {
+template <Platform platform>
+ffi::ErrorOr<std::unique_ptr<ProgramState<platform>>> Instantiate(int64_t handle) {
   std::shared_ptr<Callable> callable = FindCallable(handle);
   if (callable == nullptr) {
     return ffi::Unexpected(ffi::Error::InvalidArgument(
         "This program calls a PyTorch function of another process or one that is gone; "
         "trace and compile it again."));
   }
-  return std::make_unique<ProgramState>(ProgramState{std::move(callable)});
+  using State = ProgramState<platform>;
+  return std::make_unique<State>(State{std::move(callable)});
 }
 
-ffi::Error ExecuteCpu(ProgramState* state, ffi::RunId run, int64_t, ffi::RemainingArgs args,
-                      ffi::RemainingRets rets) {
+ffi::Error ExecuteCpu(ProgramState<Platform::kCpu>* state, ffi::RunId run, int64_t,
+                      ffi::RemainingArgs args, ffi::RemainingRets rets) {
   const Callable& callable = *state->callable;
   current_cpu_run = run.run_id;
   return Guarded(callable.options, [&] { CallAndWrite(callable, args, rets, {dlpack::kCpu, 0}); });
 }
 
-ffi::Error ExecuteCuda(ProgramState* state, void* stream, int32_t ordinal, ffi::RunId run, int64_t,
-                       ffi::RemainingArgs args, ffi::RemainingRets rets) {
+ffi::Error ExecuteCuda(ProgramState<Platform::kCuda>* state, void* stream, int32_t ordinal,
+                       ffi::RunId run, int64_t, ffi::RemainingArgs args, ffi::RemainingRets rets) {
   const Callable& callable = *state->callable;
   return Guarded(callable.options, [&] {
     const StreamScope scope(stream, ordinal, run.run_id);
@@ -162,32 +164,29 @@ ffi::Error ExecuteCuda(ProgramState* state, void* stream, int32_t ordinal, ffi::
 
 ffi::Error ExecuteNothing(ffi::RemainingArgs, ffi::RemainingRets) { return ffi::Error::Success(); }
 
-XLA_FFI_DEFINE_HANDLER(kInstantiate, Instantiate,
+XLA_FFI_DEFINE_HANDLER(kInstantiateCpu, Instantiate<Platform::kCpu>,
+                       ffi::Ffi::BindInstantiate().Attr<int64_t>("handle"));
+
+XLA_FFI_DEFINE_HANDLER(kInstantiateCuda, Instantiate<Platform::kCuda>,
                        ffi::Ffi::BindInstantiate().Attr<int64_t>("handle"));
 
 XLA_FFI_DEFINE_HANDLER(kExecuteCpu, ExecuteCpu,
                        ffi::Ffi::Bind()
-                           .Ctx<ffi::State<ProgramState>>()
+                           .Ctx<ffi::State<ProgramState<Platform::kCpu>>>()
                            .Ctx<ffi::RunId>()
                            .Attr<int64_t>("handle")
                            .RemainingArgs()
                            .RemainingRets());
 
-#define BRIDGE_CUDA_BINDING              \
-  ffi::Ffi::Bind()                       \
-      .Ctx<ffi::State<ProgramState>>()   \
-      .Ctx<ffi::PlatformStream<void*>>() \
-      .Ctx<ffi::DeviceOrdinal>()         \
-      .Ctx<ffi::RunId>()                 \
-      .Attr<int64_t>("handle")           \
-      .RemainingArgs()                   \
-      .RemainingRets()
-
-XLA_FFI_DEFINE_HANDLER(kExecuteCuda, ExecuteCuda, BRIDGE_CUDA_BINDING);
-
-// XLA may record what this one enqueues, and enqueue the record afterwards without calling it.
-XLA_FFI_DEFINE_HANDLER(kRecordCuda, ExecuteCuda, BRIDGE_CUDA_BINDING,
-                       {ffi::Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER(kExecuteCuda, ExecuteCuda,
+                       ffi::Ffi::Bind()
+                           .Ctx<ffi::State<ProgramState<Platform::kCuda>>>()
+                           .Ctx<ffi::PlatformStream<void*>>()
+                           .Ctx<ffi::DeviceOrdinal>()
+                           .Ctx<ffi::RunId>()
+                           .Attr<int64_t>("handle")
+                           .RemainingArgs()
+                           .RemainingRets());
 
 XLA_FFI_DEFINE_HANDLER(kExecuteNothing, ExecuteNothing,
                        ffi::Ffi::Bind().RemainingArgs().RemainingRets());
@@ -196,31 +195,38 @@ py::capsule Capsule(XLA_FFI_Handler* handler) {
   return py::capsule(reinterpret_cast<void*>(handler));
 }
 
-py::dict Target(XLA_FFI_Handler* execute) {
+py::dict Target(XLA_FFI_Handler* instantiate, XLA_FFI_Handler* execute) {
   py::dict stages;
-  stages["instantiate"] = Capsule(kInstantiate);
+  stages["instantiate"] = Capsule(instantiate);
   stages["execute"] = Capsule(execute);
   return stages;
+}
+
+template <Platform platform>
+py::dict StateType() {
+  static constexpr XLA_FFI_TypeInfo kInfo = ffi::MakeTypeInfo<ProgramState<platform>>();
+  py::dict type;
+  type["type_id"] = py::capsule(&ProgramState<platform>::id);
+  type["type_info"] = py::capsule(&kInfo);
+  return type;
 }
 
 }  // namespace
 
 py::dict Targets() {
   py::dict targets;
-  targets["cpu"] = Target(kExecuteCpu);
-  targets["CUDA"] = Target(kExecuteCuda);
-  targets["CUDA command buffer"] = Target(kRecordCuda);
+  targets["cpu"] = Target(kInstantiateCpu, kExecuteCpu);
+  targets["CUDA"] = Target(kInstantiateCuda, kExecuteCuda);
   return targets;
 }
 
 py::capsule EmptyTarget() { return Capsule(kExecuteNothing); }
 
-py::dict StateType() {
-  static constexpr XLA_FFI_TypeInfo kInfo = ffi::MakeTypeInfo<ProgramState>();
-  py::dict type;
-  type["type_id"] = py::capsule(&ProgramState::id);
-  type["type_info"] = py::capsule(&kInfo);
-  return type;
+py::dict StateTypes() {
+  py::dict types;
+  types["cpu"] = StateType<Platform::kCpu>();
+  types["CUDA"] = StateType<Platform::kCuda>();
+  return types;
 }
 
 }  // namespace bridge

@@ -7,15 +7,15 @@
 
 namespace bridge {
 
-// The stages of the custom call for jax.ffi.register_ffi_target, by platform name; those for CUDA
-// in two kinds, the second one for functions that XLA may record into command buffers.
+// The stages of the custom call for jax.ffi.register_ffi_target, by platform name. None of them has
+// the trait that lets XLA record it into a command buffer: the function is called in every run.
 pybind11::dict Targets();
 
 // A custom call that does nothing, whatever its arguments and results: what a call costs at least.
 pybind11::capsule EmptyTarget();
 
-// The type of the per-program state, for jax.ffi.register_ffi_type.
-pybind11::dict StateType();
+// The types of the per-program state for jax.ffi.register_ffi_type, by platform name.
+pybind11::dict StateTypes();
 
 }  // namespace bridge
 

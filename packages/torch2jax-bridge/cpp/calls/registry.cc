@@ -86,8 +86,6 @@ Handle::~Handle() {
   DropReleased();
 }
 
-xla::ffi::TypeId ProgramState::id = {};
-
 std::shared_ptr<Callable> FindCallable(int64_t id) {
   Tables& tables = GetTables();
   std::lock_guard<std::mutex> lock(tables.mutex);

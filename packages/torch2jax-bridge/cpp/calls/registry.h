@@ -64,9 +64,13 @@ class Handle {
   int64_t id_;
 };
 
-// XLA's state of one custom call in one loaded program.
+enum class Platform { kCpu, kCuda };
+
+// XLA's state of one custom call in one loaded program. Each platform's XLA numbers the types of
+// states by itself and writes its number into `id`, so each has a type of its own.
+template <Platform platform>
 struct ProgramState {
-  static xla::ffi::TypeId id;
+  static inline xla::ffi::TypeId id = {};
   std::shared_ptr<Callable> callable;
 };
 

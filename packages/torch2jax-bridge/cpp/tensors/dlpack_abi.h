@@ -61,6 +61,13 @@ struct ManagedTensor {
   Tensor tensor;
 };
 
+// The form before version 1.
+struct OldManagedTensor {
+  Tensor tensor;
+  void* manager_ctx;
+  void (*deleter)(OldManagedTensor* self);
+};
+
 struct ExchangeHeader {
   Version version;
   ExchangeHeader* previous;
@@ -73,8 +80,8 @@ struct ExchangeTable {
   void* allocate;
   int (*export_managed)(void* py_tensor, ManagedTensor** out);
   int (*import_managed)(ManagedTensor* tensor, void** py_tensor);
-  int (*view)(void* py_tensor, Tensor* out);  // optional
-  void* current_stream;
+  int (*view)(void* py_tensor, Tensor* out);                                     // optional
+  int (*current_stream)(DeviceType device_type, int32_t device_id, void** out);  // optional
 };
 
 }  // namespace bridge::dlpack

@@ -256,9 +256,19 @@ py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan
   managed->tensor.device = device;
   managed->tensor.dtype = type;
   FillRowMajor(buffer.dimensions(), managed->tensor);
+  return Import(managed);
+}
+
+py::object Import(dlpack::ManagedTensor* managed) {
   void* tensor = nullptr;
   if (table->import_managed(managed, &tensor) != 0) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(static_cast<PyObject*>(tensor));
+}
+
+bool CurrentStream(dlpack::Device device, void** stream) {
+  if (table->current_stream == nullptr) return false;
+  const auto type = static_cast<dlpack::DeviceType>(device.device_type);
+  return table->current_stream(type, device.device_id, stream) == 0;
 }
 
 void WriteAll(const py::object& results, const ffi::RemainingRets& rets, dlpack::Device device,

@@ -47,9 +47,6 @@ def times_written(tensor: Tensor) -> int:
     return 0 if _VERSION is None else tensor._version
 
 
-# Raises on the GPU without making the host wait; without it the host waits, and raises.
-assert_async: Any = foreign("torch._assert_async", "jax2torch of integers of 64 bits", None)
-
 # Transformed, traced -----------------------------------------------------------------------------
 
 # Whether a transform of `torch.func` is running; without it jax2torch is ready for one, which costs

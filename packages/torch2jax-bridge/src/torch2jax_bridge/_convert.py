@@ -12,10 +12,14 @@ import jax.numpy as jnp
 import torch
 from jax.core import Tracer
 
+import torch2jax_bridge._C as _C
 from pax_tree import tree_map
 from torch2jax_bridge._avals import canonical, dtype_j2t, dtype_t2j
 from torch2jax_bridge._compat import is_plain, is_transformed, is_zero_tensor, uncommitted
 
+# DLPack's numbers for the kind of device, and for CUDA's default stream.
+_CUDA = 2
+_DEFAULT_STREAM = 1
 ALIGNMENT = 64  # bytes; XLA copies memory on a CPU that begins elsewhere
 
 
@@ -42,7 +46,7 @@ def j2t(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
         tensor([0., 1., 2.])
     """
     _check_array(array)
-    tensor = torch.from_dlpack(array)
+    tensor = _borrowed(array)
     return tensor.clone() if copy else tensor
 
 
@@ -180,6 +184,15 @@ def _check_array(array: Any) -> None:
             f"j2t needs an array on one device, got one of shape {array.shape} on "
             f"{len(array.sharding.device_set)}; move it with jax.device_put first."
         )
+
+
+def _borrowed(array: jax.Array) -> torch.Tensor:
+    kind, ordinal = array.__dlpack_device__()
+    if kind != _CUDA:
+        return torch.from_dlpack(array)
+    stream = torch.cuda.current_stream(ordinal).cuda_stream
+    with torch.cuda.device(ordinal):  # XLA changes the current device; at the end it is what it was
+        return _C.borrow_array(array.__dlpack__(stream=stream or _DEFAULT_STREAM), stream)
 
 
 def _check_tensor(tensor: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,6 @@ import torch
 
 from torch2jax_bridge._avals import dtype_j2t, dtype_t2j
 from torch2jax_bridge._compat import (
-    assert_async,
     batch_of_gradients,
     is_batched_gradient,
     is_plain,
@@ -53,13 +52,22 @@ def execute(
     program: Program, numbers: Numbers, tensors: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """Convert, run and convert back; returns when the results are there."""
-    scope = nullcontext()
+    scope = _NO_SCOPE
     if _config.jax_enable_x64 != program.x64:
         scope = jax.enable_x64(program.x64)
-    with scope:
+    with scope, _current_device_kept(tensors):
         arrays = [_array(tensor, program) for tensor in tensors]
         outs = program.jitted(numbers, *arrays)
         return _own([_tensor(out) for out in outs], tensors)
+
+
+_NO_SCOPE = nullcontext()
+
+
+def _current_device_kept(tensors: Sequence[torch.Tensor]) -> AbstractContextManager[Any]:
+    """In the `with` block XLA, which runs on the device of the tensors, may make it the current one."""
+    on_gpu = bool(tensors) and tensors[0].is_cuda
+    return torch.cuda.device_of(tensors[0]) if on_gpu else _NO_SCOPE
 
 
 def _execute_batched(
@@ -91,15 +99,12 @@ def _is_worth_sharing(tensor: torch.Tensor) -> bool:
 
 def _narrowed(tensor: torch.Tensor, program: Program) -> torch.Tensor:
     narrow = tensor.to(_NARROWER[tensor.dtype])
-    same = (narrow.to(tensor.dtype) == tensor).all()
-    message = (
-        f"{program} was given a tensor of dtype {tensor.dtype} and shape {tuple(tensor.shape)} with "
-        f"values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on."
-    )
-    if tensor.device.type != "cpu" and assert_async is not None:
-        assert_async(same, message)
-    elif not same:
-        raise OverflowError(message)
+    # On a GPU the host waits for this: an assertion in a kernel would end all work of the process.
+    if not (narrow.to(tensor.dtype) == tensor).all():
+        raise OverflowError(
+            f"{program} was given a tensor of dtype {tensor.dtype} and shape {tuple(tensor.shape)} "
+            f"with values beyond {narrow.dtype}, which is all that JAX has unless jax_enable_x64 is on."
+        )
     return narrow
 
 

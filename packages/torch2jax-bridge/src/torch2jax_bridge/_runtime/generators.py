@@ -44,10 +44,25 @@ def seeded(key: torch.Tensor) -> Iterator[None]:
 
 @contextmanager
 def _forked(key: torch.Tensor) -> Iterator[None]:
-    devices = [key.device] if key.device.type == "cuda" else []
-    with _generators, torch.random.fork_rng(devices):
-        torch.manual_seed(_seed(key.tolist()))
-        yield
+    """Seed the generators that a call draws from, of the CPU and of the key's device; others stay."""
+    seed = _seed(key.tolist())
+    with _generators:
+        used = _generators_of(key.device)
+        before = [generator.get_state() for generator in used]
+        try:
+            for generator in used:
+                generator.manual_seed(seed)
+            yield
+        finally:
+            for generator, state in zip(used, before, strict=True):
+                generator.set_state(state)
+
+
+def _generators_of(device: torch.device) -> list[torch.Generator]:
+    """Return the default generators that a call on a device draws from."""
+    if device.type != "cuda":
+        return [torch.default_generator]
+    return [torch.default_generator, torch.cuda.default_generators[device.index]]
 
 
 def _seed(words: list[int]) -> int:
@@ -72,21 +87,26 @@ def refusing_draws(call: Callable[..., Any], message: str) -> Callable[..., Any]
     """Return the function, which raises a RuntimeError if the default generators were drawn from."""
 
     def run(*tensors: torch.Tensor) -> Any:
-        before = default_states()
+        device = tensors[0].device if tensors else torch.device("cpu")
+        before = default_states(device)
         results = call(*tensors)
-        if default_states() != before:
+        if default_states(device) != before:
             raise RuntimeError(message)
         return results
 
     return run
 
 
-def default_states() -> tuple[Any, ...]:
-    """Return what changes when PyTorch's, NumPy's or Python's own generator is drawn from."""
+def default_states(device: torch.device) -> tuple[Any, ...]:
+    """Return what changes when PyTorch's, NumPy's or Python's own generators are drawn from.
+
+    Args:
+        device: PyTorch's generator of this device counts, and the CPU's.
+    """
     numpy_state: Any = np.random.get_state(legacy=True)
     python_state: Any = random.getstate()
-    torch_state = torch.default_generator.get_state().numpy().tobytes()
-    return torch_state, numpy_state[1].tobytes(), numpy_state[2:], python_state
+    torch_states = [x.get_state().numpy().tobytes() for x in _generators_of(device)]
+    return torch_states, numpy_state[1].tobytes(), numpy_state[2:], python_state
 
 
 class HostDraws:

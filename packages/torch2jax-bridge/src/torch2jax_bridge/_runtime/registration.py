@@ -16,7 +16,6 @@ from torch2jax_bridge._runtime.errors import report
 from torch2jax_bridge._runtime.thread_state import switches
 
 TARGET = "torch2jax_bridge_call"
-RECORDED_TARGET = "torch2jax_bridge_recorded_call"
 SECONDS_AT_EXIT = 30.0
 
 
@@ -28,12 +27,9 @@ def register(platform: str) -> None:
     the call before the type of its state, which XLA refuses.
     """
     name = {"cuda": "CUDA"}.get(platform, platform)
-    state: Any = _C.state_type()
+    state: Any = _C.state_types()[name]
     jax.ffi.register_ffi_type(f"{TARGET}_state", state, platform=name)
-    targets = _C.targets()
-    jax.ffi.register_ffi_target(TARGET, targets[name], platform=name)
-    if name == "CUDA":
-        jax.ffi.register_ffi_target(RECORDED_TARGET, targets["CUDA command buffer"], platform=name)
+    jax.ffi.register_ffi_target(TARGET, _C.targets()[name], platform=name)
 
 
 def _rescue(tensor: torch.Tensor) -> None:

@@ -25,7 +25,6 @@ def torch2jax(
     input_output_aliases: Mapping[int, int] | None = None,
     vmap_method: str | None = None,
     randomness: str = "error",
-    command_buffer: bool = False,
     debug: bool | None = None,
     share_memory: bool = False,
     infer: str = "fake",
@@ -63,9 +62,6 @@ def torch2jax(
         randomness: what random operations do under `jax.vmap`: "error", "different" numbers for each
             example, or the "same". Modules draw from `rng=` where it is given; without it, and in
             functions, every call draws anew.
-        command_buffer: whether XLA may record the call into a CUDA graph and replay it without
-            calling `fn`. `fn` must then enqueue the same work each time and may not wait for the
-            GPU. Without effect on a CPU.
         debug: whether each call is checked for arguments changed in place, tensors kept beyond the
             call, and NaNs that no argument has. None takes it from the environment variable
             TORCH2JAX_BRIDGE_DEBUG.
@@ -102,7 +98,6 @@ def torch2jax(
         aliases=tuple(sorted((input_output_aliases or {}).items())),
         vmap_method=vmap_method,
         randomness=randomness,
-        command_buffer=command_buffer,
         debug=debug_by_default() if debug is None else debug,
         infer=infer,
         widen_integers=widen_integers,

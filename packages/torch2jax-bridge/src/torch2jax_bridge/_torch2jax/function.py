@@ -42,7 +42,6 @@ class Options:
     aliases: tuple[tuple[int, int], ...] = ()
     vmap_method: str | None = None
     randomness: str = "error"
-    command_buffer: bool = False
     debug: bool = False
     keyed: bool = False
     infer: str = "fake"

@@ -45,6 +45,7 @@ from torch2jax_bridge._torch2jax.results import register_objects
 from torch2jax_bridge._torch2jax.stand_ins import UsedUpError
 
 Size = torch.Size
+_config: Any = jax.config
 
 
 class ShapeInferenceError(TypeError):
@@ -205,25 +206,43 @@ class _Results(NamedTuple):
     host_random: bool
 
 
+class Given(NamedTuple):
+    """The arguments of a call, for the inference of its results.
+
+    Attributes:
+        ins: one `Aval` per argument.
+        device: the kind of device that the call is likely to run on, "cpu" or "cuda".
+        examples: arguments with values, for one run alone; None to make fake ones.
+    """
+
+    ins: Sequence[Aval]
+    device: str
+    examples: Sequence[torch.Tensor] | None = None
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return the arguments of a run."""
+        if self.examples is not None:
+            return [example.clone() for example in self.examples]
+        return [
+            torch.empty(aval.shape, dtype=dtype_j2t(aval.dtype), device=self.device)
+            for aval in self.ins
+        ]
+
+
 def infer(
-    apply: Callable[..., Any],
-    ins: Sequence[Aval],
-    name: str,
-    names: Sequence[str],
-    options: Options,
-    examples: Sequence[torch.Tensor] | None = None,
+    apply: Callable[..., Any], given: Given, name: str, names: Sequence[str], options: Options
 ) -> Inferred:
     """Run a function of flat tensors on fake ones, which have shapes but no values, or on examples.
 
-    What the function can reach is left as it was.
+    What the function can reach is left as it was. Where a traced call will run is not always known:
+    a function that fails on fake tensors of a GPU is tried on those of the CPU.
 
     Args:
         apply: the function; its own parameters and other captured tensors may be real ones.
-        ins: one `Aval` per argument.
+        given: its arguments.
         name: how messages call the function.
         names: what they call its arguments.
         options: the user's.
-        examples: arguments with values, for this run alone; without them fake ones are made.
 
     Returns:
         The results, and whether the function draws random numbers.
@@ -233,7 +252,7 @@ def infer(
         TypeError: it changes an argument in place, or a result is not a tensor that JAX can take.
     """
     try:
-        found = _run(apply, ins, name, options, examples)
+        found = _run_on_either(apply, given, name, options)
     except (ShapeInferenceError, WrongArguments):
         raise
     except UsedUpError as error:
@@ -241,8 +260,8 @@ def infer(
             f"The results of {name} could not be inferred: {error}"
         ) from error
     except Exception as error:
-        advice = _advice(apply, ins, name, options, examples)
-        raise ShapeInferenceError(_failure(name, ins, error, advice)) from error
+        advice = _advice(apply, given, name, options)
+        raise ShapeInferenceError(_failure(name, given.ins, error, advice)) from error
     for i in sorted(found.written - {argument for argument, _ in options.aliases}):
         raise TypeError(
             f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
@@ -255,6 +274,21 @@ def infer(
     return Inferred(outs, found.out_tree, found.random, found.host_random)
 
 
+def _run_on_either(
+    apply: Callable[..., Any], given: Given, name: str, options: Options
+) -> _Results:
+    try:
+        return _run(apply, given, name, options)
+    except Exception:
+        if given.device == "cpu" or given.examples is not None:
+            raise
+        try:
+            return _run(apply, given._replace(device="cpu"), name, options)
+        except Exception:
+            pass  # the first error is told
+        raise
+
+
 def _failure(name: str, ins: Sequence[Aval], error: Exception, advice: str) -> str:
     given = ", ".join(map(str, ins))
     return (
@@ -263,17 +297,11 @@ def _failure(name: str, ins: Sequence[Aval], error: Exception, advice: str) -> s
     )
 
 
-def _advice(
-    apply: Callable[..., Any],
-    ins: Sequence[Aval],
-    name: str,
-    options: Options,
-    examples: Sequence[torch.Tensor] | None,
-) -> str:
+def _advice(apply: Callable[..., Any], given: Given, name: str, options: Options) -> str:
     """Return what may help a function that has failed."""
-    if not options.widen_integers and any(a.dtype == np.int32 for a in ins):
+    if not options.widen_integers and any(a.dtype == np.int32 for a in given.ins):
         try:
-            _run(widened(apply, ins), ins, name, options, examples)
+            _run_on_either(widened(apply, given.ins), given, name, options)
         except Exception:
             pass
         else:
@@ -281,7 +309,7 @@ def _advice(
                 "It works with int64, PyTorch's own integers, in place of int32, JAX's: "
                 "pass widen_integers=True."
             )
-    if examples is not None:
+    if given.examples is not None:
         return "It was run on the examples."
     return (
         "If the function is right and reads values (.item(), .numpy(), a branch on a tensor, "
@@ -289,34 +317,23 @@ def _advice(
     )
 
 
-def _run(
-    apply: Callable[..., Any],
-    ins: Sequence[Aval],
-    name: str,
-    options: Options,
-    examples: Sequence[torch.Tensor] | None,
-) -> _Results:
+def _run(apply: Callable[..., Any], given: Given, name: str, options: Options) -> _Results:
     """Run the function once and leave no trace of it."""
-    mode = nullcontext() if examples is not None else fake_mode()
-    written = _Written(mode if examples is None else None)
+    is_fake = given.examples is None
+    mode = fake_mode() if is_fake else nullcontext()
+    written = _Written(mode if is_fake else None)
     references = sys.getrefcount(mode)
-
-    def tensors() -> list[torch.Tensor]:
-        if examples is not None:
-            return [example.clone() for example in examples]
-        return [torch.empty(a.shape, dtype=dtype_j2t(a.dtype), device=_device()) for a in ins]
-
     try:
         with _no_collection(), without_values(), left_as_it_was(apply) as trial:
             try:
                 # What it sets in the context is gone with that.
-                found = copy_context().run(_watch, trial, tensors, options, mode, written)
+                found = copy_context().run(_watch, trial, given.tensors, options, mode, written)
             finally:
                 written.put_back()
     finally:
-        if examples is None:
+        if is_fake:
             end_fake_mode(mode)
-    if examples is None and sys.getrefcount(mode) > references:
+    if is_fake and sys.getrefcount(mode) > references:
         _refuse_kept(mode, references, name)
     return found
 
@@ -454,13 +471,13 @@ def _as_example(leaf: Any, values: bool) -> Any:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
 
-def values_of(leaves: Sequence[Any], name: str) -> list[torch.Tensor]:
+def values_of(leaves: Sequence[Any], name: str, device: str) -> list[torch.Tensor]:
     """Return arrays with values as tensors for `infer`, where calls will have theirs.
 
     Raises:
         ShapeInferenceError: one has no values.
     """
-    return [_value_of(leaf, name).to(_device()) for leaf in leaves]
+    return [_value_of(leaf, name).to(device) for leaf in leaves]
 
 
 def _value_of(leaf: Any, name: str) -> torch.Tensor:
@@ -473,5 +490,13 @@ def _value_of(leaf: Any, name: str) -> torch.Tensor:
     return j2t(jnp.asarray(leaf), copy=True)
 
 
-def _device() -> str:
-    return "cuda" if jax.default_backend() in ("gpu", "cuda") else "cpu"
+def likely_device(leaves: Sequence[Any]) -> str:
+    """Return the kind of device, "cpu" or "cuda", that a call with these arguments is likely to run on.
+
+    That is where arrays are that were put there, else JAX's default device.
+    """
+    arrays = [x for x in leaves if isinstance(x, jax.Array) and not isinstance(x, Tracer)]
+    placed = [next(iter(x.devices())).platform for x in arrays if x.committed]
+    default = _config.jax_default_device
+    platform = placed[0] if placed else getattr(default, "platform", default)
+    return "cuda" if (platform or jax.default_backend()) in ("gpu", "cuda") else "cpu"

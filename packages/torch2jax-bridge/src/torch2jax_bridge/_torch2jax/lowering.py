@@ -15,8 +15,8 @@ from torch2jax_bridge._avals import Tensors
 from torch2jax_bridge._C import CallOptions, Handle
 from torch2jax_bridge._compat import devices_of_program, is_export, keep_out_of_cache
 from torch2jax_bridge._runtime.generators import alone
-from torch2jax_bridge._runtime.registration import RECORDED_TARGET, TARGET, register
-from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, UseResiduals, Vjp, draws
+from torch2jax_bridge._runtime.registration import TARGET, register
+from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, draws
 from torch2jax_bridge._torch2jax.function import Function, label
 from torch2jax_bridge._torch2jax.interpret import torch_code_of
 from torch2jax_bridge._torch2jax.out_buffers import OutBufferWriter, pays
@@ -35,9 +35,8 @@ def lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any
     handle = _make_handle(spec, platforms[0])
     ctx.module_context.add_keepalive(_OfThisProcess(handle, str(spec.root)))
     keep_out_of_cache(ctx)
-    recorded = tuple(platforms) == ("cuda",) and _may_be_recorded(spec)
     rule = jax.ffi.ffi_lowering(
-        RECORDED_TARGET if recorded else TARGET,
+        TARGET,
         operand_output_aliases=_output_aliases(spec),
         has_side_effect=_has_effect(spec, devices_of_program(ctx)),
     )
@@ -96,8 +95,6 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
         call = OutBufferWriter(call, len(spec.ins), platform)
     if options.debug:
         call = watched(call, spec.root.names, written)
-    if _may_be_recorded(spec):
-        call = in_private_pool(call)
     wanted = CallOptions()
     wanted.name = spec.root.name
     wanted.note = _note(spec.root)
@@ -120,21 +117,6 @@ def _note(function: Function) -> str:
         f"({label(function.names, narrow[0])} is int32, as JAX's integers are; where PyTorch wants "
         "int64, its own: torch2jax(..., widen_integers=True).)"
     )
-
-
-def _may_be_recorded(spec: Spec) -> bool:
-    """Whether XLA may record the call into a CUDA graph.
-
-    The user must allow it, and PyTorch must do all on the calling thread: autograd's backward
-    passes have their own, whose memory would not come from the private pool.
-    """
-    while spec.root.options.command_buffer:
-        if isinstance(spec, Function):
-            return True
-        if isinstance(spec, SaveResiduals | UseResiduals | Vjp):
-            return False
-        spec = spec.inner
-    return False
 
 
 def _takes_outputs(spec: Spec) -> bool:
@@ -203,28 +185,3 @@ def _has_nan(tensor: torch.Tensor) -> bool:
         return False
     values = tensor.float() if tensor.itemsize == 1 else tensor
     return bool(values.isnan().any())
-
-
-def in_private_pool(call: Callable[..., Any], cuda: Any = torch.cuda) -> Callable[..., Any]:
-    """Return the function, whose temporary CUDA memory stays its own for as long as the function lives.
-
-    XLA records what the function enqueues and enqueues the record again, without calling it: the
-    addresses in the record must not go to anybody else. On a CPU nothing is recorded.
-
-    Args:
-        call: the function of flat tensors.
-        cuda: the module to use; tests pass a stand-in for `torch.cuda`.
-    """
-    pools: dict[int, Any] = {}
-
-    def run(*tensors: torch.Tensor) -> Any:
-        device = next((t.device for t in tensors if t.device.type == "cuda"), None)
-        if device is None:
-            return call(*tensors)
-        if device.index not in pools:
-            with cuda.device(device.index):
-                pools[device.index] = cuda.MemPool()
-        with cuda.use_mem_pool(pools[device.index], device.index):
-            return call(*tensors)
-
-    return run

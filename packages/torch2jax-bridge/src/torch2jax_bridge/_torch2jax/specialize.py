@@ -26,9 +26,11 @@ from torch2jax_bridge._runtime.errors import original_exception, printable
 from torch2jax_bridge._runtime.thread_state import current_settings, enter_settings
 from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options, widened
 from torch2jax_bridge._torch2jax.infer import (
+    Given,
     Inferred,
     as_examples,
     infer,
+    likely_device,
     parse_output_shapes,
     values_of,
 )
@@ -188,13 +190,12 @@ def specialize(
     apply = _applier(fn, template, treedef, ins, options)
     args, kwargs = tree_unflatten(treedef, leaves)
     if output_shapes is None:
-        examples = None
-        if options.infer == "run":
-            pairs = zip(leaves, traced, strict=True)
-            examples = values_of([leaf for leaf, on in pairs if on], name)
+        arrays = [leaf for leaf, on in zip(leaves, traced, strict=True) if on]
+        device, by_run = likely_device(arrays), options.infer == "run"
+        examples = values_of(arrays, name, device) if by_run else None
         trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
         once = _applier(trial, template, treedef, ins, options)
-        found = infer(once, ins, name, names, options, examples)
+        found = infer(once, Given(ins, device, examples), name, names, options)
     else:
         found = Inferred(*parse_output_shapes(output_shapes(args), ins), None, False)
     if found.host_random and options.keyed:
