@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pax_jax._rng import loaded_leaf, stored_leaf
+from pax_jax._storage.keys import loaded_leaf, stored_leaf
 
 
 def register_with_flax(cls: type) -> None:

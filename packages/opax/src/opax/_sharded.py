@@ -13,7 +13,7 @@ from opax._optimizer import Optimizer
 from opax._params import aligned
 from pax_jax import sharding
 from pax_jax._module.scope import is_traced
-from pax_jax._rng import is_key
+from pax_jax._storage.keys import is_key
 
 Rule = str | tuple[tuple[str, PartitionSpec], ...]
 

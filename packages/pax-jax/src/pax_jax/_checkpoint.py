@@ -16,7 +16,7 @@ from pax_jax._module.kinds import is_module
 from pax_jax._module.partial import LoadReport, can_cast, compare
 from pax_jax._module.resuming import as_saved, dotted, resumed
 from pax_jax._module.state_dict import by_path
-from pax_jax._rng import is_key, loaded_leaf, stored_leaf
+from pax_jax._storage.keys import is_key, loaded_leaf, stored_leaf
 from pax_tree import GetAttrKey, record_flatten
 from pax_tree._describe import dtype_and_shape
 

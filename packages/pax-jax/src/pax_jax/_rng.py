@@ -7,7 +7,6 @@ import weakref
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from pax_jax._module.module import StateModule
 from pax_jax._module.scope import current_trace
@@ -153,27 +152,3 @@ class RngSeq(StateModule):
 def split_key(rng_key: jax.Array | None, count: int = 2) -> jax.Array:
     """Return `count` keys made of a key, by default of the next one of this thread's stream."""
     return jax.random.split(next_rng_key() if rng_key is None else rng_key, count)
-
-
-def is_key(leaf: Any) -> bool:
-    """Say whether a leaf is an array of typed random keys, or stands for one."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def stored_leaf(leaf: Any) -> Any:
-    """Return the array that stands for a leaf."""
-    return jax.random.key_data(leaf) if is_key(leaf) else leaf
-
-
-def loaded_leaf(like: Any, array: Any) -> Any:
-    """Return the leaf, of the type of `like`, that an array stands for."""
-    if is_key(like):
-        return jax.random.wrap_key_data(array, impl=_implementation(like.dtype))
-    return array if hasattr(like, "shape") else type(like)(array)
-
-
-def _implementation(dtype: Any) -> str:
-    """Return the name of the random keys of a dtype, which an abstract array does not know."""
-    names = ("threefry2x32", "rbg", "unsafe_rbg")
-    made = {name: jax.random.key(0, impl=name).dtype for name in names}
-    return next(name for name, known in made.items() if known == dtype)

@@ -21,7 +21,7 @@ import pax_tree
 from pax_jax._module.module import Optimizer
 from pax_jax._module.resuming import dotted
 from pax_jax._module.scope import is_traced
-from pax_jax._rng import is_key
+from pax_jax._storage.keys import is_key
 from pax_jax.nn import Stack
 from pax_tree import GetAttrKey
 from pax_tree._describe import nothing_found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -20,8 +19,10 @@ from pax_jax._module.kinds import MODULE, is_array, is_module
 from pax_jax._module.module import Module
 from pax_jax._module.partial import LoadReport, cast_to
 from pax_jax._module.resuming import dotted
-from pax_jax._module.state_dict import check_fit, misfits, with_part_of
-from pax_jax._rng import is_key, loaded_leaf, stored_leaf
+from pax_jax._module.state_dict import check_fit, misfits, with_part_of, with_state_dict
+from pax_jax._storage import tensors
+from pax_jax._storage.keys import is_key, loaded_leaf, stored_leaf, stored_shape
+from pax_jax._storage.placement import placed
 from pax_tree import record_flatten, record_unflatten
 from pax_tree._describe import dtype_and_shape
 
@@ -44,6 +45,7 @@ def to_torch(module: Module, rename: Rename = str) -> dict[str, Any]:
         Tensors, copies, by name: what `load_state_dict` of the same net in PyTorch takes.
 
     Raises:
+        ValueError: two arrays have one name, or an array is of a dtype that PyTorch does not have.
         ImportError: torch2jax-bridge, the extra `torch`, is not installed.
 
     Example:
@@ -58,14 +60,20 @@ def to_torch(module: Module, rename: Rename = str) -> dict[str, Any]:
         <All keys matched successfully>
     """
     bridge = extra("torch2jax_bridge", "pax_jax.weights.to_torch", "torch")
-    arrays = _tensors_of(module, "")
     torch = extra("torch", "pax_jax.weights.to_torch")
-    return {
-        rename(name): torch.from_numpy(np.array(array))
-        if isinstance(array, np.ndarray)
-        else bridge.j2t(array, copy=True)
-        for name, array in arrays.items()
-    }
+    arrays = _renamed(module, rename).items()
+    return {name: _as_tensor(name, array, torch, bridge) for name, array in arrays}
+
+
+def _as_tensor(name: str, array: Any, torch: Any, bridge: Any) -> Any:
+    try:
+        if isinstance(array, np.ndarray):
+            return torch.from_numpy(np.array(array))
+        return bridge.j2t(array, copy=True)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} is {dtype_and_shape(array)}, which cannot be a tensor of PyTorch: {error}"
+        ) from error
 
 
 def load_torch(
@@ -84,7 +92,7 @@ def load_torch(
 
     Raises:
         ValueError: a name is missing or unknown, or an array has another shape or dtype; the message
-            names every one.
+            names every one. Or two arrays have one name.
         ImportError: it has tensors, and torch2jax-bridge, the extra `torch`, is not installed.
 
     Example:
@@ -95,14 +103,36 @@ def load_torch(
         >>> bool(jnp.allclose(net(jnp.ones((1, 2))), there(torch.ones(1, 2)).detach().numpy()))
         True
     """
-    mine = _tensors_of(module, "")
+    mine = _renamed(module, rename)
     if cast:
-        arrays = {name: _as_array(value) for name, value in state_dict.items()}
-        state_dict = cast_to({rename(name): array for name, array in mine.items()}, arrays)
+        state_dict = cast_to(mine, {name: _as_array(x) for name, x in state_dict.items()})
     source = _Source(state_dict, rename)
-    loaded = _loaded(module, "", source)
     check_fit(module, source.problems(mine))
-    return loaded
+    loaded, given = pax_tree.tree_leaves(_loaded(module, "", source)), pax_tree.tree_leaves(module)
+    leaves = [
+        old if new is old else placed(new, old, getattr(old, "weak_type", None))
+        for new, old in zip(loaded, given, strict=True)
+    ]
+    return pax_tree.tree_structure(module).unflatten(leaves)
+
+
+def _renamed(module: Module, rename: Rename) -> dict[str, Any]:
+    """Return the arrays of a module by the names that they have in PyTorch, renamed.
+
+    Raises:
+        ValueError: two of them have one name.
+    """
+    tensors: dict[str, Any] = {}
+    for name, array in _tensors_of(module, ""):
+        new = rename(name)
+        if new in tensors:
+            raise ValueError(
+                f"Two arrays of {type(module).__name__} have the name {new!r} in PyTorch: the second is "
+                f"{name!r}. Use keys without dots in dicts of arrays, and a `rename` that gives each "
+                "array a name of its own."
+            )
+        tensors[new] = array
+    return tensors
 
 
 class _Source:
@@ -120,9 +150,8 @@ class _Source:
         return np.asarray(value).copy() if isinstance(like, np.ndarray) else _as_array(value)
 
     def problems(self, expected: Mapping[str, Any]) -> list[str]:
-        names = {self._rename(name): array for name, array in expected.items()}
-        optional = {name for name in names if name.endswith("num_batches_tracked")}
-        return misfits(names, self._arrays, optional)
+        optional = {name for name in expected if name.endswith("num_batches_tracked")}
+        return misfits(expected, self._arrays, optional)
 
 
 def _as_array(value: Any) -> jax.Array:
@@ -147,24 +176,24 @@ def _is_square(attention: nn.MultiHeadAttention) -> bool:
     return len({size for part in projections for size in (part.in_dim, part.out_dim)}) == 1
 
 
-def _tensors_of(module: Any, prefix: str) -> dict[str, Any]:
-    """Return the arrays of a module in the layout of PyTorch, by their names there."""
+def _tensors_of(module: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the arrays of a module in the layout of PyTorch, with their names there."""
     layout = _layout(module)
     if layout is not None:
-        return {prefix + name: array for name, array in layout.to(module).items()}
+        yield from ((prefix + name, array) for name, array in layout.to(module).items())
+        return
     if isinstance(module, nn.Stack):
-        by_layer = [_tensors_of(layer, f"{prefix}{i}.") for i, layer in enumerate(module)]
-        return {name: array for tensors in by_layer for name, array in tensors.items()}
+        for i, layer in enumerate(module):
+            yield from _tensors_of(layer, f"{prefix}{i}.")
+        return
     children, spec = record_flatten(module)
-    tensors: dict[str, Any] = {}
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
         for path, leaf in pax_tree.tree_leaves_with_path(child, is_leaf=is_module):
             where = prefix + _name_there(module, name, path)
             if kind == MODULE:
-                tensors |= _tensors_of(leaf, where + ".")
+                yield from _tensors_of(leaf, where + ".")
             elif _is_weight(leaf):
-                tensors[where] = leaf
-    return tensors
+                yield where, leaf
 
 
 def _name_there(module: Any, attribute: str, path: Any) -> str:
@@ -197,15 +226,19 @@ def _loaded(module: Any, prefix: str, source: _Source) -> Any:
     return record_unflatten(spec, new.values())
 
 
-def save_safetensors(module: Module, path: str | os.PathLike[str]) -> None:
+def save_safetensors(
+    module: Module, path: str | os.PathLike[str], *, checksums: bool = True
+) -> None:
     """Write the arrays of a module to a safetensors file.
 
     Args:
         module: any module; its arrays get the names of `state_dict()`. Random keys are written as
-            their numbers.
+            their numbers, and numbers of dtypes that the format lacks as their bits.
         path: the file; it is replaced, when the new one is complete.
+        checksums: whether one for each array is written, into the file's metadata.
 
     Raises:
+        ValueError: an array has elements that are not numbers; the message names it.
         ImportError: safetensors is not installed.
 
     Example:
@@ -217,32 +250,26 @@ def save_safetensors(module: Module, path: str | os.PathLike[str]) -> None:
         >>> pax.weights.load_safetensors(pax.Linear(2, 3), path) == net
         True
     """
-    library = extra("safetensors.numpy", "pax_jax.weights.save_safetensors", "safetensors")
-    arrays = {
-        name: np.asarray(stored_leaf(leaf), order="C") for name, leaf in module.state_dict().items()
-    }
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
-    os.close(descriptor)
-    try:
-        library.save_file(arrays, partial)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    leaves = module.state_dict()
+    arrays = {name: _host_array(leaf) for name, leaf in leaves.items()}
+    weak_types = [name for name, leaf in leaves.items() if getattr(leaf, "weak_type", False)]
+    tensors.write(path, arrays, weak_types, checksums)
 
 
-def load_safetensors(module: M, path: str | os.PathLike[str], *, cast: bool = False) -> M:
+def load_safetensors(
+    module: M, path: str | os.PathLike[str], *, cast: bool = False, checksums: bool = True
+) -> M:
     """Return a copy of a module with the arrays that `save_safetensors` wrote.
 
     Args:
-        module: any module.
-        path: the file.
+        module: any module; its arrays say on which devices, and in which shardings, the new ones are.
+        path: the file, which may be one of another program.
         cast: as in `Module.load_state_dict`.
+        checksums: whether those that the file has are compared with its arrays.
 
     Raises:
-        ValueError: an array is missing or unknown, or has another shape or dtype; the message names
-            every one. `load_partial` takes a part of them.
+        ValueError: the file is damaged, or an array is missing or unknown, or has another shape or
+            dtype; the message names every one. `load_partial` takes a part of them.
         ImportError: safetensors is not installed.
 
     Example:
@@ -255,11 +282,17 @@ def load_safetensors(module: M, path: str | os.PathLike[str], *, cast: bool = Fa
         >>> pax.weights.load_safetensors(fresh, path) == net
         True
     """
-    return module.load_state_dict(_read(module, path, "load_safetensors"), cast=cast)
+    found, weak_types = tensors.read(path, "load_safetensors", checksums)
+    arrays = _as_leaves(module, found)
+    return with_state_dict(module, arrays, cast, os.fspath(path), weak_types)
 
 
 def load_partial(
-    module: M, source: Mapping[str, Any] | str | os.PathLike[str], *, cast: bool = False
+    module: M,
+    source: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    cast: bool = False,
+    checksums: bool = True,
 ) -> tuple[M, LoadReport]:
     """Return a copy of a module with those saved arrays that fit it, and a report of what was taken.
 
@@ -267,12 +300,13 @@ def load_partial(
         module: any module; where nothing fits its own arrays stay.
         source: what `state_dict()` of another module returned, or a file that `save_safetensors` wrote.
         cast: as in `Module.load_state_dict`; an array of another dtype does not fit without it.
+        checksums: as in `load_safetensors`.
 
     Returns:
         The new module, and what was taken, missing, unknown and unfit.
 
     Raises:
-        ValueError: nothing fits; the message names every path.
+        ValueError: nothing fits; the message names every path. Or the file is damaged.
         ImportError: `source` is a file, and safetensors is not installed.
 
     Example:
@@ -285,17 +319,29 @@ def load_partial(
         >>> report.unfit["modules.1.bias"]
         'is float32[10], expected float32[3]'
     """
-    if not isinstance(source, Mapping):
-        source = _read(module, source, "load_partial")
-    return with_part_of(module, source, cast)
+    if isinstance(source, Mapping):
+        return with_part_of(module, source, cast)
+    found, weak_types = tensors.read(source, "load_partial", checksums)
+    return with_part_of(module, _as_leaves(module, found), cast, os.fspath(source), weak_types)
 
 
-def _read(module: Module, path: str | os.PathLike[str], function: str) -> dict[str, Any]:
-    """Return the arrays of a file by name, those of random keys as keys."""
-    library = extra("safetensors.numpy", f"pax_jax.weights.{function}", "safetensors")
-    arrays = library.load_file(path)
+def _host_array(leaf: Any) -> np.ndarray:
+    return np.asarray(stored_leaf(leaf), order="C")
+
+
+def _as_leaves(module: Module, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return arrays as the leaves that a module has there: keys, and numbers that are no arrays."""
     mine = module.state_dict()
     return {
-        name: loaded_leaf(mine[name], array) if name in mine else array
+        name: _as_leaf(array, mine[name]) if name in mine else array
         for name, array in arrays.items()
     }
+
+
+def _as_leaf(array: np.ndarray, like: Any) -> Any:
+    if is_key(like):
+        is_data = array.dtype == np.uint32 and array.shape == stored_shape(like)
+        return loaded_leaf(like, array) if is_data else array
+    if hasattr(like, "shape") or array.shape or array.dtype != np.asarray(like).dtype:
+        return array
+    return type(like)(array.item())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from pax_tree._describe import dtype_and_shape
 
@@ -98,18 +99,39 @@ def _sort(name: str) -> Any:
 
 
 def cast_to(expected: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arrays in the dtypes of those of `expected`, as far as only the precision differs."""
+    """Return arrays in the dtypes of those of `expected`, as far as only the precision differs.
+
+    Raises:
+        ValueError: a number is too large for its new dtype; the message names the array.
+    """
     return {
-        name: _as(array, expected[name])
+        name: _as(name, array, expected[name].dtype)
         if name in expected and can_cast(dtype_and_shape(array), dtype_and_shape(expected[name]))
         else array
         for name, array in given.items()
     }
 
 
-def _as(array: Any, like: Any) -> Any:
-    if array.dtype == like.dtype:
+def _as(name: str, array: Any, dtype: Any) -> Any:
+    if array.dtype == dtype:
         return array
-    if isinstance(like, jax.Array):
-        return jnp.asarray(array).astype(like.dtype)
-    return np.asarray(array).astype(like.dtype)
+    if not isinstance(array, jax.Array):
+        array = np.asarray(array)
+    with np.errstate(over="ignore", invalid="ignore"):
+        new = array.astype(dtype)
+    if not isinstance(array, Tracer) and not _is_kept(array, new):
+        raise ValueError(
+            f"{name} cannot be cast from {array.dtype} to {dtype}: not all of its numbers are within "
+            "the range of that dtype. Keep its dtype in the module, or change the numbers."
+        )
+    return new
+
+
+def _is_kept(old: Any, new: Any) -> bool:
+    """Say whether no number has become infinite, not a number, or another integer."""
+    library = jnp if isinstance(old, jax.Array) else np
+    if jnp.issubdtype(old.dtype, jnp.integer):
+        same = (new.astype(old.dtype) == old) & ((new < 0) == (old < 0))
+    else:
+        same = library.isfinite(new) == library.isfinite(old)
+    return bool(library.all(same))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
-
 import pax_tree
 from pax_jax._module.kinds import is_module
 from pax_jax._module.partial import LoadReport, cast_to, compare
 from pax_jax._module.resuming import as_saved, dotted, resumed
 from pax_jax._module.trees import children_by_name
+from pax_jax._storage.placement import placed
 from pax_tree import Record, record_flatten, record_unflatten
 from pax_tree._describe import dtype_and_shape
 
@@ -26,26 +24,48 @@ def state_dict_of(module: Any) -> dict[str, Any]:
     return by_path(module, f"Two arrays of {type(module).__name__} have the path {{!r}}. {_TWICE}")
 
 
-def with_state_dict(module: Any, state_dict: Mapping[str, Any], cast: bool) -> Any:
-    """Return a copy of a module with other arrays; see `Module.load_state_dict`."""
+def with_state_dict(
+    module: Any,
+    state_dict: Mapping[str, Any],
+    cast: bool,
+    what: str = "The state dict",
+    weak_types: Collection[str] | None = None,
+) -> Any:
+    """Return a copy of a module with other arrays; see `Module.load_state_dict`.
+
+    Args:
+        module: any module.
+        state_dict: its arrays by name.
+        cast: whether arrays of another precision are converted.
+        what: `state_dict`, for messages.
+        weak_types: the names of those whose type is weak, if that is known.
+    """
     form = as_saved(module, state_dict)
     mine = form.state_dict()
     state_dict = cast_to(mine, state_dict) if cast else state_dict
-    check_fit(module, misfits(mine, state_dict))
+    check_fit(module, misfits(mine, state_dict), what)
     leaves = [
-        jnp.asarray(state_dict[name]) if isinstance(leaf, jax.Array) else state_dict[name]
+        leaf
+        if state_dict[name] is leaf
+        else placed(state_dict[name], leaf, None if weak_types is None else name in weak_types)
         for name, leaf in mine.items()
     ]
     return resumed(pax_tree.tree_structure(form).unflatten(leaves), module)
 
 
-def with_part_of(module: Any, state_dict: Mapping[str, Any], cast: bool) -> tuple[Any, LoadReport]:
+def with_part_of(
+    module: Any,
+    state_dict: Mapping[str, Any],
+    cast: bool,
+    what: str = "the state dict",
+    weak_types: Collection[str] | None = None,
+) -> tuple[Any, LoadReport]:
     """Return a copy of a module with the arrays that fit it; see `weights.load_partial`."""
     mine = as_saved(module, state_dict).state_dict()
     given = {name: dtype_and_shape(array) for name, array in state_dict.items()}
-    report = compare(mine, given, cast, "the state dict")
+    report = compare(mine, given, cast, what)
     fitting = {name: state_dict[name] for name in report.taken}
-    return with_state_dict(module, {**mine, **fitting}, cast), report
+    return with_state_dict(module, {**mine, **fitting}, cast, what, weak_types), report
 
 
 def by_path(tree: Any, message: str) -> dict[str, Any]:
@@ -82,11 +102,11 @@ def misfits(
     return missing + unknown + other
 
 
-def check_fit(module: Any, problems: list[str]) -> None:
-    """Raise `ValueError` if there are problems with a state dict for `module`."""
+def check_fit(module: Any, problems: list[str], what: str = "The state dict") -> None:
+    """Raise `ValueError` if there are problems with a state dict, which is `what`, for `module`."""
     if problems:
         raise ValueError(
-            f"The state dict does not fit {type(module).__name__}:\n  " + "\n  ".join(problems)
+            f"{what} does not fit {type(module).__name__}:\n  " + "\n  ".join(problems)
         )
 
 
