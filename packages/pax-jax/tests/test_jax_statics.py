@@ -1,9 +1,11 @@
 """Static values and containers that are changed in place: seen everywhere, or refused where they may not be."""
 
 import argparse
+import array
 import collections
 import copy
 import dataclasses
+import functools
 import pickle
 import types
 
@@ -46,6 +48,46 @@ class Unhashable:
 
 class Items(list):
     pass
+
+
+class Plain:
+    def __init__(self):
+        self.scale = 1.0
+
+    def get(self):
+        return self.scale
+
+    @functools.cached_property
+    def square(self):
+        return self.scale**2
+
+
+class Slots:
+    __slots__ = ("__scale",)
+
+    def __init__(self):
+        self.scale = 1.0
+
+    @property
+    def scale(self):
+        return self.__scale
+
+    @scale.setter
+    def scale(self, value):
+        self.__scale = value
+
+
+class SlotsAndMore(Slots):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenConfig:
+    inner: Plain = dataclasses.field(default_factory=Plain)
+
+
+def read_p(options, x):
+    return options["p"]
 
 
 def set_scale(config, value):
@@ -97,6 +139,25 @@ VALUES = {
     "namespace": (lambda: types.SimpleNamespace(scale=1.0), lambda v: v.scale, set_scale),
     "arguments": (lambda: argparse.Namespace(scale=1.0), lambda v: v.scale, set_scale),
     "unhashable": (Unhashable, lambda v: v.scale, set_scale),
+    "plain": (Plain, lambda v: v.scale, set_scale),
+    "slots": (Slots, lambda v: v.scale, set_scale),
+    "slots and attributes": (SlotsAndMore, lambda v: v.scale, set_scale),
+    "in a frozen dataclass": (
+        FrozenConfig,
+        lambda v: v.inner.scale,
+        lambda v, new: set_scale(v.inner, new),
+    ),
+    "bound method": (
+        lambda: Plain().get,
+        lambda v: v(),
+        lambda v, new: set_scale(v.__self__, new),
+    ),
+    "partial": (
+        lambda: functools.partial(read_p, {"p": 1.0}),
+        lambda v: v(0),
+        lambda v, new: set_item("p")(v.args[0], new),
+    ),
+    "array of numbers": (lambda: array.array("d", [1.0]), lambda v: v[0], set_item(0)),
 }
 READ_NESTED, WRITE_NESTED = VALUES["nested"][1], lambda v, new: set_item("p")(v["a"][0][1], new)
 VALUES["nested"] = (VALUES["nested"][0], READ_NESTED, WRITE_NESTED)
@@ -141,6 +202,22 @@ def test_a_static_value_changed_in_place_is_seen_everywhere(name):
     assert changed(1.0) == changed.eval()(1.0) == call(changed, 1.0) == 8.0
 
 
+def test_a_view_of_a_dict_is_looked_through():
+    options = {"p": 1.0}
+    module = Holder(types.MappingProxyType(options), lambda v: v["p"])
+    call = jax.jit(lambda module, x: module(x))
+    assert call(module, 1.0) == 1.0
+    options["p"] = 7.0
+    assert call(module, 1.0) == module(1.0) == 7.0
+
+
+def test_a_cached_property_is_no_change():
+    module = Holder(Plain(), lambda v: v.square)
+    structure = jax.tree.structure(module)
+    assert module(2.0) == 2.0
+    assert jax.tree.structure(module) == structure
+
+
 def test_a_static_value_that_is_not_changed_compiles_once():
     for make, read, write in VALUES.values():
         module, traces = Holder(make(), read), []
@@ -155,7 +232,9 @@ def test_a_static_value_that_is_not_changed_compiles_once():
         assert jax.tree.structure(module) != structure
 
 
-COMPARED_BY_IDENTITY = ("dataclass without eq", "unhashable")  # so their classes say
+# So their classes say.
+COMPARED_BY_IDENTITY = ("dataclass without eq", "unhashable", "plain", "slots")
+COMPARED_BY_IDENTITY += ("slots and attributes", "in a frozen dataclass", "bound method", "partial")
 
 
 @pytest.mark.parametrize("name", [name for name in VALUES if name not in COMPARED_BY_IDENTITY])

@@ -1,9 +1,14 @@
 """Record and RecordSpec: attributes, structure, copies, garbage."""
 
 import copy
+import dataclasses
+import datetime
+import decimal
 import gc
 import itertools
+import math
 import pickle
+import struct
 import weakref
 from typing import Generic, TypeVar
 
@@ -68,6 +73,23 @@ def test_equal_structures_are_one_object():
     assert pax_tree.record_spec(layer) is before
 
 
+class Meters(float):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    value: object
+    note: str = dataclasses.field(default="", compare=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenSlots:
+    value: object
+
+
+UTC = datetime.UTC
+CET = datetime.timezone(datetime.timedelta(hours=1))
 DIFFERENT = {
     "int_bool": (1, True),
     "int_float": (1, np.float64(1)),
@@ -78,6 +100,26 @@ DIFFERENT = {
     "set": ({1}, frozenset({1})),
     "dict": ({"a": 1}, {"a": 2}),
     "arrays": (np.zeros(2), np.zeros(2)),
+    "nan": ((math.nan,), struct.unpack("d", struct.pack("Q", 0x7FF8000000000001))),
+    "complex": (complex(0.0, 0.0), complex(0.0, -0.0)),
+    "subclass": (Meters(0.0), Meters(-0.0)),
+    "numpy": (np.float64(0.0), np.float64(-0.0)),
+    "numpy_nan": (np.float32(math.nan), -np.float32(math.nan)),
+    "numpy_complex": (np.complex64(0.0), np.complex64(complex(0.0, -0.0))),
+    "numpy_date": (np.datetime64("2020-01-01", "D"), np.datetime64("2020-01-01", "s")),
+    "frozen_bool": (Frozen(1), Frozen(True)),
+    "frozen_float": (Frozen(1), Frozen(1.0)),
+    "frozen_zeros": (Frozen(Frozen(0.0)), Frozen(Frozen(-0.0))),
+    "frozen_slots": (FrozenSlots((1,)), FrozenSlots((True,))),
+    "decimal": (decimal.Decimal("1.0"), decimal.Decimal("1.00")),
+    "decimal_zero": (decimal.Decimal(0), decimal.Decimal("-0")),
+    "zone": (
+        datetime.datetime(2020, 1, 1, 0, tzinfo=UTC),
+        datetime.datetime(2020, 1, 1, 1, tzinfo=CET),
+    ),
+    "fold": (datetime.datetime(2020, 1, 1), datetime.datetime(2020, 1, 1, fold=1)),
+    "range": (range(0, 3, 2), range(0, 4, 2)),
+    "slice": (slice(1), slice(True)),
 }
 
 
@@ -86,6 +128,11 @@ def test_statics_differ_by_value_and_type(a, b):
     assert pax_tree.record_spec(Layer(mode=a)) is not pax_tree.record_spec(Layer(mode=b))
     twin = a if isinstance(a, np.ndarray) else copy.deepcopy(a)
     assert pax_tree.record_spec(Layer(mode=a)) is pax_tree.record_spec(Layer(mode=twin))
+
+
+def test_what_a_frozen_dataclass_does_not_compare_is_not_compared():
+    specs = [pax_tree.record_spec(Layer(mode=Frozen(1, note))) for note in ("a", "b")]
+    assert specs[0] is specs[1]
 
 
 def test_no_more_is_taken_of_what_has_no_end():

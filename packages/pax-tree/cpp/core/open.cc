@@ -84,8 +84,9 @@ bool OpenDeque(PyObject* deque, Parts* parts) {
   return true;
 }
 
-bool OpenRecord(PyObject* object, Parts* parts) {
-  if (!TakeCurrent(reinterpret_cast<Record*>(object), &parts->data, &parts->source)) return false;
+bool OpenRecord(Walk* walk, PyObject* object, Parts* parts) {
+  auto* record = reinterpret_cast<Record*>(object);
+  if (!TakeCurrent(record, &walk->reader, &parts->data, &parts->source)) return false;
   parts->arity = PyTuple_GET_SIZE(parts->source.get());
   return true;
 }
@@ -147,7 +148,7 @@ bool Open(Walk* walk, PyObject* object, Verdict verdict, Parts* parts) {
     case Kind::kOrderedDict: return OpenOrderedDict(object, parts);
     case Kind::kDefaultDict: return OpenDefaultDict(object, parts);
     case Kind::kDeque: return OpenDeque(object, parts);
-    case Kind::kRecord: return OpenRecord(object, parts);
+    case Kind::kRecord: return OpenRecord(walk, object, parts);
     case Kind::kCustom: return OpenCustom(verdict.registration, object, walk->with_path, parts);
     case Kind::kNone:
     case Kind::kLeaf: break;

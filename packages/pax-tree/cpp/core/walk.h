@@ -8,6 +8,7 @@
 
 #include "core/node.h"
 #include "core/registry.h"
+#include "record/captured.h"
 #include "support/depth.h"
 #include "support/ref.h"
 #include "support/stack.h"
@@ -84,6 +85,7 @@ struct Walk {
   Options options;
   bool with_path = false;
   Depth depth;
+  Reader reader;
   KeyPath path;
   bool differs = false;
   int other_tree = 0;  // which of the rest differs; 0 when only one can

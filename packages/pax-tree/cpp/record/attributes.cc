@@ -1,5 +1,6 @@
 // Reading and writing the attributes of a record.
 #include "core/registry.h"
+#include "record/captured.h"
 #include "record/record.h"
 #include "support/compat.h"
 #include "support/errors.h"
@@ -37,16 +38,12 @@ PyObject* InScope(Record* self, PyObject* name, Ref value) {
               : nullptr;
 }
 
-// A record of the top level that a trace reads: the class says whether the trace is kept, with what
-// was read as a constant.
+// Notes that this attribute, and no method of the class, was read.
 bool NoteRead(Record* self, PyObject* name, PyObject* value) {
-  bool same;
-  if (!IsInScope(self, &same)) return false;
-  if (same || !Holds(self, name, value)) return true;
-  Ref kept(PyObject_CallMethod(reinterpret_cast<PyObject*>(Py_TYPE(self)), "_is_kept", nullptr));
-  if (!kept) return false;
-  if (kept.get() == Py_True) self->captured = true;
-  return true;
+  Reader reader;
+  if (reader.IsAtTopLevel()) return true;
+  if (PyErr_Occurred()) return false;
+  return !Holds(self, name, value) || reader.Note(self);
 }
 
 }  // namespace
@@ -56,7 +53,7 @@ PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
   if (!FillDict(record)) return nullptr;
   Ref value(PyObject_GenericGetAttr(self, name));
   if (!value) return nullptr;
-  if (record->scope == nullptr && !record->captured && !PyCFunction_Check(value.get()) &&
+  if (record->scope == nullptr && !IsCaptured(record) && !PyCFunction_Check(value.get()) &&
       !PyMethod_Check(value.get()) && !NoteRead(record, name, value.get())) {
     return nullptr;
   }
@@ -179,11 +176,7 @@ Outcome TrySet(Record* self, PyObject* name, PyObject* value, int kind) {
 // A record that JAX rebuilt in a trace remembers the last change, until somebody takes it apart.
 // One that a kept trace has read tells its class, so that the trace is not used again.
 bool NoteChange(Record* self, PyObject* name) {
-  if (std::exchange(self->captured, false)) {
-    PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
-    Ref told(PyObject_CallMethod(cls, "_captured_changed", "O", name));
-    if (!told) return false;
-  }
+  if (!TellCaptured(self, name)) return false;
   if (!self->rebuilt) return true;
   CriticalSection section(reinterpret_cast<PyObject*>(self));
   Py_XSETREF(self->unseen, Py_NewRef(name));

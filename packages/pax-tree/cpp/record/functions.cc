@@ -1,4 +1,5 @@
 // The module's functions on records.
+#include "record/captured.h"
 #include "record/record.h"
 #include "support/arguments.h"
 #include "support/errors.h"
@@ -16,7 +17,8 @@ Record* AsRecord(PyObject* object, const char* function) {
 // The spec and the children of what should be a record.
 bool Take(PyObject* object, const char* function, Ref* spec, Ref* children) {
   Record* record = AsRecord(object, function);
-  return record != nullptr && TakeCurrent(record, spec, children);
+  Reader reader;
+  return record != nullptr && TakeCurrent(record, &reader, spec, children);
 }
 
 RecordSpec* CheckSpec(PyObject* object, const char* function) {

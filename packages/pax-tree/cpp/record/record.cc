@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "record/captured.h"
 #include "support/arguments.h"
 #include "support/errors.h"
 #include "support/sequence.h"
@@ -111,7 +112,8 @@ void Dealloc(PyObject* self) {
 
 PyObject* GetDict(PyObject* self, void*) {
   auto* record = reinterpret_cast<Record*>(self);
-  if (!FillDict(record)) return nullptr;
+  Reader reader;
+  if (!reader.Note(record) || !FillDict(record)) return nullptr;
   CriticalSection section(self);
   return PyDictProxy_New(record->dict);
 }
@@ -255,14 +257,16 @@ PyType_Spec type_spec = {"pax_tree.Record", sizeof(Record), 0,
 
 PyObject* RecordCopy(PyObject* self, PyObject*) {
   Ref spec, children;
-  if (!TakeCurrent(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Reader reader;
+  if (!TakeCurrent(reinterpret_cast<Record*>(self), &reader, &spec, &children)) return nullptr;
   return MakeRecord(AsSpec(spec.get()), children.release());
 }
 
 // The copy enters the memo before its children are copied, so that a child may refer to it.
 PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
   Ref spec, children;
-  if (!TakeCurrent(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Reader reader;
+  if (!TakeCurrent(reinterpret_cast<Record*>(self), &reader, &spec, &children)) return nullptr;
   Ref copy(MakeRecord(AsSpec(spec.get()), Nones(PyTuple_GET_SIZE(children.get()))));
   Ref id(PyLong_FromVoidPtr(self));
   if (!copy || !id || PyObject_SetItem(memo, id.get(), copy.get()) < 0) return nullptr;
@@ -280,7 +284,8 @@ PyObject* RecordDeepCopy(PyObject* self, PyObject* memo) {
 
 PyObject* RecordReduce(PyObject* self, PyObject*) {
   Ref spec, children;
-  if (!TakeCurrent(reinterpret_cast<Record*>(self), &spec, &children)) return nullptr;
+  Reader reader;
+  if (!TakeCurrent(reinterpret_cast<Record*>(self), &reader, &spec, &children)) return nullptr;
   Ref make(Import("pax_tree._C", "record_unflatten"));
   if (!make) return nullptr;
   return Py_BuildValue("O(OO)", make.get(), spec.get(), children.get());
@@ -307,9 +312,9 @@ bool TakeRecord(Record* self, Ref* spec, Ref* children) {
   return Raise(PyExc_ReferenceError, "The record is being collected as garbage.");
 }
 
-bool TakeCurrent(Record* self, Ref* spec, Ref* children) {
+bool TakeCurrent(Record* self, Reader* reader, Ref* spec, Ref* children) {
   MarkSeen(self);
-  if (!TakeRecord(self, spec, children)) return false;
+  if (!reader->Note(self) || !TakeRecord(self, spec, children)) return false;
   if (AsSpec(spec->get())->mutables == nullptr) return true;
   return RefreshStatics(self, AsSpec(spec->get())) && TakeRecord(self, spec, children);
 }

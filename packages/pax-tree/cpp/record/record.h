@@ -1,6 +1,8 @@
 // Record: an attribute object made of an interned spec and a tuple of children.
 #pragma once
 
+#include <cstdint>
+
 #include "record/spec.h"
 #include "support/arguments.h"
 #include "support/ref.h"
@@ -13,9 +15,9 @@ struct Record {
   PyObject* scope;     // weak reference to the token of the trace that made it; null at top level
   PyObject* dict;      // attributes by name; null until the first read after unflatten
   PyObject* weakrefs;
-  PyObject* unseen;  // what was set last since JAX rebuilt it in a trace and nobody took it apart
-  bool rebuilt;      // whether JAX made it in a trace, of what it had taken apart outside
-  bool captured;     // whether a trace that is kept has read it since it was set, as a constant
+  PyObject* unseen;   // what was set last since JAX rebuilt it in a trace and nobody took it apart
+  bool rebuilt;       // whether JAX made it in a trace, of what it had taken apart outside
+  uint32_t captured;  // the era in which a trace that is kept has read it, as a constant
 };
 
 extern PyTypeObject* record_type;
@@ -27,8 +29,9 @@ PyObject* MakeRecord(RecordSpec* spec, PyObject* children);
 
 // New references to the spec and the children as they belong together. False with an error set.
 bool TakeRecord(Record* self, Ref* spec, Ref* children);
-// The same after a look at the static values that may have changed in place.
-bool TakeCurrent(Record* self, Ref* spec, Ref* children);
+// The same for who reads them: after a look at the static values that may have changed in place.
+class Reader;
+bool TakeCurrent(Record* self, Reader* reader, Ref* spec, Ref* children);
 
 // Fills the attribute dict if it is not there yet.
 bool FillDict(Record* self);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/registry.h"
+#include "record/objects.h"
 #include "record/spec.h"
 #include "support/compat.h"
 #include "support/sequence.h"
@@ -24,6 +25,19 @@ PyObject* FreezeComplex(PyObject* value) {
   char bytes[sizeof(parts)];
   std::memcpy(bytes, parts, sizeof(parts));
   return PyBytes_FromStringAndSize(bytes, sizeof(bytes));
+}
+
+// (value, key): equal only where both are.
+PyObject* And(PyObject* value, PyObject* key) {
+  Ref owned(key);
+  return owned ? PyTuple_Pack(2, value, key) : nullptr;
+}
+
+// The bits and the dtype of a scalar of NumPy, as of other numbers.
+PyObject* FreezeScalar(PyObject* value) {
+  Ref bytes(PyObject_CallMethod(value, "tobytes", nullptr));
+  Ref dtype(bytes ? PyObject_GetAttrString(value, "dtype") : nullptr);
+  return dtype ? PyTuple_Pack(2, bytes.get(), dtype.get()) : nullptr;
 }
 
 // The frozen items of any iterable, in order.
@@ -51,103 +65,15 @@ PyMethodDef identity_method = {"same", ReturnSelf, METH_NOARGS, nullptr};
 // the value's identity.
 PyObject* Identity(PyObject* value) { return PyCFunction_New(&identity_method, value); }
 
-// Whether a value of this type equals itself for as long as it lives.
-bool IsPlain(PyObject* value) {
-  PyTypeObject* type = Py_TYPE(value);
-  return value == Py_None || type == &PyUnicode_Type || type == &PyLong_Type ||
-         type == &PyBool_Type || type == &PyFloat_Type || type == &PyFunction_Type ||
-         type == &PyBytes_Type || type == &PyComplex_Type || PyType_Check(value);
+// What is made of a value by `pickle`, which tells equal dates, ranges and decimals apart.
+PyObject* FreezeReduced(PyObject* value) {
+  Ref reduced(PyObject_CallMethod(value, "__reduce_ex__", "i", 4));
+  return reduced ? FreezeItems(reduced.get()) : nullptr;
 }
 
-// What the decorator of a dataclass was given as this option; null without an error for other
-// classes.
-Ref DataclassOption(PyTypeObject* type, const char* option) {
-  Ref name(PyUnicode_InternFromString("__dataclass_params__"));
-  Ref params(name ? LookUpInClass(type, name.get()) : nullptr);
-  Ref given(params ? PyObject_GetAttrString(params.get(), option) : nullptr);
-  if (!given) PyErr_Clear();
-  return given;
-}
-
-// Whether a class is one of dataclasses that are not frozen.
-bool IsMutableDataclass(PyTypeObject* type) {
-  return DataclassOption(type, "frozen").get() == Py_False;
-}
-
-bool Is(PyObject* value, const char* type_name) {
-  return std::strcmp(Py_TYPE(value)->tp_name, type_name) == 0;
-}
-
-// Whether a class is one of Python's library, written in Python, that compare what they hold.
-bool IsLibraryHolder(PyTypeObject* type) {
-  Ref module(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "__module__"));
-  if (!module) PyErr_Clear();
-  if (!module || !PyUnicode_Check(module.get())) return false;
-  auto is = [&](const char* text) {
-    return PyUnicode_CompareWithASCIIString(module.get(), text) == 0;
-  };
-  if (is("argparse")) return std::strcmp(type->tp_name, "Namespace") == 0;
-  bool holder = std::strcmp(type->tp_name, "UserDict") == 0 ||
-                std::strcmp(type->tp_name, "UserList") == 0 ||
-                std::strcmp(type->tp_name, "Counter") == 0;
-  return holder && is("collections");
-}
-
-bool Has(PyObject* value, const char* name) {
-  Ref found(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), name));
-  if (!found) PyErr_Clear();
-  return static_cast<bool>(found);
-}
-
-// Whether an object that is no plain container may change, and is equal to another one of its class
-// that holds the same: classes derived from containers, dataclasses, namespaces.
-bool IsByValue(PyObject* value) {
-  PyTypeObject* type = Py_TYPE(value);
-  if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
-    bool dataclass = IsMutableDataclass(type) && DataclassOption(type, "eq").get() == Py_True;
-    if (dataclass || IsLibraryHolder(type)) return !Has(value, "__array__");
-  }
-  richcmpfunc compare = type->tp_richcompare;
-  if (PyODict_Check(value)) return compare == PyODict_Type.tp_richcompare;
-  if (PyDict_Check(value)) return compare == PyDict_Type.tp_richcompare;
-  if (PyList_Check(value)) return compare == PyList_Type.tp_richcompare;
-  if (PySet_Check(value)) return compare == PySet_Type.tp_richcompare;
-  if (PyByteArray_Check(value)) return compare == PyByteArray_Type.tp_richcompare;
-  return Py_IS_TYPE(value, deque_type) || Is(value, "types.SimpleNamespace");
-}
-
-// Whether an object that is no container says by its class that it may change: it cannot be hashed,
-// or is a dataclass that is not frozen. An error of its __hash__ that is no TypeError stays set,
-// with true.
-bool IsMutableObject(PyObject* value) {
-  if (IsMutableDataclass(Py_TYPE(value))) return true;
-  if (PyObject_Hash(value) != -1) return false;
-  if (PyErr_ExceptionMatches(PyExc_TypeError)) PyErr_Clear();
-  return true;
-}
-
-// The values of a dataclass's fields, of which some may be in slots.
-PyObject* FreezeFields(PyObject* value) {
-  Ref fields(PyObject_GetAttrString(value, "__dataclass_fields__"));
-  if (!fields) {
-    PyErr_Clear();
-    return Py_NewRef(Py_None);
-  }
-  Ref names(PySequence_Tuple(fields.get()));
-  if (!names) return nullptr;
-  return MakeTuple(PyTuple_GET_SIZE(names.get()), [&](Py_ssize_t i) -> PyObject* {
-    Ref field(PyObject_GetAttr(value, PyTuple_GET_ITEM(names.get(), i)));
-    if (field) return Freeze(field.get());
-    PyErr_Clear();
-    return Py_NewRef(Py_None);
-  });
-}
-
+// The values of an object's slots and attributes.
 PyObject* FreezeAttributes(PyObject* value) {
-  Ref attributes(PyObject_GetAttrString(value, "__dict__"));
-  if (!attributes) PyErr_Clear();
-  if (!attributes || !PyDict_Check(attributes.get())) return FreezeFields(value);
-  Ref items(PyDict_Items(attributes.get()));
+  Ref items(AttributeItems(value));
   return items ? FreezeSet(items.get()) : nullptr;
 }
 
@@ -171,9 +97,10 @@ PyObject* FreezeDeque(PyObject* value) {
 PyObject* FreezeContents(PyObject* value) {
   if (PyDict_Check(value)) return FreezeMapping(value);
   if (Py_IS_TYPE(value, deque_type)) return FreezeDeque(value);
+  if (Py_IS_TYPE(value, &PyDictProxy_Type)) return FreezeMapping(value);
   if (PyAnySet_Check(value)) return FreezeSet(value);
-  bool sequence = PyList_Check(value) || PyByteArray_Check(value);
-  return sequence ? FreezeItems(value) : Py_NewRef(Py_None);
+  if (PyList_Check(value)) return FreezeItems(value);
+  return PyObject_CheckBuffer(value) ? PyBytes_FromObject(value) : Py_NewRef(Py_None);
 }
 
 // An object that may change equals itself, or what is like it, while it holds the same. What cannot
@@ -194,15 +121,36 @@ PyObject* FreezeObject(PyObject* value) {
   return identity.release();
 }
 
+// An object that equals itself only: by what it holds, too.
+PyObject* FreezeOpen(PyObject* value) {
+  int inside = Py_ReprEnter(value);
+  if (inside != 0) return inside > 0 ? Identity(value) : nullptr;
+  PyObject* attributes = FreezeAttributes(value);
+  Py_ReprLeave(value);
+  return And(value, attributes);
+}
+
+PyObject* FreezeHashable(PyObject* value) {
+  bool fields = IsFrozenDataclass(Py_TYPE(value));
+  if (fields || IsBound(value)) {
+    Ref held(fields ? FieldValues(value) : BoundValues(value));
+    return held ? And(value, FreezeItems(held.get())) : nullptr;
+  }
+  if (IsOpen(value)) return FreezeOpen(value);
+  return IsOfMoreThanItsValue(value) ? And(value, FreezeReduced(value)) : Py_NewRef(value);
+}
+
 PyObject* FreezeKey(PyObject* value) {
   if (PyFloat_CheckExact(value) || PyComplex_CheckExact(value)) return FreezeComplex(value);
   if (PyTuple_Check(value) || PyList_CheckExact(value)) return FreezeItems(value);
   if (PyDict_CheckExact(value)) return FreezeDict(value);
   if (PyAnySet_CheckExact(value)) return FreezeSet(value);
-  if (!IsPlain(value) && IsMutableObject(value)) {
-    return PyErr_Occurred() ? nullptr : FreezeObject(value);
-  }
-  return Py_NewRef(value);
+  if (IsPlain(value)) return Py_NewRef(value);
+  if (IsNumPyScalar(value)) return FreezeScalar(value);
+  if (PyFloat_Check(value) || PyComplex_Check(value)) return And(value, FreezeComplex(value));
+  if (PySlice_Check(value)) return FreezeReduced(value);
+  if (!IsMutableObject(value)) return FreezeHashable(value);
+  return PyErr_Occurred() ? nullptr : FreezeObject(value);
 }
 
 // Whether a change of the value, or of something inside it, can be seen through another reference.
@@ -323,12 +271,23 @@ bool SameItems(PyObject* dict, PyObject* snapshot) {
   return true;
 }
 
+// Whether an object that can be hashed, and so may be compared as a whole, can change in place.
+bool HoldsWhatMayChange(PyObject* value) {
+  if (IsOpen(value)) return true;
+  bool fields = IsFrozenDataclass(Py_TYPE(value));
+  if (!fields && !IsBound(value)) return false;
+  Ref held(fields ? FieldValues(value) : BoundValues(value));
+  if (!held) PyErr_Clear();
+  return held && MayChange(held.get());
+}
+
 }  // namespace
 
 bool MayChange(PyObject* value) {
   if (CanChange(value)) return true;
   if (IsPlain(value) || PyAnySet_CheckExact(value)) return false;
-  if (!PyTuple_Check(value)) return IsMutableObject(value);
+  if (PySlice_Check(value) || IsNumPyScalar(value)) return false;
+  if (!PyTuple_Check(value)) return IsMutableObject(value) || HoldsWhatMayChange(value);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
     if (MayChange(PyTuple_GET_ITEM(value, i))) return true;
   }

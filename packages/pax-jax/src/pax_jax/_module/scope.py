@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +12,9 @@ from jax.core import Tracer
 
 import pax_tree
 from pax_jax._compat import is_staging, trace_reader
+
+# The folders of this package and of pax_tree.
+_OWN = str(Path(__file__).parents[1]), str(Path(pax_tree.__file__).parent)
 
 _read, _TOP_LEVEL = trace_reader()
 pax_tree.set_scope_hook(_read, _TOP_LEVEL)
@@ -44,13 +49,6 @@ def warn_of_loss(cls: type, name: str) -> None:
     )
 
 
-class _Forgotten:
-    """How often programs were forgotten."""
-
-    times = 0
-    warned_at = 3
-
-
 def is_staged() -> bool:
     """Say whether what is read now stays in a program that JAX keeps, as a constant."""
     return is_staging(_read())
@@ -64,17 +62,23 @@ def forget_programs(cls: type, name: str) -> None:
         name: what has changed in it.
     """
     jax.clear_caches()
-    _Forgotten.times += 1
-    if _Forgotten.times == _Forgotten.warned_at:
-        warnings.warn(
-            f"{cls.__name__}.{name} has changed, and a function that JAX has compiled reads this module as "
-            "a constant (a closure, a bound method): for the third time all functions are compiled again, "
-            "so that none has the old value. Give the module as an argument, "
-            "`jax.jit(lambda net, x: net(x))(net, x)`, or give the module or its method to "
-            "`pax_jax.jit`, which takes it for one.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+    warnings.warn(
+        f"{cls.__name__}.{name} has changed, and a function that JAX has compiled reads this module as "
+        "a constant (a closure, a bound method): all functions are compiled again, so that none has "
+        "the old value. Programs that were compiled ahead of time keep it. Give the module as an "
+        "argument, `jax.jit(lambda net, x: net(x))(net, x)`, or give the module or its method to "
+        "`pax_jax.jit`, which takes it for one.",
+        RuntimeWarning,
+        stacklevel=_own_frames() + 2,
+    )
+
+
+def _own_frames() -> int:
+    """Return how many frames of this package and of those below stand between the caller and its user."""
+    frame, count = inspect.currentframe(), -2
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def current_trace() -> Any:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import pax_tree
 from pax_jax._module.kinds import MODULE, PARAMETER, is_module
-from pax_jax._module.scope import current_trace
 from pax_tree import Record, record_flatten, record_spec, record_unflatten
 
 T = TypeVar("T")
@@ -19,20 +18,8 @@ _ABSENT = object()
 
 def copy_tree(tree: T) -> T:
     """Return `tree` with new containers and modules around the same leaves."""
-    note_read(tree)
     leaves, treedef = pax_tree.tree_flatten(tree)
     return pax_tree.tree_unflatten(treedef, leaves)
-
-
-def note_read(tree: Any) -> None:
-    """Let the modules of a tree know that a trace, if there is one, reads all of them."""
-    if current_trace() is None:
-        return
-    stack = outermost_modules(tree)
-    while stack:
-        module = stack.pop()
-        _ = module.training  # a read tells it
-        stack += submodules(module)
 
 
 def outermost_modules(tree: Any) -> list[Any]:
@@ -158,7 +145,6 @@ def update_parameters(tree: T, params: T) -> T:
         >>> pax.update_parameters({"a": 1.0, "b": 2.0}, {"a": None, "b": 3.0})
         {'a': 1.0, 'b': 3.0}
     """
-    note_read(tree)
     return _merge("", tree, params)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from pax_jax._module.trees import outermost_modules
+from pax_jax._module.trees import copy_tree, outermost_modules
 from pax_jax._transforms.changes import (
     Changes,
     Plan,
@@ -106,9 +106,10 @@ def _scan(
     plans = [changes.plan for changes in jax.eval_shape(found, init, first, owners)]
     fixed(plans[0], outermost_modules(owners), "scan")
     fixed(plans[1], outermost_modules(xs), "scan")
+    constant = copy_tree(owners)  # the loop reads this one, not the caller's
 
     def step(state: Any, x: Any) -> Any:
-        carry, own = state[0], with_values(owners, plans[0], state[1])
+        carry, own = state[0], with_values(constant, plans[0], state[1])
         watched = Watched(own), Watched(x)
         carry, y = function(own, (carry, x), {})
         return (carry, watched[0].values(plans[0])), (y, watched[1].values(plans[1]))
@@ -187,12 +188,13 @@ def while_loop(cond_fun: Callable[[C], Any], body_fun: Callable[[C], C], init_va
         return jax.lax.while_loop(cond_fun, body_fun, init_val)
     plan = _state_of(body, owners, (init_val,), "while_loop")
     _check_condition(condition, owners, init_val)
+    constant = copy_tree(owners)  # the loop reads this one, not the caller's
 
     def test(state: Any) -> Any:
-        return condition(with_values(owners, plan, state[1]), (state[0],), {})
+        return condition(with_values(constant, plan, state[1]), (state[0],), {})
 
     def step(state: Any) -> Any:
-        own = with_values(owners, plan, state[1])
+        own = with_values(constant, plan, state[1])
         watched = Watched(own)
         value = body(own, (state[0],), {})
         return value, watched.values(plan)
@@ -239,9 +241,10 @@ def fori_loop(
     if not owners:
         return jax.lax.fori_loop(lower, upper, body_fun, init_val, unroll=unroll)
     plan = _state_of(function, owners, (jnp.asarray(lower), init_val), "fori_loop")
+    constant = copy_tree(owners)  # the loop reads this one, not the caller's
 
     def step(i: Any, state: Any) -> Any:
-        own = with_values(owners, plan, state[1])
+        own = with_values(constant, plan, state[1])
         watched = Watched(own)
         value = function(own, (i, state[0]), {})
         return value, watched.values(plan)
