@@ -107,10 +107,10 @@ def check_seen(module: Any, name: str, value: Any) -> None:
     if value is None or isinstance(value, (jax.Array, Record)):
         return
     _check_partials(module, name, value)
-    where = f"{type(module).__name__}.{name}"
-    for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_whole):
-        _check_leaf(module, f"{name}{pax_tree.keystr(path)}", leaf)
-    _check_container(where, value)
+    if not all(map(_is_known, pax_tree.tree_leaves(value, is_leaf=is_whole))):
+        for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_whole):
+            _check_leaf(module, f"{name}{pax_tree.keystr(path)}", leaf)
+    _check_container(f"{type(module).__name__}.{name}", value)
 
 
 def _check_partials(module: Any, name: str, value: Any) -> None:
@@ -137,11 +137,21 @@ def _check_container(where: str, node: Any) -> None:
             "Use a list, a tuple or a dict."
         )
     for path, child in below:
-        _check_container(where + pax_tree.keystr(path), child)
+        if not is_whole(child):
+            _check_container(where + pax_tree.keystr(path), child)
+
+
+def _is_known(leaf: Any) -> bool:
+    """Say quickly whether a leaf is a module or an array of JAX; a tracer may stand for a reference."""
+    return isinstance(leaf, Record) or (
+        isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+    )
 
 
 def _check_leaf(module: Any, name: str, leaf: Any) -> None:
     """Raise `TypeError` for an array that JAX does not have, by itself or in a pytree."""
+    if _is_known(leaf):
+        return
     where = f"{type(module).__name__}.{name}"
     if isinstance(leaf, np.ndarray):
         if isinstance(leaf, np.ma.MaskedArray):
