@@ -5,13 +5,16 @@ Arguments: the scenario, this process's rank, how many there are, and a file to 
 
 import re
 import sys
+from collections import OrderedDict
 from datetime import timedelta
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.debug import CommDebugMode
 
 import pax_torch as pax
 
@@ -186,6 +189,192 @@ def errors(rank, size):
     refused(lambda: pax.distributed.psum(["text"]), TypeError, "tree[0]: expected a tensor")
 
 
+def contracts(rank, size):
+    """Trees that differ are an error in all processes, which says where; so is an error of one."""
+    tensor, sums = torch.tensor, pax.distributed.psum
+    several = [
+        (
+            OrderedDict(a=tensor([1.0]), b=tensor([2.0])),
+            OrderedDict(b=tensor([2.0]), a=tensor([1.0])),
+        ),
+        ({"a": tensor([1.0])}, {"z": tensor([1.0])}),
+        (tensor([1.0]), tensor([1], dtype=torch.int32)),
+        (torch.ones(2, 3), torch.ones(3, 2)),
+        ([torch.ones(2), torch.ones(1)], [torch.ones(1), torch.ones(2)]),
+        ([torch.ones(2)], [torch.ones(2), torch.ones(1)]),
+    ]
+    for usual, other in several:
+        leaf = pax.tree_leaves_with_path(other)[-1 if len(other) > len(usual) else 0]
+        place = "tree" + "".join(map(str, leaf[0]))
+        message = f"rank {size - 1} has {place} ("
+        refused(lambda: sums(other if rank == size - 1 else usual), ValueError, message)
+    same(sums(torch.ones(1)), torch.full((1,), float(size)))
+    wrong = lambda: sums(["text"] if rank == 0 else [1.0])  # noqa: E731
+    text = "expected a tensor" if rank == 0 else "since rank 0 has an error: TypeError: tree[0]"
+    refused(wrong, TypeError if rank == 0 else ValueError, text)
+    call = sums if rank else pax.distributed.pmean
+    refused(lambda: call(torch.ones(1)), ValueError, "calls pmean")
+    x = torch.ones(1, requires_grad=rank == 0)
+    refused(lambda: sums(x), ValueError, "psum under a derivative")
+    same(sums(torch.ones(1)), torch.full((1,), float(size)))
+
+
+def means(rank, size):
+    """Means of large values, and of batches of unequal sizes."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        large = torch.full((2,), torch.finfo(dtype).max, dtype=dtype)
+        same(pax.distributed.pmean(large), large)
+        assert pax.distributed.pmean(0.9 * large, weight=rank + 1).isfinite().all()
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(3 * size, 2, generator=draw, dtype=torch.float64)
+    lengths = [0, *range(2, size), 3 * size - sum(range(2, size))]
+    own = rows.split(lengths)[rank]
+    mean = pax.distributed.pmean({"x": own.mean(0)}, weight=len(own))["x"]
+    torch.testing.assert_close(mean, rows.mean(0))
+    weight = torch.tensor(float(len(own)))
+    slope = pax.grad(lambda x: pax.distributed.pmean(x, weight=weight).sum())(torch.ones(3))
+    torch.testing.assert_close(slope, torch.full((3,), size * len(own) / len(rows)))
+    refused(
+        lambda: pax.distributed.pmean(mean, weight=0), ValueError, "weights of pmean sum to 0.0"
+    )
+    error = (
+        (ValueError, "must not be negative") if rank == 0 else (ValueError, "rank 0 has an error")
+    )
+    refused(lambda: pax.distributed.pmean(mean, weight=-1 if rank == 0 else 1), *error)
+
+
+def clipped(rank, size):
+    """The norm of all parts, as of `torch.nn.utils.clip_grad_norm_`."""
+    mesh, draw = init_device_mesh("cpu", (size,)), torch.Generator().manual_seed(1)
+    whole = [torch.randn(5, 3, generator=draw), torch.randn(4, generator=draw), torch.ones(2)]
+    kinds = [Shard(0), Replicate(), None]
+    spread = [
+        x if k is None else distribute_tensor(x, mesh, [k])
+        for x, k in zip(whole, kinds, strict=True)
+    ]
+    for most in (1.0, 100.0):
+        params = [torch.nn.Parameter(torch.zeros_like(x)) for x in whole]
+        for param, x in zip(params, whole, strict=True):
+            param.grad = x.clone()
+        norm = torch.nn.utils.clip_grad_norm_(params, most)
+        got, found = pax.clip_by_global_norm(spread, most)
+        assert [getattr(x, "placements", None) for x in got] == [
+            getattr(x, "placements", None) for x in spread
+        ]
+        full = [x.full_tensor() if hasattr(x, "full_tensor") else x for x in got]
+        torch.testing.assert_close([*full, found], [*(p.grad for p in params), norm])
+    parts = torch.arange(8.0).chunk(size)
+    norm = pax.clip_by_global_norm([parts[rank]], 1.0, group=dist.group.WORLD)[1]
+    torch.testing.assert_close(norm, torch.arange(8.0).norm())
+
+
+def fully_sharded(rank, size):
+    """A module with `fully_shard` as a pure function, trained as FSDP trains it."""
+    mesh = init_device_mesh("cpu", (size,))
+    draw = torch.Generator().manual_seed(2)
+    x, y = torch.randn(4 * size, 5, generator=draw), torch.randn(4 * size, 3, generator=draw)
+    x, y = x[4 * rank : 4 * rank + 4], y[4 * rank : 4 * rank + 4]
+    nn = torch.nn
+
+    def make(**options):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.LayerNorm(7), nn.Linear(7, 3))
+        for part in (net[0], net):
+            fully_shard(part, mesh=mesh, **options)
+        return net
+
+    for cls, options in OPTIMIZERS[:2]:
+        peer, net = make(), make()
+        with torch.no_grad():
+            net(x)  # which leaves the parameters whole
+        forward, params = pax.functional_module(net), pax.get_params(net)
+        loss = pax.value_and_grad(lambda params: ((forward(params, x)[0] - y) ** 2).mean())
+        theirs, ours = cls(peer.parameters(), **options), pax.functional_optimizer(cls, **options)
+        state = ours.init(params)
+        for _ in range(3):
+            theirs.zero_grad()
+            expected = ((peer(x).clone() - y) ** 2).mean()
+            expected.backward()
+            theirs.step()
+            value, grads = loss(params)
+            with CommDebugMode() as counted:
+                params, state = ours.step(params, grads, state)
+            assert counted.get_total_counts() == 0
+            assert value == expected
+        for name, param in peer.named_parameters():
+            assert params[name].placements == grads[name].placements == param.placements
+            same(params[name].to_local(), param.detach().to_local())
+        held = [leaf for leaf in pax.tree_leaves(state) if leaf.dim()]
+        assert {leaf.placements for leaf in held} == {(Shard(0),)}
+        with CommDebugMode() as counted:
+            loss(params)
+        counts = sorted(str(name) for name in counted.get_comm_counts())
+        assert counted.get_total_counts() == 4, counts  # to and fro for each `fully_shard`
+        peer(x).sum().backward()  # what was converted still works
+    plain = {name: param.full_tensor() for name, param in params.items()}
+    refused(lambda: forward(plain, x), ValueError, "is a plain tensor, and the module")
+    mixed = MixedPrecisionPolicy(param_dtype=torch.bfloat16)
+    refused(
+        lambda: pax.functional_module(make(mp_policy=mixed)),
+        TypeError,
+        "MixedPrecisionPolicy(param",
+    )
+    refused(
+        lambda: pax.vmap(forward, (None, 0))(params, x), TypeError, "cannot be called inside vmap"
+    )
+    columns, inputs = nn.Linear(8, 8), torch.randn(4, 8, generator=draw) + rank
+    fully_shard(columns, mesh=mesh, shard_placement_fn=lambda param: Shard(param.dim() - 1))
+    (columns(inputs).clone() ** 2).mean().backward()
+    of_columns = pax.functional_module(columns)
+    found = pax.grad(lambda params: (of_columns(params, inputs)[0] ** 2).mean())(
+        pax.get_params(columns)
+    )
+    for name, param in columns.named_parameters():
+        assert found[name].placements == param.grad.placements
+        torch.testing.assert_close(found[name].to_local(), param.grad.to_local())
+
+
+def wrapped(rank, size):
+    """Modules that average gradients themselves are refused with the line to write; it is right."""
+    torch.manual_seed(0)
+    net, x, y = torch.nn.Linear(4, 2), torch.randn(BATCH, 4), torch.randn(BATCH, 2)
+    own = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
+    ddp = torch.nn.parallel.DistributedDataParallel(net)
+    refused(
+        lambda: pax.functional_module(ddp), TypeError, "`forward = functional_module(ddp.module)`"
+    )
+    nested = torch.nn.Sequential(ddp)
+    refused(lambda: pax.functional_module(nested), TypeError, "submodule '0', a Distributed")
+    ((ddp(x[own]) - y[own]) ** 2).mean().backward()
+    forward = pax.functional_module(ddp.module)
+    loss = lambda p: ((forward(p, x[own])[0] - y[own]) ** 2).mean()  # noqa: E731
+    grads = pax.distributed.pmean(pax.grad(loss)(pax.get_params(ddp.module)))
+    for name, param in net.named_parameters():
+        torch.testing.assert_close(grads[name], param.grad)
+
+
+def placements(rank, size):
+    """Gradients and states lie as their parameters do, and a step sends nothing."""
+    mesh = init_device_mesh("cpu", (size,))
+    loss, params, x, y = problem()
+    spread = {k: distribute_tensor(v, mesh, [Shard(0)]) for k, v in params.items()}
+    xs, ys = (distribute_tensor(t, mesh, [Shard(0)]) for t in (x, y))
+    grads = pax.grad(loss)(spread, xs, ys)
+    assert {g.placements for g in grads.values()} == {(Shard(0),)}
+    whole = {k: g.redistribute(placements=[Replicate()]) for k, g in grads.items()}
+    optimizer = pax.functional_optimizer(torch.optim.SGD, lr=0.1, momentum=0.9)
+    with CommDebugMode() as counted:
+        state = optimizer.step(spread, grads, optimizer.init(spread))[1]
+        also = optimizer.step(spread, whole, optimizer.init(spread))[1]
+    assert counted.get_total_counts() == 0
+    assert {leaf.placements for leaf in pax.tree_leaves([state, also])} == {(Shard(0),)}
+    plain = {k: g.full_tensor() for k, g in grads.items()}
+    step = lambda: optimizer.step(spread, plain, optimizer.init(spread))  # noqa: E731
+    refused(step, ValueError, "grads['0.bias'] is a plain tensor, but its parameter is a DTensor")
+    primal = (spread["0.weight"],)
+    refused(lambda: pax.jvp(torch.sum, primal, primal), TypeError, "argument 0 is a DTensor")
+
+
 def refused(call, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
         call()
@@ -205,6 +394,12 @@ SCENARIOS = [
     compiled,
     sharded,
     errors,
+    contracts,
+    means,
+    clipped,
+    wrapped,
+    fully_sharded,
+    placements,
 ]
 
 

@@ -44,7 +44,8 @@ def test_processes(size, tmp_path):
     codes, said = run_workers(size, tmp_path / "meeting")
     assert codes == [0] * size, "\n".join(said)
     scenarios = ["sums", "integers", "memory", "gradient", "group"]
-    scenarios += ["data_parallel", "compiled", "sharded", "errors"]
+    scenarios += ["data_parallel", "compiled", "sharded", "errors", "contracts", "means"]
+    scenarios += ["clipped", "wrapped", "fully_sharded", "placements"]
     for text in said:
         assert [line.split()[1] for line in text.splitlines() if "passed" in line] == scenarios
 

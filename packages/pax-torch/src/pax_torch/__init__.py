@@ -19,6 +19,7 @@ from pax_torch._compile.jit import jit
 from pax_torch._module.functional import functional_module
 from pax_torch._module.state import get_buffers, get_params, stack_buffers, stack_params
 from pax_torch._optim.averages import ema_init, ema_read, ema_step, running_avg_step
+from pax_torch._optim.clip import clip_by_global_norm
 from pax_torch._optim.multi_transform import MultiTransform, multi_transform
 from pax_torch._optim.optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._trees import tree_cast, tree_clone, tree_to
@@ -81,6 +82,7 @@ __all__ = [
     "StandaloneScheduler",
     "checkpoint",
     "checkpoint_policies",
+    "clip_by_global_norm",
     "closure_convert",
     "custom_gradient",
     "custom_jvp",

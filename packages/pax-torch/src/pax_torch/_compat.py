@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.utils.checkpoint
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -662,3 +663,71 @@ def traced_all_reduce(vector: Tensor, group: Any) -> Tensor:
     reduce = foreign("torch.distributed._functional_collectives.all_reduce", feature)
     wait = foreign("torch.distributed._functional_collectives.wait_tensor", feature)
     return wait(reduce(vector, "sum", group))
+
+
+def default_store() -> Any:
+    """Return what the processes told each other at first, and can tell each other things by."""
+    return foreign("torch.distributed.distributed_c10d._get_default_store", "naming a process")()
+
+
+def gathered_vector(part: Tensor, group: Any) -> Tensor:
+    """Return the vectors of all processes in one."""
+    if is_traced():
+        return _traced_collective("all_gather", part, 0, group)
+    out = part.new_empty(part.numel() * dist.get_world_size(group))
+    name = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
+    getattr(dist, name)(out, part, group=group)
+    return out
+
+
+def scattered_sum(vector: Tensor, group: Any) -> Tensor:
+    """Return the part of this process in the sum of vectors over processes."""
+    if is_traced():
+        return _traced_collective("reduce_scatter", vector, "sum", 0, group)
+    out = vector.new_empty(vector.numel() // dist.get_world_size(group))
+    newer = hasattr(dist, "reduce_scatter_single")
+    getattr(dist, "reduce_scatter_single" if newer else "reduce_scatter_tensor")(
+        out, vector, group=group
+    )
+    return out
+
+
+def _traced_collective(name: str, *args: Any) -> Tensor:
+    feature = "functional_module of a module with fully_shard in compiled functions"
+    # The second name is that of PyTorch before 2.13.
+    older = foreign(f"torch.distributed._functional_collectives.{name}_tensor", feature)
+    run = foreign(f"torch.distributed._functional_collectives.{name}_single", feature, older)
+    wait = foreign("torch.distributed._functional_collectives.wait_tensor", feature)
+    return wait(run(*args))
+
+
+def fsdp_state_of(module: Any) -> Any:
+    """Return what `fully_shard` keeps for a module, whose methods are hooks of that."""
+    return module._get_fsdp_state()
+
+
+def class_before_fsdp(cls: type) -> type:
+    """Return the class that a module had before `fully_shard` changed it."""
+    return cls.__mro__[getattr(cls, "_orig_cls_mro_index", 2)]
+
+
+def is_fsdp_state(hook: Any, state: Any) -> bool:
+    """Whether a hook is a method of that."""
+    return getattr(hook, "__self__", None) is state
+
+
+def fsdp_policies(module: Any) -> Iterator[str]:
+    """Name what `fully_shard` was told to do beyond gathering parameters and averaging gradients."""
+    for group in getattr(fsdp_state_of(module), "_fsdp_param_groups", ()):
+        precision = getattr(group, "mp_policy", None)
+        if any(
+            getattr(precision, name, None) is not None
+            for name in ("param_dtype", "reduce_dtype", "output_dtype")
+        ):
+            yield repr(precision)
+        if getattr(getattr(group, "offload_policy", None), "pin_memory", None) is not None:
+            yield repr(group.offload_policy)
+        if getattr(group, "gradient_divide_factor", None) is not None:
+            yield f"a gradient divide factor of {group.gradient_divide_factor}"
+        if len(getattr(group, "modules", ())) > 1:
+            yield "a list of modules"

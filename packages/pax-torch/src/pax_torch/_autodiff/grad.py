@@ -40,6 +40,7 @@ from pax_torch._compat import (
     transforms_active,
 )
 from pax_torch._errors import check_callable, describe
+from pax_torch._placements import all_plain, placed_like
 from pax_tree import tree_leaves, tree_map
 
 _Tree = TypeVar("_Tree")
@@ -86,7 +87,8 @@ def value_and_grad(
         A function with the arguments of `fun` that returns `(value, grads)`, or
         `((value, aux), grads)` with `has_aux`. `grads` has the structure of the argument at
         `argnums`, or is a tuple of such when `argnums` is a sequence, and is empty for a tree
-        without leaves; each leaf has the shape and the dtype of the argument's leaf. For a complex
+        without leaves; each leaf has the shape and the dtype of the argument's leaf, and the
+        placements of one that is a `DTensor`. For a complex
         leaf it is the direction of steepest ascent, PyTorch's convention and the conjugate of JAX's.
 
     Raises:
@@ -129,6 +131,8 @@ def value_and_grad(
             found = [_zeros(v) if g is None else g for v, g in zip(variables, grads, strict=True)]
         if holomorphic:
             found = [None if g is None else g.conj().resolve_conj() for g in found]
+        if not all_plain(variables):
+            found = [placed_like(g, v) for g, v in zip(found, variables, strict=True)]
         result = (value, aux) if has_aux else value
         return result, selection.gradients(found)
 

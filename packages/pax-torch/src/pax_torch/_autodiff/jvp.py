@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._autodiff.flatten_fun import NonEmptyOutput, flatten_fun
+from pax_torch._autodiff.flatten_fun import NonEmptyOutput, Selection, flatten_fun
 from pax_torch._autodiff.grad import pull_back_by_func, run
 from pax_torch._autodiff.linear_function import Like, PushForward, Side
 from pax_torch._autodiff.number_tangents import typed_numbers
 from pax_torch._autodiff.zero_tangents import ordinary_zeros
 from pax_torch._compat import load_forward_mode
 from pax_torch._errors import describe
+from pax_torch._placements import all_plain, is_distributed
 from pax_tree._forward_level import forward_level
 
 
@@ -56,6 +57,8 @@ def jvp(
     _check_sequences(primals, tangents)
     selection, flat = flatten_fun(fun, primals, has_aux, "jvp")
     given = selection.directions(tangents, "tangents")
+
+    _refuse_distributed(selection)
 
     def push(tensors: list[Tensor]) -> tuple[Any, ...]:
         size = len(given)
@@ -112,6 +115,15 @@ def linearize(
     sides = Side(selection.treedef, tuple(map(Like.of, selection.tensors))), Side.of(out)
     push = PushForward(*sides, create_graph, transpose)
     return (out, push, aux) if has_aux else (out, push)
+
+
+def _refuse_distributed(selection: Selection) -> None:
+    for i, tensor in enumerate(selection.tensors):
+        if not all_plain([tensor]) and is_distributed(tensor):
+            raise TypeError(
+                f"{selection.place(i)} is a DTensor, which PyTorch has no forward mode for; take the "
+                "derivative by reverse mode (grad, vjp, or linearize, which is made of it)."
+            )
 
 
 def _check_sequences(primals: Any, tangents: Any) -> None:

@@ -13,6 +13,7 @@ from torch.nn import Embedding, EmbeddingBag, Module
 from pax_torch._compat import is_compiled_module
 from pax_torch._module.state import check_materialized, check_module, get_buffers, own_copies
 from pax_torch._module.template import ModuleTemplate
+from pax_torch._module.wrapped import ShardedUnits, check_wrappers
 
 Shapes = dict[str, torch.Size]
 Buffers = Mapping[str, Tensor | None]
@@ -42,6 +43,11 @@ def functional_module(
     Functions that close over the module, such as hooks, use that of the call. A tied parameter is
     given once, under the first of its names.
 
+    Of a module that was given to `torch.distributed.fsdp.fully_shard`, `params` are the `DTensor`s that
+    it has. A call gathers them, those of each `fully_shard` together, and its gradients are the means over
+    the processes in the same parts, as in FSDP. What was gathered lives until the backward pass has
+    used it, as with `reshard_after_forward=False`.
+
     What is written in place is not undone. A forward that writes to a parameter writes to the
     argument; `Embedding(max_norm=...)` has a copy, which a warning says, as has a module with a
     `train` of its own, which every call runs. What is written into a list, a dictionary or a tensor
@@ -49,8 +55,8 @@ def functional_module(
     registers; let it keep such things in buffers.
 
     Args:
-        module: any `torch.nn.Module`, without compiled or scripted parts. It keeps its tensors,
-            its mode and its attributes.
+        module: any `torch.nn.Module`, without compiled or scripted parts, or such as average gradients
+            themselves (`DistributedDataParallel`). It keeps its tensors, its mode and its attributes.
         preserve_original: copy the attributes of the module, so that it does not see what a
             forward writes into them. With False they are shared with the calls, and an attribute
             of a kind of its own that holds a submodule holds the original one.
@@ -61,7 +67,8 @@ def functional_module(
         The function `forward`.
 
     Raises:
-        TypeError: `module` is no module, has scripted or compiled parts, an attribute that cannot be
+        TypeError: `module` is no module, has scripted or compiled parts, one that averages gradients
+            itself, or a policy of `fully_shard` that calls would not follow; or it has an attribute that cannot be
             copied, or one that holds a submodule or a tensor where no call could replace it (such
             as a global variable that a hook reads); in a call: a parameter is no tensor.
         ValueError: a lazy module has not run yet; in a call: a parameter or buffer is missing or
@@ -81,10 +88,13 @@ def functional_module(
     """
     check_module(module, "functional_module")
     _check_convertible(module)
+    check_wrappers(module)
+    sharded = ShardedUnits(module)
     param_shapes = _shapes(module)
     constants = {} if strict else {name: x.detach() for name, x in module.named_parameters()}
     initial_buffers = get_buffers(module)
-    template = ModuleTemplate(module, preserve_original)
+    with sharded.hidden():
+        template = ModuleTemplate(module, preserve_original)
     _warn_of_scaled_weights(module)
     owner = type(module).__name__
 
@@ -100,6 +110,7 @@ def functional_module(
         _check_mapping(params, "params")
         params = {**constants, **params} if constants else params
         _check_params(params, param_shapes, owner)
+        params = sharded.gathered(params) if sharded else params
         _check_buffers(buffers, initial_buffers, template, owner)
         call = template.fill(params, own_copies(buffers, is_training), bool(is_training))
         out = call.modules[0](*args, **kwargs)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from pax_torch._compat import mapped_zeros, running_vmaps
 from pax_torch._errors import describe
+from pax_torch._module.wrapped import fully_sharded
 
 
 def get_params(module: Module) -> dict[str, Tensor]:
@@ -22,7 +23,8 @@ def get_params(module: Module) -> dict[str, Tensor]:
             listed once, under the first of its names.
 
     Returns:
-        New tensors that require no grad and share no memory with the module.
+        New tensors that require no grad and share no memory with the module; `DTensor`s where it was
+        given to `torch.distributed.fsdp.fully_shard`.
 
     Raises:
         TypeError: `module` is no module.
@@ -36,6 +38,7 @@ def get_params(module: Module) -> dict[str, Tensor]:
     The name-to-tensor dictionary is that of `torch.nn.Module.named_parameters`.
     """
     check_module(module, "get_params")
+    fully_sharded(module)  # which leaves them in parts
     return _copies(module.named_parameters(), "parameter")
 
 

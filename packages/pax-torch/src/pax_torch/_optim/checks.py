@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from pax_torch._autodiff.flatten_fun import is_differentiable, to_tensor, to_tensors
 from pax_torch._errors import describe, leaf_place
+from pax_torch._placements import describe_placement, is_distributed, placed_like
 
 _PLAIN = {Tensor, Parameter}
 _NUMBERS = bool | int | float | complex
@@ -72,6 +73,7 @@ def given_gradients(tensors: Sequence[Tensor], leaves: list[Any], params: Any) -
     )
     for i, gradient in zip(places, found, strict=True):
         _check_gradient(tensors[i], gradient, params, i)
+    found = [placed_like(g, tensors[i]) for i, g in zip(places, found, strict=True)]
     return Gradients(places, found, _are_alike([tensors[i] for i in places], found))
 
 
@@ -110,6 +112,13 @@ def _check_gradient(tensor: Tensor, gradient: Tensor, params: Any, i: int) -> No
             f"{leaf_place(params, i, 'grads')} has dtype {gradient.dtype} on {gradient.device}, "
             f"but its parameter has dtype {tensor.dtype} on {tensor.device}; "
             "they must be the same."
+        )
+    if is_distributed(tensor) != is_distributed(gradient) or (
+        is_distributed(tensor) and tensor.device_mesh != gradient.device_mesh  # pyright: ignore[reportAttributeAccessIssue]
+    ):
+        raise ValueError(
+            f"{leaf_place(params, i, 'grads')} is {describe_placement(gradient)}, but its parameter is "
+            f"{describe_placement(tensor)}; give a gradient that is spread over the processes of its parameter."
         )
 
 
