@@ -4,7 +4,9 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.experimental import io_callback
 
 import pax_jax as pax
 
@@ -288,6 +290,84 @@ def test_the_derivatives_of_jax_warn_of_a_change_that_is_lost(name):
     with pytest.warns(pax.LostChangeWarning, match=r"Scaled\.count"):
         DERIVATIVES[name](lambda net, x: net(x), net)
     assert net.count == 0
+
+
+SHAPE = jax.ShapeDtypeStruct(X.shape, X.dtype)
+
+
+def in_callback(net, x):
+    return np.asarray(net(x))
+
+
+def by_callback(net, x):
+    return jax.pure_callback(in_callback, SHAPE, net, x)
+
+
+def in_debug(net, x):
+    net(x)
+
+
+# What calls a function at the top level with a module that it has rebuilt, and drops it.
+AT_THE_TOP = {
+    "custom_jvp": lambda net: _custom_jvp(call)(net, X),
+    "custom_vjp": lambda net: _custom_vjp(call)(net, X),
+    "custom_gradient": lambda net: jax.custom_gradient(lambda net: (net(X), lambda g: g))(net),
+    "pure_callback": lambda net: by_callback(net, X),
+    "pure_callback in jit": lambda net: jax.jit(by_callback)(net, X),
+    "io_callback": lambda net: io_callback(in_callback, SHAPE, net, X),
+    "debug.callback": lambda net: jax.debug.callback(in_debug, net, X),
+    "debug.callback in jit": lambda net: jax.jit(lambda net: jax.debug.callback(in_debug, net, X))(
+        net
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_TOP)
+def test_what_is_lost_outside_of_every_transformation_is_told(name):
+    net = Counter()
+
+    def run():
+        jax.block_until_ready(AT_THE_TOP[name](net))
+        jax.effects_barrier()
+
+    with pytest.warns(pax.LostChangeWarning, match=r"Counter\.count was changed inside .*callback"):
+        run()
+    assert net.count == 0
+
+
+@pytest.mark.filterwarnings("error:.*the change is lost:UserWarning")
+def test_a_change_that_comes_back_from_the_top_level_is_not_lost():
+    def changed(net):
+        net(X)
+        return net
+
+    for net in (
+        _custom_jvp(changed)(Counter()),
+        io_callback(changed, jax.eval_shape(lambda net: net, Counter()), Counter()),
+        changed(jax.tree.map(lambda leaf: leaf, Counter())),
+        changed(jax.jit(lambda net: net)(Counter())),
+    ):
+        assert net.count == 1
+    jax.tree.map(lambda leaf: leaf, Counter())(X)  # a copy that was asked for
+
+
+def test_all_changes_are_carried_out_or_none():
+    first, last = Counter(), Counter()
+
+    @jax.jit
+    def step(x):
+        own = Counter()
+        for run in (
+            lambda: pax.grad(lambda own, first, last: loss(own, last(first(x))))(own, first, last),
+            lambda: pax.remat(lambda own, last: own(last(x)))(own, last),
+            lambda: pax.cond(True, lambda own, last: own(last(x)), lambda *_: x, own, last),
+        ):
+            with pytest.raises(RuntimeError, match=r"Cannot set Counter\.count here"):
+                run()
+        return own.count
+
+    assert step(X) == 0
+    assert first.count == last.count == 0
 
 
 def test_no_warning_where_nothing_is_lost():

@@ -27,6 +27,22 @@ _BATCHED: Any = foreign(
 _STAGED: Any = foreign("jax._src.interpreters.partial_eval.DynamicJaxprTrace", _FEATURE, object)
 
 
+# JAX's functions that rebuild modules at the top level, for a function that they call there, and so
+# are no copies that anybody asked for. Without them a change that is lost there is not told.
+_UNFLATTEN = foreign("jax._src.tree_util.tree_unflatten", _FEATURE, None)
+_CALLING = (
+    foreign("jax._src.custom_derivatives", _FEATURE, None),
+    foreign("jax._src.callback", _FEATURE, None),
+    foreign("jax._src.debugging", _FEATURE, None),
+)
+
+
+def rebuilders() -> tuple[Any, tuple[dict[str, Any], ...]] | None:
+    """Return the code of JAX's `tree_unflatten`, and the namespaces of those who call others with it."""
+    code = getattr(_UNFLATTEN, "__code__", None)
+    return code and (code, tuple(vars(module) for module in _CALLING if module is not None))
+
+
 def is_staging(trace: Any) -> bool:
     """Say whether what a trace computes, or one around it, becomes part of a program that JAX keeps."""
     while trace is not None:

@@ -205,15 +205,6 @@ PyObject* RecordUnflatten(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   return MakeRecord(spec, children.release());
 }
 
-// What JAX rebuilds records by. One that is made in a trace says, when it goes, that a change in it
-// was lost.
-PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs) {
-  PyObject* made = RecordUnflatten(module, args, nargs);
-  auto* record = reinterpret_cast<Record*>(made);
-  if (made != nullptr) record->rebuilt = record->scope != nullptr;
-  return made;
-}
-
 PyObject* RecordSpecOf(PyObject*, PyObject* object) {
   Ref spec, children;
   return Take(object, "record_spec", &spec, &children) ? spec.release() : nullptr;
@@ -237,6 +228,13 @@ PyObject* RecordSet(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   Ref owned(name);
   if (!CheckScope(record, name)) return nullptr;
   if (!SetAttribute(record, name, args[2], static_cast<int>(kind))) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* CheckRecordScope(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (!CheckCount(nargs, 2, "_check_record_scope")) return nullptr;
+  Record* record = AsRecord(args[0], "_check_record_scope");
+  if (record == nullptr || !CheckScope(record, args[1])) return nullptr;
   Py_RETURN_NONE;
 }
 

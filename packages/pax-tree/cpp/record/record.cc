@@ -89,7 +89,7 @@ int Clear(PyObject* self) {
 // trace that made it: after an exception, when nothing was to be kept, it goes later.
 void TellUnseen(Record* self, PyTypeObject* type, PyObject* name) {
   Ref scope;
-  if (PyErr_Occurred() || self->scope == nullptr) return;
+  if (PyErr_Occurred()) return;
   if (!CurrentScope(&scope)) return PyErr_Clear();
   if (scope.get() != self->scope) return;
   PyObject* cls = reinterpret_cast<PyObject*>(type);

@@ -15,8 +15,8 @@ struct Record {
   PyObject* scope;     // weak reference to the token of the trace that made it; null at top level
   PyObject* dict;      // attributes by name; null until the first read after unflatten
   PyObject* weakrefs;
-  PyObject* unseen;   // what was set last since JAX rebuilt it in a trace and nobody took it apart
-  bool rebuilt;       // whether JAX made it in a trace, of what it had taken apart outside
+  PyObject* unseen;  // what was set last since JAX rebuilt it and nobody took it apart
+  bool rebuilt;  // whether JAX made it for a trace or a call, of what it had taken apart outside
   uint32_t captured;  // the era in which a trace that is kept has read it, as a constant
 };
 
@@ -57,10 +57,14 @@ PyObject* RecordFlatten(PyObject* module, PyObject* object);
 PyObject* RecordFlattenWithKeys(PyObject* key_type, PyObject* object);
 PyObject* RecordFlattener(PyObject* module, PyObject* key_type);
 PyObject* RecordUnflatten(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
-PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* RecordSpecOf(PyObject* module, PyObject* object);
 PyObject* RecordSet(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* RecordWithSpec(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* CheckRecordScope(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+
+// What JAX rebuilds records by (rebuilt.cc), and how its functions are known that call others.
+PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* SetRebuilders(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 
 // Methods of Record (record.cc).
 PyObject* RecordCopy(PyObject* self, PyObject* unused);

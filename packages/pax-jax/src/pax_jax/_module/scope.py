@@ -11,13 +11,16 @@ import jax
 from jax.core import Tracer
 
 import pax_tree
-from pax_jax._compat import is_staging, trace_reader
+from pax_jax._compat import is_staging, rebuilders, trace_reader
+from pax_tree._C import _set_rebuilders
 
 # The folders of this package and of pax_tree.
 _OWN = str(Path(__file__).parents[1]), str(Path(pax_tree.__file__).parent)
 
 _read, _TOP_LEVEL = trace_reader()
 pax_tree.set_scope_hook(_read, _TOP_LEVEL)
+if (_rebuilders := rebuilders()) is not None:
+    _set_rebuilders(*_rebuilders)
 
 
 class LostChangeWarning(UserWarning):
@@ -40,8 +43,8 @@ class LostChangeWarning(UserWarning):
 def warn_of_loss(cls: type, name: str) -> None:
     """Say that `name` was changed in a module of this class, and that nobody has got the change."""
     warnings.warn(
-        f"{cls.__name__}.{name} was changed inside a JAX transformation, in a module that JAX had rebuilt "
-        "for it and that did not come back: the change is lost. Return the module, or use the "
+        f"{cls.__name__}.{name} was changed inside a JAX transformation or callback, in a module that JAX "
+        "had rebuilt for it and that did not come back: the change is lost. Return the module, or use the "
         "transformation of pax_jax (pax_jax.remat for jax.checkpoint, pax_jax.jit, vmap, scan, cond, "
         "...), which assigns changes to the caller's module. In evaluation mode layers do not change.",
         LostChangeWarning,

@@ -10,7 +10,8 @@ import jax
 import pax_tree
 from pax_jax._module.kinds import MODULE, is_module
 from pax_jax._module.trees import outermost_modules, same_objects
-from pax_tree import record_flatten, record_set, record_spec
+from pax_tree import record_flatten, record_set
+from pax_tree._C import _check_record_scope
 
 _ABSENT = object()
 
@@ -31,6 +32,8 @@ class Change(NamedTuple):
 
 
 Plan = tuple[Change, ...]
+# A module, the name of an attribute, what it becomes and its kind.
+Write = tuple[Any, str, Any, int | None]
 
 
 class Changes:
@@ -156,13 +159,17 @@ def carry_out(tree: Any, changes: Changes) -> None:
         return
     modules = outermost_modules(tree)
     _check_once(modules, changes.plan)
-    values = iter(changes.values)
+    values, writes = iter(changes.values), list[Write]()
     for module, change in zip(modules, changes.plan, strict=True):
         new = {place: next(values) for place in change.places}
         if change.structure is not None:
-            _become(module, change.structure.unflatten(list(new.values())))
+            writes += _becoming(module, change.structure.unflatten(list(new.values())))
         elif new:
-            _assign(module, 0, new)
+            writes += _assignments(module, 0, new)
+    for module, name, _, _ in writes:  # all or none
+        _check_record_scope(module, name)
+    for write in writes:
+        record_set(*write)
 
 
 def _check_once(modules: Sequence[Any], plan: Plan) -> None:
@@ -180,26 +187,26 @@ def _check_once(modules: Sequence[Any], plan: Plan) -> None:
                 )
 
 
-def _assign(module: Any, start: int, new: dict[int, Any]) -> None:
-    """Put new leaves, by their numbers, into a module whose first leaf has the number `start`."""
+def _assignments(module: Any, start: int, new: dict[int, Any]) -> Iterator[Write]:
+    """Yield what puts new leaves, by their numbers, into a module whose first is number `start`."""
     children, spec = record_flatten(module)
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
         stop = start + pax_tree.tree_structure(child).num_leaves
         own = {place: new[place] for place in range(start, stop) if place in new}
         if own and kind == MODULE:
             for part in outermost_modules(child):
-                _assign(part, start, own)
+                yield from _assignments(part, start, own)
                 start += pax_tree.tree_structure(part).num_leaves
         elif own:
             leaves, structure = pax_tree.tree_flatten(child)
             for place, value in own.items():
                 leaves[place - start] = value
-            record_set(module, name, structure.unflatten(leaves), kind)
+            yield module, name, structure.unflatten(leaves), kind
         start = stop
 
 
-def _become(module: Any, after: Any) -> None:
-    """Give a module the attributes of another, keeping the submodules that are of the same class."""
+def _becoming(module: Any, after: Any) -> Iterator[Write]:
+    """Yield what gives a module the attributes of another, keeping submodules of the same class."""
     children, spec = record_flatten(module)
     known = dict(zip(spec.names, children, strict=True))
     changed, new_spec = record_flatten(after)
@@ -207,12 +214,12 @@ def _become(module: Any, after: Any) -> None:
         own = known.get(name, _ABSENT)
         if kind == MODULE and _alike(own, child):
             for part, new in zip(*map(outermost_modules, (own, child)), strict=True):
-                _become(part, new)
+                yield from _becoming(part, new)
         elif not _same(own, child):
-            record_set(module, name, child, kind)
+            yield module, name, child, kind
     for name, value in new_spec.statics.items():
-        if record_spec(module).statics.get(name, _ABSENT) is not value:
-            record_set(module, name, value, None)
+        if spec.statics.get(name, _ABSENT) is not value:
+            yield module, name, value, None
 
 
 def _alike(tree: Any, other: Any) -> bool:

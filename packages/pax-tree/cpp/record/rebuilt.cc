@@ -1,0 +1,67 @@
+// Records that JAX rebuilds of their children, for a function that is given them.
+#include "record/record.h"
+#include "support/errors.h"
+#include "support/threads.h"
+
+namespace pax_tree {
+namespace {
+
+// What JAX's functions that call others at the top level are known by: the code object of its
+// function `tree_unflatten`, and the namespaces of the modules that call it. Null without them.
+struct Callers {
+  PyObject* unflatten;
+  PyObject* namespaces;  // a tuple of dicts
+};
+
+Mutex callers_mutex;
+Callers callers = {nullptr, nullptr};
+
+Ref CodeOf(PyFrameObject* frame) {
+  return Ref(reinterpret_cast<PyObject*>(PyFrame_GetCode(frame)));
+}
+
+// Whether a record of the top level is made for a function that somebody else calls, such as a
+// callback, rather than for who has asked for it.
+bool IsForCall() {
+  Ref unflatten, namespaces;
+  {
+    Lock lock(&callers_mutex);
+    unflatten = Ref::Borrow(callers.unflatten);
+    namespaces = Ref::Borrow(callers.namespaces);
+  }
+  PyFrameObject* frame = unflatten ? PyEval_GetFrame() : nullptr;
+  if (frame == nullptr || CodeOf(frame).get() != unflatten.get()) return false;
+  Ref back(reinterpret_cast<PyObject*>(PyFrame_GetBack(frame)));
+  if (!back) return false;
+  Ref globals(PyFrame_GetGlobals(reinterpret_cast<PyFrameObject*>(back.get())));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(namespaces.get()); ++i) {
+    if (PyTuple_GET_ITEM(namespaces.get(), i) == globals.get()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// One that is made in a trace, or for a call, says when it goes that a change in it was lost.
+PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs) {
+  PyObject* made = RecordUnflatten(module, args, nargs);
+  auto* record = reinterpret_cast<Record*>(made);
+  if (made != nullptr) record->rebuilt = record->scope != nullptr || IsForCall();
+  return made;
+}
+
+PyObject* SetRebuilders(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (nargs != 2 || !PyCode_Check(args[0]) || !PyTuple_Check(args[1])) {
+    return Raise(PyExc_TypeError, "_set_rebuilders takes a code object and a tuple of dicts.");
+  }
+  Callers next = {Py_NewRef(args[0]), Py_NewRef(args[1])};
+  {
+    Lock lock(&callers_mutex);
+    std::swap(callers, next);
+  }
+  Py_XDECREF(next.unflatten);
+  Py_XDECREF(next.namespaces);
+  Py_RETURN_NONE;
+}
+
+}  // namespace pax_tree
