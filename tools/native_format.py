@@ -10,14 +10,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: list[str]) -> int:
-    """Run clang-format over every C++ file of the packages."""
+    """Run clang-format over every C++ file."""
     if arguments not in ([], ["--check"]):
         sys.exit(f"native_format.py: {' '.join(arguments)!r} was given; only --check is known.")
     mode = ["--dry-run", "--Werror"] if arguments else ["-i"]
     files = [
         str(file)
+        for folder in ("packages/*/[ci]*", "tools/simulated_gpu")
         for kind in ("cc", "h")
-        for file in sorted(ROOT.glob(f"packages/*/[ci]*/**/*.{kind}"))
+        for file in sorted(ROOT.glob(f"{folder}/**/*.{kind}"))
     ]
     return subprocess.run(["clang-format", *mode, *files]).returncode
 

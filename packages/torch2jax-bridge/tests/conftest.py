@@ -1,6 +1,15 @@
 """What in this folder is a program that a test runs, not a test; and a count for the summary."""
 
+import pytest
+
 collect_ignore = ["four_devices.py"]
+
+
+@pytest.fixture
+def delays(request):
+    """Begins another sequence of random delays on simulated GPUs; a real one has its own."""
+    plugin = request.config.pluginmanager.get_plugin("pytest_simulated_gpu")
+    return getattr(plugin, "set_seed", lambda seed: None)
 
 
 def pytest_terminal_summary(terminalreporter):

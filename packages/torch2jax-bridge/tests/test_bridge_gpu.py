@@ -78,7 +78,8 @@ def test_bridge_gpu_runs_on_xlas_stream_and_restores_the_own():
     x = jnp.linspace(0.0, 1.0, 1000)
     mine = torch.cuda.Stream()
     with torch.cuda.stream(mine):
-        close(jax.jit(torch2jax(function, output_shapes=x))(x, x), jnp.sin(x) * x)
+        got = jax.jit(torch2jax(function, output_shapes=x))(x, x)
+        close(got, np.sin(x) * np.asarray(x))
         assert torch.cuda.current_stream() == mine
     assert {kind for kind, _ in seen} == {"cuda"}
     assert all(stream not in (0, mine.cuda_stream) for _, stream in seen)
@@ -146,17 +147,19 @@ def test_bridge_gpu_kept_argument_is_an_error():
 
 @pytest.mark.parametrize("size", [10, 1000, 20_000_000])
 def test_bridge_gpu_sizes(size):
-    x = jnp.arange(size, dtype=jnp.float32)
     call = jax.jit(torch2jax(lambda t: t + 1))
     for i in range(3):
-        close(call(x + i), x + i + 1)
+        values = np.arange(i, size + i, dtype=np.float32)
+        close(call(jax.device_put(values)), values + 1)
 
 
 def test_bridge_gpu_aliases_and_out():
     x, y = jnp.linspace(0.0, 1.0, 1000), jnp.ones(1000)
-    close(torch2jax(torch.add, out=True)(x, y), x + 1)
-    close(torch2jax(lambda a, b: a.mul_(2).add_(b), input_output_aliases={0: 0})(x, y), 2 * x + 1)
-    close(x, jnp.linspace(0.0, 1.0, 1000))
+    values = np.linspace(0.0, 1.0, 1000)
+    close(torch2jax(torch.add, out=True)(x, y), values + 1)
+    changed = torch2jax(lambda a, b: a.mul_(2).add_(b), input_output_aliases={0: 0})(x, y)
+    close(changed, 2 * values + 1)
+    close(x, values)
 
 
 def net():
@@ -200,12 +203,12 @@ def test_bridge_gpu_module_trains_to_the_same_losses():
 def test_bridge_gpu_training_step_runs_the_forward_pass_once():
     runs = []
 
-    class Counted(nn.Linear):
+    class Counted(nn.LayerNorm):
         def forward(self, x):
             runs.append(isinstance(x, torch._subclasses.FakeTensor))
-            return super().forward(x)
+            return torch.tanh(x * self.weight)
 
-    apply, params, _ = torch2jax(Counted(8, 8).cuda())
+    apply, params, _ = torch2jax(Counted(8).cuda())
     step = jax.jit(jax.value_and_grad(lambda p, x: (apply(p, x)[0] ** 2).sum()))
     for i in range(3):
         jax.block_until_ready(step(params, jnp.ones((4, 8)) * i))

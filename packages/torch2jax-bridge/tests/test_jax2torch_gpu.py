@@ -51,6 +51,14 @@ def test_jax2torch_gpu_many_steps_write_in_place():
     torch.testing.assert_close(module.params.detach(), reference.detach(), rtol=1e-2, atol=1e-2)
 
 
+def test_jax2torch_gpu_large_integers_are_an_error_and_the_device_lives():
+    identity = jax2torch(lambda x: x)
+    for dtype in (torch.int64, torch.uint64):
+        with pytest.raises(OverflowError, match="values beyond"):
+            identity(torch.full((3,), 2**40, device="cuda").to(dtype))
+    assert identity(torch.full((3,), 7, device="cuda")).tolist() == [7, 7, 7]
+
+
 def test_jax2torch_gpu_tensors_of_two_devices_are_refused():
     with pytest.raises(ValueError, match=r"args\[0\] is on cuda:0, args\[1\] on cpu"):
         f(torch.ones(1, device="cuda"), torch.ones(1))
