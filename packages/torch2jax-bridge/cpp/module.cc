@@ -1,9 +1,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "calls/checks.h"
 #include "calls/handlers.h"
 #include "calls/registry.h"
 #include "calls/thread_state.h"
+#include "support/compat.h"
 #include "support/gil.h"
 #include "support/hooks.h"
 #include "tensors/arrays.h"
@@ -13,6 +15,7 @@ namespace py = pybind11;
 
 PYBIND11_MODULE(_C, m) {
   using bridge::CallOptions;
+  using bridge::Checks;
   using bridge::Handle;
   m.doc() = "The compiled core of torch2jax_bridge: XLA custom calls that run Python callables.";
   py::class_<CallOptions>(m, "CallOptions", "How a callable wants to be called.")
@@ -25,6 +28,10 @@ PYBIND11_MODULE(_C, m) {
       .def_readwrite("strict", &CallOptions::strict)
       .def_readwrite("written", &CallOptions::written)
       .def_readwrite("names", &CallOptions::names);
+  py::class_<Checks>(m, "Checks", "What says whether a thread has certain settings.")
+      .def(py::init<const py::iterable&, const py::iterable&>(), py::arg("getters"),
+           py::arg("native"))
+      .def("hold", &Checks::Hold);
   py::class_<Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
       .def(py::init<py::object, py::object, py::object, CallOptions>(), py::arg("function"),
            py::arg("settings"), py::arg("checks"), py::arg("options"))
@@ -34,7 +41,8 @@ PYBIND11_MODULE(_C, m) {
         py::arg("set_enabled"));
   m.def("use_hooks", &bridge::UseHooks);
   m.def("borrow_array", &bridge::BorrowArray, py::arg("exported"), py::arg("stream"));
-  m.def("holds", &bridge::Holds, py::arg("checks"));
+  m.def("has_hooks_of_graphs",
+        [] { return reinterpret_cast<std::uintptr_t>(&bridge::HasHooksOfGraphs); });
   m.def("current_cpu_run", [] { return bridge::current_cpu_run; });
   m.def("targets", &bridge::Targets);
   m.def("empty_target", &bridge::EmptyTarget);

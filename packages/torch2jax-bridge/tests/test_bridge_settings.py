@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from torch2jax_bridge import torch2jax
+from torch2jax_bridge._compat import set_num_threads_here
 
 BIG = jnp.ones((1000, 1000))
 
@@ -249,6 +250,40 @@ def test_bridge_settings_that_the_function_changes_are_put_back():
     for _ in range(2):
         np.testing.assert_array_equal(jax.jit(wrapped)(jnp.ones(3)), [2, 2, 2])
         assert torch.get_default_dtype() is torch.float32
+
+
+def threads_of_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_bridge_thread_count_of_a_call_is_not_that_of_new_threads():
+    seen = []
+
+    def function(x):
+        seen.append((torch.get_num_threads(), threads_of_a_new_thread()))
+        return x * 1
+
+    wrapped = torch2jax(function, output_shapes=jnp.ones((1000, 1000)))
+    small, large = jax.jit(lambda x: wrapped(x)), jax.jit(lambda x, y: wrapped(x @ x) + y @ y)
+    with setting(torch.get_num_threads, set_num_threads_here, 1):
+        jax.block_until_ready((small(BIG), large(BIG, BIG)))
+    jax.block_until_ready((small(BIG), large(BIG, BIG)))
+    assert seen == [(1, 2)] * 4
+    assert threads_of_a_new_thread() == torch.get_num_threads() == 2
+
+
+def test_bridge_thread_count_that_the_function_sets_does_not_stay():
+    def function(x):
+        torch.set_num_threads(1)
+        return x * 1
+
+    wrapped = torch2jax(function)
+    jax.block_until_ready((jax.jit(wrapped)(BIG), jax.jit(lambda x: wrapped(x @ x) + x @ x)(BIG)))
+    assert threads_of_a_new_thread() == torch.get_num_threads() == 2
 
 
 def test_bridge_settings_of_a_failed_call_are_put_back():

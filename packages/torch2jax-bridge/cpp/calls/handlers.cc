@@ -92,7 +92,7 @@ void CheckNotKept(const std::vector<py::object>& tensors, const CallOptions& opt
 void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
                   const ffi::RemainingRets& rets, dlpack::Device device) {
   const CallOptions& options = callable.options;
-  const SettingsScope settings(callable.settings(), callable.checks());
+  const SettingsScope settings(callable);
   const Loan::Owner loan;
   std::vector<py::object> tensors;
   tensors.reserve(args.size() + rets.size());
@@ -123,7 +123,7 @@ ffi::Error Guarded(const CallOptions& options, Body body) {
   InFlight call;
   if (!call.ok())
     return ffi::Error(ffi::ErrorCode::kCancelled, "The interpreter is shutting down.");
-  py::gil_scoped_acquire gil;
+  const GilScope gil;
   DropReleased();
   try {
     body();

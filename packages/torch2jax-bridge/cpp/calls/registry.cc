@@ -49,6 +49,11 @@ std::string ArgumentLabel(const CallOptions& options, size_t index) {
   return "its array argument number " + std::to_string(index) + name;
 }
 
+Callable::Callable(PyObject* owned, CallOptions options)
+    : options(std::move(options)),
+      object_(owned),
+      checks_(pybind11::handle(PyTuple_GET_ITEM(owned, 2)).cast<const Checks*>()) {}
+
 // Taking the GIL here could deadlock with a thread that waits for XLA while holding it,
 // so the reference is only handed over.
 Callable::~Callable() {

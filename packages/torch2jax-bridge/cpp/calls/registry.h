@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "calls/checks.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace bridge {
@@ -35,19 +36,21 @@ std::string ArgumentLabel(const CallOptions& options, size_t index);
 // it, with or without the GIL.
 class Callable {
  public:
-  // `owned` is the tuple (function, settings, checks); for the last two see `SettingsScope`.
-  Callable(PyObject* owned, CallOptions options) : options(std::move(options)), object_(owned) {}
+  // `owned` is the tuple (function, settings, checks); the checks say
+  // whether a thread has the settings, None if they are to be set whatever it has.
+  Callable(PyObject* owned, CallOptions options);
   ~Callable();
   Callable(const Callable&) = delete;
   Callable& operator=(const Callable&) = delete;
   PyObject* function() const { return PyTuple_GET_ITEM(object_, 0); }
   PyObject* settings() const { return PyTuple_GET_ITEM(object_, 1); }
-  PyObject* checks() const { return PyTuple_GET_ITEM(object_, 2); }
+  const Checks* checks() const { return checks_; }
 
   const CallOptions options;
 
  private:
   PyObject* object_;
+  const Checks* checks_;
 };
 
 // Keeps a callable findable by `id()`. Made and destroyed with the GIL held.

@@ -22,18 +22,9 @@ void UseNativeGradMode(std::uintptr_t is_enabled, std::uintptr_t set_enabled) {
   native = NativeGradModeAt(is_enabled, set_enabled);
 }
 
-bool Holds(py::handle checks) {
-  const Py_ssize_t size = PyTuple_GET_SIZE(checks.ptr());
-  for (Py_ssize_t i = 0; i + 1 < size; i += 2) {
-    const py::object result = Checked(PyObject_CallNoArgs(PyTuple_GET_ITEM(checks.ptr(), i)));
-    if (result.ptr() != PyTuple_GET_ITEM(checks.ptr(), i + 1)) return false;
-  }
-  return true;
-}
-
-SettingsScope::SettingsScope(PyObject* settings, PyObject* checks) {
-  if (checks != Py_None && Holds(checks)) return;
-  found_ = Checked(PyObject_CallOneArg(hooks.enter_settings, settings));
+SettingsScope::SettingsScope(const Callable& callable) {
+  if (callable.checks() != nullptr && callable.checks()->Hold()) return;
+  found_ = Checked(PyObject_CallOneArg(hooks.enter_settings, callable.settings()));
 }
 
 SettingsScope::~SettingsScope() {

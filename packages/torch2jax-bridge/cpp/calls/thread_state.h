@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "calls/registry.h"
+
 namespace bridge {
 
 // Takes the addresses of PyTorch's functions that read and set the grad mode, zeros where they are
@@ -16,15 +18,10 @@ void UseNativeGradMode(std::uintptr_t is_enabled, std::uintptr_t set_enabled);
 // XLA's number for the run of the program that this thread is in, on a CPU.
 inline thread_local std::int64_t current_cpu_run = 0;
 
-// Whether functions return what is expected of them: `checks` is a tuple of a function without
-// arguments, the very object that it is to return, another function, and so on.
-bool Holds(pybind11::handle checks);
-
-// For its lifetime PyTorch's settings on this thread are those of the trace. `checks` are what
-// holds if they are, or None if they have to be set whatever they are.
+// For its lifetime PyTorch's settings on this thread are those of the trace.
 class SettingsScope {
  public:
-  SettingsScope(PyObject* settings, PyObject* checks);
+  explicit SettingsScope(const Callable& callable);
   ~SettingsScope();
   SettingsScope(const SettingsScope&) = delete;
   SettingsScope& operator=(const SettingsScope&) = delete;

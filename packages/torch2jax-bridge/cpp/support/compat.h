@@ -49,6 +49,39 @@ class VersionCounter {
   PyGetSetDef* getter_ = nullptr;
 };
 
+// A function without arguments. One that is written in C is called as CPython calls it.
+class Getter {
+ public:
+  explicit Getter(pybind11::object callable);
+  pybind11::object operator()() const {
+    return Checked(function_ != nullptr ? function_(self_, nullptr)
+                                        : PyObject_CallNoArgs(callable_.ptr()));
+  }
+
+ private:
+  pybind11::object callable_;
+  PyCFunction function_ = nullptr;
+  PyObject* self_ = nullptr;  // of the callable
+};
+
+// A function of PyTorch's C++ that returns a number, and costs a tenth of Python's.
+class NativeGetter {
+ public:
+  // A tuple of the function's address, its argument (any, if it takes none), and a mask for the
+  // bits of the register that the result has.
+  static NativeGetter From(pybind11::handle address_argument_mask);
+  std::int64_t operator()() const { return function_(argument_) & mask_; }
+
+ private:
+  std::int64_t (*function_)(std::int64_t) = nullptr;
+  std::int64_t argument_ = 0;
+  std::int64_t mask_ = 0;
+};
+
+// Whether this thread does something with the tensors of every graph, as a function for
+// `NativeGetter`; its argument is the address of `at::SavedTensorDefaultHooks::get_tls_state()`.
+std::int64_t HasHooksOfGraphs(std::int64_t get_tls_state);
+
 // PyTorch's `bool c10::GradMode::is_enabled()` and `void c10::GradMode::set_enabled(bool)`, which
 // cost a hundredth of Python's. Null where they are not known.
 struct NativeGradMode {

@@ -23,6 +23,19 @@ class InFlight {
   bool ok_;
 };
 
+// Holds the GIL for its lifetime, at less cost than pybind11's, which keeps thread states of its
+// own.
+class GilScope {
+ public:
+  GilScope() : state_(PyGILState_Ensure()) {}
+  ~GilScope() { PyGILState_Release(state_); }
+  GilScope(const GilScope&) = delete;
+  GilScope& operator=(const GilScope&) = delete;
+
+ private:
+  PyGILState_STATE state_;
+};
+
 // Refuses new calls and waits, without the GIL, at most `seconds` for those in flight.
 // Returns whether all of them have ended. Called with the GIL held.
 bool Shutdown(double seconds);

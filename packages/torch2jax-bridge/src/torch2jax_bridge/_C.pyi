@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 class CallOptions:
@@ -11,12 +11,20 @@ class CallOptions:
     written: Sequence[bool]
     names: Sequence[str]
 
+class Checks:
+    def __init__(
+        self,
+        getters: Iterable[tuple[Callable[[], Any], Any]],
+        native: Iterable[tuple[tuple[int, int, int], int]],
+    ) -> None: ...
+    def hold(self) -> bool: ...
+
 class Handle:
     def __init__(
         self,
         function: Callable[..., Any],
         settings: Any,
-        checks: tuple[Any, ...] | None,
+        checks: Checks | None,
         options: CallOptions,
     ) -> None: ...
     @property
@@ -39,7 +47,7 @@ def use_hooks(
     rescue: Callable[[Any], None],
 ) -> None: ...
 def borrow_array(exported: Any, stream: int) -> Any: ...
-def holds(checks: tuple[Any, ...]) -> bool: ...
+def has_hooks_of_graphs() -> int: ...
 def current_cpu_run() -> int: ...
 def targets() -> dict[str, dict[str, Any]]: ...
 def empty_target() -> Any: ...

@@ -117,7 +117,7 @@ def _attribute(holder: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any
 
 _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_num_threads, _compat.set_num_threads_here),
     (_autocast, _set_autocast),
     (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     (_deterministic, _set_deterministic),
@@ -134,6 +134,9 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     _attribute(torch.backends.mkldnn, "deterministic"),
 )
 
+_AUTOCAST = next(i for i, (get, _) in enumerate(_SETTINGS) if get is _autocast)
+_THREADS = next(i for i, (get, _) in enumerate(_SETTINGS) if get is torch.get_num_threads)
+
 
 class Settings:
     """PyTorch's settings where a function is traced. The same settings are the same object.
@@ -141,14 +144,14 @@ class Settings:
     Attributes:
         values: of `_SETTINGS`.
         modes: those of `__torch_function__` and those of `__torch_dispatch__`.
-        checks: for `_C.holds`, whether a thread has these settings now, as far as calls can depend
-            on them; None if that takes too long to find out, so that each call sets them.
+        checks: say whether a thread has these settings now, as far as calls can depend on them;
+            None if that takes too long to find out, so that each call sets them.
     """
 
     def __init__(self, values: tuple[Any, ...], modes: _compat.Modes, checked: bool = True) -> None:
         self.values = values
         self.modes = modes
-        casts = any(enabled for _, enabled, _ in values[2])
+        casts = any(enabled for _, enabled, _ in values[_AUTOCAST])
         watched = _compat.WATCHED
         if torch.cuda.is_available():
             watched = (*watched, *_compat.WATCHED_ON_GPUS)
@@ -158,19 +161,22 @@ class Settings:
 
     def are_current(self) -> bool:
         """Whether this thread has these settings now; False where it takes longer to find out."""
-        return self._all_checks is not None and _C.holds(self._all_checks)
+        return self._all_checks is not None and self._all_checks.hold()
 
     def unchecked(self) -> Settings:
         """Return the same for a function that changes them: each call sets and restores them."""
         return Settings(self.values, self.modes, checked=False)
 
 
-def _checks(watched: tuple[Callable[[], Any], ...]) -> tuple[Any, ...] | None:
+def _checks(watched: tuple[_compat.Getter, ...]) -> _C.Checks | None:
     """Return what holds now, in no mode; None if that is not always said by the same objects."""
     now = [(getter, getter()) for getter in watched]
     if any(getter() is not value for getter, value in now):
         return None
-    return tuple(item for pair in (*_compat.NO_MODE, *now) for item in pair)
+    native, in_python = [], []
+    for pair in (*_compat.NO_MODE, *now):
+        (native if isinstance(pair[0], _compat.NativeGetter) else in_python).append(pair)
+    return _C.Checks(in_python, native)
 
 
 _known: WeakValueDictionary[Hashable, Settings] = WeakValueDictionary()
@@ -208,11 +214,12 @@ def _set_values(wanted: tuple[Any, ...]) -> None:
 
 
 class FoundSettings(NamedTuple):
-    """What a thread had before."""
+    """What a thread had before; and with how many threads it was told to compute."""
 
     values: tuple[Any, ...]
     modes: _compat.Modes
     switched_off: ExitStack
+    threads: int
 
 
 def enter_settings(wanted: Settings) -> FoundSettings:
@@ -221,7 +228,7 @@ def enter_settings(wanted: Settings) -> FoundSettings:
     Returns:
         What `leave_settings` needs.
     """
-    found = FoundSettings(_values(), _compat.modes(), ExitStack())
+    found = FoundSettings(_values(), _compat.modes(), ExitStack(), wanted.values[_THREADS])
     _compat.set_modes(((), ()))
     if torch.is_inference_mode_enabled():
         found.switched_off.enter_context(torch.inference_mode(False))
@@ -242,6 +249,8 @@ def leave_settings(found: FoundSettings) -> None:
     _compat.set_modes(((), ()))
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         torch.clear_autocast_cache()  # it holds casts of arguments
+    if torch.get_num_threads() != found.threads:  # the function told all threads to come as well
+        torch.set_num_threads(found.threads)
     _set_values(found.values)
     found.switched_off.close()
     _compat.set_modes(found.modes)

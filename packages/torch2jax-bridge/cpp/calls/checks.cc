@@ -1,0 +1,28 @@
+#include "calls/checks.h"
+
+namespace py = pybind11;
+
+namespace bridge {
+
+Checks::Checks(const py::iterable& getters, const py::iterable& native) {
+  for (py::handle item : getters) {
+    auto [getter, expected] = item.cast<std::pair<py::object, py::object>>();
+    getters_.emplace_back(Getter(std::move(getter)), std::move(expected));
+  }
+  for (py::handle item : native) {
+    const auto [getter, expected] = item.cast<std::pair<py::object, std::int64_t>>();
+    native_.emplace_back(NativeGetter::From(getter), expected);
+  }
+}
+
+bool Checks::Hold() const {
+  for (const auto& [getter, expected] : native_) {
+    if (getter() != expected) return false;
+  }
+  for (const auto& [getter, expected] : getters_) {
+    if (!getter().is(expected)) return false;
+  }
+  return true;
+}
+
+}  // namespace bridge
