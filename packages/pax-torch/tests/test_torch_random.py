@@ -37,6 +37,41 @@ DRAWS = {
     "uniform-bf16": lambda key: random.uniform(key, (5,), torch.bfloat16),
 }
 
+HALF, MANY = torch.full((3,), 0.5), torch.full((3,), 20.0)
+DISTRIBUTIONS = {
+    "ball": (3,),
+    "beta": (HALF, MANY),
+    "binomial": (MANY, HALF),
+    "bits": ((3,),),
+    "cauchy": ((3,),),
+    "chisquare": (HALF,),
+    "choice": (torch.arange(3.0), (9,), True, HALF),
+    "dirichlet": (HALF,),
+    "double_sided_maxwell": (HALF, 2.0),
+    "exponential": ((3,),),
+    "f": (HALF, MANY),
+    "gamma": (HALF,),
+    "generalized_normal": (HALF,),
+    "geometric": (HALF / 100,),
+    "gumbel": ((3,),),
+    "laplace": ((3,),),
+    "loggamma": (HALF,),
+    "logistic": ((3,),),
+    "lognormal": (HALF,),
+    "maxwell": ((3,),),
+    "multinomial": (100, HALF),
+    "multivariate_normal": (HALF, torch.eye(3)),
+    "orthogonal": (3,),
+    "pareto": (HALF,),
+    "poisson": (MANY,),
+    "rademacher": ((40,),),
+    "rayleigh": (HALF,),
+    "t": (HALF,),
+    "triangular": (0.0, HALF, 1.0),
+    "wald": (HALF,),
+    "weibull_min": (HALF, MANY),
+}
+
 
 @pytest.fixture(params=DRAWS.values(), ids=DRAWS.keys())
 def draw(request):
@@ -55,7 +90,20 @@ def test_numbers_known_from_jax():
 
 
 def test_every_function_has_a_case():
-    assert {name.partition("-")[0] for name in DRAWS} | {"key"} == set(random.__all__)
+    names = {name.partition("-")[0] for name in DRAWS} | {"key"} | DISTRIBUTIONS.keys()
+    assert names == set(random.__all__)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_distributions_are_functions_of_the_key(name):
+    function, args = getattr(random, name), DISTRIBUTIONS[name]
+    first, before = function(KEY, *args), torch.random.get_rng_state()
+    assert_same(function(KEY, *args), first)
+    assert_same(torch.random.get_rng_state(), before)
+    assert not torch.equal(function(random.key(1), *args), first)
+    if first.is_floating_point() and name not in ("choice", "maxwell", "multinomial", "binomial"):
+        with pytest.raises((TypeError, ValueError), match=r"torch\.int8|dtype"):
+            function(KEY, *args, dtype=torch.int8)
 
 
 def test_is_a_function_of_the_key(draw):

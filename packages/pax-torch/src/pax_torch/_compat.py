@@ -294,6 +294,12 @@ def bitcast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return bitcast(_inside(tensor), dtype)
 
 
+# The derivative of a number of the gamma distribution by the shape of that.
+gamma_derivative: Callable[[Tensor, Tensor], Tensor] = foreign(
+    "torch._standard_gamma_grad", "The derivative of pax_torch.random.gamma"
+)
+
+
 @contextmanager
 def outside_of_inference_mode() -> Iterator[None]:
     """Leave inference mode, but not grad mode, in which PyTorch 2.11's derivatives are zeros there."""

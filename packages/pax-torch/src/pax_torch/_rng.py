@@ -43,6 +43,8 @@ class RandomState:
 class _NoDraws(DispatchMode):
     """Refuses operations that draw random numbers."""
 
+    supports_higher_order_operators = True
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:

@@ -66,12 +66,16 @@ def uniform(
     """
     check_key(key, "uniform")
     sizes = check_shape(shape, "uniform")
-    dtype = _float_type(dtype, "uniform")
-    low, high = _bounds(key, sizes, dtype, (minval, maxval), "uniform")
+    dtype = float_type(dtype, "uniform")
+    low, high = as_parameters(key, sizes, dtype, (minval, maxval), "uniform")
+    return torch.maximum(low, multiply_add(unit(key, sizes, dtype), rounded(high - low), low))
+
+
+def unit(keys: Tensor, sizes: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return numbers from 0 to 1 of each of an array of keys, whose axes stand in front of `sizes`."""
     width, mantissa, one = _LAYOUT[dtype]
-    bits = random_bits(key, width, sizes) >> (width - mantissa) & ((1 << mantissa) - 1) | one
-    numbers = bitcast(bits.to(INTEGERS[dtype]), dtype) - 1
-    return torch.maximum(low, multiply_add(numbers, rounded(high - low), low))
+    bits = random_bits(keys, width, sizes) >> (width - mantissa) & ((1 << mantissa) - 1) | one
+    return bitcast(bits.to(INTEGERS[dtype]), dtype) - 1
 
 
 def normal(
@@ -103,9 +107,15 @@ def normal(
     if dtype in _PARTS:
         parts = [normal(part, sizes, _PARTS[dtype]) for part in split(key).unbind()]
         return torch.complex(*parts) / math.sqrt(2)
-    dtype = _float_type(dtype, "normal")
-    least = torch.finfo(dtype).eps / 2 - 1
-    return _from_normal_cdf(uniform(key, sizes, dtype, least, 1.0))
+    dtype = float_type(dtype, "normal")
+    return standard_normal(key, sizes, dtype)
+
+
+def standard_normal(keys: Tensor, sizes: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return normal numbers of each of an array of keys, whose axes stand in front of `sizes`."""
+    low = torch.tensor(torch.finfo(dtype).eps / 2 - 1, dtype=dtype, device=keys.device)
+    number = multiply_add(unit(keys, sizes, dtype), rounded(1 - low), low)
+    return _from_normal_cdf(torch.maximum(low, number))
 
 
 def truncated_normal(
@@ -140,18 +150,20 @@ def truncated_normal(
     error function and its inverse.
     """
     check_key(key, "truncated_normal")
-    dtype = _float_type(dtype, "truncated_normal")
+    dtype = float_type(dtype, "truncated_normal")
     if shape is None:
         shape = torch.broadcast_shapes(*(getattr(x, "shape", ()) for x in (lower, upper)))
     sizes = check_shape(shape, "truncated_normal")
-    low, high = _bounds(key, sizes, dtype, (lower, upper), "truncated_normal")
+    low, high = as_parameters(key, sizes, dtype, (lower, upper), "truncated_normal")
     cdf = [rounded(torch.erf(rounded(bound / SQRT2[dtype]))) for bound in (low, high)]
     numbers = _from_normal_cdf(uniform(key, sizes, dtype, *cdf))
     least, largest = next_above(low.detach()), next_below(high.detach())
     return torch.minimum(torch.maximum(numbers, least), largest)
 
 
-def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
+def bernoulli(
+    key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = None, mode: str = "low"
+) -> Tensor:
     """Draw True with a probability.
 
     Args:
@@ -159,13 +171,14 @@ def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = No
         p: the probability, from 0 to 1; a tensor broadcasts against `shape`, and its type is the
             precision of the draw.
         shape: of the result; by default that of `p`.
+        mode: "high" draws from twice as many bits, for small probabilities.
 
     Returns:
         A tensor of type `bool` on the device of the key.
 
     Raises:
         TypeError: `key` is no key, or `p` is no floating-point number or tensor.
-        ValueError: `p` does not broadcast to `shape`.
+        ValueError: `p` does not broadcast to `shape`, or there is no such mode.
 
     Example:
         >>> import pax_torch
@@ -175,23 +188,21 @@ def bernoulli(key: Tensor, p: Real = 0.5, shape: int | Sequence[int] | None = No
     The API and the bits are those of `jax.random.bernoulli`.
     """
     check_key(key, "bernoulli")
-    dtype = _float_type(p.dtype if isinstance(p, Tensor) else None, "bernoulli")
+    check_one_of(mode, ("low", "high"), "bernoulli: mode")
+    dtype = float_type(p.dtype if isinstance(p, Tensor) else None, "bernoulli")
     sizes = check_shape(getattr(p, "shape", ()) if shape is None else shape, "bernoulli")
-    (probability,) = _bounds(key, sizes, dtype, (p,), "bernoulli")
-    return uniform(key, sizes, dtype) < probability
-
-
-def gumbel(key: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Draw numbers from the Gumbel distribution."""
-    tiny = torch.finfo(dtype).tiny
-    return -rounded(torch.log(-rounded(torch.log(uniform(key, shape, dtype, tiny, 1.0)))))
+    (probability,) = as_parameters(key, sizes, dtype, (p,), "bernoulli")
+    if mode == "low":
+        return uniform(key, sizes, dtype) < probability
+    first, second = uniform(key, (2, *sizes), dtype).unbind()
+    return rounded(second * 2.0 ** -_LAYOUT[dtype][1]) < rounded(probability - first)
 
 
 def _from_normal_cdf(x: Tensor) -> Tensor:
     return rounded(rounded(torch.erfinv(x)) * SQRT2[x.dtype])
 
 
-def _float_type(dtype: torch.dtype | None, name: str) -> torch.dtype:
+def float_type(dtype: torch.dtype | None, name: str) -> torch.dtype:
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if dtype not in _LAYOUT:
         raise TypeError(
@@ -200,7 +211,7 @@ def _float_type(dtype: torch.dtype | None, name: str) -> torch.dtype:
     return dtype
 
 
-def _bounds(
+def as_parameters(
     key: Tensor, sizes: tuple[int, ...], dtype: torch.dtype, values: Sequence[Any], name: str
 ) -> list[Tensor]:
     """Return numbers and tensors as tensors of a type, after a check that they broadcast to a shape."""
@@ -208,6 +219,36 @@ def _bounds(
     for tensor in tensors:
         check_broadcasts(tensor, sizes, name)
     return tensors
+
+
+def parameters(
+    key: Tensor,
+    shape: int | Sequence[int] | None,
+    dtype: torch.dtype | None,
+    name: str,
+    *values: Any,
+) -> tuple[tuple[int, ...], torch.dtype, list[Tensor]]:
+    """Return the shape and the dtype of a draw, and the parameters of its distribution as tensors.
+
+    Args:
+        key: a key.
+        shape: of the result; by default that of the parameters together.
+        dtype: a floating-point type; by default PyTorch's default type.
+        name: the function's.
+        *values: numbers and tensors.
+    """
+    check_key(key, name)
+    dtype = float_type(dtype, name)
+    if shape is None:
+        shape = torch.broadcast_shapes(*(getattr(x, "shape", ()) for x in values))
+    sizes = check_shape(shape, name)
+    return sizes, dtype, as_parameters(key, sizes, dtype, values, name)
+
+
+def check_one_of(value: object, allowed: tuple[str, ...], name: str) -> None:
+    """Raise ValueError unless a value is one of some words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
 
 
 def check_broadcasts(tensor: Tensor, sizes: tuple[int, ...], name: str) -> None:

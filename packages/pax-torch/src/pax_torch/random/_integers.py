@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pax_torch._compat import bitcast
 from pax_torch._tracing import values_are_hidden
 from pax_torch.random._floats import check_broadcasts
 from pax_torch.random._keys import check_key, check_shape, split
@@ -18,6 +19,8 @@ _TYPES = (
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
+
+_UNSIGNED = _TYPES[4:]
 
 
 def randint(
@@ -68,6 +71,34 @@ def randint(
     first, second = (random_bits(part, info.bits, sizes) for part in split(key).unbind())
     offset = (_offset_64 if info.bits == 64 else _offset_32)(first, second, span)
     return (low + offset).to(dtype)
+
+
+def bits(key: Tensor, shape: int | Sequence[int] = (), dtype: torch.dtype = torch.uint32) -> Tensor:
+    """Draw random bits, as unsigned integers.
+
+    Args:
+        key: of shape (2,).
+        shape: of the result.
+        dtype: of the result, an unsigned integer type.
+
+    Returns:
+        A tensor on the device of the key.
+
+    Raises:
+        TypeError: `key` is no key, or `dtype` no unsigned integer type.
+
+    Example:
+        >>> import torch, pax_torch
+        >>> pax_torch.random.bits(pax_torch.random.key(0), (2,), torch.uint8)
+        tensor([167, 146], dtype=torch.uint8)
+
+    The API and the bits are those of `jax.random.bits`.
+    """
+    check_key(key, "bits")
+    if dtype not in _UNSIGNED:
+        raise TypeError(f"bits draws {', '.join(map(str, _UNSIGNED))}, got {dtype}.")
+    drawn = random_bits(key, torch.iinfo(dtype).bits, check_shape(shape, "bits"))
+    return bitcast(drawn, dtype) if dtype is torch.uint64 else drawn.to(dtype)
 
 
 def _bound(key: Tensor, bound: int | Tensor, sizes: tuple[int, ...], name: str) -> Tensor:

@@ -40,17 +40,28 @@ def _rotated(x: Tensor, left: int) -> Tensor:
 
 
 def words(key: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two words of a key."""
+    """Return the two words of each key, along its last axis."""
     bits = bitcast(key, torch.int32)
-    return bits[0], bits[1]
+    return bits[..., 0], bits[..., 1]
 
 
 def blocks(key: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return two words for each place of an array of a shape, in row-major order."""
+    """Return two words for each place of an array of a shape, in row-major order.
+
+    For an array of keys, which may be `int32` by their bits, they have its axes in front.
+    """
     size = math.prod(shape)
     places = torch.arange(size, device=key.device)
-    x, y = threefry(words(key), low_word(places >> 32), low_word(places))
-    return x.reshape(shape), y.reshape(shape)
+    first, second = words(key)
+    pair = first.unsqueeze(-1), second.unsqueeze(-1)
+    x, y = threefry(pair, low_word(places >> 32), low_word(places))
+    whole = (*key.shape[:-1], *shape)
+    return x.reshape(whole), y.reshape(whole)
+
+
+def split_keys(keys: Tensor, num: int) -> tuple[Tensor, ...]:
+    """Return so many new keys of each of an array of keys, `int32` by their bits."""
+    return torch.stack(blocks(keys, (num,)), -1).unbind(-2)
 
 
 def low_word(x: Tensor) -> Tensor:
