@@ -199,8 +199,9 @@ Py_ssize_t FindChild(RecordSpec* spec, PyObject* name) {
     }
   }
   PyObject* position = PyDict_GetItemWithError(spec->index, name);
-  if (position != nullptr) return PyLong_AsSsize_t(position);
-  return PyErr_Occurred() ? -2 : -1;
+  if (position == nullptr) return PyErr_Occurred() ? -2 : -1;
+  Py_ssize_t at = PyLong_AsSsize_t(position);
+  return at < n && PyTuple_GET_ITEM(spec->names, at) == name ? at : -1;
 }
 
 PyObject* SpecKeys(RecordSpec* spec) {

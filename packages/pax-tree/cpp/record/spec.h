@@ -28,7 +28,7 @@ struct RecordSpec {
   PyObject* statics;   // dict, never changed
   PyObject* frozen;    // tuple of (name, frozen value), sorted by name; what is compared
   PyObject* mutables;  // tuple of the names of statics that may change in place; null without any
-  PyObject* index;     // dict: name -> position among the children
+  PyObject* index;     // dict: name -> position; also those of specs that grew from this one
   PyObject* keys;      // tuple of GetAttrKey, made when first asked for
   PyObject* foreign;   // dict: another library's key type -> tuple of its keys; made when asked for
   PyObject* ancestor;  // the spec that this one was grown from, kept so that growing is a lookup
@@ -54,8 +54,9 @@ Py_ssize_t FindChild(RecordSpec* spec, PyObject* name);
 
 // Interned specs (spec_intern.cc). All return new references.
 RecordSpec* RootSpec(PyTypeObject* cls);
+// With `before`, whose children and one more these are, the two have one index.
 RecordSpec* InternSpec(PyTypeObject* cls, PyObject* names, PyObject* kinds, PyObject* statics,
-                       PyObject* frozen);
+                       PyObject* frozen, RecordSpec* before = nullptr);
 void ForgetSpec(RecordSpec* spec);
 
 // The spec after setting `name` (spec_change.cc): a child of `kind`, or static with `value`.

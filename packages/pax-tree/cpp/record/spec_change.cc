@@ -62,16 +62,25 @@ std::string KindsOf(RecordSpec* spec) {
   return std::string(PyBytes_AS_STRING(spec->kinds), NumChildren(spec));
 }
 
+PyObject* FrozenName(PyObject* frozen, Py_ssize_t at) {
+  return PyTuple_GET_ITEM(PyTuple_GET_ITEM(frozen, at), 0);
+}
+
 // Where `name` stands, or belongs, among the sorted (name, frozen value) pairs.
 Py_ssize_t FrozenPosition(PyObject* frozen, PyObject* name, bool* found) {
-  Py_ssize_t i = 0, n = PyTuple_GET_SIZE(frozen);
-  int order = 1;
-  for (; i < n; ++i) {
-    order = PyUnicode_Compare(PyTuple_GET_ITEM(PyTuple_GET_ITEM(frozen, i), 0), name);
-    if (order >= 0) break;
+  Py_ssize_t low = 0, high = PyTuple_GET_SIZE(frozen);
+  *found = false;
+  while (low < high) {
+    Py_ssize_t middle = low + (high - low) / 2;
+    int order = PyUnicode_Compare(FrozenName(frozen, middle), name);
+    if (order == 0) *found = true;
+    if (order < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
-  *found = i < n && order == 0;
-  return i;
+  return low;
 }
 
 // The parts of a spec under change; `Intern` makes the result.
@@ -124,7 +133,9 @@ struct Draft {
   }
 
   RecordSpec* Intern() {
-    return InternSpec(spec->cls, names.get(), kinds.get(), statics.get(), frozen.get());
+    bool appended = PyTuple_GET_SIZE(names.get()) > NumChildren(spec);
+    return InternSpec(spec->cls, names.get(), kinds.get(), statics.get(), frozen.get(),
+                      appended ? spec : nullptr);
   }
 };
 
@@ -140,20 +151,23 @@ RecordSpec* DraftStatic(RecordSpec* spec, Py_ssize_t at, PyObject* name, PyObjec
   return draft.SetStatic(name, value) ? draft.Intern() : nullptr;
 }
 
-// A spec that grew keeps the one it grew from, so that the next object of the class finds it.
-bool Grew(RecordSpec* from, RecordSpec* to) {
-  return NumChildren(to) + PyDict_GET_SIZE(to->statics) >
-         NumChildren(from) + PyDict_GET_SIZE(from->statics);
+Py_ssize_t NumAttributes(const RecordSpec* spec) {
+  return NumChildren(spec) + PyDict_GET_SIZE(spec->statics);
 }
 
-void KeepAncestor(RecordSpec* spec, RecordSpec* ancestor) {
+// A spec that grew keeps the one it grew from, so that the next object of the class finds it. Of
+// many attributes it keeps the last of some length, since each spec has names and values of its own.
+void KeepAncestor(RecordSpec* spec, RecordSpec* from) {
+  constexpr Py_ssize_t kKept = 256;
+  if (NumAttributes(spec) <= NumAttributes(from)) return;
+  PyObject* ancestor = NumAttributes(from) < kKept ? AsObject(from) : from->ancestor;
   Lock lock(&spec->mutex);
-  if (spec->ancestor == nullptr) spec->ancestor = Py_NewRef(AsObject(ancestor));
+  if (spec->ancestor == nullptr) spec->ancestor = Py_XNewRef(ancestor);
 }
 
 RecordSpec* Finish(RecordSpec* spec, PyObject* name, PyObject* value, int kind, RecordSpec* next) {
   if (next == nullptr) return nullptr;
-  if (Grew(spec, next)) KeepAncestor(next, spec);
+  KeepAncestor(next, spec);
   if (RememberTransition(spec, name, value, kind, next)) return next;
   Py_DECREF(AsObject(next));
   return nullptr;

@@ -78,7 +78,21 @@ RecordSpec* FindSpec(const Structure& structure, Py_hash_t hash, size_t* entered
   return nullptr;
 }
 
-PyObject* IndexOf(PyObject* names) {
+// The index of a spec that grew by its last name: that of the spec before, with the name entered.
+// Null without an error where the name stands elsewhere in it, or most names in it are not of these.
+PyObject* GrownIndex(RecordSpec* before, PyObject* names) {
+  Py_ssize_t last = PyTuple_GET_SIZE(names) - 1;
+  if (before == nullptr || PyDict_GET_SIZE(before->index) > 2 * last + 8) return nullptr;
+  PyObject* name = PyTuple_GET_ITEM(names, last);
+  Ref position(PyLong_FromSsize_t(last));
+  PyObject* entered = position ? PyDict_SetDefault(before->index, name, position.get()) : nullptr;
+  if (entered == nullptr) return nullptr;
+  return PyLong_AsSsize_t(entered) == last ? Py_NewRef(before->index) : nullptr;
+}
+
+PyObject* IndexOf(PyObject* names, RecordSpec* before) {
+  PyObject* grown = GrownIndex(before, names);
+  if (grown != nullptr || PyErr_Occurred()) return grown;
   Ref index(PyDict_New());
   for (Py_ssize_t i = 0; index && i < PyTuple_GET_SIZE(names); ++i) {
     Ref position(PyLong_FromSsize_t(i));
@@ -101,8 +115,9 @@ PyObject* MutablesOf(PyObject* statics) {
   return PyList_GET_SIZE(names.get()) == 0 ? nullptr : PyList_AsTuple(names.get());
 }
 
-RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t hash) {
-  Ref index(IndexOf(structure.names));
+RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t hash,
+                    RecordSpec* before) {
+  Ref index(IndexOf(structure.names, before));
   Ref mutables(index ? MutablesOf(statics) : nullptr);
   if (!index || PyErr_Occurred()) return nullptr;
   auto* spec = AsSpec(record_spec_type->tp_alloc(record_spec_type, 0));
@@ -130,13 +145,14 @@ bool Enter(RecordSpec* spec, PyObject* weak, size_t entered) {
 }
 
 // The one spec of a structure.
-RecordSpec* FindOrMake(const Structure& structure, PyObject* statics, Py_hash_t hash) {
+RecordSpec* FindOrMake(const Structure& structure, PyObject* statics, Py_hash_t hash,
+                       RecordSpec* before) {
   Ref made, weak;
   for (;;) {
     size_t entered;
     RecordSpec* known = FindSpec(structure, hash, &entered);
     if (known != nullptr || PyErr_Occurred()) return known;
-    if (!made) made = Ref(AsObject(NewSpec(structure, statics, hash)));
+    if (!made) made = Ref(AsObject(NewSpec(structure, statics, hash, before)));
     if (!weak) weak = Ref(made ? PyWeakref_NewRef(made.get(), nullptr) : nullptr);
     if (!weak) return nullptr;
     if (Enter(AsSpec(made.get()), weak.get(), entered)) return AsSpec(made.release());
@@ -146,12 +162,12 @@ RecordSpec* FindOrMake(const Structure& structure, PyObject* statics, Py_hash_t 
 }  // namespace
 
 RecordSpec* InternSpec(PyTypeObject* cls, PyObject* names, PyObject* kinds, PyObject* statics,
-                       PyObject* frozen) {
+                       PyObject* frozen, RecordSpec* before) {
   Structure structure{cls, names, kinds, frozen};
   Py_hash_t hash;
   if (!HashStructure(structure, &hash)) return nullptr;
   try {
-    return FindOrMake(structure, statics, hash);
+    return FindOrMake(structure, statics, hash, before);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
     return nullptr;

@@ -1,0 +1,90 @@
+"""Records of many attributes: their memory, and names of one index."""
+
+import gc
+import random
+import tracemalloc
+
+import pytest
+
+import pax_tree
+
+
+class Open(pax_tree.Record):
+    """Floats are children of kind 0, bools of kind 1; all else is static."""
+
+    def _classify(self, name, value):
+        return {float: 0, bool: 1}.get(type(value))
+
+
+def grown(count, value, cls=Open):
+    made = cls()
+    for i in range(count):
+        setattr(made, f"a{i}", value)
+    return made
+
+
+def kept_bytes(count, value):
+    """The bytes that are kept of a record of a class of its own, with all that it keeps alive."""
+    cls = type("Fresh", (Open,), {})
+    grown(2, value, cls)
+    gc.collect()
+    tracemalloc.start()
+    made = grown(count, value, cls)
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(vars(made)) == count
+    return kept
+
+
+@pytest.mark.parametrize("value", [1.0, 1], ids=["child", "static"])
+def test_memory_grows_as_the_attributes_do(value):
+    few, many = kept_bytes(400, value), kept_bytes(1200, value)
+    assert many < 6 * few
+
+
+def test_a_second_object_of_many_attributes_has_the_same_structure():
+    assert pax_tree.tree_structure(grown(600, 1.0)) == pax_tree.tree_structure(grown(600, 1.0))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_structures_with_one_beginning_keep_their_names(seed):
+    """Many records grow from one, with names in many orders; two dicts are the model of each."""
+    draw = random.Random(seed)
+    names = [f"b{i}" for i in range(14)]
+    start = grown(draw.choice([0, 8, 9, 12]), 1.0)
+    found = [(start, dict(vars(start)), {})]
+    for _ in range(60):
+        base, children, statics = draw.choice(found)
+        record, children, statics = pax_tree.tree_map(lambda x: x, base), {**children}, {**statics}
+        name, value = draw.choice(names), draw.choice([1.0, True, "static"])
+        setattr(record, name, value)
+        if value == "static" and name not in children:
+            statics[name] = value
+        else:  # a child stays one
+            statics.pop(name, None)
+            children[name] = value
+        found.append((record, children, statics))
+    for record, children, statics in found:
+        assert dict(vars(record)) == {**children, **statics}
+        assert {name: getattr(record, name) for name in children} == children
+        assert not any(hasattr(record, x) for x in names if x not in {**children, **statics})
+        paths = [path[0].name for path, _ in pax_tree.tree_leaves_with_path(record)]
+        assert paths == list(children)
+        assert pax_tree.tree_leaves(record) == list(children.values())
+
+
+def test_names_that_only_others_had_are_let_go():
+    base = grown(20, 1.0)
+    before = len(pax_tree.tree_leaves(base))
+    gc.collect()
+    tracemalloc.start()
+    for i in range(3000):
+        other = pax_tree.tree_map(lambda x: x, base)
+        setattr(other, f"only here {i}", 1.0)
+    del other
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 100_000
+    assert len(pax_tree.tree_leaves(base)) == before
