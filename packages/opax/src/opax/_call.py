@@ -21,6 +21,7 @@ import optax
 from jax.core import Tracer
 
 import pax_tree
+from opax._arguments import check_arguments
 from opax._masks import LABELS, UsedLabels, for_optax, is_by_path, mask_of
 
 # The functions of optax that give each label a transformation.
@@ -72,6 +73,7 @@ class Call:
                 f"{getattr(function, '__name__', function)}: {_complaint(error, parameters, kwargs)}; its "
                 f"arguments are {', '.join(parameters.parameters)}."
             ) from None
+        check_arguments(function, bound.arguments, parameters)
         return cls(function, bound.arguments)
 
     @property

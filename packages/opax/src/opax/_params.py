@@ -40,6 +40,11 @@ def trainable(tree: Any) -> Any:
 
 
 def _is_differentiable(leaf: Any) -> bool:
+    if isinstance(leaf, type):
+        raise TypeError(
+            f"The parameters of an optimizer are those of an instance, got the class {leaf.__name__}: "
+            f"make one first (`{leaf.__name__}(...)`)."
+        )
     if isinstance(leaf, float | complex):
         return True
     if not hasattr(leaf, "dtype"):
