@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 # Options that need another argument, which by default is None or zero.
@@ -115,7 +116,7 @@ def _check_join(given: Mapping[str, Any]) -> None:
             f"join_schedules got {len(schedules)} schedules and {len(boundaries)} boundaries; expected "
             f"{len(schedules) - 1} boundaries, one between each two schedules."
         )
-    if any(a > b for a, b in zip(boundaries, boundaries[1:], strict=False)):
+    if any(a > b for a, b in pairwise(boundaries)):
         raise ValueError(
             f"The boundaries of join_schedules are {boundaries}; expected steps that do not decrease, as "
             "a schedule that ends before it begins is never used."

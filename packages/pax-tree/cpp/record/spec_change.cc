@@ -156,7 +156,8 @@ Py_ssize_t NumAttributes(const RecordSpec* spec) {
 }
 
 // A spec that grew keeps the one it grew from, so that the next object of the class finds it. Of
-// many attributes it keeps the last of some length, since each spec has names and values of its own.
+// many attributes it keeps the last of some length, since each spec has names and values of its
+// own.
 void KeepAncestor(RecordSpec* spec, RecordSpec* from) {
   constexpr Py_ssize_t kKept = 256;
   if (NumAttributes(spec) <= NumAttributes(from)) return;

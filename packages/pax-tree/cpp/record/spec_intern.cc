@@ -79,7 +79,8 @@ RecordSpec* FindSpec(const Structure& structure, Py_hash_t hash, size_t* entered
 }
 
 // The index of a spec that grew by its last name: that of the spec before, with the name entered.
-// Null without an error where the name stands elsewhere in it, or most names in it are not of these.
+// Null without an error where the name stands elsewhere in it, or most names in it are not of
+// these.
 PyObject* GrownIndex(RecordSpec* before, PyObject* names) {
   Py_ssize_t last = PyTuple_GET_SIZE(names) - 1;
   if (before == nullptr || PyDict_GET_SIZE(before->index) > 2 * last + 8) return nullptr;
