@@ -1,13 +1,13 @@
 #!/bin/sh
-# The tests and benchmarks that need a CUDA device, on a machine that has one. Installs nothing:
-# python3 (or $PYTHON) must find torch and jax for CUDA, pytest and rich; what is missing may stand
-# on PYTHONPATH. Builds the extensions beside their sources, for which it needs pybind11, cmake and a
+# The plan of fifteen minutes with a CUDA device: everything that needs one, each part in a process of its own.
+# Installs nothing: python3 (or $PYTHON) must find torch and jax for CUDA, pytest and rich; what is missing may
+# stand on PYTHONPATH. Builds the extensions beside their sources, for which it needs pybind11, cmake and a
 # compiler; with PREBUILT=1 it takes those that are there.
 #
-#     benchmarks/gpu.sh            the tests and the whole table
-#     benchmarks/gpu.sh --quick    fewer and shorter rounds of the benchmarks
+#     benchmarks/gpu.sh                    tests, checks and quick benchmarks, in less than ten minutes
+#     benchmarks/gpu.sh --minutes 14       with more time; --help says what else there is
 #
-# The JSON file and the plots go to $OUT, or to out/benchmarks.
+# The table comes first. It, the logs, the JSON file and the plots go to $OUT, or to out/gpu: six files at most.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
@@ -24,14 +24,15 @@ missing = [name for name in wanted if util.find_spec(name) is None]
 sys.exit(f"gpu.sh: python3 finds no {', '.join(missing)}; put them on PYTHONPATH" if missing else 0)
 CHECK
 
-mkdir -p out/gpu
+builds=$root/out/gpu-build
+mkdir -p "$builds"
 generator=
 if command -v ninja >/dev/null; then generator="-G Ninja"; fi
 packages="pax-tree torch2jax-bridge"
 if [ -n "${PREBUILT:-}" ]; then packages=; fi
 for package in $packages; do
     name=$(echo $package | tr - _)
-    build=$root/out/gpu/$package
+    build=$builds/$package
     cmake -S "packages/$package" -B "$build" $generator -DCMAKE_BUILD_TYPE=Release \
         -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')" \
         -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log"
@@ -42,12 +43,4 @@ done
 sources=$root/packages/pax-tree/src:$root/packages/torch2jax-bridge/src:$root/packages/pax-torch/src
 export PYTHONPATH="$sources:$root${PYTHONPATH:+:$PYTHONPATH}"
 export XLA_PYTHON_CLIENT_PREALLOCATE=false
-"$python" -c "import torch, jax; print('PyTorch', torch.__version__, 'JAX', jax.__version__, jax.devices())"
-"$python" -c "import torch2jax_bridge"
-status=0
-# Warnings of versions that are not pinned are shown, not raised.
-"$python" -m pytest -o addopts= --import-mode=importlib -m gpu -q -W default -rf \
-    packages/torch2jax-bridge/tests/test_*gpu.py packages/pax-torch/tests/test_*gpu.py || status=$?
-"$python" -m benchmarks.run bridge jax2torch --device cuda --out "${OUT:-$root/out/benchmarks}" "$@" ||
-    status=$?
-exit $status
+exec "$python" -m benchmarks.gpu --out "${OUT:-$root/out/gpu}" "$@"

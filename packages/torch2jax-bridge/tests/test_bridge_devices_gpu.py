@@ -170,6 +170,22 @@ def train(device, seed, steps=6):
 
 
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("side", [False, True], ids=["default stream", "another stream"])
+def test_bridge_gpu_captured_tensor_is_read_when_it_is_made(side, seed, delays):
+    delays(seed)
+    x = jax.device_put(ONES, cuda())
+    with torch.cuda.stream(torch.cuda.Stream() if side else torch.cuda.default_stream()):
+        weight = torch.zeros(64, device="cuda")
+        call = jax.jit(torch2jax(lambda t: t * weight, output_shapes=x))
+        for value in range(5, 30, 5):
+            torch.cuda._sleep(10**6)
+            for _ in range(5):
+                weight.add_(1)
+            np.testing.assert_array_equal(call(x), value * ONES)
+            torch.cuda.current_stream().synchronize()
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_bridge_gpu_training_step_by_value(seed, delays):
     delays(seed)
     train(cuda(), seed)

@@ -6,7 +6,7 @@ import functools
 import platform
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
@@ -41,12 +41,19 @@ def main() -> int:
 
 def _print_versions() -> None:
     names = ("torch2jax-bridge", "pax-tree", "jax", "jaxlib", "torch", "numpy")
-    print(", ".join(f"{name} {version(name)}" for name in names))
+    print(", ".join(f"{name} {_version_of(name)}" for name in names))
     print(f"Python {platform.python_version()}, {platform.platform()}")
     bits = "with" if jnp.arange(1).dtype.itemsize == 8 else "without"
     print(f"JAX: {', '.join(map(str, jax.devices()))}; {bits} 64 bits")
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"PyTorch: cpu{''.join(f', cuda:{i} ({name})' for i, name in enumerate(found))}")
+
+
+def _version_of(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "from its sources"
 
 
 def _shared_devices() -> Iterator[tuple[Any, torch.device]]:

@@ -287,8 +287,9 @@ class Found(NamedTuple):
 class StreamSwitch:
     """Makes streams of XLA's PyTorch's current ones.
 
-    Nothing is synchronised: work that PyTorch enqueues in between is ordered with XLA's work by the
-    stream itself, and memory that PyTorch frees is reused in stream order.
+    The host waits for nothing: work that PyTorch enqueues in between is ordered with XLA's work by the
+    stream itself, and memory that PyTorch frees is reused in stream order. XLA's stream waits for what
+    PyTorch has yet to do on this thread's stream, where tensors that a function has captured are made.
 
     Args:
         cuda: the module to use; tests pass a stand-in for `torch.cuda`.
@@ -311,7 +312,10 @@ class StreamSwitch:
         """
         cuda = self._cuda
         found = Found(cuda.current_device(), cuda.current_stream(ordinal), current_run())
-        cuda.set_stream(self._external(pointer, ordinal))
+        external = self._external(pointer, ordinal)
+        if not found.stream.query():
+            external.wait_stream(found.stream)
+        cuda.set_stream(external)
         _here.run = (run, pointer)
         return found
 
