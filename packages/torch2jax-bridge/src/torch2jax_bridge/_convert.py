@@ -186,7 +186,7 @@ def _check_array(array: Any) -> None:
         )
 
 
-def _borrowed(array: jax.Array) -> torch.Tensor:
+def _borrowed(array: Any) -> torch.Tensor:
     kind, ordinal = array.__dlpack_device__()
     if kind != _CUDA:
         return torch.from_dlpack(array)
