@@ -33,7 +33,7 @@ class Converted:
 def converted(model: Model) -> Converted:
     """Convert a module; its loss is a function of trained parameters, buffers, batch and options."""
     module = model.module()
-    apply, params, buffers = torch2jax(module, widen_integers=True)
+    apply, params, buffers = torch2jax(module, widen_integers=True, vmap_method=model.vmap_method)
     params = dict(params)
     trained = {name: params.pop(name) for name in trained_names(module)}
 

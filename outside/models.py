@@ -22,12 +22,16 @@ Batch = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Model:
-    """A module's maker, a batch of keyword arguments for its forward, and how its loss is read."""
+    """A module's maker, a batch of keyword arguments for its forward, and how its loss is read.
+
+    `vmap_method` is for modules with operations that PyTorch's vmap cannot do.
+    """
 
     name: str
     make: Callable[[], torch.nn.Module]
     batch: Callable[[], Batch]
     loss: Callable[[Any], torch.Tensor] = attrgetter("loss")
+    vmap_method: str | None = None
 
     def module(self) -> torch.nn.Module:
         """Return the module in training mode, the same at each call."""
@@ -330,7 +334,7 @@ LANGUAGE = (
     Model("dora", dora, next_token_batch),
 )
 PARTS = (
-    Model("unet", unet, noise_batch, sample_mean_square),
+    Model("unet", unet, noise_batch, sample_mean_square, "sequential"),
     small("ode", OdeNet),
     small("lstm", Lstm, sequence_batch),
     small("tied", Tied),

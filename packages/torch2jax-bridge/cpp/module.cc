@@ -8,6 +8,7 @@
 #include "support/compat.h"
 #include "support/gil.h"
 #include "support/hooks.h"
+#include "support/interrupts.h"
 #include "tensors/arrays.h"
 #include "tensors/tensors.h"
 
@@ -48,5 +49,6 @@ PYBIND11_MODULE(_C, m) {
   m.def("empty_target", &bridge::EmptyTarget);
   m.def("state_types", &bridge::StateTypes);
   m.def("is_forked", &bridge::IsForked);
+  m.def("watch_interrupts", &bridge::WatchInterrupts, py::arg("main_thread"));
   m.def("shutdown", &bridge::Shutdown, py::arg("seconds"));
 }

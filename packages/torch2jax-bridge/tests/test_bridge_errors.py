@@ -254,3 +254,14 @@ def test_bridge_exceptions_are_not_kept_for_ever():
         with pytest.raises(Failure):
             jax.block_until_ready(torch2jax(raiser(i), output_shapes=X)(X))
     assert len(_exceptions) == KEPT
+
+
+def test_bridge_operation_that_pytorch_cannot_batch():
+    def function(x):
+        return torch.nn.functional.group_norm(x.transpose(-1, -2).reshape(2, 4, 4, 4), 2)
+
+    x = jnp.arange(384.0).reshape(3, 2, 16, 4)
+    with pytest.raises(Failure, match=r"torch2jax.*vmap_method='sequential'"):
+        jax.vmap(torch2jax(function))(x).block_until_ready()
+    batched = jax.vmap(torch2jax(function, vmap_method="sequential"))(x)
+    np.testing.assert_array_equal(batched[1], torch2jax(function)(x[1]))

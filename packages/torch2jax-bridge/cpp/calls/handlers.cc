@@ -15,6 +15,7 @@
 #include "calls/thread_state.h"
 #include "support/errors.h"
 #include "support/gil.h"
+#include "support/interrupts.h"
 #include "tensors/tensors.h"
 
 namespace ffi = xla::ffi;
@@ -124,6 +125,7 @@ ffi::Error Guarded(const CallOptions& options, Body body) {
   if (!call.ok())
     return ffi::Error(ffi::ErrorCode::kCancelled, "The interpreter is shutting down.");
   const GilScope gil;
+  const InterruptScope interrupts;
   DropReleased();
   try {
     body();

@@ -573,6 +573,22 @@ def opaque_to_compile(function: Callable[..., Any]) -> Callable[..., Any]:
     return make(function)
 
 
+_proxy_mode: Callable[[], Any] = foreign(
+    "torch.fx.experimental.proxy_tensor.get_proxy_mode", "jax2torch in graphs", lambda: True
+)
+_compilation: Callable[[], Any] = foreign(
+    "torch._guards.TracingContext.try_get", "jax2torch in graphs", lambda: None
+)
+
+
+def is_traced_for_user() -> bool:
+    """Whether operations become a graph which is not that of `torch.compile`, by `make_fx` say.
+
+    Those of `torch.compile` go when the function goes that it has compiled.
+    """
+    return _proxy_mode() is not None and _compilation() is None
+
+
 def runs_while_compiling(function: Any) -> None:
     """Let `torch.compile` run a function while it traces, and take its result for a constant.
 

@@ -14,7 +14,7 @@ from pax_tree._static_args import Static, StaticArguments
 from torch2jax_bridge._compat import opaque_to_compile, runs_while_compiling
 from torch2jax_bridge._jax2torch.autograd import call
 from torch2jax_bridge._jax2torch.specialize import Leaves, TracedFunction, specialize
-from torch2jax_bridge._runtime.named import from_pickle, to_pickle
+from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
 
 _config: Any = jax.config
 
@@ -53,7 +53,17 @@ class JaxFunction:
     def __repr__(self) -> str:
         return f"jax2torch({self._name})"
 
-    def __reduce__(self) -> tuple:
+    def clear_cache(self) -> None:
+        """Free the programs of all combinations of arguments; the next call of each makes a new one."""
+        self._traced.clear()
+
+    def cache_size(self) -> int:
+        """Return for how many combinations of arguments there is a program."""
+        return len(self._traced)
+
+    def __reduce__(self) -> tuple | str:
+        if isinstance(named := to_pickle(self), Named):  # it stands where its function did
+            return named.place[1]
         return _again, (to_pickle(self._fn), self._static)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from torch2jax_bridge._compat import (
     batch_of_gradients,
     is_batched_gradient,
     is_plain,
+    is_traced_for_user,
     number_of_modes,
 )
 from torch2jax_bridge._convert import is_dense, j2t, materialized, t2j
@@ -134,14 +136,29 @@ def _own(results: list[torch.Tensor], tensors: Sequence[torch.Tensor]) -> list[t
     return [r.clone() if r.data_ptr() in given else r for r in results]
 
 
-# Programs that are part of a PyTorch graph, which names them only: they are kept for ever.
-_in_graphs: dict[str, Program] = {}
+# Programs that are part of a PyTorch graph, which names them only. What `jax2torch` returned owns
+# them, but graphs that are the user's own may outlive it.
+_in_graphs: WeakValueDictionary[str, Program] = WeakValueDictionary()
+_in_graphs_of_users: set[Program] = set()
 
 
 def _key_of(program: Program) -> str:
     if program.key is None:
         program.key = f"{program}-{uuid4().hex}"
-    return _in_graphs.setdefault(program.key, program).key or ""
+        _in_graphs[program.key] = program
+    if is_traced_for_user():
+        _in_graphs_of_users.add(program)
+    return program.key
+
+
+def _named(key: str) -> Program:
+    program = _in_graphs.get(key)
+    if program is None:
+        raise RuntimeError(
+            f"A graph of PyTorch's calls the JAX function {key.rpartition('-')[0]}, which is gone: "
+            "keep what jax2torch returned for as long as the graph is used."
+        )
+    return program
 
 
 @torch.library.custom_op(
@@ -150,11 +167,11 @@ def _key_of(program: Program) -> str:
     schema="(Tensor[] tensors, Scalar[] numbers, str program) -> Tensor[]",
 )
 def _run(tensors: Any, numbers: Any, program: str) -> Any:
-    return execute(_in_graphs[program], tuple(numbers), tensors)
+    return execute(_named(program), tuple(numbers), tensors)
 
 
 @_run.register_fake
 def _shapes(tensors: Any, numbers: Any, program: str) -> Any:
     device = tensors[0].device if tensors else "cpu"
-    outs = _in_graphs[program].outs
+    outs = _named(program).outs
     return [torch.empty(o.shape, dtype=dtype_j2t(o.dtype), device=device) for o in outs]

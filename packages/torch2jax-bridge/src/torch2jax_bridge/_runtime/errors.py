@@ -7,6 +7,7 @@ import re
 import threading
 import traceback
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import jax
 
@@ -36,10 +37,26 @@ def report(exception: BaseException, name: str, note: str) -> str:
     text = printable(_format(exception, note))
     if jax.local_device_count() > 1:
         _log.error("%s, called from JAX on one of several devices, failed: %s", name, text)
-    traceback.clear_frames(exception.__traceback__)
+    for one in _with_causes(exception):
+        traceback.clear_frames(one.__traceback__)
     return (
         f"the PyTorch function {name} called from JAX failed (failure {_keep(exception)}): {text}"
     )
+
+
+def _with_causes(exception: BaseException) -> Iterator[BaseException]:
+    """Return an exception, those that it was raised from or while handling, and members of groups."""
+    waiting: list[BaseException | None] = [exception]
+    seen = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
 
 
 def printable(text: str) -> str:

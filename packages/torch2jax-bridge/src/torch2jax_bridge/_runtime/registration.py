@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import threading
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,14 @@ def register(platform: str) -> None:
     state: Any = _C.state_types()[name]
     jax.ffi.register_ffi_type(f"{TARGET}_state", state, platform=name)
     jax.ffi.register_ffi_target(TARGET, _C.targets()[name], platform=name)
+
+
+def watch_interrupts() -> None:
+    """Let Ctrl-C in a call wait for the end of its program, as in programs of JAX's own.
+
+    Done at every lowering, as `signal.signal` undoes it.
+    """
+    _C.watch_interrupts(threading.main_thread().ident or 0)
 
 
 def _rescue(tensor: torch.Tensor) -> None:

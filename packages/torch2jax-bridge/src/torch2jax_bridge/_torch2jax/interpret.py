@@ -94,7 +94,22 @@ def _(spec: Vmap) -> Call:
     # With one key for the whole batch, each example draws what it would draw alone.
     randomness = "same" if options.keyed else options.randomness
     inner, axes = _functional(spec.inner), tuple(0 if on else None for on in spec.batched)
-    return lambda *tensors: map_tensors(inner, tensors, axes, spec.size, randomness)
+
+    def call(*tensors: torch.Tensor) -> Tensors:
+        try:
+            return map_tensors(inner, tensors, axes, spec.size, randomness)
+        except RuntimeError as error:
+            if "NYI" in str(error):
+                raise RuntimeError(_NOT_BATCHED.format(spec.root, error)) from error
+            raise
+
+    return call
+
+
+_NOT_BATCHED = (
+    "{} has an operation that PyTorch's vmap cannot do ({}); "
+    "torch2jax(..., vmap_method='sequential') calls it for one element after the other."
+)
 
 
 def _close(inner: Call, primals: Tensors, wrt: Indices, of: Indices) -> Call:

@@ -15,7 +15,7 @@ from torch2jax_bridge._avals import Tensors
 from torch2jax_bridge._C import CallOptions, Handle
 from torch2jax_bridge._compat import devices_of_program, is_export, keep_out_of_cache
 from torch2jax_bridge._runtime.generators import alone
-from torch2jax_bridge._runtime.registration import TARGET, register
+from torch2jax_bridge._runtime.registration import TARGET, register, watch_interrupts
 from torch2jax_bridge._torch2jax.derived import SaveResiduals, Spec, draws
 from torch2jax_bridge._torch2jax.function import Function, label
 from torch2jax_bridge._torch2jax.interpret import torch_code_of
@@ -32,6 +32,7 @@ def lower(ctx: mlir.LoweringRuleContext, *args: Any, spec: Spec) -> Sequence[Any
     platforms = ctx.module_context.platforms
     for platform in platforms:
         register(platform)
+    watch_interrupts()
     handle = _make_handle(spec, platforms[0])
     ctx.module_context.add_keepalive(_OfThisProcess(handle, str(spec.root)))
     keep_out_of_cache(ctx)

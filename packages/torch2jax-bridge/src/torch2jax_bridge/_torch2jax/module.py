@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,15 +23,23 @@ from torch2jax_bridge._torch2jax.template import (
 Arrays = dict[str, jax.Array]
 
 
+class Wrapped(Protocol):
+    """What a `TorchFunction` does."""
+
+    def __call__(self, *args: Any) -> tuple[Any, Arrays]: ...
+
+    def clear_cache(self) -> None: ...
+
+    def cache_size(self) -> int: ...
+
+
 class ModuleApply:
     """The function of a module.
 
     Called as `apply(params, *args, buffers=..., is_training=..., rng=..., **kwargs)`.
     """
 
-    def __init__(
-        self, call: Callable[..., tuple[Any, Arrays]], keyed: Callable[..., tuple[Any, Arrays]]
-    ) -> None:
+    def __init__(self, call: Wrapped, keyed: Wrapped) -> None:
         self._call = call
         self._keyed = keyed
 
@@ -63,6 +71,15 @@ class ModuleApply:
         if rng is None:
             return self._call(None, *state)
         return self._keyed(as_key_data(rng), *state)
+
+    def clear_cache(self) -> None:
+        """Free the programs of all combinations of arguments; the next call of each makes a new one."""
+        self._call.clear_cache()
+        self._keyed.clear_cache()
+
+    def cache_size(self) -> int:
+        """Return for how many combinations of arguments there is a program."""
+        return self._call.cache_size() + self._keyed.cache_size()
 
 
 BUFFERS = 3  # the position of the buffers among the arguments of a `ModuleCall`

@@ -23,6 +23,7 @@ from pax_tree import (
 )
 from torch2jax_bridge._avals import Aval, aval_of, canonical
 from torch2jax_bridge._runtime.errors import original_exception, printable
+from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
 from torch2jax_bridge._runtime.thread_state import current_settings, enter_settings
 from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options, widened
 from torch2jax_bridge._torch2jax.infer import (
@@ -37,6 +38,7 @@ from torch2jax_bridge._torch2jax.infer import (
 from torch2jax_bridge._torch2jax.module import BUFFERS, ModuleCall
 from torch2jax_bridge._torch2jax.primitive import jitted_call
 from torch2jax_bridge._torch2jax.results import carried_by_jax
+from torch2jax_bridge._torch2jax.static_numbers import StaticNumbers
 
 _config: Any = jax.config
 
@@ -72,6 +74,7 @@ class TorchFunction:
         self._options = options or Options()
         self._traced: dict[Hashable, TracedCall] = {}
         self._name = _name_of(fn)
+        self._numbers = StaticNumbers(self._name)
         update_wrapper(self, fn, updated=())
 
     def __repr__(self) -> str:
@@ -89,8 +92,21 @@ class TorchFunction:
             raise jax.errors.JaxRuntimeError(str(error)) from original
         return tree_unflatten(made.out_tree, results)
 
-    def __reduce__(self) -> tuple:
-        return TorchFunction, (self._fn, self._output_shapes, self._options)
+    def __reduce__(self) -> tuple | str:
+        if isinstance(named := to_pickle(self), Named):  # it stands where its function did
+            return named.place[1]
+        return _again, (to_pickle(self._fn), self._output_shapes, self._options)
+
+    def clear_cache(self) -> None:
+        """Free the programs of all combinations of arguments; the next call of each makes a new one.
+
+        Programs of `jax.jit` around the function live on.
+        """
+        self._traced.clear()
+
+    def cache_size(self) -> int:
+        """Return for how many combinations of arguments there is a program."""
+        return len(self._traced)
 
     def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Find out the results for example arguments, which may be tensors, without a call."""
@@ -100,15 +116,21 @@ class TorchFunction:
     def _specialized(self, leaves: list[Any], treedef: PyTreeDef) -> TracedCall:
         try:
             settings = current_settings(), _config.jax_enable_x64
-            key = (treedef, *settings, *map(key_of, leaves))
+            keys = tuple(map(key_of, leaves))
+            key = (treedef, *settings, *keys)
             found = self._traced.get(key)
         except TypeError as error:
             raise _bad_argument(self._name, leaves, treedef) or error from None
         if found is None:
+            self._numbers.note(leaves, treedef, keys)
             given = self._output_shapes, self._options
             found = specialize(self._fn, self._name, leaves, treedef, *given)
             self._traced[key] = found
         return found
+
+
+def _again(fn: Any, output_shapes: GivenShapes | None, options: Options) -> TorchFunction:
+    return TorchFunction(from_pickle(fn), output_shapes, options)
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
