@@ -201,12 +201,6 @@ def test_a_killed_save_leaves_the_last_good_checkpoint(tmp_path):
     assert (checkpoints.load(loaded).rows[0] == 7.0).all()
 
 
-def test_two_leaves_of_one_path_are_not_confused(tmp_path):
-    with pytest.raises(ValueError, match=r"Two leaves have the path 'a\.b'"):
-        pax.checkpoint.save(tmp_path, {"a": {"b": jnp.ones(1)}, "a.b": jnp.ones(1)})
-    assert os.listdir(tmp_path) == []
-
-
 def test_orbax_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(

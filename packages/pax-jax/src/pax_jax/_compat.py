@@ -43,6 +43,18 @@ def rebuilders() -> tuple[Any, tuple[dict[str, Any], ...]] | None:
     return code and (code, tuple(vars(module) for module in _CALLING if module is not None))
 
 
+# The store of the processes of one program. Without it they tell each other by arrays on their devices
+# what they save, and a save that fails in one of them ends in the others after orbax's time.
+_DISTRIBUTED: Any = foreign("jax._src.distributed.global_state", "checkpoints", None)
+
+
+def distributed_client() -> Any:
+    """Return the client of the store of all processes; None without one."""
+    client = getattr(_DISTRIBUTED, "client", None)
+    needed = ("key_value_set", "key_value_dir_get", "key_value_delete", "blocking_key_value_get")
+    return client if all(hasattr(client, name) for name in needed) else None
+
+
 def is_staging(trace: Any) -> bool:
     """Say whether what a trace computes, or one around it, becomes part of a program that JAX keeps."""
     while trace is not None:
