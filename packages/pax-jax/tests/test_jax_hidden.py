@@ -2,9 +2,13 @@
 
 import argparse
 import collections
+import contextvars
 import dataclasses
 import functools
+import operator
+import queue
 import types
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +92,62 @@ def test_a_function_of_a_module_is_refused_wherever_it_is_kept(wrap):
             make(function)
     with pytest.raises(TypeError, match="the module Linear"):
         pax.Sequential(pax.Identity())[0] = function
+
+
+class Slots:
+    __slots__ = ("__inner",)
+
+    def __init__(self, inner):
+        self.__inner = inner
+
+
+def generator(function):
+    yield
+    yield function
+
+
+def begun(made):
+    next(made)
+    return made
+
+
+def filled(made, function):
+    made.put(function)
+    return made
+
+
+# What of Python's own keeps an object where nobody looks.
+KEEPERS = {
+    "slots": Slots,
+    "view of a dict": lambda f: types.MappingProxyType({"f": f}),
+    "values": lambda f: {"f": f}.values(),
+    "iterator": lambda f: iter([f]),
+    "map": lambda f: map(print, [f]),
+    "zip": lambda f: zip([f], [1], strict=True),
+    "generator": lambda f: begun(generator(f)),
+    "cell": types.CellType,
+    "slice": slice,
+    "context": lambda f: contextvars.ContextVar("f", default=f),
+    "weak": weakref.ref,
+    "methodcaller": lambda f: operator.methodcaller("__call__", f),
+    "exception": ValueError,
+    "queue": lambda f: filled(queue.Queue(), f),
+    "class": lambda f: type("Net", (), {"net": f}),
+    "object of a class": lambda f: type("Net", (), {"net": f})(),
+}
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_a_module_is_found_in_what_python_keeps_it_in(name):
+    with pytest.raises(TypeError, match=r"Module\.x holds .* the module Linear in"):
+        pax.Module().x = KEEPERS[name](GLOBAL)
+    pax.Module().x = KEEPERS[name](wrapped)
+
+
+def test_a_weak_proxy_of_a_module_is_refused():
+    for value in (weakref.proxy(GLOBAL), [weakref.proxy(GLOBAL)]):
+        with pytest.raises(TypeError, match="is a weak proxy of the module Linear"):
+            pax.Module().x = value
 
 
 @pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
@@ -210,6 +270,7 @@ UNSEEN = {
     "strings": (lambda: np.array(["a"]), "NumPy array of dtype <U1"),
     "dates": (lambda: np.array(["2024-01-01"], "datetime64[D]"), "NumPy array of dtype datetime64"),
     "records": (lambda: np.zeros(2, [("a", "f4")]), "NumPy array of dtype"),
+    "long double": (lambda: np.zeros(1, np.longdouble), "which JAX does not have"),
     "masked": (lambda: np.ma.masked_array([1.0], [True]), "masked array"),
     "ref": (lambda: jax.new_ref(jnp.zeros(())), r"a jax\.Ref"),
     "ref inside": (lambda: [jax.new_ref(jnp.zeros(()))], r"value\[0\] is a jax\.Ref|is a jax\.Ref"),

@@ -210,3 +210,20 @@ def test_dir_lists_the_attributes_and_what_the_class_has():
     assert {"weight", "bias", "in_dim", "parameters", "__call__", "__class__"} <= set(dir(layer))
     assert set(vars(layer)) <= set(dir(layer))
     assert "weight" in dir(layer.copy())
+
+
+def test_names_that_python_looks_for_in_the_class_are_refused():
+    layer = pax.Linear(1, 1)
+    with pytest.raises(AttributeError, match=r"Linear\.__call__: Python looks for it in the class"):
+        layer.__call__ = lambda x: x
+    for name in ("training", "name"):
+        with pytest.raises(TypeError, match=rf"Linear\.{name} is set to a ArrayImpl"):
+            setattr(layer, name, jnp.ones(()))
+
+
+def test_a_class_may_make_something_else():
+    class Five(pax.Module):
+        def __new__(cls):
+            return 5
+
+    assert Five() == 5

@@ -1,5 +1,7 @@
 """A module is changed only in the scope that made it; the pure style; no tracer escapes."""
 
+import contextlib
+import copy
 import threading
 
 import jax
@@ -56,14 +58,54 @@ def test_a_copy_and_a_new_module_are_free_to_change(transform):
 
     def call(x):
         copies = [counter.copy(), counter.update(counter.parameters()), counter.eval(), Counter()]
-        for copy in copies:
-            copy(x)
-            copy.copy()(x)
-        return x + sum(copy.count for copy in copies)
+        for made in copies:
+            made(x)
+            made.copy()(x)
+        return x + sum(made.count for made in copies)
 
     with jax.checking_leaks():
         transform(call)
     assert float(counter.count) == 0.0
+
+
+class Lists(pax.Module):
+    def __init__(self):
+        super().__init__()
+        self.log = [1.0]
+        self.layers = [Counter()]
+        self.register_parameter_subtree("scales", [jnp.ones(())])
+
+
+# Other ways to the containers of a module: none of them leads to its own.
+WAYS = {
+    "vars": lambda net: vars(net),
+    "copy.copy": lambda net: vars(copy.copy(net)),
+    "parameters": lambda net: vars(net.parameters()),
+    "filter": lambda net: vars(net.filter("state")),
+    "freeze": lambda net: vars(net.freeze()),
+    "deepcopy": lambda net: vars(copy.deepcopy(net)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_no_container_escapes(way):
+    net = Lists()
+
+    def write(x):
+        for name in ("log", "layers", "scales"):
+            with contextlib.suppress(RuntimeError):
+                way(net)[name].append(x)
+        return x
+
+    with jax.checking_leaks():
+        jax.jit(write)(1.0)
+    assert (len(net.log), len(net.layers), len(net.scales)) == (1, 1, 1)
+
+
+def test_parameters_have_their_own_containers():
+    net = Lists()
+    net.parameters().scales[0] = jnp.zeros(())
+    assert net.scales[0] == 1.0
 
 
 def test_at_the_top_level_modules_are_free_to_change():

@@ -60,6 +60,21 @@ PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
   return IsContainer(value.get()) ? InScope(record, name, std::move(value)) : value.release();
 }
 
+PyObject* DictInScope(Record* self) {
+  bool same;
+  if (!FillDict(self) || !IsInScope(self, &same)) return nullptr;
+  if (same) return Py_NewRef(self->dict);
+  Ref dict(PyDict_Copy(self->dict)), items(dict ? PyDict_Items(dict.get()) : nullptr);
+  for (Py_ssize_t i = 0; items && i < PyList_GET_SIZE(items.get()); ++i) {
+    PyObject* name = PyTuple_GET_ITEM(PyList_GET_ITEM(items.get(), i), 0);
+    PyObject* value = PyTuple_GET_ITEM(PyList_GET_ITEM(items.get(), i), 1);
+    if (!IsContainer(value)) continue;
+    Ref readable(InScope(self, name, Ref::Borrow(value)));
+    if (!readable || PyDict_SetItem(dict.get(), name, readable.get()) < 0) return nullptr;
+  }
+  return items ? dict.release() : nullptr;
+}
+
 namespace {
 
 enum class Outcome { kFailed, kDone, kStale };

@@ -113,9 +113,8 @@ void Dealloc(PyObject* self) {
 PyObject* GetDict(PyObject* self, void*) {
   auto* record = reinterpret_cast<Record*>(self);
   Reader reader;
-  if (!reader.Note(record) || !FillDict(record)) return nullptr;
-  CriticalSection section(self);
-  return PyDictProxy_New(record->dict);
+  Ref dict(reader.Note(record) ? DictInScope(record) : nullptr);
+  return dict ? PyDictProxy_New(dict.get()) : nullptr;
 }
 
 PyObject* Classify(PyObject*, PyObject* args) {

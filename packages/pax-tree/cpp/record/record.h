@@ -38,6 +38,8 @@ bool FillDict(Record* self);
 
 // Attribute reads and writes (attributes.cc).
 PyObject* RecordGetAttr(PyObject* self, PyObject* name);
+// The attributes by name as they may be read in the present scope; null with an error set.
+PyObject* DictInScope(Record* self);
 int RecordSetAttr(PyObject* self, PyObject* name, PyObject* value);
 // Sets the static attributes anew that have changed in place; false with an error set.
 bool RefreshStatics(Record* self, RecordSpec* spec);

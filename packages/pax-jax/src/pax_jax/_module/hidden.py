@@ -5,9 +5,18 @@ from __future__ import annotations
 import dataclasses
 import dis
 import functools
+import gc
 import sys
+import weakref
 from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import (
+    CodeType,
+    FrameType,
+    FunctionType,
+    MemberDescriptorType,
+    ModuleType,
+    TracebackType,
+)
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +26,14 @@ import pax_tree
 from pax_tree import Record
 
 _NOTHING = object()
-_PLAIN = (type, ModuleType, str, bytes, int, float, complex, np.generic)
+_PLAIN = (ModuleType, str, bytes, int, float, complex, np.generic)
 # Modules of Python's library whose objects have nothing but what they were given.
-_HOLDERS = ("argparse", "collections", "functools", "types")
+_HOLDERS = ("_thread", "argparse", "collections", "concurrent", "contextlib", "functools")
+_HOLDERS += ("queue", "types", "weakref")
+# Whose classes have neither modules in their attributes nor slots with what they were given.
+_LIBRARIES = ("builtins", "jax", "jaxlib", "numpy")
+# Of C: they hold what runs, not what they were given.
+_RUNNING = (FrameType, TracebackType, CodeType)
 
 
 class Part(NamedTuple):
@@ -66,7 +80,7 @@ def find_hidden(value: Any) -> Part | None:
     stack = [Part("it", value)]
     while stack:
         part = stack.pop()
-        if part.value is None or isinstance(part.value, _PLAIN):
+        if part.value is None or isinstance(part.value, _PLAIN) or _is_library_class(part.value):
             continue
         if id(part.value) in seen or says_static(part.value):
             continue
@@ -100,6 +114,10 @@ def _is_hidden(part: Part) -> bool:
 
 
 def _parts(value: Any) -> Iterator[Part]:
+    if isinstance(value, type):
+        own = [held for held in vars(value).values() if isinstance(held, Record)]
+        yield Part(f"an attribute of the class {value.__name__}", own)
+        return
     if isinstance(value, functools.partial):
         inside = (value.func, value.args, value.keywords)
         yield Part("the arguments of a partial function", inside)
@@ -110,11 +128,15 @@ def _parts(value: Any) -> Iterator[Part]:
     elif dataclasses.is_dataclass(value):
         fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
         yield Part(f"a {type(value).__name__}, which is no pytree", fields)
+    elif isinstance(value, weakref.ReferenceType):
+        yield Part("a weak reference", value())
+    elif isinstance(value, BaseException):
+        yield Part("an exception", value.args)
     elif not _is_of_python(type(value)):
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict):
-            where = f"an attribute of a {type(value).__name__}, which is no pytree"
-            yield Part(where, list(attributes.values()), True)
+        where = f"an attribute of a {type(value).__name__}, which is no pytree"
+        yield Part(where, _attributes(value), True)
+    if _is_of_c(value):
+        yield Part(f"a {type(value).__name__}", gc.get_referents(value))
     owner = getattr(value, "__self__", None)
     if owner is not None and not isinstance(owner, (type, ModuleType)):
         yield Part(f"the method {getattr(value, '__name__', value)}, which is bound to it", owner)
@@ -122,6 +144,33 @@ def _parts(value: Any) -> Iterator[Part]:
         wrapped = getattr(value, name, _NOTHING)
         if wrapped is not _NOTHING:
             yield Part("a function that wraps it", wrapped)
+
+
+def _attributes(value: Any) -> list[Any]:
+    """Return what an object has in its attributes and slots, and the modules in those of its class."""
+    attributes = getattr(value, "__dict__", None)
+    found = list(attributes.values()) if isinstance(attributes, dict) else []
+    for cls in type(value).__mro__:
+        if _is_library_class(cls):
+            continue
+        for name, own in vars(cls).items():
+            if isinstance(own, MemberDescriptorType):
+                found.append(getattr(value, name, None))
+            elif isinstance(own, Record):
+                found.append(own)
+    return found
+
+
+def _is_library_class(value: Any) -> bool:
+    return isinstance(value, type) and value.__module__.partition(".")[0] in _LIBRARIES
+
+
+def _is_of_c(value: Any) -> bool:
+    """Say whether an object of Python's library is written in C, such as iterators and views of dicts."""
+    if isinstance(value, (FunctionType, functools.partial, *_RUNNING)):
+        return False
+    root = type(value).__module__.partition(".")[0]
+    return root in sys.stdlib_module_names and not hasattr(value, "__dict__")
 
 
 def _parts_of_function(function: Any) -> Iterator[Part]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 import jax
@@ -25,7 +26,8 @@ STATE = 1  # not trained
 MODULE = 2  # a module, or a list, tuple or dict of modules
 FROZEN = 3  # a parameter that `freeze()` took out of training and `unfreeze()` gives back
 
-_PLAIN = (str, bytes, int, float, complex, type, np.generic)
+_PLAIN_NAMES = ("training", "name")  # attributes of all modules
+_PLAIN = (str, bytes, int, float, complex, np.generic)
 
 
 def is_array(value: Any) -> bool:
@@ -45,7 +47,14 @@ def classify(module: Any, name: str, value: Any) -> int | None:
         TypeError: `value` hides arrays or modules where JAX would not see them, or JAX has no such
             arrays.
     """
+    if name in _PLAIN_NAMES and (is_module(value) or is_array(value)):
+        raise TypeError(
+            f"{type(module).__name__}.{name} is set to a {type(value).__name__}: it is static, as "
+            "training is True or False and name is a string. Give the attribute another name."
+        )
     if is_module(value):
+        if type(value) in weakref.ProxyTypes:
+            raise _proxy(f"{type(module).__name__}.{name}", value)
         return MODULE
     if is_array(value):
         _check_leaf(module, name, value)
@@ -54,6 +63,13 @@ def classify(module: Any, name: str, value: Any) -> int | None:
     if value is None or isinstance(value, _PLAIN):
         return None
     return _classify_tree(module, name, value)
+
+
+def _proxy(where: str, module: Any) -> TypeError:
+    return TypeError(
+        f"{where} is a weak proxy of the module {module.__class__.__name__}, which JAX would not take "
+        "apart. Assign the module itself."
+    )
 
 
 def _tree_kind(cls: Any, name: str) -> int | None:
@@ -96,6 +112,8 @@ def check_modules(module: Any, name: str, value: Any) -> None:
                 "in a container of modules. Keep modules in a container of their own, and wrap a "
                 "function in pax_jax.Lambda."
             )
+        if type(leaf) in weakref.ProxyTypes:
+            raise _proxy(f"{type(module).__name__}.{name}{pax_tree.keystr(path)}", leaf)
 
 
 def check_seen(module: Any, name: str, value: Any) -> None:
@@ -156,7 +174,8 @@ def _check_leaf(module: Any, name: str, leaf: Any) -> None:
     if isinstance(leaf, np.ndarray):
         if isinstance(leaf, np.ma.MaskedArray):
             raise TypeError(f"{where} is a masked array, of which JAX would ignore the mask.")
-        if not (leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.number)):
+        wide = leaf.dtype.char in "gG"  # long doubles
+        if wide or not (leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.number)):
             raise TypeError(
                 f"{where} is a NumPy array of dtype {leaf.dtype}, which JAX does not have. Keep "
                 "modules in a list, and other objects in a list or tuple."
@@ -174,7 +193,7 @@ def _check_leaf(module: Any, name: str, leaf: Any) -> None:
 
 
 def _is_foreign_array(cls: type) -> bool:
-    return not issubclass(cls, _PLAIN) and (
+    return not issubclass(cls, (type, *_PLAIN)) and (
         hasattr(cls, "__jax_array__") or hasattr(cls, "__dlpack__")
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from pax_jax._module.kinds import MODULE, check_class_attribute, classify
 from pax_jax._module.tied import check_unshared
-from pax_tree import record_flatten, record_set, record_spec, record_unflatten
+from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
 
 T = TypeVar("T")
 Methods = dict[str, Any]
@@ -72,6 +72,8 @@ class ModuleType(_ProtocolType):
         _depth.value += 1
         try:
             module = super().__call__(*args, **kwargs)
+            if not issubclass(type(module), Record):  # so its `__new__` says
+                return module
             _settle_containers(module)
         finally:
             _depth.value -= 1

@@ -42,6 +42,7 @@ from pax_jax._show.text import text_of
 from pax_jax._show.titles import title, title_of
 from pax_jax._show.tree import summary_lines
 from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
+from pax_tree._C import _check_record_scope
 
 T = TypeVar("T")
 
@@ -516,6 +517,14 @@ class Module(Record, metaclass=ModuleType):
         lines = table_lines(self) if table else summary_lines(self, arrays)
         return lines if return_list else "\n".join(lines)
 
+    def __copy__(self) -> Self:
+        """Return a shallow copy, or where this module may not be changed one with its own containers."""
+        try:
+            _check_record_scope(self, "copy")
+        except RuntimeError:
+            return copy_tree(self)
+        return super().__copy__()
+
     def __mod__(self, args: Any) -> tuple[Self, Any]:
         """Call a copy, by `module % x` or `module % (x, y)`: return the updated copy and its output."""
         return purecall(self, *args) if isinstance(args, tuple) else purecall(self, args)
@@ -553,6 +562,11 @@ def _checked_name(module: Any, name: str) -> str:
         raise AttributeError(
             f"Cannot set {type(module).__name__}.{name}: it is a method of every module. "
             "Give the attribute another name."
+        )
+    if name.startswith("__") and callable(getattr(type(module), name, None)):
+        raise AttributeError(
+            f"Cannot set {type(module).__name__}.{name}: Python looks for it in the class. Define it there, "
+            f"or take a copy that has it, `module.replace_method({name}=...)`."
         )
     return name
 

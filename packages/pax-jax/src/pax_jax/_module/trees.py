@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pax_tree
-from pax_jax._module.kinds import MODULE, PARAMETER, is_module
+from pax_jax._module.kinds import MODULE, PARAMETER, is_array, is_module
 from pax_tree import Record, record_flatten, record_spec, record_unflatten
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def own_states(module: R) -> R:
 
 def _keep(kind: int, child: Any) -> Any:
     if kind == PARAMETER:
-        return child
+        return child if child is None or is_array(child) else copy_tree(child)
     if kind == MODULE and is_module(child):
         return child.parameters()
     if kind == MODULE:
