@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 import pax_tree
 from pax_jax._module.hidden import (
@@ -162,7 +163,7 @@ def _check_container(where: str, node: Any) -> None:
 def _is_known(leaf: Any) -> bool:
     """Say quickly whether a leaf is a module or an array of JAX; a tracer may stand for a reference."""
     return isinstance(leaf, Record) or (
-        isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+        isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
     )
 
 
