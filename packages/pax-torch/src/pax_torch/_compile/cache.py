@@ -41,6 +41,15 @@ class ProgramCache:
         self._programs: dict[Hashable, Program] = {}
         self._derivatives: ProgramCache | None = None
 
+    def clear(self) -> None:
+        """Drop all programs."""
+        self._programs, self._derivatives = {}, None
+
+    def size(self) -> int:
+        """Return how many programs there are, those of derivatives included."""
+        derivatives = self._derivatives.size() if self._derivatives else 0
+        return len(self._programs) + derivatives
+
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         """Return the result of a function of tensors; `key` tells apart functions."""
         if runs_inline():

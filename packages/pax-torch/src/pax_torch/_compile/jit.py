@@ -10,6 +10,7 @@ import torch
 
 from pax_torch._autodiff.flatten_fun import holds_residuals, to_tensor, to_tensors
 from pax_torch._compile.cache import ProgramCache, runs_inline
+from pax_torch._compile.static_changes import StaticChanges
 from pax_torch._compile.trace import NO_GENERATORS
 from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
@@ -46,15 +47,20 @@ def jit(
         static_argnames: the same by name.
         fullgraph: False hands the function to `torch.compile` as it is, which runs what it cannot
             compile in Python, such as an `if` on the value of a tensor, and the transforms.
-        **options: other arguments of `torch.compile`, such as `mode` and `backend`.
+        **options: other arguments of `torch.compile`, such as `mode` and `backend`; `dynamic=True`
+            only with `fullgraph=False`, since a program here is one of known shapes.
 
     Returns:
-        A function with the arguments and results of `fun`; numbers come back as tensors.
+        A function with the arguments and results of `fun`; numbers come back as tensors. Its
+        `cache_size()` is the number of programs that it has made, those of derivatives included, and
+        `clear_cache()` drops them. With `fullgraph=False` it is what `torch.compile` returns. A warning
+        says once if a static number is another one in each call.
 
     Raises:
         TypeError: `fun` is no function; in a call: a leaf is no tensor, array or number, or the
             function needs the value of a tensor.
-        ValueError: `fun` has no such argument as one that is to be static; in a call: a static
+        ValueError: `fun` has no such argument as one that is to be static, or `dynamic=True` is given
+            with `fullgraph=True`; in a call: a static
             argument is not hashable, or the function draws from a `torch.Generator`.
 
     Example:
@@ -62,6 +68,8 @@ def jit(
         >>> step = pax_torch.jit(lambda x, n: x * n, static_argnums=1, backend="eager")
         >>> step(torch.tensor([1.0, 2.0]), 3)
         tensor([3., 6.])
+        >>> step.cache_size()
+        1
 
     The API is that of `jax.jit`.
     """
@@ -69,14 +77,23 @@ def jit(
     static_arguments = StaticArguments(fun, static_argnums, static_argnames, "jit")
     if not fullgraph:
         return torch.compile(fun, **options)
+    if options.get("dynamic"):
+        raise ValueError(
+            "jit makes a program for each combination of shapes, and takes no dynamic=True; with "
+            "fullgraph=False, torch.compile takes it."
+        )
     compile = functools.partial(torch.compile, fullgraph=True, **options)
     programs = ProgramCache(compile, options.get("backend") in _RUN_IN_ORDER)
+    changes = StaticChanges()
 
     @functools.wraps(fun, updated=())
     def jitted(*args: Any, **kwargs: Any) -> Any:
         args, kwargs, static = static_arguments.split(args, kwargs)
         # Where the function runs as it is, what `vjp` returns stays as it is too.
-        is_leaf = holds_residuals if runs_inline() else None
+        inline = runs_inline()
+        if static and not inline:
+            changes.see(static)
+        is_leaf = holds_residuals if inline else None
         leaves, treedef = tree_flatten((args, kwargs), is_leaf)
         if any(isinstance(leaf, torch.Generator) for leaf in leaves):
             raise TypeError(NO_GENERATORS)
@@ -91,6 +108,11 @@ def jit(
 
         return programs.call(function, (static, treedef), tensors)
 
+    def clear_cache() -> None:
+        programs.clear()
+        changes.clear()
+
+    jitted.clear_cache, jitted.cache_size = clear_cache, programs.size  # pyright: ignore[reportAttributeAccessIssue]
     return jitted
 
 
