@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pax_torch._tracing import values_are_hidden
 from pax_tree import tree_leaves, tree_map
 
 State = dict[str, Any]
@@ -22,7 +23,8 @@ def running_avg_step(average: Any, value: Any, step: int | Tensor) -> Any:
         step: how many values came before, an integer from 0 or a tensor.
 
     Returns:
-        A tree like `value`; of tensors of integers and of booleans, of PyTorch's default type.
+        A tree like `value`; of tensors of integers and of booleans, of PyTorch's default type, and of
+        half precision, of single precision, in which a mean goes on changing.
 
     Raises:
         ValueError: the trees differ in structure.
@@ -52,7 +54,15 @@ def _mean(old: Any, new: Any, step: int | Tensor) -> Any:
 
 
 def _as_real(x: Any) -> Any:
-    return x if _is_averaged(x) else x.to(torch.get_default_dtype())
+    return _wide(x) if _is_averaged(x) else x.to(torch.get_default_dtype())
+
+
+def _wide(x: Any) -> Any:
+    """Return a tensor of half precision in single precision, and anything else as it is."""
+    return x.float() if isinstance(x, Tensor) and x.dtype in _HALVES else x
+
+
+_HALVES = (torch.bfloat16, torch.float16)
 
 
 def _as_type(result: Any, *operands: Any) -> Any:
@@ -69,8 +79,9 @@ def ema_init(tree: Any) -> State:
         tree: a pytree of tensors and numbers, such as the parameters to average.
 
     Returns:
-        A dictionary with the `average`, zeros like `tree`, and the `weight` of all values so far, a
-        tensor of shape ().
+        A dictionary with the `average`, zeros like `tree` but in single precision for tensors of half
+        precision, in which small changes would be lost; and the `weight` of all values so far, a tensor
+        of shape ().
 
     Example:
         >>> import torch, pax_torch
@@ -99,7 +110,7 @@ def ema_step(state: State, value: Any, decay: float | Tensor) -> State:
         A new state.
 
     Raises:
-        ValueError: the trees differ in structure.
+        ValueError: the trees differ in structure, or `decay` is a number that is not from 0 to 1.
 
     Example:
         >>> import torch, pax_torch
@@ -109,6 +120,8 @@ def ema_step(state: State, value: Any, decay: float | Tensor) -> State:
 
     The average is that of Adam, after Kingma and Ba, "Adam" (2014).
     """
+    if not _is_share(decay):
+        raise ValueError(f"ema_step: decay must be from 0 to 1, got {decay}.")
     return {
         "average": tree_map(lambda old, new: _mix(old, new, decay), state["average"], value),
         "weight": _mix(state["weight"], 1.0, decay),
@@ -124,7 +137,8 @@ def ema_read(state: State, bias_correction: bool = True) -> Any:
             began have none.
 
     Returns:
-        A tree like the values; zeros before the first.
+        A tree like the values, in single precision for those in half precision (which `tree_cast`
+        gives back); zeros before the first.
 
     Example:
         >>> import torch, pax_torch
@@ -146,7 +160,16 @@ def _divided(x: Any, weight: Tensor) -> Any:
 def _mix(old: Any, new: Any, decay: float | Tensor) -> Any:
     if not _is_averaged(new):
         return new
+    old, new = _wide(old), _wide(new)
     return _as_type(old * decay + new * (1 - decay), old, new)
+
+
+def _is_share(x: float | Tensor) -> bool:
+    """Whether a number is from 0 to 1, as far as that is at hand."""
+    if not isinstance(x, Tensor):
+        return 0 <= x <= 1
+    at_hand = x.device.type == "cpu" and not values_are_hidden()
+    return not at_hand or bool(((x >= 0) & (x <= 1)).all())
 
 
 def _is_averaged(x: Any) -> bool:
@@ -154,4 +177,4 @@ def _is_averaged(x: Any) -> bool:
 
 
 def _zeros_like(x: Any) -> Any:
-    return torch.zeros_like(x, requires_grad=False) if isinstance(x, Tensor) else 0.0
+    return torch.zeros_like(_wide(x), requires_grad=False) if isinstance(x, Tensor) else 0.0

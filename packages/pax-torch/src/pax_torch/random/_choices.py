@@ -12,7 +12,7 @@ from torch import Tensor
 from pax_torch._compat import bitcast
 from pax_torch.random._floats import check_one_of, uniform
 from pax_torch.random._integers import randint
-from pax_torch.random._keys import check_key, check_shape, split
+from pax_torch.random._keys import check_axis, check_key, check_shape, split
 from pax_torch.random._rounding import rounded
 from pax_torch.random._threefry import blocks
 from pax_torch.random._transformed import gumbel
@@ -46,6 +46,7 @@ def permutation(key: Tensor, x: Any, axis: int = 0, independent: bool = False) -
     if not getattr(x, "shape", ()):
         return _shuffled(key, _arange(key, x), 0)
     x = x if isinstance(x, Tensor) else torch.as_tensor(x, device=key.device)
+    axis = check_axis(axis, x.dim(), "permutation")
     if independent or x.dim() == 1:
         return _shuffled(key, x, axis)
     order = _shuffled(key, torch.arange(x.shape[axis], device=key.device), 0)
@@ -109,7 +110,7 @@ def categorical(
     check_key(key, "categorical")
     if not (isinstance(logits, Tensor) and logits.is_floating_point()):
         raise TypeError(f"categorical expected logits as a floating-point tensor, got {logits!r}.")
-    axis = range(logits.dim())[axis] - logits.dim()
+    axis = check_axis(axis, logits.dim(), "categorical") - logits.dim()
     batch = tuple(size for i, size in enumerate(logits.shape, -logits.dim()) if i != axis)
     sizes = batch if shape is None else check_shape(shape, "categorical")
     draws = sizes[: len(sizes) - len(batch)]
@@ -190,7 +191,7 @@ def choice(
     is_number = not getattr(a, "shape", ()) and not isinstance(a, list | tuple)
     things = torch.arange(*check_shape(a, "choice"), device=key.device) if is_number else a
     things = things if isinstance(things, Tensor) else torch.as_tensor(things, device=key.device)
-    axis = range(things.dim())[axis]
+    axis = check_axis(axis, things.dim(), "choice")
     count, draws = things.shape[axis], math.prod(sizes)
     if draws == 0:
         places = torch.zeros(0, dtype=torch.int64, device=key.device)

@@ -13,7 +13,7 @@ from pax_torch._autodiff.custom_jvp import custom_jvp
 from pax_torch._compat import bitcast, gamma_derivative
 from pax_torch.lax import while_loop
 from pax_torch.random._floats import Real, normal, parameters, standard_normal, unit
-from pax_torch.random._keys import split
+from pax_torch.random._keys import check_shape, split
 from pax_torch.random._rounding import multiply_add
 from pax_torch.random._threefry import split_keys
 from pax_torch.random._transformed import exponential, rademacher
@@ -145,8 +145,7 @@ def dirichlet(
     if alpha.dim() < 1:
         raise ValueError("dirichlet takes alpha of shape (..., n), got a single number.")
     if shape is not None:
-        shape = shape if hasattr(shape, "__iter__") else (shape,)  # pyright: ignore[reportAssignmentType]
-        shape = (*shape, alpha.shape[-1])  # pyright: ignore[reportGeneralTypeIssues]
+        shape = (*check_shape(shape, "dirichlet"), alpha.shape[-1])
     sizes, dtype, (alpha,) = parameters(key, shape, dtype, "dirichlet", alpha)
     return torch.softmax(_drawn(key, alpha, sizes, True), -1).to(dtype)
 

@@ -15,12 +15,12 @@ from pax_torch.random._threefry import random_bits
 
 _LAST = 2**32 - 1
 _SIGN = -(2**63)
-_TYPES = (
+INTEGER_TYPES = (
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 
-_UNSIGNED = _TYPES[4:]
+_UNSIGNED = INTEGER_TYPES[4:]
 
 
 def randint(
@@ -57,8 +57,8 @@ def randint(
     """
     check_key(key, "randint")
     sizes = check_shape(shape, "randint")
-    if dtype not in _TYPES:
-        raise TypeError(f"randint draws {', '.join(map(str, _TYPES))}, got {dtype}.")
+    if dtype not in INTEGER_TYPES:
+        raise TypeError(f"randint draws {', '.join(map(str, INTEGER_TYPES))}, got {dtype}.")
     own = torch.iinfo(dtype)
     info = own if own.bits >= 32 else torch.iinfo(torch.int32)
     last = min(info.max, 2**63 - 1)

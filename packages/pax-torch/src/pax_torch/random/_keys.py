@@ -11,10 +11,12 @@ from torch import Tensor
 
 from pax_torch._compat import bitcast
 from pax_torch._errors import describe
+from pax_torch._tracing import values_are_hidden
 from pax_torch.random._threefry import blocks, low_word, threefry, words
 
 _SEEDS = range(-(2**63), 2**63)
 _WORDS = range(2**32)
+_OUTSIDE = "{}: {} must be from {} to {}, got {}."
 
 
 def key(seed: int | Tensor, *, device: Any = None) -> Tensor:
@@ -107,6 +109,14 @@ def check_key(key: object, name: str) -> None:
     )
 
 
+def check_axis(axis: Any, dims: int, name: str) -> int:
+    """Return an axis as its number from 0."""
+    try:
+        return range(dims)[axis]
+    except IndexError:
+        raise IndexError(f"{name}: there is no axis {axis} in an array of {dims} axes.") from None
+
+
 def check_shape(shape: Any, name: str) -> tuple[int, ...]:
     """Return a shape as a tuple of integers; an integer is the size of a vector."""
     try:
@@ -122,7 +132,11 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
 
 def _integer(value: Any, function: str, name: str, allowed: range, device: Any) -> Tensor:
     if isinstance(value, Tensor) and value.shape == () and not _is_real(value):
-        return value.to(device=device or value.device, dtype=torch.int64)
+        wide = value.to(device=device or value.device, dtype=torch.int64)
+        at_hand = value.device.type == "cpu" and not values_are_hidden()
+        if at_hand and int(value) not in allowed:
+            raise ValueError(_OUTSIDE.format(function, name, allowed[0], allowed[-1], int(value)))
+        return wide
     try:
         number = operator.index(value)
     except TypeError:
@@ -130,9 +144,7 @@ def _integer(value: Any, function: str, name: str, allowed: range, device: Any) 
             f"{function} expected {name} to be an integer, got {describe(value)}."
         ) from None
     if number not in allowed:
-        raise ValueError(
-            f"{function}: {name} must be from {allowed[0]} to {allowed[-1]}, got {number}."
-        )
+        raise ValueError(_OUTSIDE.format(function, name, allowed[0], allowed[-1], number))
     return torch.tensor(number, device=device)
 
 

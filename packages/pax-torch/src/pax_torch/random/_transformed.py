@@ -16,6 +16,7 @@ from pax_torch.random._floats import (
     parameters,
     uniform,
 )
+from pax_torch.random._integers import INTEGER_TYPES
 from pax_torch.random._keys import check_key, check_shape
 from pax_torch.random._rounding import rounded
 
@@ -367,8 +368,7 @@ def geometric(
 
 def check_integer_type(dtype: object, name: str) -> None:
     """Raise TypeError unless a dtype is one of integers."""
-    is_dtype = isinstance(dtype, torch.dtype) and dtype is not torch.bool
-    if not is_dtype or dtype.is_floating_point or dtype.is_complex:
+    if dtype not in INTEGER_TYPES:
         raise TypeError(f"{name} draws numbers of an integer type, got {dtype}.")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from pax_torch.schedule._numeric import (
     Number,
     Schedule,
+    are_at_hand,
     as_index,
     as_rates,
     check_steps,
@@ -325,10 +326,12 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
             number = bisect.bisect_right(starts, index) - 1
             return schedules[number](index - starts[number])
         steps = check_steps(step).to(torch.int64)
-        rate = schedules[0](steps)
-        for start, schedule in zip(starts[1:], schedules[1:], strict=True):
-            later = schedule(torch.where(steps < start, 0, steps - start))
-            rate = torch.where(steps < start, rate, later)
+        rate: Any = None
+        for start, stop, schedule in zip(starts, [*boundaries, None], schedules, strict=True):
+            # Each is asked for its own steps alone, since it may refuse what is after its end.
+            last = None if stop is None else max(stop - start - 1, 0)
+            own = schedule((steps - start).clamp(0, last))
+            rate = own if rate is None else torch.where(steps < start, rate, own)
         return as_rates(rate, steps)
 
     return lr_at_step
@@ -354,11 +357,14 @@ def in_phases(ends: Sequence[float], rates: Callable[[], Sequence[Number]], curv
         if not isinstance(step, Tensor):
             _check_not_over(step, ends[-1])
             return rate_in(_phase_of(step, stops), rates(), step)
+        if are_at_hand(step) and step.numel():
+            _check_not_over(int(step.max()), ends[-1])
         values = rates()
         rate = rate_in(len(stops), values, step)
         for phase in reversed(range(len(stops))):
             rate = where(step <= stops[phase], rate_in(phase, values, step), rate)
-        return rate
+        # Where values are hidden, what has no rate says so by NaN.
+        return torch.where(step > ends[-1] + 1, torch.nan, rate)
 
     return on_steps(form)
 

@@ -45,22 +45,27 @@ def check_steps(steps: Tensor) -> Tensor:
         raise TypeError(
             f"A schedule takes the step as an integer, got a tensor of dtype {steps.dtype}."
         )
-    # On other devices, to look at the values is to wait for them.
-    at_hand = steps.dtype.is_signed and steps.device.type == "cpu" and not values_are_hidden()
-    if at_hand and (steps < 0).any():
+    if steps.dtype.is_signed and are_at_hand(steps) and (steps < 0).any():
         raise ValueError(f"A schedule starts at step 0, got step {int(steps.min())}.")
     return steps
+
+
+def are_at_hand(steps: Tensor) -> bool:
+    """Whether the values can be looked at; on other devices, that is to wait for them."""
+    return steps.device.type == "cpu" and not values_are_hidden()
 
 
 def as_index(step: Any) -> int:
     """Return the step as a Python integer from 0."""
     try:
-        index = operator.index(step)
+        index = None if isinstance(step, bool) else operator.index(step)
     except TypeError:
+        index = None
+    if index is None:
         raise TypeError(
             f"A schedule takes the step as an integer, got {step!r} of type "
             f"{type(step).__qualname__}."
-        ) from None
+        )
     if index < 0:
         raise ValueError(f"A schedule starts at step 0, got step {index}.")
     return index
