@@ -1,5 +1,6 @@
 """Networks of PyTorch as pax_jax modules: outputs, buffers and gradients are those of PyTorch."""
 
+import copy
 import pickle
 import sys
 
@@ -195,3 +196,16 @@ def test_what_from_torch_refuses(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch2jax_bridge", None)
     with pytest.raises(ImportError, match=r"from_torch needs torch2jax_bridge.*pax-jax\[torch\]"):
         pax.from_torch(nn.Linear(2, 2))
+
+
+def test_what_is_loaded_of_two_files_fits_and_is_of_the_structure_of_the_original():
+    net = pax.from_torch(torch.nn.Linear(2, 3))
+    one, pair = (
+        pickle.loads(pickle.dumps(net)),
+        pickle.loads(pickle.dumps((net, [net.parameters()]))),
+    )
+    for other in (one, pair[0], pickle.loads(pickle.dumps(one)), copy.deepcopy(net)):
+        assert jax.tree.structure(other) == jax.tree.structure(net)
+    jax.tree.map(lambda a, b: a + b, one.parameters(), pair[1][0])
+    another = pax.from_torch(torch.nn.Linear(2, 3))
+    assert jax.tree.structure(another) != jax.tree.structure(net)

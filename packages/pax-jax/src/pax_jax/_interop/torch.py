@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import uuid
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -29,18 +31,33 @@ def _without_memory(module: Any, device: str) -> Any:
 
 
 class _Apply:
-    """The function of a torch module; it compares by identity and is pickled with the module."""
+    """The function of a torch module, which never changes; it compares by identity.
 
-    def __init__(self, module: Any) -> None:
+    It is pickled with the module and a name of its own, by which all that is loaded of it in one
+    process is one object: modules and optimizers of two files fit each other, and the original.
+    """
+
+    def __init__(self, module: Any, name: str) -> None:
         bridge = extra("torch2jax_bridge", "from_torch", "torch")
         self.module = module
+        self.name = name
         self.call = bridge.torch2jax(_without_memory(module, "cpu"))[0]
 
     def __deepcopy__(self, memo: Any) -> _Apply:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Apply, (self.module,)
+        return _apply, (self.module, self.name)
+
+
+_known: weakref.WeakValueDictionary[str, _Apply] = weakref.WeakValueDictionary()
+
+
+def _apply(module: Any, name: str | None = None) -> _Apply:
+    """Return the function of a torch module, that of a name if there is one already."""
+    name = uuid.uuid4().hex if name is None else name
+    found = _known.get(name)
+    return _known.setdefault(name, _Apply(module, name)) if found is None else found
 
 
 class TorchModule(Converted):
@@ -57,7 +74,7 @@ class TorchModule(Converted):
         bridge = extra("torch2jax_bridge", "from_torch", "torch")
         _, arrays, buffers = bridge.torch2jax(module)
         trained = {name for name, value in module.named_parameters() if value.requires_grad}
-        self.apply_torch = _Apply(_without_memory(module, "meta"))
+        self.apply_torch = _apply(_without_memory(module, "meta"))
         self.use_rng = use_rng
         self.register_parameter_subtree("params", {k: arrays[k] for k in arrays if k in trained})
         record_set(self, "frozen", {k: arrays[k] for k in arrays if k not in trained}, FROZEN)

@@ -90,15 +90,31 @@ def functional_module(
     _check_convertible(module)
     check_wrappers(module)
     sharded = ShardedUnits(module)
-    param_shapes = _shapes(module)
-    constants = {} if strict else {name: x.detach() for name, x in module.named_parameters()}
-    initial_buffers = get_buffers(module)
+    _shapes(module)
     with sharded.hidden():
         template = ModuleTemplate(module, preserve_original)
     _warn_of_scaled_weights(module)
-    owner = type(module).__name__
+    return _FunctionalModule(module, template, sharded, strict)
 
-    def forward(
+
+class _FunctionalModule:
+    """A module as a function; it is pickled as far as the module can be."""
+
+    def __init__(
+        self, module: Module, template: ModuleTemplate, sharded: ShardedUnits, strict: bool
+    ) -> None:
+        self._owner = type(module).__name__
+        self.__name__ = self.__qualname__ = f"functional_module({self._owner})"
+        self._template = template
+        self._sharded = sharded
+        self._shapes = _shapes(module)
+        self._constants = (
+            {} if strict else {name: x.detach() for name, x in module.named_parameters()}
+        )
+        self._initial_buffers = get_buffers(module)
+
+    def __call__(
+        self,
         params: Mapping[str, Tensor],
         /,
         *args: Any,
@@ -106,17 +122,25 @@ def functional_module(
         is_training: bool = True,
         **kwargs: Any,
     ) -> tuple[Any, dict[str, Tensor]]:
-        buffers = initial_buffers if buffers is None else buffers
+        buffers = self._initial_buffers if buffers is None else buffers
         _check_mapping(params, "params")
-        params = {**constants, **params} if constants else params
-        _check_params(params, param_shapes, owner)
-        params = sharded.gathered(params) if sharded else params
-        _check_buffers(buffers, initial_buffers, template, owner)
+        params = {**self._constants, **params} if self._constants else params
+        _check_params(params, self._shapes, self._owner)
+        params = self._sharded.gathered(params) if self._sharded else params
+        _check_buffers(buffers, self._initial_buffers, self._template, self._owner)
+        template = self._template
         call = template.fill(params, own_copies(buffers, is_training), bool(is_training))
         out = call.modules[0](*args, **kwargs)
         return out, template.read_buffers(call)
 
-    return forward
+    def __repr__(self) -> str:
+        return f"<{self.__name__}>"
+
+    def __copy__(self) -> _FunctionalModule:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> _FunctionalModule:
+        return self  # it never changes
 
 
 def _check_convertible(module: Module) -> None:

@@ -22,6 +22,7 @@ from pax_torch.schedule._numeric import (
     decayed,
     half_cosine,
     on_steps,
+    remade,
     straight,
     where,
 )
@@ -29,6 +30,7 @@ from pax_torch.schedule._numeric import (
 _CURVES = {"cos": half_cosine, "linear": straight}
 
 
+@remade
 def step_lr(init_value: float | Tensor, step_size: int, gamma: float | Tensor = 0.1) -> Schedule:
     """Multiplies the rate by a factor every so many steps.
 
@@ -55,6 +57,7 @@ def step_lr(init_value: float | Tensor, step_size: int, gamma: float | Tensor = 
     return on_steps(lambda step: decayed(init_value, gamma, step // step_size))
 
 
+@remade
 def multistep_lr(
     init_value: float | Tensor, milestones: Sequence[int], gamma: float | Tensor = 0.1
 ) -> Schedule:
@@ -80,6 +83,7 @@ def multistep_lr(
     return on_steps(lambda step: decayed(init_value, gamma, _passed(places, step)))
 
 
+@remade
 def exponential(
     init_value: float | Tensor,
     gamma: float | Tensor,
@@ -135,6 +139,7 @@ def exponential(
     return on_steps(form)
 
 
+@remade
 def linear(
     init_value: float | Tensor, end_value: float | Tensor, transition_steps: int
 ) -> Schedule:
@@ -168,6 +173,7 @@ def linear(
     )
 
 
+@remade
 def cosine(
     init_value: float | Tensor, decay_steps: int, end_value: float | Tensor = 0.0
 ) -> Schedule:
@@ -198,6 +204,7 @@ def cosine(
     )
 
 
+@remade
 def warmup_cosine(
     init_value: float | Tensor,
     peak_value: float | Tensor,
@@ -238,6 +245,7 @@ def warmup_cosine(
     return join([rise, cosine(peak_value, decay_steps - warmup_steps, end_value)], [warmup_steps])
 
 
+@remade
 def one_cycle(
     max_lr: float | Tensor,
     total_steps: int,
@@ -291,6 +299,7 @@ def one_cycle(
     return in_phases([0.0, rise - 1, *down, total_steps - 1], rates, anneal_strategy)
 
 
+@remade
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     """Use one schedule after the other, each of which counts its steps from 0.
 

@@ -21,6 +21,7 @@ from pax_torch._tracing import values_are_hidden
 from pax_torch.schedule import _closed_forms as closed_forms
 from pax_torch.schedule._numeric import (
     Number,
+    RemadeSchedule,
     Schedule,
     as_index,
     as_rates,
@@ -107,8 +108,10 @@ def functional_schedule(
         return PlateauSchedule(first.scheduler, first.initial_lr)
     lr_at_step = _closed_form(first.scheduler, first.initial_lr)
     if lr_at_step is None:
-        return _Replay(start)
-    return lr_at_step if optimizer is None else _with_momentum(first.scheduler, lr_at_step)
+        lr_at_step = _Replay(start)
+    elif optimizer is not None:
+        lr_at_step = _with_momentum(first.scheduler, lr_at_step)
+    return RemadeSchedule(lr_at_step, functional_schedule, (cls, *args), {**given, **kwargs})
 
 
 class _Replay:

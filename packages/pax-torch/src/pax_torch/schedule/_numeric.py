@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
 
 from pax_torch._tracing import values_are_hidden
+from pax_tree import tree_map
 
 Number = Any  # int, float or Tensor
 Schedule = Callable[[Any], Any]
+
+
+class RemadeSchedule:
+    """A schedule that is pickled as the call that made it.
+
+    Args:
+        at_step: the schedule itself.
+        make: a function of a module that returned this.
+        args: its arguments.
+        kwargs: those by name.
+    """
+
+    def __init__(
+        self, at_step: Schedule, make: Callable[..., Schedule], args: Any, kwargs: Any
+    ) -> None:
+        self.__name__ = self.__qualname__ = make.__name__
+        self._at_step = at_step
+        # Containers of its own, as those that were given may change.
+        self._call = make, *tree_map(lambda x: x, (args, kwargs))
+
+    def __call__(self, step: Any) -> Any:
+        return self._at_step(step)
+
+    def __repr__(self) -> str:
+        return f"<schedule {self.__name__}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, self._call
+
+
+def _made(make: Callable[..., Schedule], args: Any, kwargs: Any) -> Schedule:
+    return make(*args, **kwargs)
+
+
+P = ParamSpec("P")
+
+
+def remade(make: Callable[P, Schedule]) -> Callable[P, Schedule]:
+    """Decorate a function that returns schedules, so that these can be pickled."""
+
+    @functools.wraps(make)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Schedule:
+        return RemadeSchedule(make(*args, **kwargs), wrapped, args, kwargs)
+
+    return wrapped
 
 
 def on_steps(form: Callable[[Number], Number]) -> Schedule:
