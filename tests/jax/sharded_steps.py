@@ -2,6 +2,7 @@
 
     python jax_sharded_steps.py                       one process with 8 devices
     python jax_sharded_steps.py RANK PORT DIRECTORY   one of two processes with 2 devices each
+    python jax_sharded_steps.py RANK PORT             one of two processes with a device each
 
 XLA_FLAGS says how many devices a process has; the tests set it.
 """
@@ -86,7 +87,7 @@ def in_one_process():
     ways = {
         "data parallel": ((8, 1), pax.sharding.shardings),
         "fsdp": ((8, 1), lambda state, mesh: pax.sharding.fsdp(state, mesh, min_size=64)),
-        "tensor parallel": ((1, 8), lambda state, mesh: pax.sharding.shardings(state, mesh, rules)),
+        "tensor parallel": ((2, 4), lambda state, mesh: pax.sharding.shardings(state, mesh, rules)),
         "all": (
             (2, 4),
             lambda state, mesh: pax.sharding.fsdp(state, mesh, rules=rules, min_size=64),
@@ -118,6 +119,45 @@ def batch_norm():
     print(json.dumps({"way": "batch norm", "distance": distance}))
 
 
+def contracts(rank, port):
+    """Print what each call says that is given other things in two processes of one device each."""
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
+    rows, spec = np.arange(8.0, dtype=np.float32).reshape(4, 2), jax.sharding.PartitionSpec
+    own, data = rows[2 * rank : 2 * rank + 2], jax.make_mesh((2,), ("data",))
+    across = jax.make_mesh((2, 1), ("model", "data"))
+    batch = lambda x, mesh=data, **options: pax.sharding.shard_batch(x, mesh, **options)  # noqa: E731
+    calls = {
+        "rows of others": lambda: batch(own, across),
+        "same rows": lambda: batch(rows, across).sum(),
+        "uneven": lambda: batch(rows[: 1 + rank]),
+        "other dtype": lambda: batch({"x": rows, "y": rows.astype(int) if rank else rows}),
+        "other key": lambda: batch({"x": rows} if rank else {"z": rows}),
+        "a number": lambda: batch(rows[0, 0] if rank else rows),
+        "even": lambda: batch(own).sum(),
+        "other values": lambda: pax.sharding.shard([jnp.full(2, rank)], data),
+        "same values": lambda: [
+            s.data.tolist() for s in pax.sharding.shard([jnp.ones(2)], data)[0].addressable_shards
+        ],
+        "keys": lambda: (
+            jax.random.key_data(pax.sharding.shard(jax.random.key(0), data)).is_fully_replicated
+        ),
+        "parts": lambda: [
+            s.data.tolist()
+            for s in pax.sharding.shard(rows, data, [("", spec("data"))]).addressable_shards
+        ],
+        "absent": lambda: batch(own, timeout=0.5) if rank == 0 else None,
+    }
+    said = {}
+    for name, call in calls.items():
+        try:
+            said[name] = str(call())
+        except (ValueError, RuntimeError) as error:
+            said[name] = f"{type(error).__name__}: {error}"
+    print(json.dumps(said))
+    jax.distributed.shutdown()
+
+
 def in_two_processes(rank, port, directory):
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
@@ -142,5 +182,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         in_one_process()
         batch_norm()
+    elif len(sys.argv) == 3:
+        contracts(int(sys.argv[1]), sys.argv[2])
     else:
         in_two_processes(int(sys.argv[1]), sys.argv[2], sys.argv[3])

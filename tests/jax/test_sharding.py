@@ -56,17 +56,43 @@ def test_batch_norm_over_eight_replicas_sees_the_whole_batch(reports):
     assert reports["batch norm"]["distance"] < 1e-5
 
 
-def test_two_processes_train_as_one_and_share_a_checkpoint(reports, tmp_path):
+def in_two(devices, *arguments):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [start(2, rank, port, tmp_path / "checkpoints") for rank in range(2)]
+    processes = [start(devices, rank, port, *arguments) for rank in range(2)]
     try:
-        results = [finish(process)[0] for process in processes]
+        return [finish(process)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def test_what_processes_give_is_compared():
+    first, second = in_two(1)
+    apart = "ValueError: shard_batch must be given parts that fit together in all processes: at the batch"
+    for said in (first, second):
+        assert said["rows of others"].startswith(f"{apart} process 1 has rows with the checksum")
+        assert "make a mesh whose axis goes over them." in said["rows of others"]
+        assert said["same rows"] == said["even"] == "28.0"
+        assert f"{apart} process 1 has 2 rows for each part of float32[2], and" in said["uneven"]
+        assert "at batch.y process 1 has 4 rows for each part of int" in said["other dtype"]
+        assert "at batch.z process 1 has no such leaf" in said["other key"]
+        assert (
+            "since process 1 has an error at the batch: the batch is a number" in said["a number"]
+        )
+        assert "at 0 process 1 has int32[2] with the checksum" in said["other values"]
+        assert said["same values"] == "[[1.0, 1.0]]"
+        assert said["keys"] == "True"
+    assert first["parts"] == "[[[0.0, 1.0], [2.0, 3.0]]]"
+    assert second["parts"] == "[[[4.0, 5.0], [6.0, 7.0]]]"
+    absent = "RuntimeError: Process 1 did not make the call `shard_batch` that process 0 makes, within 0.5"
+    assert first["absent"].startswith(absent)
+
+
+def test_two_processes_train_as_one_and_share_a_checkpoint(reports, tmp_path):
+    results = in_two(2, tmp_path / "checkpoints")
     expected = reports["fsdp"]["expected"]
     for result in results:
         assert result["losses"] == pytest.approx(expected, rel=1e-5)
@@ -217,3 +243,136 @@ def test_shard_inside_of_jit_holds_the_layout():
     again = jax.jit(lambda net: pax.sharding.shard(jax.tree.map(lambda x: x + 1, net), layout))(net)
     assert again.weight.sharding.is_equivalent_to(layout.weight, 2)
     assert bool((again.weight == net.weight + 1).all())
+
+
+MESH = jax.sharding.AbstractMesh((2, 4), ("data", "model"))
+MATRIX = P("model", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "specs"),
+    [
+        ("adam", {"mu.weight": MATRIX, "nu.weight": MATRIX}),
+        ("lbfgs", {"diff_params_memory.weight": P(None, "model", None)}),
+        ("novograd", {"mu.weight": MATRIX, "nu.weight": P()}),
+        ("adafactor", {"v_row.weight": P(), "v_col.weight": P()}),
+    ],
+)
+def test_state_of_another_shape_is_not_divided_along_another_axis(name, specs):
+    import optax
+
+    opax = pytest.importorskip("opax")
+    net = pax.Linear(128, 256)
+    rules = [("weight$", MATRIX)]
+    if name == "lbfgs":
+        alone = opax.lbfgs()(net.parameters())
+    else:
+        alone = pax.optim.from_optax(getattr(optax, name)(1e-3))(net.parameters())
+    for tree in (alone, (net, alone), (net, alone.state), {"net": net, "optimizer": alone}):
+        rows = {row.path: row for row in pax.sharding.report(tree, MESH, rules).rows}
+        for end, spec in specs.items():
+            found = [row for path, row in rows.items() if path.endswith(end)]
+            assert [row.spec for row in found] == [spec], (end, rows.keys())
+            assert bool(found[0].note) == (spec != MATRIX)
+    row = pax.sharding.fsdp(alone, MESH, rules=[("v_row.weight$", P("data"))], allow_unmatched=True)
+    if name == "adafactor":  # a rule about the state itself
+        assert [x.spec for x in jax.tree.leaves(row) if x.spec == P("data")]
+
+
+def test_state_made_by_vmap_and_fsdp_of_state():
+    opax = pytest.importorskip("opax")
+
+    net = pax.Linear(64, 128)
+    transformation = opax.lbfgs(memory_size=8)
+    stacked = jax.eval_shape(
+        jax.vmap(lambda _: transformation(net.parameters())), jax.numpy.ones(3)
+    )
+    found = pax.sharding.report(stacked, MESH, [("weight$", MATRIX)]).rows
+    assert {row.spec for row in found if row.path.endswith("memory.weight")} == {
+        P(None, None, "model", None)
+    }
+    spread = pax.sharding.fsdp(transformation(net.parameters()), MESH)
+    memories = [x.spec for x in jax.tree.leaves(spread) if len(x.spec) == 3]
+    assert set(memories) == {P(None, None, "data")}  # as the parameter, whose second axis is larger
+
+
+def test_report_and_strict():
+    net = pax.Sequential(pax.Linear(8, 16), pax.Linear(16, 4))
+    rules = [(r"0\.weight$", P(None, "model")), ("wieght", P("data"))]
+    report = pax.sharding.report(net, MESH, rules)
+    assert [(row.path, row.bytes, row.rule) for row in report.rows][:2] == [
+        ("modules.0.weight", 8 * 16, r"0\.weight$"),
+        ("modules.0.bias", 16 * 4, None),
+    ]
+    assert report.bytes == sum(row.bytes for row in report.rows)
+    assert list(report.unmatched) == ["wieght"]
+    assert "nearest are" in report.unmatched["wieght"]
+    assert "float32[8, 16]  P(None, 'model')" in str(report)
+    spread = pax.sharding.report(net, MESH, fsdp_axis="data", min_size=1)
+    assert spread.bytes == report.bytes + 384 - (8 * 16 * 4 + 16 * 4 * 4 + 80) // 2
+    with pytest.raises(ValueError, match=r"No rule is found in 'modules\.0\.bias'"):
+        pax.sharding.shardings(net, MESH, rules[:1], strict=True)
+    whole = [*rules[:1], (".*", P())]
+    assert pax.sharding.shardings(net, MESH, whole, strict=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("rules", "error", "message"),
+    [
+        (
+            [("weight", "model")],
+            TypeError,
+            r"'weight' has 'model' .* write PartitionSpec\('model'\)",
+        ),
+        ([("weight", (None, "model"))], TypeError, r"write PartitionSpec\(None, 'model'\)"),
+        ([("weight", None)], TypeError, r"'weight' has None .* write PartitionSpec\(\)"),
+        ([("weight", P(P.UNCONSTRAINED))], ValueError, "'weight' leaves an axis UNCONSTRAINED"),
+        ([("weight", P("data", "data"))], ValueError, "'weight' divides two axes over .* 'data'"),
+        ([("we(ight", P())], ValueError, r"'we\(ight' is no regular expression"),
+        (("weight", P()), TypeError, "Rules are a list of pairs"),
+        ({"weight": P()}, TypeError, "Rules are a list of pairs"),
+    ],
+)
+def test_a_rule_that_is_none(rules, error, message):
+    for call in (pax.sharding.shardings, pax.sharding.report):
+        with pytest.raises(error, match=message):
+            call(pax.Linear(4, 4), MESH, rules)
+
+
+def test_heads_that_do_not_divide_are_a_warning():
+    net, rules = pax.nets.Transformer(16, 2, 1), pax.sharding.transformer_rules()
+    with pytest.warns(
+        UserWarning, match=r"attention.* 5 more arrays: the 2 heads do not divide over 4"
+    ):
+        pax.sharding.shardings(net, MESH, rules)
+    with pytest.raises(ValueError, match=r"2 heads do not divide .* and strict=True"):
+        pax.sharding.shardings(net, MESH, [*rules, (".*", P())], strict=True)
+
+
+def test_shapes_of_eval_shape_can_be_sharded():
+    mesh = jax.make_mesh((1,), ("data",))
+    shapes = jax.eval_shape(lambda: pax.Linear(4, 6, rng_key=jax.random.key(0)))
+    found = pax.sharding.shard(shapes, pax.sharding.fsdp(shapes, mesh, min_size=1))
+    assert found.weight.sharding == pax.sharding.fsdp(shapes, mesh, min_size=1).weight
+    assert isinstance(found.bias, jax.ShapeDtypeStruct)
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_arrays_lie_on_the_mesh_that_was_given(kind):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(getattr(jax.sharding.AxisType, kind),))
+    net = pax.sharding.shard(
+        pax.Linear(4, 6), pax.sharding.fsdp(pax.Linear(4, 6), mesh, min_size=1)
+    )
+    x = pax.sharding.shard_batch(jax.numpy.ones((3, 4)), mesh)
+    mine = jax.device_put(jax.numpy.ones((3, 4)), jax.sharding.NamedSharding(mesh, P("data")))
+    assert net.weight.sharding.mesh == x.sharding.mesh == mesh
+    expected = net(x)
+    assert ((x + mine) == 2).all()
+    assert (jax.jit(lambda net, x: net(x))(net, mine) == expected).all()
+    with jax.set_mesh(mesh):
+        assert (jax.jit(lambda net, x: net(x))(net, x) == expected).all()
+    held = jax.jit(
+        lambda x: pax.sharding.shard(2 * x, jax.sharding.NamedSharding(mesh, P(None, "data")))
+    )
+    there = jax.sharding.NamedSharding(mesh, P(None, "data"))
+    assert held(x).sharding.is_equivalent_to(there, 2)

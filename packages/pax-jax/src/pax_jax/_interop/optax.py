@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
+import pax_tree
 from pax_jax._extras import extra
 from pax_jax._module.module import Module, Optimizer
+from pax_jax._module.resuming import dotted
 from pax_jax._module.trees import children_by_name
 
 
@@ -18,6 +22,9 @@ class OptaxOptimizer(Optimizer):
     def __init__(self, transformation: Any, params: Any) -> None:
         super().__init__()
         self.transformation = transformation
+        # The parameters by name, with their shapes, for rules about how state is spread.
+        leaves = pax_tree.tree_leaves_with_path(params)
+        self.made_for = tuple((dotted(path), jnp.shape(leaf)) for path, leaf in leaves)
         self.register_state_subtree("state", transformation.init(params))
 
     def step(self, grads: Any, model: Any, **extra_args: Any) -> Any:

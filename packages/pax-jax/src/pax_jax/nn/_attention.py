@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from pax_jax._module.module import Module
 from pax_jax._rng import split_key
+from pax_jax.nn._explicit import gathered, product
 from pax_jax.nn._initialize import Initializer
 from pax_jax.nn._linear import Linear
 
@@ -247,17 +248,18 @@ class ToHeads(Linear):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         self._check(x)
-        y = jnp.tensordot(x, self.weight.reshape(self.in_dim, self.heads, -1), 1)
+        y = product(x, gathered(self.weight, x).reshape(self.in_dim, self.heads, -1))
         if self.bias is None:
             return y
-        return y + jnp.broadcast_to(self.bias.reshape(self.heads, -1), y.shape)
+        return y + jnp.broadcast_to(gathered(self.bias, x).reshape(self.heads, -1), y.shape)
 
 
 class FromHeads(Linear):
     """A `Linear` whose input `(..., heads * size)` is given as `(..., heads, size)`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self._add_bias(jnp.tensordot(x, self.weight.reshape(*x.shape[-2:], self.out_dim), 2))
+        weight = gathered(self.weight, x, 2).reshape(*x.shape[-2:], self.out_dim)
+        return self._add_bias(product(x, weight, 2))
 
 
 def rotary_embedding(

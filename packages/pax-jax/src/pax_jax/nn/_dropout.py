@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from pax_jax._module.module import StateModule
 from pax_jax._rng import next_rng_key
+from pax_jax.nn._explicit import lying_as
 
 
 def dropout(rng_key: jax.Array, dropout_rate: float, x: jax.Array) -> jax.Array:
@@ -36,7 +37,7 @@ def dropout(rng_key: jax.Array, dropout_rate: float, x: jax.Array) -> jax.Array:
     if dropout_rate == 0.0:
         return x
     keep = jax.random.bernoulli(rng_key, 1.0 - dropout_rate, x.shape)
-    return jnp.where(keep, x / (1.0 - dropout_rate), jnp.zeros_like(x))
+    return jnp.where(lying_as(keep, x), x / (1.0 - dropout_rate), jnp.zeros_like(x))
 
 
 def _check_rate(dropout_rate: float) -> None:

@@ -9,6 +9,7 @@ from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
 from pax_jax._rng import next_rng_key
 from pax_jax._show.titles import title
+from pax_jax.nn._explicit import product, rows
 from pax_jax.nn._initialize import Initializer
 
 
@@ -60,7 +61,7 @@ class Embed(Module):
         """
         if not jnp.issubdtype(ids.dtype, jnp.integer):
             raise TypeError(f"{title(self)} expects integers, got an array of {ids.dtype}.")
-        return self.weight[ids]
+        return rows(self.weight, ids)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Return the products `(..., vocab_size)` of vectors `(..., embed_dim)` with all vectors.
@@ -70,4 +71,4 @@ class Embed(Module):
         """
         if x.ndim == 0 or x.shape[-1] != self.embed_dim:
             raise ValueError(f"{title(self)} attends to (..., {self.embed_dim}), got {x.shape}.")
-        return jnp.dot(x, self.weight.T)
+        return product(x, self.weight.T)

@@ -9,6 +9,7 @@ import numpy as np
 from pax_jax._module.module import Module
 from pax_jax._module.trees import parameters_method
 from pax_jax._show.titles import title
+from pax_jax.nn._explicit import gathered, product
 from pax_jax.nn._initialize import Initializer, weight_and_bias
 
 
@@ -62,10 +63,10 @@ class Linear(Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map an input `(..., in_dim)` to `(..., out_dim)`; `ValueError` for another shape."""
         self._check(x)
-        return self._add_bias(jnp.dot(x, self.weight))
+        return self._add_bias(product(x, self.weight))
 
     def _add_bias(self, y: jax.Array) -> jax.Array:
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
+        return y if self.bias is None else y + jnp.broadcast_to(gathered(self.bias, y), y.shape)
 
     def _check(self, x: jax.Array) -> None:
         if not isinstance(x, jax.Array | np.ndarray) and not hasattr(x, "__jax_array__"):

@@ -1,0 +1,83 @@
+"""Fully sharded training with pax_jax, on all devices of one process or of several, that can be continued.
+
+python examples/distributed/fsdp_jax.py                                  8 devices in one process
+python examples/distributed/launch.py 2 examples/distributed/fsdp_jax.py --devices 4
+python examples/distributed/fsdp_jax.py --folder DIRECTORY               saves, and goes on from there
+
+The same command with `--folder` and another number of processes goes on where the last one has ended.
+"""
+
+import argparse
+import os
+
+import numpy as np
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--devices", type=int, default=8, help="devices of each process")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--folder", help="where checkpoints are, and are looked for")
+    return parser.parse_args()
+
+
+def main(options: argparse.Namespace) -> None:
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} "
+        f"--xla_force_host_platform_device_count={options.devices}"
+    )
+    import jax
+    import optax
+
+    import opax
+    import pax_jax as pax
+
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if size > 1:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        jax.distributed.initialize(address, num_processes=size, process_id=rank)
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+
+    def make():
+        net = pax.nets.Transformer(16, 2, 1, rng_key=jax.random.key(0))
+        return net, opax.adamw(0.01)(net.parameters())
+
+    # The shapes alone say where everything goes; each array is made where it belongs.
+    layout = pax.sharding.fsdp(jax.eval_shape(make), mesh, min_size=64)
+    net, optimizer = jax.jit(make, out_shardings=layout)()
+
+    def step(net, optimizer, x):
+        def loss_fn(params):
+            return optax.squared_error(net.update(params)(x), x[:, ::-1]).mean()
+
+        loss, grads = jax.value_and_grad(loss_fn)(net.parameters())
+        net = optimizer.step(grads, net)
+        return loss, net, optimizer
+
+    run = jax.jit(step, out_shardings=(None, *layout))
+    checkpoints = pax.checkpoint.Checkpoints(options.folder) if options.folder else None
+    first = 0
+    if checkpoints is not None and checkpoints.steps:
+        first = checkpoints.steps[-1]
+        net, optimizer = checkpoints.load((net, optimizer))
+    for number in range(first, options.steps):
+        rows = np.random.default_rng(number).standard_normal((16, 4, 16)).astype(np.float32)
+        own = rows[rank * 16 // size : (rank + 1) * 16 // size]
+        loss, net, optimizer = run(net, optimizer, pax.sharding.shard_batch(own, mesh))
+        if rank == 0:
+            print(f"step {number + 1}  loss {float(loss):.6f}", flush=True)
+        if checkpoints is not None:
+            checkpoints.save(number + 1, (net, optimizer))
+    if checkpoints is not None:
+        checkpoints.wait()
+    if rank == 0:
+        print(
+            pax.sharding.report(net, mesh, fsdp_axis="data", min_size=64).bytes, "bytes per device"
+        )
+    if size > 1:
+        jax.distributed.shutdown()
+
+
+if __name__ == "__main__":
+    main(arguments())

@@ -1,0 +1,1 @@
+"""Modules whose arrays are spread over the devices of a mesh; `pax_jax.sharding` has the public names."""
