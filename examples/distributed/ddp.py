@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def main() -> None:
+    """Train in this process, one of several."""
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(0)

@@ -12,6 +12,7 @@ import pax_torch as pax
 
 
 def main() -> None:
+    """Train in this process, one of several."""
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
     mesh = init_device_mesh("cpu", (size,))

@@ -44,6 +44,7 @@ def wait(processes: list[subprocess.Popen], grace: float = 10.0) -> int:
 
 
 def main() -> int:
+    """Start the command of the command line, and return its exit code."""
     processes = launch(int(sys.argv[1]), sys.argv[2:])
     signal.signal(signal.SIGTERM, lambda *_: [process.kill() for process in processes])
     return wait(processes)
