@@ -26,9 +26,6 @@ _BATCHED: Any = foreign(
 # The traces that JAX keeps, for programs. Without it every trace counts as one of them.
 _STAGED: Any = foreign("jax._src.interpreters.partial_eval.DynamicJaxprTrace", _FEATURE, object)
 
-# What `jax.distributed.initialize` has started. Without it processes do not compare what they give.
-_DISTRIBUTED: Any = foreign("jax._src.distributed.global_state", "pax_jax.sharding", None)
-
 
 # JAX's functions that rebuild modules at the top level, for a function that they call there, and so
 # are no copies that anybody asked for. Without them a change that is lost there is not told.
@@ -125,8 +122,3 @@ def _in_new_thread(read: Callable[[], Any]) -> Any:
     thread.start()
     thread.join()
     return results[0]
-
-
-def coordination_client() -> Any:
-    """Return the service of `jax.distributed.initialize`, or None, without which nothing is compared."""
-    return getattr(_DISTRIBUTED, "client", None)

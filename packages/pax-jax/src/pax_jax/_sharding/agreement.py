@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from pax_jax._compat import coordination_client
+from pax_jax._compat import distributed_client
 
 SECONDS = 120.0
 _counters: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def agree(
         ValueError: another process gives something else.
         RuntimeError: another process has ended, or has not made the call in that time.
     """
-    client, rank = coordination_client(), jax.process_index()
+    client, rank = distributed_client(), jax.process_index()
     if client is None or len(processes) < 2 or rank not in processes:
         return
     group = f"pax_jax/{what}/{'.'.join(map(str, processes))}"
