@@ -98,7 +98,7 @@ def _is_local(leaf: Any) -> bool:
 def _agree_about(tree: Any, wanted: Any) -> None:
     """Compare the arrays that several processes make one of."""
     places = pax_tree.tree_leaves(wanted)
-    meshes = [place.mesh for place in places if isinstance(place, NamedSharding)]
+    meshes: list[Any] = [place.mesh for place in places if isinstance(place, NamedSharding)]
     if (
         jax.process_count() == 1
         or not meshes
@@ -124,4 +124,4 @@ def _contents(leaf: Any) -> str:
 
 def checksum(values: np.ndarray) -> int:
     """Return a number that tells other values apart."""
-    return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).reshape(-1))
+    return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).reshape(-1).data)

@@ -144,7 +144,7 @@ def fully_sharded(module: Module) -> list[tuple[str, Module]]:
         return []
     found = [(name, part) for name, part in module.named_modules() if isinstance(part, cls)]
     for _, part in found:
-        part.reshard()
+        part.reshard()  # pyright: ignore[reportCallIssue]
     return found
 
 
