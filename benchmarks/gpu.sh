@@ -33,10 +33,12 @@ if [ -n "${PREBUILT:-}" ]; then packages=; fi
 for package in $packages; do
     name=$(echo $package | tr - _)
     build=$builds/$package
-    cmake -S "packages/$package" -B "$build" $generator -DCMAKE_BUILD_TYPE=Release \
-        -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')" \
-        -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$build.log"
-    cmake --build "$build" --parallel >>"$build.log" || { tail -n 30 "$build.log"; exit 1; }
+    {
+        cmake -S "packages/$package" -B "$build" $generator -DCMAKE_BUILD_TYPE=Release \
+            -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')" \
+            -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" &&
+            cmake --build "$build" --parallel
+    } >"$build.log" 2>&1 || { tail -n 30 "$build.log"; exit 1; }
     cp "$build"/_C*.so "packages/$package/src/$name/"
 done
 
