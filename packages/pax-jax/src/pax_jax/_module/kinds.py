@@ -175,7 +175,7 @@ def _check_leaf(module: Any, name: str, leaf: Any) -> None:
     if isinstance(leaf, np.ndarray):
         if isinstance(leaf, np.ma.MaskedArray):
             raise TypeError(f"{where} is a masked array, of which JAX would ignore the mask.")
-        wide = leaf.dtype.char in "gG"  # long doubles
+        wide = leaf.dtype.kind in "fc" and leaf.dtype.itemsize > 8 * "-fc".index(leaf.dtype.kind)
         if wide or not (leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.number)):
             raise TypeError(
                 f"{where} is a NumPy array of dtype {leaf.dtype}, which JAX does not have. Keep "

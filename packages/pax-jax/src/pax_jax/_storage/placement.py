@@ -35,7 +35,7 @@ def placed(value: Any, like: Any, weak_type: bool | None = None) -> Any:
         return jnp.asarray(value)
     if is_key(like):
         return _placed_key(value, like)
-    return weakened(_moved(value, sharding_of(like)), weak_type)
+    return weakened(_moved(value, sharding_of(like)), bool(weak_type))
 
 
 def sharding_of(like: Any) -> Any:

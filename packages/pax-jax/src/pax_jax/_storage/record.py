@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -158,7 +158,7 @@ def local_checksum(array: Any) -> int:
     return sum(checksum(np.asarray(s.data), at) for at, s in blocks.items()) % _WIDTH
 
 
-def added(sums: list[Mapping[str, int]]) -> dict[str, str]:
+def added(sums: Sequence[Mapping[str, int]]) -> dict[str, str]:
     """Return the checksums of whole arrays, of those of the parts that each process has."""
     return {path: f"{sum(part[path] for part in sums) % _WIDTH:016x}" for path in sums[0]}
 

@@ -123,6 +123,7 @@ class WriterLock:
             time.sleep(0.02)
 
     def _try(self, directory: str, is_last: bool) -> bool:
+        assert self._descriptor is not None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
