@@ -1,6 +1,8 @@
 """pax_jax.jit: what it donates, compiles and refuses; update functions; scan."""
 
+import gc
 import threading
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -522,3 +524,45 @@ def test_modules_may_be_branches(transform):
 
     for which, expected in ((True, low), (False, high)):
         np.testing.assert_allclose(transform(choose)(low, high, which, x), expected(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("static", [None, "scale"])
+def test_programs_are_counted_and_dropped(static):
+    made = []
+
+    def call(net, x, scale=2):
+        made.append(1)
+        return net(x) * scale
+
+    net = pax.Linear(2, 3)
+    compiled = pax.jit(call, static_argnames=static)
+    assert compiled.cache_size() == 0
+    for batch in (4, 4, 5):
+        compiled(net, jnp.ones((batch, 2)), scale=2)
+    compiled({"in a dict": net}["in a dict"], jnp.ones((4, 2)), scale=2)
+    assert (compiled.cache_size(), len(made)) == (2, 2)
+    compiled.clear_cache()
+    assert compiled.cache_size() == 0
+    compiled(net, jnp.ones((4, 2)), scale=2)
+    assert (compiled.cache_size(), len(made)) == (1, 3)
+
+
+def used(of_a_module):
+    """Compile and call a function; return a weak reference to what it holds."""
+    net, held, x = pax.Linear(2, 3), Held(), jnp.ones((4, 2))
+    if of_a_module:
+        pax.jit(net)(x)
+        return weakref.ref(net)
+    pax.jit(lambda net, x: net(x) if held else x)(net, x)
+    return weakref.ref(held)
+
+
+@pytest.mark.parametrize("of_a_module", [False, True])
+def test_nothing_of_a_dropped_function_stays(of_a_module):
+    left = used(of_a_module)
+    gc.collect()
+    assert left() is None
+
+
+class Held:
+    """What a closure holds."""

@@ -55,6 +55,12 @@ def distributed_client() -> Any:
     return client if all(hasattr(client, name) for name in needed) else None
 
 
+def program_count(compiled: Any) -> int:
+    """Return how many programs a function that `jax.jit` returned has; 1 where it does not say."""
+    size = getattr(compiled, "_cache_size", None)
+    return 1 if size is None else size()
+
+
 def is_staging(trace: Any) -> bool:
     """Say whether what a trace computes, or one around it, becomes part of a program that JAX keeps."""
     while trace is not None:

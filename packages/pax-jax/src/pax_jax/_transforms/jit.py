@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 import pax_tree
+from pax_jax._compat import program_count
 from pax_jax._module.kinds import is_array, is_module
 from pax_jax._transforms.changes import Changes, Plan, Watched, carry_out
 from pax_jax._transforms.functions import Opened, closed, opened
@@ -48,6 +49,7 @@ def jit(
     Returns:
         The compiled function. Its `trace` and `lower` take the same arguments, and so does what
         `lower(...).compile()` returns; else they are those of `jax.jit`, on the flat list of leaves.
+        `cache_size()` is the number of programs that it has, and `clear_cache()` drops them.
 
     Raises:
         TypeError: at a call, an argument holds something that is no array, number or module.
@@ -88,6 +90,7 @@ def jit(
     compiled: Any = closed(fun, programs.run, owners)
     compiled.trace = functools.partial(programs.trace, owners)
     compiled.lower = lambda *args, **kwargs: programs.trace(owners, *args, **kwargs).lower()
+    compiled.cache_size, compiled.clear_cache = programs.size, programs.clear
     return compiled
 
 
@@ -114,6 +117,14 @@ class _WithStatics:
     def trace(self, owners: tuple[Any, ...], *args: Any, **kwargs: Any) -> Stage:
         args, kwargs, constants = self._static.split(args, kwargs)
         return self._of(constants).trace(owners, *args, **kwargs)
+
+    def size(self) -> int:
+        """Return the number of programs."""
+        return sum(programs.size() for programs in list(self._programs.values()))
+
+    def clear(self) -> None:
+        """Drop the programs."""
+        self._programs.clear()
 
     def _of(self, constants: Static) -> _Programs:
         programs = self._programs.get(constants)
@@ -184,6 +195,15 @@ class _Programs:
         program = self._known.get(structure) or self._make(structure, leaves)
         return Stage(program.trace(*leaves), structure, owners, self._constants)
 
+    def size(self) -> int:
+        """Return the number of programs."""
+        return sum(map(program_count, list(self._known.values())))
+
+    def clear(self) -> None:
+        """Drop the programs."""
+        self._known.clear()
+        self._donated.clear()
+
     def _make(self, structure: Any, leaves: Sequence[Any]) -> Any:
         """Make, and remember, the program for arguments of a structure."""
         name = self._options.name
@@ -251,7 +271,7 @@ class _Programs:
         arguments: dict[int, list[str]] = {}
         for path, leaf in _with_paths(structure, leaves):
             arguments.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
-        for number in self._donated[structure]:
+        for number in self._donated.get(structure, ()):
             names = arguments.get(id(leaves[number]), ())
             if len(names) > 1:
                 raise ValueError(
