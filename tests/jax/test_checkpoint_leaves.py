@@ -62,6 +62,11 @@ def test_any_pytree_is_saved(tree, tmp_path):
         (np.array([object()]), "is an array of object"),
         (np.ones(2, np.longdouble), "is an array of float"),
         (np.str_("a"), "is a str_"),
+        (
+            np.ma.masked_array([1.0, 2.0], [0, 1]),
+            "is of class MaskedArray and would come back as a plain",
+        ),
+        (np.rec.array([(1.0,)], dtype=[("a", "f4")]), "is of class recarray and would come back"),
         (np.datetime64("2020-01-01"), "is a datetime64"),
     ],
 )

@@ -25,6 +25,7 @@ SMALL += ["float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
 PLAIN = ["bool_", "bfloat16", "float16", "float32", "complex64"]
 PLAIN += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32)]
 WIDE = ["float64", "int64", "uint64", "complex128"]
+SWAPPED = ["float16", "float32", "int16", "uint32", "complex64", *WIDE]
 
 
 class Holder(pax.Module):
@@ -80,6 +81,11 @@ def leaves_by_kind():
         "plain": {name: jnp.asarray(numbers(name)) for name in PLAIN},
         "wide": wide,
         "numpy": {name: numbers(name) for name in [*SMALL, *PLAIN, *WIDE]},
+        "orders": {
+            **{name: numbers(name).astype(np.dtype(name).newbyteorder(">")) for name in SWAPPED},
+            "columns first": np.asfortranarray(numbers("float32")),
+            "part": numbers("float64")[:, ::-2],
+        },
         "scalars": {
             "f": np.float64(0.1),
             "i": np.int64(2**62 + 1),
@@ -102,7 +108,7 @@ def leaves_by_kind():
     }
 
 
-KINDS = ["small", "plain", "wide", "numpy", "scalars", "python", "keys", "empty", "weak"]
+KINDS = ["small", "plain", "wide", "numpy", "orders", "scalars", "python", "keys", "empty", "weak"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -384,3 +390,20 @@ def test_no_number_becomes_one_of_another_kind(tmp_path):
     pax.weights.save_safetensors(Holder(jax.random.key(0)), tmp_path / "x")
     with pytest.raises(ValueError, match=r"tree is uint32\[2\], expected key<rbg>\[\]"):
         pax.weights.load_safetensors(Holder(jax.random.key(0, impl="rbg")), tmp_path / "x")
+
+
+@pytest.mark.parametrize("tree", [{"a": jnp.ones(1)}, jnp.ones(1), pax.Linear])
+def test_weights_are_those_of_a_module(tree, tmp_path):
+    weights = pax.weights
+    for call in (
+        lambda: weights.save_safetensors(tree, tmp_path / "x"),
+        lambda: weights.load_safetensors(tree, tmp_path / "x"),
+        lambda: weights.load_partial(tree, {}),
+        lambda: weights.to_torch(tree),
+        lambda: weights.load_torch(tree, {}),
+    ):
+        with pytest.raises(
+            TypeError, match=r"takes a module of pax_jax, got .*checkpoint` saves any"
+        ):
+            call()
+    assert not (tmp_path / "x").exists()

@@ -21,6 +21,7 @@ from pax_jax._module.partial import LoadReport, cast_to
 from pax_jax._module.resuming import dotted
 from pax_jax._module.state_dict import check_fit, misfits, with_part_of, with_state_dict
 from pax_jax._storage import tensors
+from pax_jax._storage.codes import native
 from pax_jax._storage.keys import is_key, loaded_leaf, stored_leaf, stored_shape
 from pax_jax._storage.placement import placed
 from pax_tree import record_flatten, record_unflatten
@@ -59,6 +60,7 @@ def to_torch(module: Module, rename: Rename = str) -> dict[str, Any]:
         >>> there.load_state_dict(tensors)
         <All keys matched successfully>
     """
+    _check_module("to_torch", module)
     bridge = extra("torch2jax_bridge", "pax_jax.weights.to_torch", "torch")
     torch = extra("torch", "pax_jax.weights.to_torch")
     arrays = _renamed(module, rename).items()
@@ -103,6 +105,7 @@ def load_torch(
         >>> bool(jnp.allclose(net(jnp.ones((1, 2))), there(torch.ones(1, 2)).detach().numpy()))
         True
     """
+    _check_module("load_torch", module)
     mine = _renamed(module, rename)
     if cast:
         state_dict = cast_to(mine, {name: _as_array(x) for name, x in state_dict.items()})
@@ -250,6 +253,7 @@ def save_safetensors(
         >>> pax.weights.load_safetensors(pax.Linear(2, 3), path) == net
         True
     """
+    _check_module("save_safetensors", module)
     leaves = module.state_dict()
     arrays = {name: _host_array(leaf) for name, leaf in leaves.items()}
     weak_types = [name for name, leaf in leaves.items() if getattr(leaf, "weak_type", False)]
@@ -282,6 +286,7 @@ def load_safetensors(
         >>> pax.weights.load_safetensors(fresh, path) == net
         True
     """
+    _check_module("load_safetensors", module)
     found, weak_types = tensors.read(path, "load_safetensors", checksums)
     arrays = _as_leaves(module, found)
     return with_state_dict(module, arrays, cast, os.fspath(path), weak_types)
@@ -319,14 +324,23 @@ def load_partial(
         >>> report.unfit["modules.1.bias"]
         'is float32[10], expected float32[3]'
     """
+    _check_module("load_partial", module)
     if isinstance(source, Mapping):
         return with_part_of(module, source, cast)
     found, weak_types = tensors.read(source, "load_partial", checksums)
     return with_part_of(module, _as_leaves(module, found), cast, os.fspath(source), weak_types)
 
 
+def _check_module(function: str, module: Any) -> None:
+    if not isinstance(module, Module):
+        raise TypeError(
+            f"{function} takes a module of pax_jax, got {module!r} of type {type(module).__name__}; "
+            "`pax_jax.checkpoint` saves any pytree."
+        )
+
+
 def _host_array(leaf: Any) -> np.ndarray:
-    return np.asarray(stored_leaf(leaf), order="C")
+    return native(np.asarray(stored_leaf(leaf), order="C"))
 
 
 def _as_leaves(module: Module, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

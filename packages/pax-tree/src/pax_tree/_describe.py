@@ -48,10 +48,15 @@ def nothing_found(what: str, pattern: Any, names: Iterable[str], remedy: str) ->
 
 
 def dtype_and_shape(leaf: Any, separator: str = ",") -> str:
-    """Return `float32[2,3]` for an array of any library; for another leaf the name of its class."""
+    """Return `float32[2,3]` for an array of any library; for another leaf the name of its class.
+
+    Numbers are called the same in every byte order.
+    """
     shape, dtype = attribute(leaf, "shape"), attribute(leaf, "dtype")
     if shape is None or dtype is None:
         return type(leaf).__name__
+    if getattr(dtype, "byteorder", "=") in "<>" and dtype.kind in "iufc":
+        dtype = dtype.name
     return f"{dtype_name(dtype)}[{separator.join(map(str, shape))}]"
 
 

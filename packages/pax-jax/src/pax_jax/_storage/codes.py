@@ -19,6 +19,20 @@ def storable(array: np.ndarray) -> bool:
     return is_plain or _is_small(dtype) or dtype == jnp.bfloat16
 
 
+def check_plain(place: str, array: np.ndarray) -> None:
+    """Raise ValueError for arrays of NumPy's other classes, of which only the numbers would be kept."""
+    if type(array) not in (np.ndarray, np.memmap):
+        raise ValueError(
+            f"{place} is of class {type(array).__name__} and would come back as a plain array: take its "
+            "parts, or `numpy.asarray` of it."
+        )
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """Return an array with its numbers in the byte order of the machine."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def encoded(array: np.ndarray, known: Collection[str] = ()) -> np.ndarray:
     """Return an array of a dtype that every format has: numbers of a byte and less become their bits.
 

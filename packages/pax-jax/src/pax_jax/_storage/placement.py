@@ -26,7 +26,7 @@ def placed(value: Any, like: Any, weak_type: bool | None = None) -> Any:
     if isinstance(like, np.generic):
         return like.dtype.type(np.asarray(value)[()])
     if isinstance(like, np.ndarray):
-        return np.asarray(value).copy()
+        return np.array(value, like.dtype)  # in its byte order too
     if not hasattr(like, "shape"):
         return value
     if weak_type is None:

@@ -18,7 +18,7 @@ from pax_jax._module.partial import can_cast
 from pax_jax._module.resuming import dotted
 from pax_jax._module.state_dict import by_path
 from pax_jax._storage.checksum import checksum
-from pax_jax._storage.codes import encoded, storable
+from pax_jax._storage.codes import check_plain, encoded, native, storable
 from pax_jax._storage.keys import is_key
 from pax_jax._storage.placement import on_shards
 from pax_tree import GetAttrKey, record_flatten
@@ -170,6 +170,7 @@ def _start(index: tuple[slice, ...]) -> tuple[int, ...]:
 def _check_array(path: str, leaf: Any) -> None:
     where = path or "the root"
     if isinstance(leaf, np.ndarray):
+        check_plain(where, leaf)
         if not storable(leaf):
             raise ValueError(
                 f"{where} is an array of {leaf.dtype}, which cannot be saved: its elements are not "
@@ -189,7 +190,7 @@ def _copy(leaf: Any) -> Any:
     if is_key(leaf):
         leaf = jax.random.key_data(leaf)
     if isinstance(leaf, np.ndarray):
-        return encoded(np.array(leaf, order="C"))
+        return encoded(native(np.array(leaf, order="C")))
     return on_shards(lambda block: encoded(np.array(block, order="C")), leaf)
 
 
