@@ -49,7 +49,7 @@ def test_block(path, number, record_property):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_block_escapes_by_its_language(path):
     fences = re.findall(r"^ *```(.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert set(fences[::2]) <= {"", "python", "bash", "sh", "text", "toml"}
+    assert set(fences[::2]) <= {"", "python", "bash", "sh", "text", "toml", "diff"}
     assert set(fences[1::2]) <= {""}
 
 

@@ -676,10 +676,20 @@ def default_store() -> Any:
     return foreign("torch.distributed.distributed_c10d._get_default_store", "naming a process")()
 
 
+# In compiled functions. The names with "tensor" are those of PyTorch before 2.13.
+_FSDP = "functional_module of a module with fully_shard in compiled functions"
+
+
+def _waited(vector: Tensor) -> Tensor:
+    return foreign("torch.distributed._functional_collectives.wait_tensor", _FSDP)(vector)
+
+
 def gathered_vector(part: Tensor, group: Any) -> Tensor:
     """Return the vectors of all processes in one."""
     if is_traced():
-        return _traced_collective("all_gather", part, 0, group)
+        older = foreign("torch.distributed._functional_collectives.all_gather_tensor", _FSDP)
+        gather = foreign("torch.distributed._functional_collectives.all_gather_single", _FSDP, older)
+        return _waited(gather(part, 0, group))
     out = part.new_empty(part.numel() * dist.get_world_size(group))
     name = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
     getattr(dist, name)(out, part, group=group)
@@ -689,22 +699,17 @@ def gathered_vector(part: Tensor, group: Any) -> Tensor:
 def scattered_sum(vector: Tensor, group: Any) -> Tensor:
     """Return the part of this process in the sum of vectors over processes."""
     if is_traced():
-        return _traced_collective("reduce_scatter", vector, "sum", 0, group)
+        older = foreign("torch.distributed._functional_collectives.reduce_scatter_tensor", _FSDP)
+        scatter = foreign(
+            "torch.distributed._functional_collectives.reduce_scatter_single", _FSDP, older
+        )
+        return _waited(scatter(vector, "sum", 0, group))
     out = vector.new_empty(vector.numel() // dist.get_world_size(group))
     newer = hasattr(dist, "reduce_scatter_single")
     getattr(dist, "reduce_scatter_single" if newer else "reduce_scatter_tensor")(
         out, vector, group=group
     )
     return out
-
-
-def _traced_collective(name: str, *args: Any) -> Tensor:
-    feature = "functional_module of a module with fully_shard in compiled functions"
-    # The second name is that of PyTorch before 2.13.
-    older = foreign(f"torch.distributed._functional_collectives.{name}_tensor", feature)
-    run = foreign(f"torch.distributed._functional_collectives.{name}_single", feature, older)
-    wait = foreign("torch.distributed._functional_collectives.wait_tensor", feature)
-    return wait(run(*args))
 
 
 def fsdp_state_of(module: Any) -> Any:

@@ -53,7 +53,8 @@ bool IsLibraryHolder(PyTypeObject* type) {
   return holder && is("collections");
 }
 
-// Whether a class is of Python's library, or of one of arrays: its objects stay what they are.
+// Whether a class is of Python's library, or of one of arrays or of these packages: its objects stay
+// what they are, whatever they remember of their calls.
 bool IsOfLibrary(PyTypeObject* type) {
   Ref module = ModuleOf(type);
   PyObject* names = PySys_GetObject("stdlib_module_names");
@@ -63,7 +64,8 @@ bool IsOfLibrary(PyTypeObject* type) {
     return true;
   }
   std::string root(text, std::strcspn(text, "."));
-  for (const char* library : {"jax", "jaxlib", "ml_dtypes", "numpy", "torch"}) {
+  for (const char* library : {"jax", "jaxlib", "ml_dtypes", "numpy", "torch", "opax", "pax_jax",
+                              "pax_torch", "pax_tree", "torch2jax_bridge"}) {
     if (root == library) return true;
   }
   Ref name(PyUnicode_FromStringAndSize(root.data(), static_cast<Py_ssize_t>(root.size())));
