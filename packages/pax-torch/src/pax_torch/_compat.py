@@ -688,7 +688,9 @@ def gathered_vector(part: Tensor, group: Any) -> Tensor:
     """Return the vectors of all processes in one."""
     if is_traced():
         older = foreign("torch.distributed._functional_collectives.all_gather_tensor", _FSDP)
-        gather = foreign("torch.distributed._functional_collectives.all_gather_single", _FSDP, older)
+        gather = foreign(
+            "torch.distributed._functional_collectives.all_gather_single", _FSDP, older
+        )
         return _waited(gather(part, 0, group))
     out = part.new_empty(part.numel() * dist.get_world_size(group))
     name = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"

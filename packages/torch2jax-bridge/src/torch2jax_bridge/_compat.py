@@ -139,15 +139,11 @@ def end_fake_mode(mode: Any) -> None:
         converter.tensor_memo = {}
 
 
-def fake_tensors_of(mode: Any) -> list[Tensor]:
-    """Return the tensors of a mode that are alive."""
-    found = []
-    for referrer in gc.get_referrers(mode):
-        if isinstance(referrer, Tensor):
-            found.append(referrer)
-        elif type(referrer) is dict and referrer.get("fake_mode") is mode:
-            found += [x for x in gc.get_referrers(referrer) if isinstance(x, Tensor)]
-    return found
+def young_fake_tensors_of(mode: Any) -> list[Tensor]:
+    """Return the tensors of a mode that are alive, of those made since the last garbage collection."""
+    gc.collect(0)  # what survives is in the next generation then, where few others are
+    tensors = [x for x in gc.get_objects(generation=1) if issubclass(type(x), Tensor)]
+    return [x for x in tensors if getattr(x, "fake_mode", None) is mode]
 
 
 # Storages of fake tensors have no address; without this, writes into views are not seen.

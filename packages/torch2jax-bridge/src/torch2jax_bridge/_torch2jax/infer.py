@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
@@ -29,12 +30,12 @@ from torch2jax_bridge._compat import (
     DispatchMode,
     end_fake_mode,
     fake_mode,
-    fake_tensors_of,
     is_plain,
     quiet,
     schema,
     storage_key,
     times_written,
+    young_fake_tensors_of,
 )
 from torch2jax_bridge._convert import QUANTIZED, j2t, t2j, why_not_dense
 from torch2jax_bridge._runtime.generators import HostDraws, is_seeded
@@ -323,18 +324,19 @@ def _run(apply: Callable[..., Any], given: Given, name: str, options: Options) -
     mode = fake_mode() if is_fake else nullcontext()
     written = _Written(mode if is_fake else None)
     references = sys.getrefcount(mode)
-    try:
-        with _no_collection(), without_values(), left_as_it_was(apply) as trial:
-            try:
-                # What it sets in the context is gone with that.
-                found = copy_context().run(_watch, trial, given.tensors, options, mode, written)
-            finally:
-                written.put_back()
-    finally:
-        if is_fake:
-            end_fake_mode(mode)
-    if is_fake and sys.getrefcount(mode) > references:
-        _refuse_kept(mode, references, name)
+    with _no_collection():
+        try:
+            with without_values(), left_as_it_was(apply) as trial:
+                try:
+                    # What it sets in the context is gone with that.
+                    found = copy_context().run(_watch, trial, given.tensors, options, mode, written)
+                finally:
+                    written.put_back()
+        finally:
+            if is_fake:
+                end_fake_mode(mode)
+        if is_fake and sys.getrefcount(mode) > references:
+            _refuse_kept(mode, name)
     return found
 
 
@@ -377,13 +379,13 @@ def _watch(
     return _Results(outs, paths, out_tree, changed, random.seen or drawn.seen, drawn.seen)
 
 
-def _refuse_kept(mode: Any, references: int, name: str) -> None:
+def _refuse_kept(mode: Any, name: str) -> None:
     """Raise if a tensor without values is alive."""
-    for generation in (0, 2):  # cycles of the run are young: all objects are seldom looked at
-        gc.collect(generation)
-        if sys.getrefcount(mode) <= references + 1:  # one more, of the parameter
-            return
-    if not (kept := fake_tensors_of(mode)):
+    found = [weakref.ref(tensor) for tensor in young_fake_tensors_of(mode)]
+    if found:  # perhaps by old objects that nobody has
+        gc.collect()
+    kept = [tensor for tensor in (reference() for reference in found) if tensor is not None]
+    if not kept:
         return
     raise ShapeInferenceError(
         f"{name} keeps a tensor, {tuple(kept[0].shape)} of {kept[0].dtype}, that it made or was "
