@@ -53,8 +53,8 @@ bool IsLibraryHolder(PyTypeObject* type) {
   return holder && is("collections");
 }
 
-// Whether a class is of Python's library, or of one of arrays or of these packages: its objects stay
-// what they are, whatever they remember of their calls.
+// Whether a class is of Python's library, or of one of arrays or of these packages: its objects
+// stay what they are, whatever they remember of their calls.
 bool IsOfLibrary(PyTypeObject* type) {
   Ref module = ModuleOf(type);
   PyObject* names = PySys_GetObject("stdlib_module_names");
