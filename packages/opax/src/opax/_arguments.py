@@ -7,6 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from opax._annotations import (
+    is_function,
+    is_mapping_of_transformations,
+    is_named_transformation,
+    is_number,
+    is_transformation,
+)
+
 # Options that need another argument, which by default is None or zero.
 _GOES_WITH = {
     "nesterov": ("momentum",),
@@ -17,8 +25,6 @@ _GOES_WITH = {
 }
 # Arguments that count steps, of which each must be at least one.
 _COUNTS = {("MultiSteps", "every_k_schedule"), ("apply_every", "k")}
-# Words in the annotations of arguments that are not numbers, though numbers may stand in them.
-_OTHERS = ("Iterable", "Sequence", "Mapping", "dict", "tuple", "str")
 
 
 def check_arguments(function: Any, given: Mapping[str, Any], signature: inspect.Signature) -> None:
@@ -51,30 +57,26 @@ def check_arguments(function: Any, given: Mapping[str, Any], signature: inspect.
 
 def _check_number(name: str, parameter: inspect.Parameter, value: Any) -> None:
     is_missing = value is None and parameter.default is parameter.empty
-    if _is_number(parameter) and (is_missing or isinstance(value, str | bytes | list | dict | set)):
-        scheduled = "Callable" in str(parameter.annotation)
+    is_other = is_missing or isinstance(value, str | bytes | list | dict | set)
+    if is_other and is_number(parameter.annotation):
+        scheduled = is_function(parameter.annotation)
         wanted = "a number, an array or a schedule" if scheduled else "a number or an array"
         raise TypeError(f"{parameter.name} of {name} is {value!r}; expected {wanted}.")
 
 
-def _is_number(parameter: inspect.Parameter) -> bool:
-    text = str(parameter.annotation).partition("Callable")[0]  # what a schedule takes is no matter
-    return "float" in text and not any(word in text for word in _OTHERS)
-
-
 def _transformations(parameter: inspect.Parameter, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the transformations in an argument, and where they stand."""
-    text, name = str(parameter.annotation), parameter.name
-    if "GradientTransformation" not in text or "Callable" in text or value is None:
+    annotation, name = parameter.annotation, parameter.name
+    if value is None:
         return
-    if isinstance(value, Mapping):
+    if is_mapping_of_transformations(annotation) and isinstance(value, Mapping):
         yield from ((f"{name}[{key!r}]", each) for key, each in value.items())
-    elif parameter.kind is not parameter.VAR_POSITIONAL:
-        yield name, value
-    elif "tuple" in text:  # of names and transformations
+    elif is_named_transformation(annotation) and parameter.kind is parameter.VAR_POSITIONAL:
         yield from ((repr(key), each) for key, each in value)
-    else:
+    elif is_transformation(annotation) and parameter.kind is parameter.VAR_POSITIONAL:
         yield from ((f"argument {i}", each) for i, each in enumerate(value))
+    elif is_transformation(annotation):
+        yield name, value
 
 
 def _check_transformation(name: str, where: str, value: Any) -> None:

@@ -21,6 +21,7 @@ import optax
 from jax.core import Tracer
 
 import pax_tree
+from opax._annotations import resolved_signature
 from opax._arguments import check_arguments
 from opax._masks import LABELS, UsedLabels, for_optax, is_by_path, mask_of
 
@@ -275,10 +276,10 @@ _signatures: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKey
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a function; that of a function or a class is remembered with it."""
     if not isinstance(function, FunctionType | type):
-        return inspect.signature(function)
+        return resolved_signature(function)
     known = _signatures.get(function)
     if known is None:
-        known = _signatures[function] = inspect.signature(function)
+        known = _signatures[function] = resolved_signature(function)
     return known
 
 

@@ -65,6 +65,8 @@ class Checkpoints:
         ([1, 2], True)
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self, directory: str | os.PathLike[str], keep: int | None = 3, *, checksums: bool = True
     ) -> None:

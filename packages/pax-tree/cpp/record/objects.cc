@@ -53,8 +53,7 @@ bool IsLibraryHolder(PyTypeObject* type) {
   return holder && is("collections");
 }
 
-// Whether a class is of Python's library, or of one of arrays or of these packages: its objects
-// stay what they are, whatever they remember of their calls.
+// Whether a class is of Python's library or of one of arrays: its objects stay what they are.
 bool IsOfLibrary(PyTypeObject* type) {
   Ref module = ModuleOf(type);
   PyObject* names = PySys_GetObject("stdlib_module_names");
@@ -64,12 +63,20 @@ bool IsOfLibrary(PyTypeObject* type) {
     return true;
   }
   std::string root(text, std::strcspn(text, "."));
-  for (const char* library : {"jax", "jaxlib", "ml_dtypes", "numpy", "torch", "opax", "pax_jax",
-                              "pax_torch", "pax_tree", "torch2jax_bridge"}) {
+  for (const char* library : {"jax", "jaxlib", "ml_dtypes", "numpy", "torch"}) {
     if (root == library) return true;
   }
   Ref name(PyUnicode_FromStringAndSize(root.data(), static_cast<Py_ssize_t>(root.size())));
   return !name || PySequence_Contains(names, name.get()) != 0;
+}
+
+// Whether a class says that its objects equal themselves only, whatever they hold. Classes derived
+// from it may hold more, and say it themselves.
+bool IsByIdentity(PyTypeObject* type) {
+  Ref own(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "__dict__"));
+  Ref said(own ? PyMapping_GetItemString(own.get(), "__static_by_identity__") : nullptr);
+  if (!said) PyErr_Clear();
+  return said.get() == Py_True;
 }
 
 // Appends the values of the slots that a class defines.
@@ -122,7 +129,21 @@ PyObject* ComparedFields(PyObject* value) {
   return names.release();
 }
 
-bool IsPartial(PyObject* value) { return Is(value, "functools.partial"); }
+// Whether a class is this one, or derived from it.
+bool IsDerivedFrom(PyTypeObject* type, const char* name) {
+  PyObject* bases = type->tp_mro;
+  for (Py_ssize_t i = 0; bases != nullptr && i < PyTuple_GET_SIZE(bases); ++i) {
+    auto* base = reinterpret_cast<PyTypeObject*>(PyTuple_GET_ITEM(bases, i));
+    if (std::strcmp(base->tp_name, name) == 0) return true;
+  }
+  return false;
+}
+
+bool IsPartial(PyObject* value) {
+  PyTypeObject* type = Py_TYPE(value);
+  if (type->tp_richcompare != PyBaseObject_Type.tp_richcompare) return false;
+  return IsDerivedFrom(type, "functools.partial");
+}
 
 }  // namespace
 
@@ -143,14 +164,7 @@ bool IsFrozenDataclass(PyTypeObject* type) {
   return DataclassOption(type, "frozen").get() == Py_True;
 }
 
-bool IsNumPyScalar(PyObject* value) {
-  PyObject* bases = Py_TYPE(value)->tp_mro;
-  for (Py_ssize_t i = 0; bases != nullptr && i < PyTuple_GET_SIZE(bases); ++i) {
-    auto* base = reinterpret_cast<PyTypeObject*>(PyTuple_GET_ITEM(bases, i));
-    if (std::strcmp(base->tp_name, "numpy.generic") == 0) return true;
-  }
-  return false;
-}
+bool IsNumPyScalar(PyObject* value) { return IsDerivedFrom(Py_TYPE(value), "numpy.generic"); }
 
 bool IsOfMoreThanItsValue(PyObject* value) {
   if (PyRange_Check(value)) return true;
@@ -187,6 +201,7 @@ bool IsOpen(PyObject* value) {
   PyTypeObject* type = Py_TYPE(value);
   if (type->tp_richcompare != PyBaseObject_Type.tp_richcompare) return false;
   if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || IsOfLibrary(type)) return false;
+  if (IsByIdentity(type)) return false;
   return !IsFrozenDataclass(type) && !Has(value, "__array__") && !Has(value, "_member_map_");
 }
 
@@ -196,8 +211,11 @@ PyObject* BoundValues(PyObject* value) {
   if (PyMethod_Check(value)) return PyTuple_Pack(1, PyMethod_GET_SELF(value));
   Ref function(PyObject_GetAttrString(value, "func")), args(PyObject_GetAttrString(value, "args"));
   Ref keywords(PyObject_GetAttrString(value, "keywords"));
-  if (!function || !args || !keywords) return nullptr;
-  return PyTuple_Pack(3, function.get(), args.get(), keywords.get());
+  // Those of classes derived from it, which may have some of their own.
+  bool derived = !Is(value, "functools.partial");
+  Ref attributes(derived ? AttributeItems(value) : Py_NewRef(Py_None));
+  if (!function || !args || !keywords || !attributes) return nullptr;
+  return PyTuple_Pack(4, function.get(), args.get(), keywords.get(), attributes.get());
 }
 
 PyObject* FieldValues(PyObject* value) {

@@ -30,10 +30,11 @@ bool IsByValue(PyObject* value);
 bool IsMutableObject(PyObject* value);
 
 // Whether an object that can be hashed is of a class written in Python, outside of Python's library
-// and of those of arrays, that compares by identity: any attribute may be set.
+// and of those of arrays, that compares by identity: any attribute may be set. A class that says
+// `__static_by_identity__ = True` is taken at its word, that what its objects hold is no matter.
 bool IsOpen(PyObject* value);
 
-// Whether a value is a bound method or a functools.partial.
+// Whether a value is a bound method, or a functools.partial or of a class derived from it.
 bool IsBound(PyObject* value);
 // What such a value holds, a tuple.
 PyObject* BoundValues(PyObject* value);

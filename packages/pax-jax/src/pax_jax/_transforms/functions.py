@@ -23,6 +23,8 @@ class ModuleFunction:
         owners: the modules; each call reads what they hold then.
     """
 
+    __static_by_identity__ = True
+
     def __init__(self, fun: Any, call: Opened, owners: tuple[Any, ...]) -> None:
         functools.update_wrapper(self, fun, updated=())
         self._call, self._owners = call, owners

@@ -22,6 +22,8 @@ class Stage:
         constants: the numbers of the arguments that are static; they are left out in calls.
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self, stage: Any, structure: Any, owners: tuple[Any, ...], constants: Sequence[int]
     ) -> None:

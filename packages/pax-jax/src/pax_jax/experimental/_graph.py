@@ -38,6 +38,8 @@ class Node:
         Array(-2., dtype=float32, weak_type=True)
     """
 
+    __static_by_identity__ = True
+
     def __init__(self, parents: Sequence[Node], fx: Callable[..., Any], value: Any) -> None:
         self.parents = tuple(parents)
         self.fx = fx if is_module(fx) else Lambda(fx)
@@ -108,6 +110,8 @@ class InputNode(Node):
         (3, 4)
     """
 
+    __static_by_identity__ = True
+
     def __init__(self, value: Any, fx: Callable[..., Any] = identity) -> None:
         super().__init__((), fx, value)
 
@@ -115,9 +119,13 @@ class InputNode(Node):
 class _Tuple(Node):
     """The tuple of some nodes."""
 
+    __static_by_identity__ = True
+
 
 class _Arguments(Node):
     """Some nodes as the arguments of the function that follows."""
+
+    __static_by_identity__ = True
 
     def __rshift__(self, fn: Callable[..., Any]) -> Node:
         return Node((self,), _spread(fn), _called(fn, *self.value))

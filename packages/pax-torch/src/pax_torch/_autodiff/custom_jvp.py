@@ -66,6 +66,8 @@ class custom_jvp:
     The API is that of `jax.custom_jvp`.
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self,
         fun: Callable[..., Any],

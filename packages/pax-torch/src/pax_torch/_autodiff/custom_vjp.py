@@ -70,6 +70,8 @@ class custom_vjp:
     The API is that of `jax.custom_vjp`.
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self,
         fun: Callable[..., Any],

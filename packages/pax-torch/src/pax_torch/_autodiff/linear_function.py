@@ -172,6 +172,8 @@ class _LinearFunction(HoldsResiduals):
 class PullBack(_LinearFunction):
     """The transposed derivative that `vjp` returns."""
 
+    __static_by_identity__ = True
+
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Pull a cotangent back."""
         return self._apply(cotangent, "the cotangent", "the result")
@@ -182,6 +184,8 @@ class PullBack(_LinearFunction):
 
 class PushForward(_LinearFunction):
     """The derivative that `linearize` returns."""
+
+    __static_by_identity__ = True
 
     def __call__(self, *tangents: Any) -> Any:
         """Push tangents forward."""

@@ -100,6 +100,8 @@ def functional_module(
 class _FunctionalModule:
     """A module as a function; it is pickled as far as the module can be."""
 
+    __static_by_identity__ = True
+
     def __init__(
         self, module: Module, template: ModuleTemplate, sharded: ShardedUnits, strict: bool
     ) -> None:

@@ -95,6 +95,8 @@ class MultiTransform:
     Its attribute `donates` says whether one of them writes to the arguments of a step.
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self, optimizers: Mapping[Hashable, Optimizer], param_labels: Any, allow_unused: bool
     ) -> None:

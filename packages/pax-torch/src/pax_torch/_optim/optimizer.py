@@ -110,6 +110,8 @@ class FunctionalOptimizer:
     arguments, and whether it evaluates the loss itself, as that of LBFGS does.
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self,
         cls: type[torch.optim.Optimizer],

@@ -28,6 +28,8 @@ class RemadeSchedule:
         kwargs: those by name.
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self, at_step: Schedule, make: Callable[..., Schedule], args: Any, kwargs: Any
     ) -> None:

@@ -22,6 +22,8 @@ class PlateauSchedule:
     torch, metrics are compared in double precision, and no derivative goes through them.
     """
 
+    __static_by_identity__ = True
+
     def __init__(self, scheduler: ReduceLROnPlateau, initial_lr: float) -> None:
         self._constants, self._initial_lr = scheduler, initial_lr
         (self._least,) = scheduler.min_lrs

@@ -42,6 +42,8 @@ class _GraphNode:
 class JaxFunction:
     """A JAX function as PyTorch calls it. Made by `jax2torch`."""
 
+    __static_by_identity__ = True
+
     def __init__(self, fn: Callable[..., Any], static: StaticArguments) -> None:
         self._fn = fn
         self._static = static

@@ -48,6 +48,8 @@ class JaxModule(torch.nn.Module):
         tensor([1., 1.])
     """
 
+    __static_by_identity__ = True
+
     def __init__(
         self,
         fn: Callable[..., Any],

@@ -39,6 +39,8 @@ class ModuleApply:
     Called as `apply(params, *args, buffers=..., is_training=..., rng=..., **kwargs)`.
     """
 
+    __static_by_identity__ = True
+
     def __init__(self, call: Wrapped, keyed: Wrapped) -> None:
         self._call = call
         self._keyed = keyed

@@ -63,6 +63,8 @@ class GivenShapes:
 class TorchFunction:
     """A PyTorch function as JAX calls it. Made by `torch2jax`."""
 
+    __static_by_identity__ = True
+
     def __init__(
         self,
         fn: Callable[..., Any],
