@@ -1,4 +1,4 @@
-"""Set the one version: in version.py, in the pins between siblings, and as a heading of the changelog."""
+"""Set the one version: in version.py, in each package, in the pins between siblings, and in the changelog."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def main() -> int:
             f"bump: {new!r} was given as the version; expected one such as 1.2.0, 1.2.0rc1 or 1.2.0.dev0."
         )
     bump(distributions.ROOT, new)
-    print(f"bump: version.py, the sibling pins and CHANGELOG.md now say {new}.")
+    print(f"bump: version.py, the packages, their pins and CHANGELOG.md now say {new}.")
     return 0
 
 
 def bump(root: Path, new: str) -> None:
     """Write `new` everywhere under `root`; every text is made before the first is written."""
     texts = {root / "version.py": rewrite_version, root / "CHANGELOG.md": release_heading}
-    texts |= {
-        root / "packages" / name / "pyproject.toml": rewrite_pins for name in distributions.NAMES
-    }
+    texts |= {root / "CITATION.cff": rewrite_field, root / "conda" / "recipe.yaml": rewrite_field}
+    for name in distributions.NAMES:
+        folder = root / "packages" / name
+        texts[folder / "pyproject.toml"] = rewrite_pins
+        texts[folder / "src" / distributions.import_name(name) / "__init__.py"] = rewrite_version
     changed = {file: change(file.read_text(), new) for file, change in texts.items()}
     for file, text in changed.items():
         file.write_text(text)
@@ -39,6 +41,11 @@ def bump(root: Path, new: str) -> None:
 
 def rewrite_version(text: str, new: str) -> str:
     return re.sub(r'(__version__ = )"[^"]+"', rf'\1"{new}"', text)
+
+
+def rewrite_field(text: str, new: str) -> str:
+    """Write the version into YAML; the lines that name it by a variable stay."""
+    return re.sub(r'^( *version: "?)\d[^"\n]*', rf"\g<1>{new}", text, flags=re.MULTILINE)
 
 
 def rewrite_pins(text: str, new: str) -> str:

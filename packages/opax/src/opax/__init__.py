@@ -19,6 +19,8 @@ from opax._transformation import Transformation, from_optax
 from opax._wrap import counterparts as _counterparts
 from opax._wrap import transformation_maker as _transformation_maker
 
+__version__ = "1.0.0.dev0"
+
 _generated = _counterparts(_optax)
 globals().update(_generated)
 flattened = _transformation_maker("flattened", _transforms.flattened)

@@ -65,6 +65,8 @@ from pax_jax.nn import (
     rotary_embedding,
 )
 
+__version__ = "1.0.0.dev0"
+
 __all__ = [
     "EMA",
     "GRU",

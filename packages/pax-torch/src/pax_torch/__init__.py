@@ -74,6 +74,8 @@ from pax_tree import (
     unregister_pytree_node,
 )
 
+__version__ = "1.0.0.dev0"
+
 __all__ = [
     "FunctionalOptimizer",
     "MultiTransform",

@@ -69,6 +69,8 @@ from pax_tree._structures import (
 )
 from pax_tree._summary import tree_summary
 
+__version__ = "1.0.0.dev0"
+
 __all__ = [
     "DictKey",
     "FlattenedIndexKey",

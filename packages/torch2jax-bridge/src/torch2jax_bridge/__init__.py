@@ -9,6 +9,8 @@ from torch2jax_bridge._runtime.memory import configure_memory
 from torch2jax_bridge._torch2jax.api import torch2jax, torch2jax_with_vjp
 from torch2jax_bridge._torch2jax.infer import ShapeInferenceError, Size
 
+__version__ = "1.0.0.dev0"
+
 __all__ = [
     "JaxModule",
     "ShapeInferenceError",
