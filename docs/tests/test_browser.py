@@ -106,4 +106,4 @@ def test_pages_fit_the_screen(browser, site, screen, scheme, request):
                 page.screenshot(path=folder / name, full_page=True)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert too_wide == []
-    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    assert (background == "rgb(253, 252, 249)") == (scheme == "light")

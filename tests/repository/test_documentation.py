@@ -46,6 +46,16 @@ def test_block(path, number, record_property):
     record_property("blocks", 1)
 
 
+PRINTS = re.compile(r"<!-- prints -->\n```python\n(.*?)\n```.*?\n```text\n(.*?)\n```", re.DOTALL)
+SHOWN = [(path, *found) for path in PAGES for found in PRINTS.findall(path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("path", "code", "output"), SHOWN, ids=[path.stem for path, *_ in SHOWN])
+def test_a_page_shows_what_its_program_prints(path, code, output, capsys):
+    exec(compile(code, str(path), "exec"), {})
+    assert capsys.readouterr().out.rstrip() == output
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_block_escapes_by_its_language(path):
     fences = re.findall(r"^ *```(.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
