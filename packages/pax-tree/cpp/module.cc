@@ -24,6 +24,8 @@ PyMethodDef private_methods[] = {
     {"_is_registered", IsRegistered, METH_O, nullptr},
     {"_make_spec", AsMethod(MakeSpec), METH_FASTCALL, nullptr},
     {"_make_treedef", MakeTreeDef, METH_O, nullptr},
+    {"_with_specs", AsMethod(TreeDefWithSpecs), METH_FASTCALL, nullptr},
+    {"_leaves_of_kind", AsMethod(TreeDefLeavesOfKind), METH_FASTCALL, nullptr},
     {"_record_flattener", RecordFlattener, METH_O, nullptr},
     {"_record_rebuild", AsMethod(RecordRebuild), METH_FASTCALL, nullptr},
     {"_set_rebuilders", AsMethod(SetRebuilders), METH_FASTCALL, nullptr},

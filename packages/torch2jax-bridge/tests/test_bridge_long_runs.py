@@ -145,6 +145,31 @@ def test_jax2torch_graph_of_the_user_owns_its_function():
     torch.testing.assert_close(graph(T), torch.arange(4.0))
 
 
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_jax2torch_nothing_is_left_of_what_torch_compile_has_forgotten(backend):
+    def trial():
+        array = jnp.arange(1000.0) * 2
+        wrapped = jax2torch(lambda x: (x * array[:4]).sum())
+        torch.compile(wrapped, backend=backend)(T.clone().requires_grad_()).backward()
+        return weakref.ref(array), weakref.ref(wrapped)
+
+    held, reference = trial()
+    torch._dynamo.reset()
+    gc.collect()
+    assert held() is None
+    assert reference() is None
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_jax2torch_graph_of_torch_compile_outlives_a_cleared_cache(backend):
+    function = jax2torch(lambda x: x * 2)
+    compiled = torch.compile(lambda x: function(x) + 1, backend=backend)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(T), torch.full((4,), 3.0))
+        function.clear_cache()
+        gc.collect()
+
+
 def test_bridge_failures_keep_no_tensors_of_their_causes():
     made = []
 

@@ -82,6 +82,8 @@ PyObject* TreeDefPaths(PyObject* self, PyObject* unused);
 PyObject* TreeDefWalk(PyObject* self, PyObject* const* args, Py_ssize_t nargs);
 PyObject* TreeDefFromParts(PyObject* type, PyObject* const* args, Py_ssize_t nargs);
 PyObject* MakeTreeDef(PyObject* module, PyObject* state);
+PyObject* TreeDefWithSpecs(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+PyObject* TreeDefLeavesOfKind(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 
 bool InitTreeDef(PyObject* module);
 

@@ -577,6 +577,11 @@ _compilation: Callable[[], Any] = foreign(
 )
 
 
+def is_being_compiled() -> bool:
+    """Whether `torch.compile` runs operations on tensors without values."""
+    return number_of_modes() > 0 and _compilation() is not None
+
+
 def is_traced_for_user() -> bool:
     """Whether operations become a graph which is not that of `torch.compile`, by `make_fx` say.
 

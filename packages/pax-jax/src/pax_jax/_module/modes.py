@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pax_tree
+from pax_jax._module.deep import Steps, run
 from pax_jax._module.kinds import FROZEN, MODULE, PARAMETER, is_module
 from pax_jax._show.titles import title
 from pax_tree import RecordSpec, record_flatten, record_unflatten
+from pax_tree._C import _with_specs
 
 T = TypeVar("T")
 Change = Callable[[RecordSpec], RecordSpec]
@@ -69,7 +70,7 @@ def unfreeze_parameters(tree: T, origin: T | None = None) -> T:
         >>> [layer.parameters().weight is None for layer in again]
         [False, True]
     """
-    return _changed(tree, _unfreeze) if origin is None else _like(tree, origin)
+    return _changed(tree, _unfreeze) if origin is None else run(_like(tree, origin))
 
 
 def _train(spec: RecordSpec) -> RecordSpec:
@@ -89,43 +90,21 @@ def _unfreeze(spec: RecordSpec) -> RecordSpec:
 
 
 def _changed(tree: T, change: Change) -> T:
-    """Return a copy of `tree` with the spec of every module changed."""
+    """Return a copy of `tree` with the specs of its modules changed, but for modules that are state."""
     leaves, structure = pax_tree.tree_flatten(tree)
-    return pax_tree.tree_unflatten(_changed_structure(structure, change), leaves)
+    return pax_tree.tree_unflatten(_with_specs(structure, MODULE, change), leaves)
 
 
-@functools.lru_cache(maxsize=128)
-def _changed_structure(structure: Any, change: Change) -> Any:
-    tree = structure.unflatten([0] * structure.num_leaves)
-    return pax_tree.tree_structure(_convert(tree, change))
-
-
-def _convert(tree: Any, change: Change) -> Any:
-    """Change the modules of `tree` and those inside them, but for modules that are state."""
-    return pax_tree.tree_map(
-        lambda leaf: _convert_module(leaf, change) if is_module(leaf) else leaf,
-        tree,
-        is_leaf=is_module,
-    )
-
-
-def _convert_module(module: Any, change: Change) -> Any:
-    children, spec = record_flatten(module)
-    changed = [
-        _convert(child, change) if kind == MODULE else child
-        for kind, child in zip(spec.kinds, children, strict=True)
-    ]
-    return record_unflatten(change(spec), changed)
-
-
-def _like(tree: Any, origin: Any) -> Any:
+def _like(tree: Any, origin: Any) -> Steps:
     """Return a copy of `tree` whose attributes are of the kinds that those of `origin` are."""
-    return pax_tree.tree_map(
-        lambda a, b: _module_like(a, b) if is_module(a) else a, tree, origin, is_leaf=is_module
-    )
+    leaves, structure = pax_tree.tree_flatten(tree, is_leaf=is_module)
+    changed = []
+    for a, b in zip(leaves, structure.flatten_up_to(origin), strict=True):
+        changed.append((yield _module_like(a, b)) if is_module(a) else a)
+    return structure.unflatten(changed)
 
 
-def _module_like(module: Any, origin: Any) -> Any:
+def _module_like(module: Any, origin: Any) -> Steps:
     children, spec = record_flatten(module)
     if type(origin) is not type(module) or record_flatten(origin)[1].names != spec.names:
         raise ValueError(
@@ -133,8 +112,7 @@ def _module_like(module: Any, origin: Any) -> Any:
             "parts of it were frozen."
         )
     others, other = record_flatten(origin)
-    changed = [
-        _like(a, b) if kind == MODULE else a
-        for kind, a, b in zip(spec.kinds, children, others, strict=True)
-    ]
+    changed = []
+    for kind, a, b in zip(spec.kinds, children, others, strict=True):
+        changed.append((yield _like(a, b)) if kind == MODULE else a)
     return record_unflatten(spec.with_kinds(other.kinds), changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -11,6 +12,7 @@ import pax_tree
 from pax_jax._module.calls import hk_init, purecall
 from pax_jax._module.checks import check_descriptor, kind_registered, scan_bugs
 from pax_jax._module.compare import same_leaf
+from pax_jax._module.deep import Steps, map_modules, modules_of, run, unchanged
 from pax_jax._module.kinds import PARAMETER, STATE, check_method, classify, is_module
 from pax_jax._module.meta import ModuleType, with_class, with_methods
 from pax_jax._module.modes import (
@@ -198,6 +200,8 @@ class Module(Record, metaclass=ModuleType):
         """Return this module with every leaf that is not a parameter replaced by `None`."""
         return own_parameters(self)
 
+    parameters.is_usual = True
+
     def update(self, params: Self) -> Self:
         """Return a copy of this module with the leaves of `params` that are not `None`.
 
@@ -384,22 +388,11 @@ class Module(Record, metaclass=ModuleType):
             >>> net.parameters().modules[0].weight is None
             True
         """
-        module = self.apply_submodules(func)
-        result = func(module)
-        if is_module(result):
-            return result
-        raise TypeError(
-            f"apply expects a function that returns a module; for {title(module)} it returned "
-            f"{result!r} of type {type(result).__name__}."
-        )
+        return run(_applied(self, func))
 
     def apply_submodules(self, func: Callable[[Any], Any]) -> Self:
         """Apply a function to every module below this one; as `apply`, which applies it here too."""
-        children, spec = record_flatten(self)
-        changed = pax_tree.tree_map(
-            lambda leaf: leaf.apply(func) if is_module(leaf) else leaf, children, is_leaf=is_module
-        )
-        return record_unflatten(spec, changed)
+        return run(_applied_below(self, func))
 
     def train(self, mode: bool = True) -> Self:
         """Return a copy in training mode, or with `mode=False` in evaluation mode.
@@ -517,6 +510,12 @@ class Module(Record, metaclass=ModuleType):
         lines = table_lines(self) if table else summary_lines(self, arrays)
         return lines if return_list else "\n".join(lines)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with copies of the arrays; the innermost modules are copied first."""
+        for module in reversed(list(modules_of(record_flatten(self)[0], memo))):
+            copy.deepcopy(module, memo)
+        return super().__deepcopy__(memo)
+
     def __copy__(self) -> Self:
         """Return a shallow copy, or where this module may not be changed one with its own containers."""
         try:
@@ -569,6 +568,30 @@ def _checked_name(module: Any, name: str) -> str:
             f"or take a copy that has it, `module.replace_method({name}=...)`."
         )
     return name
+
+
+def _applied(module: Any, func: Callable[[Any], Any]) -> Steps:
+    if type(module).apply_submodules is Module.apply_submodules:
+        module = yield _applied_below(module, func)
+    else:
+        module = module.apply_submodules(func)
+    result = func(module)
+    if is_module(result):
+        return result
+    raise TypeError(
+        f"apply expects a function that returns a module; for {title(module)} it returned "
+        f"{result!r} of type {type(result).__name__}."
+    )
+
+
+def _applied_below(module: Any, func: Callable[[Any], Any]) -> Steps:
+    def call(leaf: Any) -> Steps:
+        if type(leaf).apply is Module.apply:
+            return (yield _applied(leaf, func))
+        return leaf.apply(func)
+
+    children, spec = record_flatten(module)
+    return record_unflatten(spec, (yield map_modules(call, children, unchanged)))
 
 
 Module._method_names = frozenset(name for name, value in vars(Module).items() if callable(value))

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pax_tree
+from pax_jax._module.deep import Steps, run
 from pax_jax._module.kinds import is_module
 from pax_tree import record_flatten, record_unflatten
 
@@ -23,16 +24,30 @@ def as_saved(tree: Any, paths: Collection[str], start: str = "") -> Any:
         paths: the dotted paths of what was saved.
         start: that of the tree in it, with a dot at its end.
     """
+    return run(_as_saved(tree, paths, start))
 
-    def change(path: Any, leaf: Any) -> Any:
-        if not is_module(leaf):
-            return leaf
+
+def _as_saved(tree: Any, paths: Collection[str], start: str) -> Steps:
+    leaves, structure = pax_tree.tree_flatten_with_path(tree, is_leaf=is_module)
+    changed = []
+    for path, leaf in leaves:
         here = f"{start}{dotted(path)}." if path else start
-        if hasattr(type(leaf), "_as_saved"):
-            return leaf._as_saved([x.removeprefix(here) for x in paths if x.startswith(here)])
-        return _with_children(leaf, lambda child, name: as_saved(child, paths, f"{here}{name}."))
+        if not is_module(leaf):
+            changed.append(leaf)
+        elif hasattr(type(leaf), "_as_saved"):
+            saved = [x.removeprefix(here) for x in paths if x.startswith(here)]
+            changed.append(leaf._as_saved(saved))
+        else:
+            changed.append((yield _children_as_saved(leaf, paths, here)))
+    return structure.unflatten(changed)
 
-    return pax_tree.tree_map_with_path(change, tree, is_leaf=is_module)
+
+def _children_as_saved(module: Any, paths: Collection[str], here: str) -> Steps:
+    children, spec = record_flatten(module)
+    changed = []
+    for child, name in zip(children, spec.names, strict=True):
+        changed.append((yield _as_saved(child, paths, f"{here}{name}.")))
+    return record_unflatten(spec, changed)
 
 
 def resumed(loaded: Any, given: Any) -> Any:
@@ -42,26 +57,29 @@ def resumed(loaded: Any, given: Any) -> Any:
         loaded: a tree of the form `as_saved(given, ...)`.
         given: the tree that it was loaded into.
     """
+    return run(_resumed(loaded, given))
+
+
+def _resumed(loaded: Any, given: Any) -> Steps:
     if loaded is given:
         return loaded
     leaves, structure = pax_tree.tree_flatten(given, is_leaf=is_module)
-    return structure.unflatten(map(_resumed, structure.flatten_up_to(loaded), leaves))
+    changed = []
+    for new, leaf in zip(structure.flatten_up_to(loaded), leaves, strict=True):
+        changed.append((yield _module_resumed(new, leaf)) if is_module(leaf) else new)
+    return structure.unflatten(changed)
 
 
-def _resumed(loaded: Any, given: Any) -> Any:
-    if not is_module(given):
-        return loaded
+def _module_resumed(loaded: Any, given: Any) -> Steps:
     if hasattr(type(loaded), "_resumed"):
         return loaded._resumed(given)
     children, spec = record_flatten(given)
     here = dict(zip(spec.names, children, strict=True))
-    return _with_children(loaded, lambda child, name: resumed(child, here[name]))
-
-
-def _with_children(module: Any, change: Any) -> Any:
-    children, spec = record_flatten(module)
-    pairs = zip(children, spec.names, strict=True)
-    return record_unflatten(spec, [change(child, name) for child, name in pairs])
+    children, spec = record_flatten(loaded)
+    changed = []
+    for child, name in zip(children, spec.names, strict=True):
+        changed.append((yield _resumed(child, here[name])))
+    return record_unflatten(spec, changed)
 
 
 def dotted(path: Any) -> str:

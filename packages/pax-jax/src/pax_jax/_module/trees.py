@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pax_tree
+from pax_jax._module.deep import Steps, map_modules, run
 from pax_jax._module.kinds import MODULE, PARAMETER, is_array, is_module
 from pax_tree import Record, record_flatten, record_spec, record_unflatten
+from pax_tree._C import _leaves_of_kind
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -61,9 +63,36 @@ def select_parameters(tree: T) -> T:
 
 def own_parameters(module: R) -> R:
     """Return `module` with every leaf that is not a parameter replaced by `None`."""
+    leaves, structure = pax_tree.tree_flatten(module)
+    kept = _leaves_of_kind(structure, MODULE, PARAMETER, _has_usual_parameters)
+    if kept is None:
+        return run(_own_parameters(module))
+    return structure.unflatten(
+        [x if is_kept else None for x, is_kept in zip(leaves, kept, strict=True)]
+    )
+
+
+def _has_usual_parameters(cls: type) -> bool:
+    """Whether the method `parameters` of a class of modules is none of its own."""
+    return getattr(cls.parameters, "is_usual", False)  # type: ignore[attr-defined]
+
+
+def _own_parameters(module: Any) -> Steps:
     children, spec = record_flatten(module)
-    kept = [_keep(kind, child) for kind, child in zip(spec.kinds, children, strict=True)]
+    kept = []
+    for kind, child in zip(spec.kinds, children, strict=True):
+        if kind == MODULE:
+            kept.append((yield map_modules(_parameters_of, child, lambda _: None)))
+        else:
+            kept.append(_keep(kind, child))
     return record_unflatten(spec, tuple(kept))
+
+
+def _parameters_of(module: Any) -> Steps:
+    """Return `module.parameters()`, which a class may have of its own."""
+    if _has_usual_parameters(type(module)):
+        return (yield _own_parameters(module))
+    return module.parameters()
 
 
 def own_states(module: R) -> R:
@@ -77,12 +106,6 @@ def own_states(module: R) -> R:
 def _keep(kind: int, child: Any) -> Any:
     if kind == PARAMETER:
         return child if child is None or is_array(child) else copy_tree(child)
-    if kind == MODULE and is_module(child):
-        return child.parameters()
-    if kind == MODULE:
-        return pax_tree.tree_map(
-            lambda leaf: leaf.parameters() if is_module(leaf) else None, child, is_leaf=is_module
-        )
     return pax_tree.tree_map(lambda _: None, child)
 
 
@@ -122,6 +145,7 @@ def parameters_method(*names: str) -> Any:
         return own_parameters(self)
 
     parameters._parameter_names = frozenset(names)  # type: ignore[attr-defined]
+    parameters.is_usual = True  # type: ignore[attr-defined]
     return parameters
 
 
@@ -145,45 +169,57 @@ def update_parameters(tree: T, params: T) -> T:
         >>> pax.update_parameters({"a": 1.0, "b": 2.0}, {"a": None, "b": 3.0})
         {'a': 1.0, 'b': 3.0}
     """
-    return _merge("", tree, params)
+    return run(_merge(None, tree, params))
 
 
-def _merge(path: str, old: Any, new: Any) -> Any:
+class _Path(NamedTuple):
+    """Where a module stands: an attribute, and the path of the module around it."""
+
+    around: _Path | None
+    name: str
+
+    def text(self) -> str:
+        names, path = [], self
+        while path is not None:
+            names.append(path.name)
+            path = path.around
+        return ".".join(reversed(names))
+
+
+def _merge(path: _Path | None, old: Any, new: Any) -> Steps:
     if is_module(old):
-        return _merge_module(path, old, new)
+        return (yield _merge_module(path, old, new))
+    leaves, structure = pax_tree.tree_flatten(old, is_leaf=is_module, none_is_leaf=True)
     try:
-        return pax_tree.tree_map(
-            lambda a, b: _merge_module(path, a, b) if is_module(a) else a if b is None else b,
-            old,
-            new,
-            is_leaf=is_module,
-            none_is_leaf=True,
-        )
+        others = structure.flatten_up_to(new)
     except ValueError as error:
-        where = f" at {path}" if path else ""
+        where = f" at {path.text()}" if path else ""
         raise ValueError(f"The update differs in structure{where}: {error}") from error
+    merged = []
+    for a, b in zip(leaves, others, strict=True):
+        merged.append((yield _merge_module(path, a, b)) if is_module(a) else a if b is None else b)
+    return structure.unflatten(merged)
 
 
-def _merge_module(path: str, old: Any, new: Any) -> Any:
+def _merge_module(path: _Path | None, old: Any, new: Any) -> Steps:
     if new is None:
         return copy_tree(old)
-    where = path or type(old).__name__
+    path = path or _Path(None, type(old).__name__)
     if type(new) is not type(old):
         raise TypeError(
-            f"Cannot update {where}, a {type(old).__name__}, with a {type(new).__name__}: "
+            f"Cannot update {path.text()}, a {type(old).__name__}, with a {type(new).__name__}: "
             "an update is a module of the same class, such as `module.parameters()`."
         )
     children, spec = record_flatten(old)
     others, other_spec = record_flatten(new)
     if other_spec.names != spec.names:
         raise ValueError(
-            f"Cannot update {where}: it has the attributes {', '.join(spec.names)}, "
+            f"Cannot update {path.text()}: it has the attributes {', '.join(spec.names)}, "
             f"and the update has {', '.join(other_spec.names)}."
         )
-    merged = [
-        _merge(f"{where}.{name}", a, b)
-        for name, a, b in zip(spec.names, children, others, strict=True)
-    ]
+    merged = []
+    for name, a, b in zip(spec.names, children, others, strict=True):
+        merged.append((yield _merge(_Path(path, name), a, b)))
     return record_unflatten(spec, tuple(merged))
 
 

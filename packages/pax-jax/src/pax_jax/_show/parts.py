@@ -135,8 +135,18 @@ class Counts(NamedTuple):
 
 def counts_of(part: Part) -> Counts:
     """Return how many numbers of each kind are in a part."""
-    if is_module(part.value):
-        return sum(map(counts_of, inside(part.value, part.kind)), Counts())
+    counts, stack = Counts(), [part]
+    while stack:
+        part = stack.pop()
+        if is_module(part.value):
+            stack += inside(part.value, part.kind)
+        else:
+            counts += counts_of_leaf(part)
+    return counts
+
+
+def counts_of_leaf(part: Part) -> Counts:
+    """Return how many numbers of each kind are in a part that is no module."""
     leaf = part.value
     size = 1
     for length in leaf.shape if has_shape(leaf) else ():

@@ -14,6 +14,7 @@ WIDTH = 100
 LINES = 500  # more are shown only of a module that has so many attributes of its own
 _PARTS = 40  # of one node
 _NODES = 5000
+_DEPTH = 50  # so many modules inside each other are opened at most
 
 
 def text_of(module: Any) -> str:
@@ -30,7 +31,7 @@ def text_of(module: Any) -> str:
         if best and len(lines) > LINES:
             break
         best = "\n".join(lines)
-        if not writer.cut:
+        if not writer.cut or depth == _DEPTH:
             break
         depth += 1
     return best or f"{split(title(module))[0]}(...)"

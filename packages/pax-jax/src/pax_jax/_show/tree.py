@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pax_jax._module.deep import Steps, run
 from pax_jax._module.kinds import is_module
 from pax_jax._module.tied import Shared
 from pax_jax._show.leaves import leaf_text
-from pax_jax._show.parts import Part, counts_of, inside
+from pax_jax._show.parts import Counts, Part, counts_of_leaf, inside
 from pax_jax._show.titles import summary_title
 
 _COLUMN = 72  # where counts stand at most, but behind what is longer
@@ -20,25 +21,26 @@ def summary_lines(module: Any, arrays: bool = True) -> list[str]:
         module: the module.
         arrays: whether to show arrays, and how many numbers there are of each kind.
     """
-    rows = _rows(Part("", module, None), arrays)
+    rows, _ = run(_rows(Part("", module, None), arrays))
     if not arrays:
         return [label for label, _ in rows]
     width = max([len(label) for label, _ in rows if len(label) <= _COLUMN], default=0)
     return [f"{label:{width}}  {counts}".rstrip() for label, counts in rows]
 
 
-def _rows(part: Part, arrays: bool) -> list[tuple[str, str]]:
-    """Return the label and the counts of a part, and of what is below it."""
-    head = (_label(part), str(counts_of(part)) if arrays else "")
+def _rows(part: Part, arrays: bool) -> Steps:
+    """Return the labels and counts of a part and of what is below it, and the counts of the part."""
     if not is_module(part.value):
-        return [head]
+        counts = counts_of_leaf(part) if arrays else Counts()
+        return [(_label(part), str(counts))], counts
     below = [row for row in inside(part.value, part.kind) if arrays or is_module(row.value)]
-    rows = [head]
+    rows, counts = [], Counts()
     for child in below:
         first, rest = ("└── ", "    ") if child is below[-1] else ("├── ", "│   ")
-        (label, counts), *tail = _rows(child, arrays)
-        rows += [(first + label, counts), *((rest + label, counts) for label, counts in tail)]
-    return rows
+        ((label, text), *tail), more = yield _rows(child, arrays)
+        rows += [(first + label, text), *((rest + label, text) for label, text in tail)]
+        counts += more
+    return [(_label(part), str(counts)), *rows], counts
 
 
 def _label(part: Part) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from functools import update_wrapper
 from typing import Any
@@ -13,6 +14,7 @@ from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 from pax_tree._static_args import Static, StaticArguments
 from torch2jax_bridge._compat import opaque_to_compile, runs_while_compiling
 from torch2jax_bridge._jax2torch.autograd import call
+from torch2jax_bridge._jax2torch.program import Program
 from torch2jax_bridge._jax2torch.specialize import Leaves, TracedFunction, specialize
 from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
 
@@ -23,11 +25,20 @@ class _GraphNode:
     """A function that is one opaque node of a compiled graph.
 
     `torch.compile` runs `prepare` while it traces and then finds `call` prepared: late, since only
-    those who compile need what takes seconds to import.
+    those who compile need what takes seconds to import. What is compiled for a callable object stays
+    after `torch._dynamo.reset`, so the node refers weakly to its function: who calls it has it.
     """
 
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
+    def __init__(self, function: JaxFunction) -> None:
+        reference = weakref.ref(function)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            found = reference()
+            if found is None:
+                raise RuntimeError(_GONE)
+            return found._eager(*args, **kwargs)
+
+        self.call: Callable[..., Any] = call
         self._is_prepared = False
 
         def prepare() -> None:
@@ -39,6 +50,12 @@ class _GraphNode:
         self.prepare = prepare
 
 
+_GONE = (
+    "A graph of torch.compile calls a function that jax2torch returned, which is gone: keep it for "
+    "as long as the graph is used."
+)
+
+
 class JaxFunction:
     """A JAX function as PyTorch calls it. Made by `jax2torch`."""
 
@@ -48,15 +65,21 @@ class JaxFunction:
         self._fn = fn
         self._static = static
         self._traced: dict[Hashable, TracedFunction] = {}
+        self._in_graphs: list[Program] = []  # of those that were freed
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
-        self._node = _GraphNode(self._eager)
+        self._node = _GraphNode(self)
         update_wrapper(self, fn, updated=())
 
     def __repr__(self) -> str:
         return f"jax2torch({self._name})"
 
     def clear_cache(self) -> None:
-        """Free the programs of all combinations of arguments; the next call of each makes a new one."""
+        """Free the programs of all combinations of arguments; the next call of each makes a new one.
+
+        A program that a graph of `torch.compile` calls stays until this function is dropped.
+        """
+        programs = [made.program for made in self._traced.values()]
+        self._in_graphs += [program for program in programs if program.is_in_graph()]
         self._traced.clear()
 
     def cache_size(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from torch2jax_bridge._avals import Tensors, pick
-from torch2jax_bridge._compat import transforms_active
+from torch2jax_bridge._compat import is_being_compiled, transforms_active
 from torch2jax_bridge._jax2torch.execute import run
 from torch2jax_bridge._jax2torch.program import Numbers, Program
 
@@ -44,11 +45,13 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensors) -> None:
-        ctx.program, ctx.numbers, *tensors = inputs
+        program, ctx.numbers, *tensors = inputs
+        # A graph of torch.compile may outlive the function, with such results beside it.
+        ctx.program = weakref.proxy(program) if is_being_compiled() else program
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, *pick(output, ctx.program.saved))
+        ctx.save_for_backward(*tensors, *pick(output, program.saved))
         ctx.save_for_forward(*tensors)
-        moving = ctx.program.moving_outs
+        moving = program.moving_outs
         ctx.mark_non_differentiable(*(x for i, x in enumerate(output) if i not in moving))
 
     @staticmethod

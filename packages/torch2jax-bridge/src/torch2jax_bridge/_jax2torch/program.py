@@ -78,6 +78,10 @@ class Program:
         found = self._derived.get(key)
         return self._derived.setdefault(key, make()) if found is None else found
 
+    def is_in_graph(self) -> bool:
+        """Say whether a graph of PyTorch's names the program, or one that is derived from it."""
+        return self.key is not None or any(made.is_in_graph() for made in self._derived.values())
+
     def like(self, name: str, call: Call, ins: Sequence[ShapeDtypeStruct]) -> Program:
         """Another program with the same settings."""
         return Program(f"{name} of {self.name}", call, ins, self.numbers, self.x64)
