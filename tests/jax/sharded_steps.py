@@ -9,13 +9,16 @@ XLA_FLAGS says how many devices a process has; the tests set it.
 
 import json
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 
 import pax_jax as pax
+from pax_jax._storage import reading
 
 STEPS = 2
 
@@ -168,14 +171,54 @@ def in_two_processes(rank, port, directory):
         checkpoints.save(STEPS, state)
         checkpoints.wait()
         like = list(make())
-        loaded = checkpoints.load(pax.sharding.shard(like, layout(like, mesh)))
+        like = pax.sharding.shard(like, layout(like, mesh))
+        loaded = checkpoints.load(like)
     pairs = zip(jax.tree.leaves(state), jax.tree.leaves(loaded), strict=True)
     same = all(
         a.sharding == b.sharding and bool(jax.jit(lambda a, b: jnp.all(a == b))(a, b))
         for a, b in pairs
     )
-    print(json.dumps({"losses": losses, "held": spread(state), "loaded the same": same}))
+    print(
+        json.dumps({"losses": losses, "held": spread(state), "loaded the same": same}), flush=True
+    )
+    print(json.dumps(damaged(rank, directory, like)))
     jax.distributed.shutdown()
+
+
+def damaged(rank, directory, like):
+    """Return what both processes say where one finds flipped bits, and where another tree is given to one."""
+    said, numbers = {}, reading.local_checksum
+    checkpoints = pax.checkpoint.Checkpoints(directory)
+    for number in range(2):  # a bit in what a process reads, or a file that cannot be read in one
+        reading.local_checksum = lambda array, n=number: numbers(array) ^ 4 * (rank == n)
+        said[f"flipped in process {number}"] = text_of(lambda: checkpoints.load(like))
+    reading.local_checksum = numbers
+    files = [x for x in (Path(directory) / str(STEPS) / "arrays").rglob("d/*") if x.is_file()]
+    multihost_utils.sync_global_devices("listed")
+    for file in files if rank == 0 else ():
+        whole = bytearray(file.read_bytes())
+        whole[::50] = bytes(byte ^ 4 for byte in whole[::50])
+        file.write_bytes(whole)
+    multihost_utils.sync_global_devices("damaged")
+    said["flipped in the files"] = text_of(lambda: checkpoints.load(like))
+    mesh = jax.make_mesh((4,), ("x",))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    small = pax.sharding.shard({"a": jnp.ones(3)}, mesh)
+    with pax.checkpoint.Checkpoints(f"{directory} of 3") as others:
+        others.save(0, small)
+        uneven = {"a": jax.ShapeDtypeStruct((3,), jnp.float32, sharding=place)}
+        said["other sharding"] = text_of(lambda: others.load(uneven))
+        wrong = {"b": small["a"]} if rank else small
+        said["other tree in process 1"] = text_of(lambda: others.load(wrong))
+    return said
+
+
+def text_of(call):
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return "loaded"
 
 
 if __name__ == "__main__":

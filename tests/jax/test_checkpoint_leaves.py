@@ -43,8 +43,23 @@ def test_leaves_of_every_dtype_and_kind_come_back_to_the_bit(kind, tmp_path):
         jnp.ones(2),
         3,
         {"a/b": jnp.ones(1), "é ": jnp.ones(2), "..": jnp.ones(3), "": jnp.ones(4)},
+        {
+            name: jnp.full(2, i)
+            for i, name in enumerate(["a", "a/", "a//", "/", "%2F", "\ud800", "A"])
+        },
     ],
-    ids=["dict", "none", "none in dict", "list", "module", "texts", "array", "number", "odd keys"],
+    ids=[
+        "dict",
+        "none",
+        "none in dict",
+        "list",
+        "module",
+        "texts",
+        "array",
+        "number",
+        "odd keys",
+        "slashes",
+    ],
 )
 def test_any_pytree_is_saved(tree, tmp_path):
     pax.checkpoint.save(tmp_path, tree)

@@ -62,7 +62,7 @@ def in_two(devices, *arguments):
         port = free.getsockname()[1]
     processes = [start(devices, rank, port, *arguments) for rank in range(2)]
     try:
-        return [finish(process)[0] for process in processes]
+        return [finish(process) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -70,7 +70,7 @@ def in_two(devices, *arguments):
 
 
 def test_what_processes_give_is_compared():
-    first, second = in_two(1)
+    ((first,), (second,)) = in_two(1)
     apart = "ValueError: shard_batch must be given parts that fit together in all processes: at the batch"
     for said in (first, second):
         assert said["rows of others"].startswith(f"{apart} process 1 has rows with the checksum")
@@ -94,10 +94,18 @@ def test_what_processes_give_is_compared():
 def test_two_processes_train_as_one_and_share_a_checkpoint(reports, tmp_path):
     results = in_two(2, tmp_path / "checkpoints")
     expected = reports["fsdp"]["expected"]
-    for result in results:
+    refused = []
+    for result, damage in results:
+        for what in ("in process 0", "in process 1", "in the files"):
+            assert "damaged" in damage[f"flipped {what}"], damage
+        assert "a has the shape (3,), and cannot be loaded to the sh" in damage["other sharding"]
+        other = damage["other tree in process 1"]
+        assert "b is float32[3], and is not in the checkpoint" in other
+        refused.append(other.startswith("Loading from"))
         assert result["losses"] == pytest.approx(expected, rel=1e-5)
         assert result["held"] < 0.4
         assert result["loaded the same"]
+    assert refused == [True, False]  # process 0 says what has failed in the other
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import stat
 import threading
 
@@ -15,7 +16,7 @@ import safetensors.torch
 import torch
 
 import pax_jax as pax
-from pax_jax._storage.checksum import checksum
+from pax_jax._storage.checksum import checksum, checksums
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -98,7 +99,13 @@ def leaves_by_kind():
             "rbg": jax.random.key(3, impl="rbg"),
             "many": jax.random.split(jax.random.key(1), 3),
         },
-        "empty": {"a": jnp.zeros((0, 3)), "n": np.zeros((2, 0), np.int8), "none": None, "dict": {}},
+        "empty": {
+            **{name: np.zeros((2, 0), getattr(jnp, name)) for name in [*SMALL, *PLAIN, *WIDE]},
+            "jax": jnp.zeros((0, 3)),
+            "int4 of JAX": jnp.zeros(0, jnp.int4),
+            "none": None,
+            "dict": {},
+        },
         "weak": {
             "f": jnp.asarray(0.3),
             "i": jnp.asarray(2),
@@ -186,6 +193,26 @@ def test_checksums_add_up_over_blocks_and_see_each_bit(shape):
             for (i, j), (stop, end) in zip(blocks, ends, strict=True)
         ]
         assert sum(parts) % 2**64 == whole
+
+
+@pytest.mark.parametrize("dtype", ["int4", "int8", "bfloat16", "float32", "float64", "complex64"])
+def test_checksums_see_each_bit_and_two_of_them_wherever_an_array_is_cut(dtype):
+    array = np.random.default_rng(0).integers(0, 7, (5, 2, 19)).astype(jnp.dtype(dtype))
+    whole = checksum(array)
+    for cut in range(1, 19):
+        parts = checksum(array[..., :cut]), checksum(array[..., cut:], (0, 0, cut))
+        assert sum(parts) % 2**64 == whole
+    changed = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+    last = np.uint8(8 if dtype == "int4" else 128)
+    for step in (7, 8, 16):
+        changed[3::step] ^= last  # the signs of many
+        assert checksum(array) != whole
+        changed[3::step] ^= last
+
+
+def test_large_arrays_have_the_same_checksums_in_threads():
+    arrays = {name: np.arange(2**18 + name) for name in range(3)} | {"small": np.ones(3)}
+    assert checksums(arrays) == {name: checksum(array) for name, array in arrays.items()}
 
 
 def test_swapped_rows_change_a_checksum():
@@ -407,3 +434,34 @@ def test_weights_are_those_of_a_module(tree, tmp_path):
         ):
             call()
     assert not (tmp_path / "x").exists()
+
+
+def test_paths_are_those_of_a_shell_and_errors_name_them(tmp_path, monkeypatch):
+    net = pax.Linear(2, 3)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pax.weights.save_safetensors(net, "~/x")
+    assert pax.weights.load_safetensors(net, os.fsencode(tmp_path / "x")) == net
+    for path, error, said in [
+        (3, TypeError, "A path is a string or a `pathlib.Path`, got 3 of type int"),
+        ("", ValueError, "The path is empty"),
+    ]:
+        with pytest.raises(error, match=said):
+            pax.weights.save_safetensors(net, path)
+        with pytest.raises(error, match=said):
+            pax.checkpoint.Checkpoints(path)
+    with pytest.raises(OSError, match=re.escape(f"{tmp_path} cannot be read")):
+        pax.weights.load_safetensors(net, tmp_path)
+
+
+def test_what_a_file_cannot_hold_is_named(tmp_path):
+    for tree, said in [
+        (
+            np.ones(1).view(np.recarray),
+            "tree is of class recarray and would come back as a plain array",
+        ),
+        ({"\ud800": jnp.ones(1)}, r"half a character, .*tree\.\\ud800"),
+        (jnp.zeros((), jnp.int1), "tree is an array of int1, which JAX hands out as another"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            pax.weights.save_safetensors(Holder(tree), tmp_path / "x")
+    assert not os.listdir(tmp_path)

@@ -16,8 +16,9 @@ from pax_jax._extras import extra
 from pax_jax._module.partial import LoadReport, compare
 from pax_jax._module.resuming import as_saved, resumed
 from pax_jax._module.state_dict import by_path
+from pax_jax._storage.files import file_path
 from pax_jax._storage.processes import Failed, Processes, Task
-from pax_jax._storage.reading import ArraysReader
+from pax_jax._storage.reading import ArraysReader, is_spread
 from pax_jax._storage.record import (
     TWICE,
     Saved,
@@ -27,10 +28,11 @@ from pax_jax._storage.record import (
     fingerprint,
     misfits,
     saved,
+    stored_name,
     structure_of,
     with_checksum,
 )
-from pax_jax._storage.steps import StepDirectory, WriterLock, checked_step
+from pax_jax._storage.steps import StepDirectory, WriterLock, checked_count, checked_step
 
 T = TypeVar("T")
 
@@ -71,12 +73,8 @@ class Checkpoints:
         self, directory: str | os.PathLike[str], keep: int | None = 3, *, checksums: bool = True
     ) -> None:
         self._orbax = extra("orbax.checkpoint", "pax_jax.checkpoint", "orbax")
-        if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
-            raise ValueError(
-                f"keep is {keep!r}, and at least 1 checkpoint is kept; None keeps all of them."
-            )
         self.directory = _absolute(directory)
-        self._keep = keep
+        self._keep = None if keep is None else checked_count(keep)
         self._checksums = checksums
         self._folders = StepDirectory(self.directory, extra("etils.epath", "pax_jax.checkpoint"))
         self._processes = Processes(self.directory)
@@ -180,14 +178,15 @@ class Checkpoints:
             ValueError: it has another structure than `like`; the message names every path. Or it is
                 damaged, or not one of ours.
         """
-        step, record = self._record(step)
-        form = as_saved(like, record["leaves"])
-        problems = list(misfits(record, structure_of(form), cast))
-        if problems:
-            raise ValueError(
-                f"The checkpoint of step {step} in {self.directory} does not fit what is to be "
-                "loaded:\n  " + "\n  ".join(problems)
-            )
+        with self._processes.together(f"Loading from {self.directory}", is_spread(like)):
+            step, record = self._record(step)
+            form = as_saved(like, record["leaves"])
+            problems = list(misfits(record, structure_of(form), cast))
+            if problems:
+                raise ValueError(
+                    f"The checkpoint of step {step} in {self.directory} does not fit what is to be "
+                    "loaded:\n  " + "\n  ".join(problems)
+                )
         leaves = by_path(form, TWICE)
         found = self._reader(step, record).read(leaves, list(leaves))
         return resumed(pax_tree.tree_structure(form).unflatten(found.values()), like)
@@ -209,14 +208,15 @@ class Checkpoints:
             ValueError: nothing fits, or a leaf for which nothing does has no value, only a shape. Or
                 the checkpoint is damaged, or not one of ours.
         """
-        step, record = self._record(step)
-        form = as_saved(like, record["leaves"])
-        leaves = by_path(form, TWICE)
-        what = f"the checkpoint of step {step} in {self.directory}"
-        report = compare(leaves, record["leaves"], cast, what)
-        for path in leaves:
-            if path not in report.taken and isinstance(leaves[path], jax.ShapeDtypeStruct):
-                raise ValueError(f"{path} has no value, and nothing of {what} fits it.")
+        with self._processes.together(f"Loading from {self.directory}", is_spread(like)):
+            step, record = self._record(step)
+            form = as_saved(like, record["leaves"])
+            leaves = by_path(form, TWICE)
+            what = f"the checkpoint of step {step} in {self.directory}"
+            report = compare(leaves, record["leaves"], cast, what)
+            for path in leaves:
+                if path not in report.taken and isinstance(leaves[path], jax.ShapeDtypeStruct):
+                    raise ValueError(f"{path} has no value, and nothing of {what} fits it.")
         found = {**leaves, **self._reader(step, record).read(leaves, report.taken)}
         return resumed(pax_tree.tree_structure(form).unflatten(found.values()), like), report
 
@@ -244,10 +244,7 @@ class Checkpoints:
     def _reader(self, step: int, record: Mapping[str, Any]) -> ArraysReader:
         what = f"the checkpoint of step {step} in {self.directory}"
         folder = self._folders.folder(step) / "arrays"
-        compared = self._checksums
-        return ArraysReader(
-            self._orbax, folder, what, record, self._processes if compared else None
-        )
+        return ArraysReader(self._orbax, folder, what, record, self._processes, self._checksums)
 
     def _found(self, step: int | None) -> int:
         steps = self.steps
@@ -314,7 +311,8 @@ class _Running:
         )
         items = {"structure": orbax.args.JsonSave(record)}
         if arrays:
-            items["arrays"] = orbax.args.PyTreeSave(dict(arrays))
+            named = {stored_name(path): array for path, array in arrays.items()}
+            items["arrays"] = orbax.args.PyTreeSave(named)
         try:
             self._checkpointer.save(self._folders.folder(step), args=orbax.args.Composite(**items))
         except Exception as error:
@@ -359,7 +357,7 @@ class _Running:
 
 
 def _absolute(directory: str | os.PathLike[str]) -> str:
-    path = os.fspath(directory)
+    path = file_path(directory)
     return path if "://" in path else os.path.abspath(path)
 
 

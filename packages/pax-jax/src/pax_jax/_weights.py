@@ -21,7 +21,7 @@ from pax_jax._module.partial import LoadReport, cast_to
 from pax_jax._module.resuming import dotted
 from pax_jax._module.state_dict import check_fit, misfits, with_part_of, with_state_dict
 from pax_jax._storage import tensors
-from pax_jax._storage.codes import native
+from pax_jax._storage.codes import check_plain, check_readable, native
 from pax_jax._storage.keys import is_key, loaded_leaf, stored_leaf, stored_shape
 from pax_jax._storage.placement import placed
 from pax_tree import record_flatten, record_unflatten
@@ -255,7 +255,7 @@ def save_safetensors(
     """
     _check_module("save_safetensors", module)
     leaves = module.state_dict()
-    arrays = {name: _host_array(leaf) for name, leaf in leaves.items()}
+    arrays = {name: _host_array(name, leaf) for name, leaf in leaves.items()}
     weak_types = [name for name, leaf in leaves.items() if getattr(leaf, "weak_type", False)]
     tensors.write(path, arrays, weak_types, checksums)
 
@@ -339,7 +339,11 @@ def _check_module(function: str, module: Any) -> None:
         )
 
 
-def _host_array(leaf: Any) -> np.ndarray:
+def _host_array(name: str, leaf: Any) -> np.ndarray:
+    if isinstance(leaf, np.ndarray):
+        check_plain(name, leaf)
+    elif isinstance(leaf, jax.Array):
+        check_readable(name, leaf)
     return native(np.asarray(stored_leaf(leaf), order="C"))
 
 

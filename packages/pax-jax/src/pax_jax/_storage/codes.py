@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 _KINDS = "biufc"
+_UNREADABLE = ("int1", "uint1")
 _LARGEST = 16  # bytes; wider numbers differ from machine to machine
 
 
@@ -25,6 +26,15 @@ def check_plain(place: str, array: np.ndarray) -> None:
         raise ValueError(
             f"{place} is of class {type(array).__name__} and would come back as a plain array: take its "
             "parts, or `numpy.asarray` of it."
+        )
+
+
+def check_readable(place: str, array: Any) -> None:
+    """Raise ValueError for arrays of JAX of whose dtype NumPy does not get the numbers."""
+    if array.dtype.name in _UNREADABLE:
+        raise ValueError(
+            f"{place} is an array of {array.dtype.name}, which JAX hands out as another dtype. Make it an array "
+            "of NumPy, or of int2."
         )
 
 

@@ -7,7 +7,25 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+
+def file_path(path: str | bytes | os.PathLike[Any]) -> str:
+    """Return a path as text, in which `~` is the home of the user, as in a shell.
+
+    Raises:
+        TypeError: it is no path.
+        ValueError: it is empty.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise TypeError(
+            f"A path is a string or a `pathlib.Path`, got {path!r} of type {type(path).__name__}."
+        ) from None
+    if not text:
+        raise ValueError("The path is empty. Give the name of a file or of a directory.")
+    return os.path.expanduser(text)
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
@@ -21,7 +39,7 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
         path: the file.
         write: writes to the open file that it is given.
     """
-    target = os.path.realpath(path)
+    target = os.path.realpath(file_path(path))
     mode = _mode(target)
     folder, name = os.path.split(target)
     partial = os.path.join(folder, f".{name[:240]}.partial")

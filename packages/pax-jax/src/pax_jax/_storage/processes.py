@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -54,6 +56,29 @@ class Processes:
         values = [json.loads(self._get(f"{name}/{i}", i)) for i in range(self.count)]
         self._forget("exchange", f"/{self.index}")
         return values
+
+    @contextlib.contextmanager
+    def together(self, what: str, is_shared: bool = True) -> Iterator[None]:
+        """Do something that fails in all processes if it fails in one.
+
+        Args:
+            what: what is done, for the message of the others.
+            is_shared: whether the others do it too.
+
+        Raises:
+            ValueError: it has failed in another process.
+        """
+        if not is_shared or self.count == 1:
+            yield
+            return
+        try:
+            yield
+        except Exception as error:
+            self.exchange(f"{type(error).__name__}: {error}")
+            raise
+        for index, reason in enumerate(self.exchange(None)):
+            if reason is not None:
+                raise ValueError(f"{what} has failed in process {index}: {reason}")
 
     def _get(self, name: str, index: int) -> str:
         assert self._client is not None

@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import pax_tree
 from pax_jax._module.partial import cast_to
+from pax_jax._storage.checksum import checksums
 from pax_jax._storage.codes import decoded, stored_dtype
 from pax_jax._storage.keys import is_key, loaded_leaf
 from pax_jax._storage.placement import on_shards, placed, sharding_of, weakened
 from pax_jax._storage.processes import Processes
-from pax_jax._storage.record import added, local_checksum, value_of
+from pax_jax._storage.record import added, local_checksum, stored_name, value_of
 
 
 class ArraysReader:
@@ -25,7 +27,8 @@ class ArraysReader:
         folder: where the arrays are.
         what: the checkpoint, for messages.
         record: what is in it.
-        processes: those that compare checksums together; None compares none.
+        processes: those that load together.
+        compared: whether checksums are compared.
     """
 
     def __init__(
@@ -34,13 +37,15 @@ class ArraysReader:
         folder: Any,
         what: str,
         record: Mapping[str, Any],
-        processes: Processes | None,
+        processes: Processes,
+        compared: bool,
     ) -> None:
         self._orbax = orbax
         self._folder = folder
         self._what = what
         self._record = record
         self._processes = processes
+        self._expected = record["checksums"] if compared else {}
 
     def read(self, likes: Mapping[str, Any], paths: Collection[str]) -> dict[str, Any]:
         """Return the leaves of these paths, each of the dtype and at the place of that in `likes`.
@@ -49,8 +54,12 @@ class ArraysReader:
             ValueError: the checkpoint is damaged; the message names the leaf if one is.
         """
         shapes = {path: _Shape(self._record["leaves"][path]) for path in paths}
-        arrays = self._arrays(likes, shapes)
-        self._compare(arrays)
+        is_shared = is_spread(likes)
+        with self._processes.together(f"Loading {self._what}", is_shared):
+            arrays = self._arrays(likes, shapes)
+            sums = checksums(arrays, local_checksum) if self._expected else {}
+        if self._expected:
+            self._compare(arrays, sums, is_shared)
         found = {path: self._leaf(path, likes[path], shapes[path], arrays) for path in paths}
         found = cast_to({path: likes[path] for path in paths}, found)
         weak_types = set(self._record["weak_types"])
@@ -65,16 +74,18 @@ class ArraysReader:
         for path in stored:
             sharding = sharding_of(likes[path]) if path in shapes else None
             if sharding is None or not shapes[path].is_array_of_jax:
-                args[path] = library.RestoreArgs(restore_type=np.ndarray)
+                args[stored_name(path)] = library.RestoreArgs(restore_type=np.ndarray)
             else:
                 shape = shapes[path].stored
-                args[path] = library.ArrayRestoreArgs(
+                _check_divides(path, sharding, shape)
+                args[stored_name(path)] = library.ArrayRestoreArgs(
                     sharding=sharding, global_shape=shape, strict=True
                 )
-        item = library.args.PyTreeRestore(dict.fromkeys(stored, 0), restore_args=args)
+        item = library.args.PyTreeRestore(dict.fromkeys(args, 0), restore_args=args)
         handler = library.PyTreeCheckpointHandler()
         try:
-            return handler.restore(self._folder, args=item)
+            found = handler.restore(self._folder, args=item)
+            return {path: found[stored_name(path)] for path in stored}
         except MemoryError:
             raise
         except Exception as error:
@@ -87,16 +98,8 @@ class ArraysReader:
         shape = _Shape(self._record["leaves"][path])
         return path not in self._record["values"] and 0 not in (shape.shape or ())
 
-    def _compare(self, arrays: Mapping[str, Any]) -> None:
-        expected = self._record["checksums"]
-        if not expected or self._processes is None:
-            return
-        sums = {path: local_checksum(array) for path, array in arrays.items()}
-        is_spread = any(
-            isinstance(array, jax.Array) and not array.is_fully_addressable
-            for array in arrays.values()
-        )
-        if is_spread:
+    def _compare(self, arrays: Mapping[str, Any], sums: Mapping[str, int], is_shared: bool) -> None:
+        if is_shared:
             told = self._processes.exchange(sums)
             whole = {
                 path
@@ -106,10 +109,12 @@ class ArraysReader:
             found = {**added(told), **added([{path: sums[path] for path in whole}])}
         else:
             found = added([sums])
-        damaged = [path for path in arrays if found[path] != expected.get(path)]
+        damaged = [path for path in arrays if found[path] != self._expected.get(path)]
         if damaged:
+            names = ", ".join(path or "the root" for path in damaged[:5])
+            names += f" and {len(damaged) - 5} more" * (len(damaged) > 5)
             raise ValueError(
-                f"{', '.join(path or 'The root' for path in damaged)} in {self._what} is damaged: its "
+                f"{names} in {self._what} is damaged: its "
                 "checksum is not the one that was saved with it. Load an earlier step."
             )
 
@@ -119,7 +124,7 @@ class ArraysReader:
             return value_of(self._record["values"][path])
         array = arrays.get(path)
         if array is None:
-            array = np.zeros(shape.stored, shape.dtype)
+            array = np.zeros(shape.stored, stored_dtype(shape.dtype))
         if array.shape != shape.stored or array.dtype != stored_dtype(shape.dtype):
             raise ValueError(f"{path} in {self._what} is damaged: it is not {shape.text}.")
         if is_key(like):
@@ -147,6 +152,22 @@ class _Shape:
             self.dtype = jnp.dtype(name)
         wide = self.dtype is not None and jax.dtypes.canonicalize_dtype(self.dtype) != self.dtype
         self.is_array_of_jax = bool(is_array) and not wide
+
+
+def is_spread(tree: Any) -> bool:
+    """Say whether a tree has arrays on devices of several processes, which these load together."""
+    places = map(sharding_of, pax_tree.tree_leaves(tree))
+    return not all(place is None or place.is_fully_addressable for place in places)
+
+
+def _check_divides(path: str, sharding: Any, shape: tuple[int, ...]) -> None:
+    try:
+        sharding.shard_shape(shape)
+    except ValueError as error:
+        raise ValueError(
+            f"{path or 'The root'} has the shape {shape}, and cannot be loaded to the sharding that it has in "
+            f"`like`: {error}"
+        ) from None
 
 
 def _at(leaf: Any, like: Any, weak_type: bool) -> Any:

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,8 @@ from pax_jax._module.kinds import is_module
 from pax_jax._module.partial import can_cast
 from pax_jax._module.resuming import dotted
 from pax_jax._module.state_dict import by_path
-from pax_jax._storage.checksum import checksum
-from pax_jax._storage.codes import check_plain, encoded, native, storable
+from pax_jax._storage.checksum import checksum, checksums
+from pax_jax._storage.codes import check_plain, check_readable, encoded, native, storable
 from pax_jax._storage.keys import is_key
 from pax_jax._storage.placement import on_shards
 from pax_tree import GetAttrKey, record_flatten
@@ -31,6 +32,7 @@ TWICE = (
     "there are nested dicts too."
 )
 _WIDTH = 2**64
+_PLAIN = " !\"#$&'()*+,:;<=>?@[]^`{|}"  # in names of arrays, besides letters, numbers and _.-~
 
 # How values that are no arrays are written as JSON, and read again.
 _VALUES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
@@ -60,7 +62,7 @@ class Saved(NamedTuple):
     sums: dict[str, int]
 
 
-def saved(tree: Any, checksums: bool) -> Saved:
+def saved(tree: Any, with_checksums: bool) -> Saved:
     """Return what is saved of a tree: copies, which nothing changes that happens to it later.
 
     Raises:
@@ -83,8 +85,13 @@ def saved(tree: Any, checksums: bool) -> Saved:
         "values": values,
         "weak_types": weak_types,
     }
-    sums = {path: local_checksum(array) for path, array in arrays.items()} if checksums else {}
+    sums = checksums(arrays, local_checksum) if with_checksums else {}
     return Saved(arrays, record, sums)
+
+
+def stored_name(path: str) -> str:
+    """Return the name under which orbax stores the array of a path: without slashes, which it drops."""
+    return quote(path, safe=_PLAIN, errors="surrogatepass")
 
 
 def structure_of(tree: Any) -> dict[str, dict[str, str]]:
@@ -176,9 +183,11 @@ def _check_array(path: str, leaf: Any) -> None:
                 f"{where} is an array of {leaf.dtype}, which cannot be saved: its elements are not "
                 "numbers. Take it out, or make it a static attribute."
             )
-    elif leaf.is_deleted():
+        return
+    check_readable(where, leaf)
+    if leaf.is_deleted():
         raise ValueError(f"{where} is an array that was deleted or donated. Save it before that.")
-    elif jax.process_count() > 1 and leaf.is_fully_addressable:
+    if jax.process_count() > 1 and leaf.is_fully_addressable:
         raise ValueError(
             f"{where} is on devices of this process only, and {jax.process_count()} processes save "
             "together: put it on devices of all of them, with `pax_jax.sharding.shard` or "

@@ -26,14 +26,37 @@ def checked_step(step: Any) -> int:
         TypeError: it is not an integer.
         ValueError: it is negative.
     """
-    if isinstance(step, bool) or not hasattr(type(step), "__index__"):
+    number = _integer(step)
+    if number is None:
         raise TypeError(
             f"Step {step!r} is of type {type(step).__name__}, and the number of a step is an int."
         )
-    step = operator.index(step)
-    if step < 0:
-        raise ValueError(f"Step {step} is negative, and the number of a step is 0 or more.")
-    return step
+    if number < 0:
+        raise ValueError(f"Step {number} is negative, and the number of a step is 0 or more.")
+    return number
+
+
+def checked_count(keep: Any) -> int:
+    """Return how many checkpoints are kept as an int.
+
+    Raises:
+        ValueError: it is less than 1, or no integer.
+    """
+    number = _integer(keep)
+    if number is None or number < 1:
+        raise ValueError(
+            f"keep is {keep!r}, and at least 1 checkpoint is kept; None keeps all of them."
+        )
+    return number
+
+
+def _integer(number: Any) -> int | None:
+    if isinstance(number, bool):
+        return None
+    try:
+        return operator.index(number)
+    except TypeError:  # arrays of several numbers have the method too
+        return None
 
 
 class StepDirectory:

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pax_jax._extras import extra
-from pax_jax._storage.checksum import checksum
+from pax_jax._storage.checksum import checksums as checksums_of
 from pax_jax._storage.codes import decoded, encoded, storable
-from pax_jax._storage.files import replace_file
+from pax_jax._storage.files import file_path, replace_file
 
 # The dtypes of the format that NumPy does not have, by their names there.
 _NAMES = {
@@ -75,7 +75,7 @@ def write(
             dtypes[name] = array.dtype.name
     record: dict[str, Any] = {"dtypes": dtypes, "weak_types": sorted(weak_types)}
     if checksums:
-        record["checksums"] = {name: f"{checksum(array):016x}" for name, array in tensors.items()}
+        record["checksums"] = _checksums(tensors)
     text = json.dumps(record)
     header, ordered = _header(tensors, {_TEXT: text, _CHECK: _crc(text)})
 
@@ -104,9 +104,19 @@ def _header(
         kind = _kind(array.dtype)
         entries[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, stop]}
         start = stop
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text = _encoded(json.dumps(entries, separators=(",", ":"), ensure_ascii=False))
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text, [tensors[name] for name in names]
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        name = text[error.start - 20 : error.end + 20]
+        raise ValueError(
+            f"A name of an array has half a character, which a file cannot hold: {name!a}."
+        ) from None
 
 
 def _kind(dtype: np.dtype) -> str:
@@ -122,19 +132,24 @@ def read(path: str | os.PathLike[str], function: str, checksums: bool) -> Tensor
         ValueError: it is damaged, or has a dtype that JAX has not; the message names it.
     """
     library = extra("safetensors", f"pax_jax.weights.{function}", "safetensors")
-    file = os.fspath(path)
+    file = file_path(path)
     try:
         with library.safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
     except library.SafetensorError as error:
         raise ValueError(f"{file} is damaged, or no safetensors file: {error}.") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(f"{file} cannot be read: {error}.") from error
     arrays = _arrays(file)
     record = _record(file, metadata)
     if record is None:
         return Tensors(arrays, None)
     expected = record.get("checksums", {}) if checksums else {}
+    found = _checksums(arrays) if expected else {}
     for name, array in arrays.items():
-        if expected and expected.get(name) != f"{checksum(array):016x}":
+        if expected.get(name) != found.get(name):
             raise ValueError(
                 f"{name} in {file} is damaged: its checksum is not the one that was written with it. "
                 "Take another copy of the file."
@@ -142,6 +157,10 @@ def read(path: str | os.PathLike[str], function: str, checksums: bool) -> Tensor
         if name in record["dtypes"]:
             arrays[name] = _as_was(array, jnp.dtype(record["dtypes"][name]))
     return Tensors(arrays, frozenset(record["weak_types"]))
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    return {name: f"{number:016x}" for name, number in checksums_of(arrays).items()}
 
 
 def _as_written(array: np.ndarray) -> np.ndarray:
