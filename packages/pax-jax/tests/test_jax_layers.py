@@ -293,6 +293,16 @@ def test_lambda_refuses_modules_and_arrays():
             pax.Lambda(func)
 
 
+def test_sequential_items_are_added_to_a_sequence():
+    net = pax.Sequential(pax.Linear(2, 2), jax.nn.relu)
+    more = (pax.Linear(2, 3),)
+    longer = net.replace(modules=net.modules + more)
+    assert longer(jnp.ones((1, 2))).shape == (1, 3)
+    assert net.modules + list(more) == (*net.modules, *more)
+    assert more + net.modules == (*more, *net.modules)
+    assert net.modules + longer.modules == (*net, *longer)
+
+
 def test_sequential_slices_and_set():
     net = pax.Sequential(pax.Linear(1, 2), jax.nn.relu, pax.Linear(2, 3))
     assert net[-1] is net.modules[2]

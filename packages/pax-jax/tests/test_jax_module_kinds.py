@@ -161,6 +161,36 @@ def test_hidden_arrays_and_modules_raise_naming_the_attribute(value, message):
         module_with(x=value)
 
 
+@pytest.mark.parametrize("base", [pax.ParameterModule, pax.StateModule])
+@pytest.mark.parametrize("beside", [jax.nn.relu, "a", object()], ids=["function", "str", "object"])
+def test_something_else_among_arrays_raises(base, beside):
+    class Good(base):
+        def __init__(self):
+            super().__init__()
+            self.x = {"a": [jnp.ones(1)]}
+
+    module = Good()
+    with pytest.raises(TypeError, match=r"Good\.y\[1\] is a .* among arrays"):
+        module.y = [jnp.ones(1), beside]
+    module.x["a"].append(beside)
+    with pytest.raises(TypeError, match=r"Good\.x\['a'\]\[1\] is a .* among arrays"):
+        module.scan_bugs()
+    module.x = beside
+    with pytest.raises(TypeError, match=r"Good\.x is a .* among arrays"):
+        module.scan_bugs()
+
+
+def test_numbers_and_shapes_beside_arrays_are_leaves():
+    class Moments(pax.StateModule):
+        def __init__(self):
+            super().__init__()
+            self.x = [jnp.ones(2), 1.5, None, np.float32(2)]
+
+    assert len(jax.tree.leaves(Moments())) == 3
+    shapes = jax.eval_shape(Moments)
+    assert shapes.scan_bugs() is shapes
+
+
 def test_a_list_filled_with_arrays_raises_at_construction():
     class Bad(pax.Module):
         def __init__(self):

@@ -1,6 +1,9 @@
 """Stateful modules that are pytrees, for JAX."""
 
+import typing as _typing
+
 from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
+from pax_jax._gone import missing as _missing
 from pax_jax._interop.equinox import from_equinox
 from pax_jax._interop.flax import from_flax
 from pax_jax._interop.haiku import from_haiku
@@ -66,6 +69,13 @@ from pax_jax.nn import (
 )
 
 __version__ = "1.0.0.dev0"
+
+if not _typing.TYPE_CHECKING:  # to a type checker every name would exist
+
+    def __getattr__(name: str) -> object:
+        """Say what takes the place of a name of older releases of Pax."""
+        raise _missing(name)
+
 
 __all__ = [
     "EMA",

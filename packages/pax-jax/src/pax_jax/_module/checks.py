@@ -15,6 +15,7 @@ from pax_jax._module.kinds import (
     MODULE,
     PARAMETER,
     STATE,
+    check_arrays,
     check_modules,
     check_seen,
     classify,
@@ -90,11 +91,13 @@ def _scan(module: Any) -> None:
     for name, value in spec.statics.items():
         classify(module, name, value)
     for name, kind, child in zip(spec.names, spec.kinds, children, strict=True):
-        if kind == PARAMETER:
-            _check_differentiable(module, name, child)
         check_seen(module, name, child)
         if kind == MODULE:
             check_modules(module, name, child)
+        else:
+            check_arrays(module, name, child)
+        if kind == PARAMETER:
+            _check_differentiable(module, name, child)
     for child in submodules(module):
         _scan(child)
 

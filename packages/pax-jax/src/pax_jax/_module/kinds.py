@@ -28,12 +28,15 @@ MODULE = 2  # a module, or a list, tuple or dict of modules
 FROZEN = 3  # a parameter that `freeze()` took out of training and `unfreeze()` gives back
 
 _PLAIN_NAMES = ("training", "name")  # attributes of all modules
-_PLAIN = (str, bytes, int, float, complex, np.generic)
+_ARRAY = (jax.Array, np.ndarray)
+_NUMBER = (int, float, complex, np.generic)
+_IN_ARRAYS = (*_ARRAY, *_NUMBER, jax.ShapeDtypeStruct)  # what may stand among arrays
+_PLAIN = (str, bytes, *_NUMBER)
 
 
 def is_array(value: Any) -> bool:
     """Say whether `value` is a JAX array (a tracer too) or a NumPy array."""
-    return isinstance(value, (jax.Array, np.ndarray))
+    return isinstance(value, _ARRAY)
 
 
 def is_module(value: Any) -> bool:
@@ -91,6 +94,7 @@ def _classify_tree(module: Any, name: str, value: Any) -> int | None:
         kind = _tree_kind(type(module), name)
         if kind is None:
             raise _hidden_array(module, name, value)
+        check_arrays(module, name, value)
         return kind
     for leaf in leaves:
         _check_leaf(module, name, leaf)
@@ -115,6 +119,21 @@ def check_modules(module: Any, name: str, value: Any) -> None:
             )
         if type(leaf) in weakref.ProxyTypes:
             raise _proxy(f"{type(module).__name__}.{name}{pax_tree.keystr(path)}", leaf)
+
+
+def check_arrays(module: Any, name: str, value: Any) -> None:
+    """Raise if an attribute of arrays holds something that is neither an array nor a number.
+
+    Raises:
+        TypeError: it does; the message says where.
+    """
+    for path, leaf in pax_tree.tree_leaves_with_path(value):
+        if not isinstance(leaf, _IN_ARRAYS):
+            raise TypeError(
+                f"{type(module).__name__}.{name}{pax_tree.keystr(path)} is a {type(leaf).__name__} "
+                f"among arrays: JAX takes all that {name!r} holds for arrays. Assign it to an attribute "
+                "of its own."
+            )
 
 
 def check_seen(module: Any, name: str, value: Any) -> None:

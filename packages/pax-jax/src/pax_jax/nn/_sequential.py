@@ -91,7 +91,7 @@ class Sequential(Module):
 
 
 class Items(Sequence[Any]):
-    """The modules of a `Sequential`; a slice is a tuple of modules."""
+    """The modules of a `Sequential`; a slice, and the sum with another sequence, is a tuple of modules."""
 
     def __init__(self, owner: Sequential) -> None:
         self._owner = owner
@@ -106,6 +106,12 @@ class Items(Sequence[Any]):
         items = list(_items(self._owner))
         items[index if isinstance(index, slice) else operator.index(index)] = module
         self._owner.modules = items
+
+    def __add__(self, other: Sequence[Any]) -> tuple[Any, ...]:
+        return (*self, *other)
+
+    def __radd__(self, other: Sequence[Any]) -> tuple[Any, ...]:
+        return (*other, *self)
 
     def __repr__(self) -> str:
         return repr(list(self))
