@@ -40,6 +40,7 @@ def test_navigation_leads_to_each_section(page, site):
         "JAX for PyTorch users",
         "Tutorials",
         "How-to",
+        "Changing over",
         "Packages",
         "Concepts",
         "Reference",

@@ -1,4 +1,4 @@
-"""The names in the tables of docs/howto/migrate.md exist."""
+"""The names in the tables of docs/migration exist."""
 
 import importlib
 import re
@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "migrate.md"
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "migration").glob("*.md"))
 OURS = ("pax_tree", "pax_torch", "pax_jax", "opax", "torch2jax_bridge")
-SECTIONS = ("paxlib", "pax3", "torch2jax", "functorch and torch.func", "TorchOpt", "Haiku")
 
 
 def rows():
-    section = None
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            section = line[3:]
-        elif line.startswith("| ") and line.split("|")[2].strip() not in {"here", "---"}:
-            yield section, *(cell.strip() for cell in line.strip("|").split("|")[:2])
+    for page in PAGES:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            cells = line.strip("|").split("|")
+            if line.startswith("| `") and page.stem != "index" and len(cells) == 3:
+                yield page.stem, *(cell.strip() for cell in cells[:2])
 
 
 def names(cell):
@@ -32,8 +30,8 @@ def found(dotted):
     return value
 
 
-@pytest.mark.parametrize(("section", "old", "new"), list(rows()))
-def test_each_new_name_exists(section, old, new):
+@pytest.mark.parametrize(("page", "old", "new"), list(rows()))
+def test_each_new_name_exists(page, old, new):
     assert names(old) or "`" in old
     assert new == "nothing" or names(new)
     for name in names(new):
@@ -41,20 +39,29 @@ def test_each_new_name_exists(section, old, new):
         assert found(name) is not None
 
 
+# Libraries that are in this environment, by the first part of a name.
+INSTALLED = {"torch", "flax", "equinox"}
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for section, old, _ in rows()
-        if section == "functorch and torch.func"
-        for name in names(old)
-        if name.startswith("torch.")
-    ],
+    sorted(
+        {name for _, old, _ in rows() for name in names(old) if name.split(".")[0] in INSTALLED}
+    ),
 )
-def test_each_old_name_of_torch_exists(name):
-    importlib.import_module("torch.utils.checkpoint")
+def test_each_old_name_exists(name):
+    for module in ("torch.utils.checkpoint", "flax.training.train_state", "flax.nnx"):
+        importlib.import_module(module)
     assert found(name) is not None
 
 
-def test_each_library_has_a_table():
-    assert {section for section, _, _ in rows()} == set(SECTIONS)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_page_has_a_program_before_and_after_its_names_and_what_trips(page):
+    text = page.read_text(encoding="utf-8")
+    if page.stem == "index":
+        assert all(f"]({other.name})" in text for other in PAGES if other != page)
+        return
+    assert "\n## Before\n" in text
+    assert re.search(r"\n## After\n(?:(?!\n## ).)*```python", text, flags=re.DOTALL)
+    assert re.search(r"\n## (What trips|What is gone)\n", text)
+    assert any(section == page.stem for section, _, _ in rows())
