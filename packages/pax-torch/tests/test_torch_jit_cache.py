@@ -72,16 +72,80 @@ def test_a_number_that_changes_in_every_call_is_named_once():
     assert found[0].filename == __file__
 
 
-def test_dynamic_shapes_are_those_of_torch_compile():
-    with pytest.raises(ValueError, match="takes no dynamic=True; with fullgraph=False"):
-        pax.jit(lambda x: x, dynamic=True)
+def with_graphs(**options):
+    """Return `jit` with open sizes, and the list of what it has compiled."""
     seen = []
 
     def backend(graph, _):
         seen.append(graph)
         return graph
 
-    double = pax.jit(lambda x: 2 * x, fullgraph=False, dynamic=True, backend=backend)
+    return lambda function: pax.jit(function, dynamic=True, backend=backend, **options), seen
+
+
+DYNAMIC = {  # a function, arguments of a size, and how many programs there are for all SIZES
+    "sum": (lambda x: x.sum(0), lambda n: [torch.ones(n, 3)], 1),
+    "two": (lambda x, y: x * y, lambda n: [torch.ones(n, 3), torch.ones(n, 3)], 1),
+    "closure": (lambda x: x @ torch.ones(3, 2), lambda n: [torch.ones(n, 3)], 1),
+    "size": (lambda x: (x.sum() / x.shape[0], x.shape[0]), lambda n: [torch.ones(n)], 1),
+    "branch": (lambda x: 2 * x if x.shape[0] > 4 else 3 * x, lambda n: [torch.ones(n)], 2),
+    "loop": (sum, lambda n: [torch.arange(6.0)[: n - n % 2]], 3),
+    "vmap": (pax.vmap(lambda row: row.softmax(0)), lambda n: [torch.eye(n, n + 1)], 1),
+    "transposed": (lambda x: x.reshape(-1), lambda n: [torch.ones(3, n).T], 1),
+    "scan": (
+        lambda x: pax.lax.scan(lambda c, v: (c + v, c), torch.zeros(()), x)[0],
+        lambda n: [torch.ones(n)],
+        4,
+    ),
+    "grad": (
+        pax.grad(lambda w, x: ((x @ w) ** 2).mean()),
+        lambda n: [torch.ones(3), torch.ones(n, 3)],
+        1,
+    ),
+}
+SIZES = (3, 4, 5, 7, 4)
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_dynamic_programs_are_for_all_sizes(name):
+    function, arguments, programs = DYNAMIC[name]
+    make, seen = with_graphs()
+    jitted = make(function)
+    for size in SIZES:
+        got, want = jitted(*arguments(size)), function(*arguments(size))
+        pax.tree_map(lambda a, b: torch.testing.assert_close(a, torch.as_tensor(b)), got, want)
+    assert jitted.cache_size() == len(seen) == programs
+
+
+def test_dynamic_programs_are_differentiated():
+    make, seen = with_graphs()
+    loss = make(lambda w, x: (x * w).sum())
+    for size in SIZES:
+        w = torch.ones(3, requires_grad=True)
+        loss(w, torch.ones(size, 3)).backward()
+        assert torch.equal(w.grad, torch.full((3,), float(size)))
+    assert loss.cache_size() == len(seen) == 2
+
+
+def test_dynamic_sizes_of_zero_and_one_have_programs_of_their_own():
+    jitted, _ = with_graphs()
+    double = jitted(lambda x: 2 * x)
+    for size, programs in ((5, 1), (1, 2), (0, 3), (9, 3)):
+        assert double(torch.ones(size)).shape == (size,)
+        assert double.cache_size() == programs
+
+
+@pytest.mark.parametrize("dynamic", [None, False])
+def test_without_dynamic_each_size_has_a_program(dynamic):
+    double = pax.jit(lambda x: 2 * x, dynamic=dynamic, backend="eager")
+    for size in (4, 5, 4):
+        double(torch.ones(size))
+    assert double.cache_size() == 2
+
+
+def test_dynamic_shapes_are_those_of_torch_compile_without_a_full_graph():
+    make, seen = with_graphs(fullgraph=False)
+    double = make(lambda x: 2 * x)
     for n in (4, 5, 6):
         assert double(torch.ones(n)).shape == (n,)
     assert len(seen) == 1

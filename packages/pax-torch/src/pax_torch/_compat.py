@@ -11,7 +11,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -486,6 +486,53 @@ def trace(
     # A private option, without which the function may not close over tensors.
     make = make_fx(function, rules, tracing_mode="fake", _allow_non_fake_inputs=True)
     return make(*examples)
+
+
+_OPEN = "pax_torch.jit(dynamic=True)"
+_equal_sizes: Any = foreign("torch.fx.experimental._config.patch", _OPEN, None)
+
+
+def sizes_on_their_own() -> AbstractContextManager[Any]:
+    """Let `torch.compile` hold sizes apart that happen to be equal in the first call."""
+    return nullcontext() if _equal_sizes is None else _equal_sizes(use_duck_shape=False)
+
+
+def trace_open(
+    function: Callable[..., Any],
+    examples: Sequence[Tensor],
+    rules: dict[Any, Callable[..., Any]] | None = None,
+) -> tuple[GraphModule, Callable[[Sequence[int]], bool]]:
+    """Return what `trace` does, with open sizes, and whether it holds for the sizes of all arguments."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    symbols = "torch.fx.experimental.symbolic_shapes"
+    environment: Any = foreign(f"{symbols}.ShapeEnv", _OPEN)(duck_shape=False)
+    mode: Any = foreign("torch._subclasses.fake_tensor.FakeTensorMode", _OPEN)(
+        allow_non_fake_inputs=True, shape_env=environment
+    )
+    is_open: Any = foreign(f"{symbols}.DimDynamic", _OPEN).DYNAMIC
+    context: Any = foreign(f"{symbols}.StatelessSymbolicContext", _OPEN)
+    source: Any = foreign("torch._dynamo.source.ConstantSource", _OPEN)
+    given = [
+        mode.from_tensor(
+            example,
+            source=source(f"argument_{i}"),
+            symbolic_context=context(dynamic_sizes=[is_open] * example.dim()),
+        )
+        for i, example in enumerate(examples)
+    ]
+    make = make_fx(function, rules, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    graph = make(*given)
+    sizes = [size for tensor in given for size in tensor.shape]
+    places = [i for i, size in enumerate(sizes) if isinstance(size, torch.SymInt)]
+    text = environment.produce_guards_expression([sizes[i] for i in places])
+    if text is None:
+        return graph, lambda sizes: True
+    code, evaluate = (
+        compile(text, "<sizes>", "eval"),
+        type(environment)().evaluate_guards_expression,
+    )
+    return graph, lambda sizes: bool(evaluate(code, [sizes[i] for i in places]))
 
 
 # What keeps a checkpoint's inputs in place of its intermediate results.

@@ -117,7 +117,7 @@ class _Inputs:
                 "vmap must have at least one non-None value in in_axes, and an argument with "
                 "leaves there; or pass axis_size."
             )
-        if len(set(sizes)) > 1:
+        if any(size != sizes[0] for size in sizes):
             self._raise_sizes(sizes)
         return sizes[0]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from pax_torch._autodiff.flatten_fun import FlatFunction, is_differentiable, merge
 from pax_torch._autodiff.grad import nested
 from pax_torch._compat import forward_mode_runs, has_function_mode, is_traced, transforms_active
+from pax_torch._compile.sizes import form_of
 from pax_torch._compile.trace import Compile, Program
 from pax_torch._rng import RandomState
 
@@ -34,11 +35,13 @@ class ProgramCache:
     Args:
         compile: makes a callable of a graph module.
         in_order: what `compile` makes draws random numbers in the order of the graph.
+        has_open_sizes: a program is for all sizes for which the function does the same.
     """
 
-    def __init__(self, compile: Compile, in_order: bool) -> None:
-        self._compile, self._in_order = compile, in_order
-        self._programs: dict[Hashable, Program] = {}
+    def __init__(self, compile: Compile, in_order: bool, has_open_sizes: bool = False) -> None:
+        self._settings = compile, in_order, has_open_sizes
+        self._has_open_sizes = has_open_sizes
+        self._programs: dict[Hashable, list[Program]] = {}
         self._derivatives: ProgramCache | None = None
 
     def clear(self) -> None:
@@ -48,7 +51,7 @@ class ProgramCache:
     def size(self) -> int:
         """Return how many programs there are, those of derivatives included."""
         derivatives = self._derivatives.size() if self._derivatives else 0
-        return len(self._programs) + derivatives
+        return sum(map(len, self._programs.values())) + derivatives
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
         """Return the result of a function of tensors; `key` tells apart functions."""
@@ -78,13 +81,14 @@ class ProgramCache:
         return program.result(program(tensors))
 
     def _program(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Program:
-        key = (key, _defaults(), *[(x.shape, x.dtype, x.device, x.stride()) for x in tensors])
-        program = self._programs.get(key)
-        if program is None:
-            program = self._programs[key] = Program(
-                function, tensors, self._compile, self._in_order
-            )
-        return program
+        form = form_of if self._has_open_sizes else _whole_form
+        programs = self._programs.setdefault((key, _defaults(), *map(form, tensors)), [])
+        for program in programs:
+            if program.holds_for(tensors):
+                return program
+        made = Program(function, tensors, *self._settings)
+        programs.append(made)
+        return made
 
     def pull(
         self,
@@ -99,12 +103,16 @@ class ProgramCache:
         If the function draws random numbers, that program returns the values as well: a compiler
         that dropped what only they need would number the other random numbers anew.
         """
-        self._derivatives = self._derivatives or ProgramCache(self._compile, self._in_order)
+        self._derivatives = self._derivatives or ProgramCache(*self._settings)
         given = [cotangent is not None for cotangent in cotangents]
         values = [cotangent for cotangent in cotangents if cotangent is not None]
         pulled = _pulled(function, len(tensors), given, draws)
         result = self._derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
         return result[: len(tensors)]
+
+
+def _whole_form(tensor: Tensor) -> Hashable:
+    return tensor.shape, tensor.dtype, tensor.device, tensor.stride()
 
 
 def _pulled(function: Function, count: int, given: Sequence[bool], with_values: bool) -> Function:

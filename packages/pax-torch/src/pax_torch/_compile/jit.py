@@ -23,6 +23,7 @@ def jit(
     static_argnames: str | Iterable[str] | None = None,
     *,
     fullgraph: bool = True,
+    dynamic: bool | None = None,
     **options: Any,
 ) -> Callable[..., Any]:
     """Return a compiled version of a function of pytrees.
@@ -47,8 +48,10 @@ def jit(
         static_argnames: the same by name.
         fullgraph: False hands the function to `torch.compile` as it is, which runs what it cannot
             compile in Python, such as an `if` on the value of a tensor, and the transforms.
-        **options: other arguments of `torch.compile`, such as `mode` and `backend`; `dynamic=True`
-            only with `fullgraph=False`, since a program here is one of known shapes.
+        dynamic: True makes programs with open sizes, each for all sizes of at least 2 for which the
+            function does the same: an `if` on a size, a loop and a `scan` make one for each outcome. Without
+            it there is a program for each combination of shapes.
+        **options: other arguments of `torch.compile`, such as `mode` and `backend`.
 
     Returns:
         A function with the arguments and results of `fun`; numbers come back as tensors. Its
@@ -59,8 +62,7 @@ def jit(
     Raises:
         TypeError: `fun` is no function; in a call: a leaf is no tensor, array or number, or the
             function needs the value of a tensor.
-        ValueError: `fun` has no such argument as one that is to be static, or `dynamic=True` is given
-            with `fullgraph=True`; in a call: a static
+        ValueError: `fun` has no such argument as one that is to be static; in a call: a static
             argument is not hashable, or the function draws from a `torch.Generator`.
 
     Example:
@@ -76,14 +78,10 @@ def jit(
     check_callable(fun, "jit")
     static_arguments = StaticArguments(fun, static_argnums, static_argnames, "jit")
     if not fullgraph:
-        return torch.compile(fun, **options)
-    if options.get("dynamic"):
-        raise ValueError(
-            "jit makes a program for each combination of shapes, and takes no dynamic=True; with "
-            "fullgraph=False, torch.compile takes it."
-        )
-    compile = functools.partial(torch.compile, fullgraph=True, **options)
-    programs = ProgramCache(compile, options.get("backend") in _RUN_IN_ORDER)
+        return torch.compile(fun, dynamic=dynamic, **options)
+    compile = functools.partial(torch.compile, fullgraph=True, dynamic=dynamic, **options)
+    in_order = options.get("backend") in _RUN_IN_ORDER
+    programs = ProgramCache(compile, in_order, dynamic is True)
     changes = StaticChanges()
 
     @functools.wraps(fun, updated=())

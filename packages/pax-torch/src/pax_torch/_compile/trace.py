@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,11 +17,14 @@ from pax_torch._compat import (
     enable_mkldnn,
     needs_values,
     refuses_while_tracing,
+    sizes_on_their_own,
     trace,
+    trace_open,
     without_checkpoints,
 )
 from pax_torch._compile.closed import tracing_lock
 from pax_torch._compile.draws import draws, draws_in_any_order, with_seeds
+from pax_torch._compile.sizes import sizes_of
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -91,6 +94,7 @@ class Program:
         examples: tensors of the shapes, dtypes, strides and devices of its arguments.
         compile: makes a callable of a graph module.
         in_order: what `compile` makes draws random numbers in the order of the graph.
+        has_open_sizes: the program holds for other sizes too, where the function does the same.
     """
 
     _treedef: PyTreeDef
@@ -103,9 +107,11 @@ class Program:
         examples: Sequence[Tensor],
         compile: Compile,
         in_order: bool,
+        has_open_sizes: bool = False,
     ) -> None:
+        rules = {} if in_order else with_seeds()
         with tracing_lock:
-            graph = self._traced(function, examples, {} if in_order else with_seeds())
+            graph = self._traced(function, examples, rules, has_open_sizes)
             self._run = compile(graph)
         self._compiled = False
         # Results without values of what draws random numbers, and whether a compiler may exchange them.
@@ -116,9 +122,18 @@ class Program:
         # Closed-over tensors whose derivatives the compiled program would not have.
         self.closes_over_variables = any(constant.requires_grad for constant in constants)
 
+    def holds_for(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the function does the same to tensors of these sizes."""
+        return self._fits is None or self._fits(sizes_of(tensors))
+
     def _traced(
-        self, function: Callable[..., Any], examples: Sequence[Tensor], rules: dict[Any, Any]
+        self,
+        function: Callable[..., Any],
+        examples: Sequence[Tensor],
+        rules: dict[Any, Any],
+        has_open_sizes: bool,
     ) -> GraphModule:
+        self._fits: Callable[[Sequence[int]], bool] | None = None
         examples = [example.detach() for example in examples]
         with (
             differentiation(0, None),
@@ -128,7 +143,10 @@ class Program:
             _without_seeds(),
             without_checkpoints(),
         ):
-            graph = trace(self._flattened(function), examples, rules)
+            if has_open_sizes:
+                graph, self._fits = trace_open(self._flattened(function), examples, rules)
+            else:
+                graph = trace(self._flattened(function), examples, rules)
         for node in reversed(graph.graph.nodes):
             # Marks for the profiler, which have no place in a compiled graph.
             if getattr(node.target, "namespace", None) == "profiler":
@@ -162,7 +180,7 @@ class Program:
             except RuntimeError as error:
                 if not refuses_while_tracing(error):
                     raise
-        with tracing_lock:
+        with tracing_lock, sizes_on_their_own() if self._fits else nullcontext():
             out = self._run(*tensors)
         self._compiled = True
         return out

@@ -82,7 +82,7 @@ def _axes(elems: Any, tensors: Elements, axis: int) -> list[int]:
                 f"{describe(tensor)}."
             )
     sizes = [tensor.shape[axis] for tensor in tensors]
-    if len(set(sizes)) > 1:
+    if any(size != sizes[0] for size in sizes):
         found = [f"{leaf_place(elems, i, 'elems')} has {size}" for i, size in enumerate(sizes)]
         raise ValueError(
             f"associative_scan: the sizes along axis {axis} differ: {', '.join(found)}."

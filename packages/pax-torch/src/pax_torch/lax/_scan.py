@@ -213,7 +213,8 @@ class Slices:
                 )
         if given is not None:
             given = self._checked(given)
-        sizes = [tensor.shape[0] for tensor in self.tensors]
+        # A program has a step for each slice, also where sizes are open.
+        sizes = [int(tensor.shape[0]) for tensor in self.tensors]
         lengths = {*sizes} if given is None else {*sizes, given}
         if not lengths:
             raise ValueError(f"{self.name} needs a length where xs has no leaves; pass length.")
