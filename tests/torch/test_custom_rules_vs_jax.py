@@ -344,6 +344,21 @@ def test_closure_convert(use):
     same_as_in_jax(use, make, [0.5, 1.5] if use == "vmap hessian" else 0.5)
 
 
+@pytest.mark.parametrize("use", ["grad", "jvp", "vjp", "jacfwd", "hessian", "vmap hessian"])
+def test_closure_convert_of_a_function_that_is_given_what_it_closes_over(use):
+    """The argument and the constant are one tensor, and are told apart all the same."""
+
+    def make(lib):
+        def outer(x):
+            converted, consts = lib.closure_convert(lambda y: x * y**2, x)
+            tripled = [3 * const for const in consts]
+            return converted(x, *tripled) + converted(*consts, *consts)
+
+        return outer
+
+    same_as_in_jax(use, make, [0.5, 1.5] if use == "vmap hessian" else 0.5)
+
+
 def test_closure_convert_without_closed_over_tensors():
     w = torch.ones(2)
     converted, consts = pax.closure_convert(lambda y: w * y, 2.0)

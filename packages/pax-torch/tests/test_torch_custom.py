@@ -283,9 +283,13 @@ def test_no_tensor_stays_alive():
 
 class TestErrors:
     def test_no_rule(self):
-        with pytest.raises(AttributeError, match="No VJP defined for custom_vjp function"):
+        with pytest.raises(
+            AttributeError, match="No VJP defined for custom_vjp function sin using"
+        ):
             pax.custom_vjp(torch.sin)(X)
-        with pytest.raises(AttributeError, match="No JVP defined for custom_jvp function"):
+        with pytest.raises(
+            AttributeError, match="No JVP defined for the custom_jvp function <function"
+        ):
             pax.custom_jvp(torch.sin)(X)
 
     @pytest.mark.parametrize(

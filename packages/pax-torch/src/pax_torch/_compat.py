@@ -578,6 +578,7 @@ def choosing() -> Callable[..., Any]:
     return foreign("torch._higher_order_ops.cond.cond_op", "pax_torch.lax.cond in jit")
 
 
+@known_while_compiling
 def repeating() -> Callable[..., Any]:
     """Return PyTorch's operator for a loop."""
     feature = "pax_torch.lax.while_loop in jit"

@@ -129,6 +129,8 @@ def call_with_rule(
 ) -> Any:
     """Return the result of a call such that its derivatives are those of the rule."""
     bound = _bind(function.fun, args, kwargs)
+    if torch.compiler.is_compiling():
+        return _compiled(rule_class.name, function.fun, bound)
     rule = rule_class(function, bound)
     if not _has_derivative(rule.tensors) or (
         rule.is_transposable and _is_being_transposed(rule.tensors)
@@ -137,6 +139,22 @@ def call_with_rule(
     tensors, rule.tensors = rule.tensors, []
     out: Any = _Function.apply(rule, *tensors)
     return rule.out.combine(out)
+
+
+def _compiled(name: str, fun: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Return the result of a call in `torch.compile`, which does not look into rules.
+
+    Raises:
+        NotImplementedError: a derivative of the result may be taken.
+    """
+    tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+    followed = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    if followed or differentiates():
+        raise NotImplementedError(
+            f"torch.compile does not look into the rule of a {name}, and a derivative is taken here; "
+            "compile the function with pax_torch.jit."
+        )
+    return fun(*args)
 
 
 def _has_derivative(tensors: Tensors) -> bool:

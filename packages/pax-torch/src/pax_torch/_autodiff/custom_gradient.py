@@ -83,8 +83,9 @@ def closure_convert(
     The API is that of `jax.closure_convert`.
     """
     check_callable(fun, "closure_convert")
-    with _Seen(tree_leaves(example_args)) as seen:
-        seen.see(tree_leaves(fun(*example_args)))
+    args = _fresh(example_args)
+    with _Seen(tree_leaves(args)) as seen:
+        seen.see(tree_leaves(fun(*args)))
     consts = seen.closed_over
 
     def converted(*args: Any) -> Any:
@@ -96,11 +97,17 @@ def closure_convert(
             )
         others = dict(zip(map(id, consts), args[count:], strict=True))
         replaced = functools.partial(tree_map, lambda x: others.get(id(x), x))
+        given = _fresh(args[:count])
         with _Replaced(replaced):
-            out = fun(*args[:count])
+            out = fun(*given)
         return replaced(out)
 
     return converted, consts
+
+
+def _fresh(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return arguments whose tensors are told apart from those that are closed over."""
+    return tree_map(lambda x: x.view_as(x) if isinstance(x, Tensor) else x, args)
 
 
 class _Seen(TorchFunctionMode):

@@ -137,7 +137,8 @@ class custom_jvp:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         if self.jvp is None:
-            raise AttributeError(f"No JVP defined for custom_jvp function {self} using defjvp.")
+            name = getattr(self.fun, "__name__", self.fun)
+            raise AttributeError(f"No JVP defined for custom_jvp function {name} using defjvp.")
         return call_with_rule(_JvpRule, self, args, kwargs)
 
 

@@ -106,7 +106,8 @@ class custom_vjp:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         if self.fwd is None or self.bwd is None:
-            raise AttributeError(f"No VJP defined for custom_vjp function {self} using defvjp.")
+            name = getattr(self.fun, "__name__", self.fun)
+            raise AttributeError(f"No VJP defined for custom_vjp function {name} using defvjp.")
         return call_with_rule(_VjpRule, self, args, kwargs)
 
 

@@ -20,6 +20,7 @@ from pax_torch._autodiff.flatten_fun import (
 from pax_torch._autodiff.grad import grad, pull_back_by_func, run
 from pax_torch._autodiff.jvp import forward_derivative, jvp
 from pax_torch._errors import check_callable, check_count
+from pax_tree import tree_map
 
 
 def jacfwd(
@@ -253,9 +254,7 @@ def _columns(
     def push(*tangents: Tensor) -> Any:
         return forward_derivative(function, variables, tangents)[1:]
 
-    # Random numbers are those of one evaluation, whichever column is computed.
-    mapped = torch.func.vmap(push, randomness="same", chunk_size=chunk_size)
-    derivatives, rest = mapped(*_basis(variables))
+    derivatives, rest = _mapped(push, _basis(variables), chunk_size)
     blocks = [_blocks(derivative, variables) for derivative in derivatives]
     joined = [
         [
@@ -274,11 +273,7 @@ def _rows(
     out, pull, rest = pull_back_by_func(function, variables)
     if not variables or not sum(tensor.numel() for tensor in out):
         return [[_empty(tensor, v) for v in variables] for tensor in out], rest
-    # A rule that draws random numbers again draws those of the value, whichever row is computed.
-    mapped = torch.func.vmap(
-        lambda *cotangents: pull(cotangents), randomness="same", chunk_size=chunk_size
-    )
-    derivatives = mapped(*_basis(out))
+    derivatives = _mapped(lambda *cotangents: pull(cotangents), _basis(out), chunk_size)
     blocks = [_blocks(derivative, out) for derivative in derivatives]
     joined = [
         [
@@ -288,6 +283,17 @@ def _rows(
         for i, tensor in enumerate(out)
     ]
     return joined, rest
+
+
+def _mapped(function: Callable[..., Any], basis: Sequence[Tensor], chunk_size: int | None) -> Any:
+    """Apply a function to the unit vectors, with the random numbers of one evaluation for all."""
+    if chunk_size is None or not torch.compiler.is_compiling():
+        return torch.func.vmap(function, randomness="same", chunk_size=chunk_size)(*basis)
+    # The compiler cannot draw again what it drew for the chunk before: random numbers are an error.
+    mapped = torch.func.vmap(function)
+    chunks = zip(*[vectors.split(chunk_size) for vectors in basis], strict=True)
+    parts = [mapped(*chunk) for chunk in chunks]
+    return tree_map(lambda *tensors: torch.cat(tensors), parts[0], *parts[1:])
 
 
 def _basis(tensors: Sequence[Tensor]) -> list[Tensor]:

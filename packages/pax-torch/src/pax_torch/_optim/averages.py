@@ -65,11 +65,13 @@ def _wide(x: Any) -> Any:
 _HALVES = (torch.bfloat16, torch.float16)
 
 
-def _as_type(result: Any, *operands: Any) -> Any:
+def _as_type(result: Any, a: Any, b: Any) -> Any:
     """Return a tensor in the type of two operands, whatever the type of the number they met."""
-    if any(isinstance(x, Tensor) for x in operands):
-        return result.to(torch.result_type(*operands))
-    return result
+    if not (isinstance(a, Tensor) or isinstance(b, Tensor)):
+        return result
+    if torch.compiler.is_compiling():  # which knows the types of results alone
+        return result.to((a + b).dtype)
+    return result.to(torch.result_type(a, b))
 
 
 def ema_init(tree: Any) -> State:
@@ -90,7 +92,8 @@ def ema_init(tree: Any) -> State:
     """
     tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
     # Where it has a value, if any leaf has one.
-    device = min(tensors, key=lambda x: x.is_meta).device if tensors else None
+    devices = [x.device for x in tensors if not x.is_meta] or [x.device for x in tensors]
+    device = devices[0] if devices else None
     is_double = any(x.dtype in (torch.float64, torch.complex128) for x in tensors)
     dtype = torch.float64 if is_double else torch.float32
     weight = torch.zeros((), dtype=dtype, device=device)

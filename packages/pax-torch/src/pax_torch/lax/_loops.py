@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pax_torch._compat import is_mapped_anywhere, is_recorded
+from pax_torch._compat import is_mapped_anywhere, is_recorded, transforms_active
 from pax_torch._errors import check_callable, describe
-from pax_torch.lax._operators import can_be_mapped, can_be_operators, repeat, repeat_mapped
+from pax_torch.lax._operators import (
+    can_be_mapped,
+    can_be_operators,
+    can_be_repeated,
+    repeat,
+    repeat_compiled,
+    repeat_mapped,
+)
 from pax_torch.lax._predicates import (
     has_value,
     holds_for_any,
@@ -60,12 +67,13 @@ def while_loop(
 
 
 def _while(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], carry: Carry) -> Any:
-    mapped = can_be_mapped()
-    if mapped or can_be_operators(*carry.init):
+    mapped, compiled = can_be_mapped(), can_be_repeated(*carry.init)
+    if mapped or compiled or can_be_operators(*carry.init):
         carry.settle(body_fun)
-        if not is_recorded():  # the types are all that is asked for
+        if not compiled and not is_recorded():  # the types are all that is asked for
             return carry.tree(carry.take(body_fun(carry.tree(carry.init))))
-        found = (repeat_mapped if mapped else repeat)(
+        loop = repeat_mapped if mapped else repeat_compiled if compiled else repeat
+        found = loop(
             lambda *xs: [loop_predicate(cond_fun(carry.tree(xs)))],
             lambda *xs: carry.take(body_fun(carry.tree(xs))),
             carry.init,
@@ -75,10 +83,11 @@ def _while(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], carry
     tensors, first = carry.init, True
     while True:
         predicate = loop_predicate(cond_fun(carry.tree(tensors)))
-        if not is_known(predicate):
+        if not is_known(predicate) or (torch.compiler.is_compiling() and transforms_active()):
             raise TypeError(
-                f"{carry.name} in jit is one operator of PyTorch, which has no derivative; take the "
-                "derivative outside of jit, or use a fori_loop from one number to another."
+                f"{carry.name} in jit and torch.compile is one operator of PyTorch, which has no "
+                "derivative; take the derivative outside of them, or use a fori_loop from one number "
+                "to another."
             )
         if not holds_for_any(predicate):
             return carry.tree(tensors)
@@ -141,7 +150,7 @@ def fori_loop(
         if unroll is not None:
             raise ValueError("fori_loop takes unroll only where the range is known.")
         return _while_in_range(low, high, body_fun, init_val)
-    first, last = integer(low), integer(high)
+    first, last = (lower, upper) if known else (integer(low), integer(high))
     integers = Integers(range(first, last), low)
     if unroll is not True:
         warn_of_many(

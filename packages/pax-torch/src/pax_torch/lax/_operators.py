@@ -73,6 +73,22 @@ def repeat(predicate: Flat, body: Flat, tensors: Tensors) -> Tensors | None:
     return repeating()(holds, after, tuple(tensors), tuple(copies(constants)))
 
 
+def can_be_repeated(*tensors: Tensor) -> bool:
+    """Whether `torch.compile` looks at what runs now, and no derivative of it is taken or map made."""
+    if not torch.compiler.is_compiling() or transforms_active():
+        return False
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+
+
+def repeat_compiled(predicate: Flat, body: Flat, tensors: Tensors) -> Tensors:
+    """Do what `repeat` does where the compiler finds what the functions close over."""
+
+    def step(*given: Tensor) -> tuple[Tensor, ...]:
+        return tuple(copies(body(*given)))
+
+    return repeating()(lambda *given: predicate(*given)[0], step, tuple(copies(tensors)), ())
+
+
 def can_be_mapped() -> bool:
     """Whether what runs now is written down, and mapped by `vmap` without a derivative."""
     if torch.compiler.is_compiling():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ class Carry:
     def settle(self, step: Callable[[Any], Any]) -> None:
         """Give Python numbers the dtypes that a step gives them, by a step that is not written down."""
         if any(self._numbers):
-            with without_recording():
+            with nullcontext() if torch.compiler.is_compiling() else without_recording():
                 self.take_first(step(self.tree([torch.empty_like(x) for x in self.init])))
 
     def _leaves(self, after: Any) -> list[Tensor]:

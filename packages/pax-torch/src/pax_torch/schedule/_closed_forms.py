@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -332,7 +331,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     def lr_at_step(step: Any) -> Any:
         if not isinstance(step, Tensor):
             index = as_index(step)
-            number = bisect.bisect_right(starts, index) - 1
+            number = _passed(starts, index) - 1
             return schedules[number](index - starts[number])
         steps = check_steps(step).to(torch.int64)
         rate: Any = None
@@ -393,7 +392,7 @@ def _check_not_over(step: int, end: float) -> None:
 def _passed(places: list[int], step: Number) -> Number:
     """How many of the places are not above the step."""
     if not isinstance(step, Tensor):
-        return bisect.bisect_right(places, step)
+        return sum(place <= step for place in places)
     marks = torch.tensor(places, dtype=step.dtype, device=step.device)
     return (step.unsqueeze(-1) >= marks).sum(-1)
 

@@ -114,6 +114,12 @@ def functional_schedule(
     return RemadeSchedule(lr_at_step, functional_schedule, (cls, *args), {**given, **kwargs})
 
 
+_NOT_KNOWN = (
+    "This schedule runs a scheduler of torch that is no formula of the step, and inside vmap, jit and "
+    "torch.compile the step is not known; compute the learning rate outside."
+)
+
+
 class _Replay:
     """The values of a scheduler, computed as far as they were asked for.
 
@@ -132,16 +138,15 @@ class _Replay:
             return self._at_tensor(check_steps(step))
         index = as_index(step)
         if index >= len(self._values):
+            if torch.compiler.is_compiling():
+                raise TypeError(_NOT_KNOWN)
             with self._lock:
                 self._advance(index)
         return self._values[index]
 
     def _at_tensor(self, steps: Tensor) -> Tensor:
         if values_are_hidden():
-            raise TypeError(
-                "This schedule runs a scheduler of torch that is no formula of the step, and "
-                "inside vmap and jit the step is not known; compute the learning rate outside."
-            )
+            raise TypeError(_NOT_KNOWN)
         values = [self(step) for step in steps.flatten().tolist()] or [self(0)]
         return tree_map(lambda *numbers: _as_tensor(numbers, steps), *_of_one_structure(values))
 

@@ -223,6 +223,26 @@ class Structure:
             return self.cls, (self.data[2], tuple(self.data[0]))
         return self.cls, self.data
 
+    def paths(self) -> list[tuple[Any, ...]]:
+        """Return the path of each leaf."""
+        found: list[Any] = []
+        _flatten_with_path(_build(self, list(range(self.num_leaves)), 0), None, False, (), found)
+        return [path for path, _ in found]
+
+    def walk(
+        self,
+        f_node: Callable[[tuple[Any, ...], Any], Any],
+        f_leaf: Callable[[Any], Any] | None,
+        leaves: Iterable[Any],
+    ) -> Any:
+        """Put leaves together by functions."""
+        given = list(leaves)
+        if len(given) != self.num_leaves:
+            raise ValueError(
+                f"walk: the structure has {self.num_leaves} leaves, but got {len(given)}."
+            )
+        return _walk(self, f_node, given if f_leaf is None else [f_leaf(x) for x in given], 0)
+
     def compose(self, inner: Structure) -> Structure:
         """Return the structure with another one in place of each leaf."""
         if self.kind == "leaf":
@@ -248,6 +268,8 @@ class Structure:
         return all([a == b for a, b in zip(self.parts, other.parts, strict=True)])  # noqa: C419
 
     def __hash__(self) -> int:
+        if sys.modules["torch"].compiler.is_compiling():  # where all of them are of this class
+            return hash((self.kind, self.num_nodes, self.num_leaves))
         return hash(self.real())
 
     def __repr__(self) -> str:
@@ -368,6 +390,18 @@ def _build(structure: Structure, leaves: list[Any], start: int) -> Any:
         children.append(_build(part, leaves, start))
         start += part.num_leaves
     return _make(structure, children)
+
+
+def _walk(structure: Structure, f_node: Callable[..., Any], leaves: list[Any], start: int) -> Any:
+    if structure.kind == "leaf":
+        return leaves[start]
+    children = []
+    for part in structure.parts:
+        children.append(_walk(part, f_node, leaves, start))
+        start += part.num_leaves
+    is_named = structure.kind == "named"
+    _, data = (None, structure.cls) if is_named else structure.node_data() or (None, None)
+    return f_node(tuple(children), data)
 
 
 def _make(structure: Structure, children: list[Any]) -> Any:
