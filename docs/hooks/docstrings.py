@@ -10,18 +10,33 @@ from griffe import Docstring, Extension, GriffeLoader, Object
 
 EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 
+SESSION = re.compile(r"^( *)>>> .*\n?(?:\1(?!>>> ).*\S.*\n?|\1>>> .*\n?)*", re.MULTILINE)
+
+
+def program(session: re.Match[str]) -> str:
+    """A session as a program that can be copied: no prompts, and what is printed as comments."""
+    indent = session[1]
+    lines = [line.removeprefix(indent) for line in session[0].rstrip("\n").split("\n")]
+    code = [line[4:] if line.startswith((">>> ", "... ")) else printed(line) for line in lines]
+    shown = ["```python", *(line.split("  # doctest:")[0] for line in code), "```"]
+    return "\n".join(f"{indent}{line}".rstrip() for line in shown) + "\n"
+
+
+def printed(line: str) -> str:
+    return "" if line == "..." else f"# {line}"
+
 
 class Docstrings(Extension):
-    """Finds the docstrings of native code, and shows `Example:` sections as code."""
+    """Finds the docstrings of native code, and shows `Example:` sections as programs."""
 
     def on_object(self, *, obj: Object, loader: GriffeLoader, **kwargs: Any) -> None:
         """Complete an object that has been read from its source."""
         if obj.docstring is None and "._C." in obj.canonical_path:
             obj.docstring = native_docstring(obj, loader)
         if obj.docstring is not None:
-            # The Google style knows `Examples:` only and takes `Example:` for prose, in which >>> is
-            # a quotation.
-            obj.docstring.value = EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
+            # The Google style knows `Examples:` only and takes `Example:` for prose.
+            text = EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
+            obj.docstring.value = SESSION.sub(program, text)
 
 
 def native_docstring(obj: Object, loader: GriffeLoader) -> Docstring | None:

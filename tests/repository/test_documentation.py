@@ -1,8 +1,10 @@
 """Every Python block of the site and of the READMEs runs; the blocks of a page share their names."""
 
+import importlib
 import re
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sybil import Sybil
@@ -74,7 +76,32 @@ def test_each_package_has_a_page_a_reference_and_a_readme():
         module = package.name.replace("-", "_")
         assert (package / "README.md").is_file()
         assert (ROOT / "docs" / "packages" / f"{package.name}.md").is_file()
-        assert f"::: {module}" in (ROOT / "docs" / "reference" / f"{module}.md").read_text()
+        reference = ROOT / "docs" / "reference"
+        pages = [reference / f"{module}.md", *reference.glob(f"{module}/*.md")]
+        assert any(f"::: {module}" in page.read_text() for page in pages)
+        assert all(f"]({module}/{page.name})" in pages[0].read_text() for page in pages[1:])
+
+
+@pytest.mark.parametrize("package", ["pax_tree", "pax_torch", "pax_jax", "opax"])
+def test_each_public_name_has_its_place_in_the_reference(package):
+    """New names go under `members:` of the page of their topic, and into the table of the overview."""
+    module = importlib.import_module(package)
+    pages = [ROOT / "docs" / "reference" / f"{package}.md"]
+    pages += (ROOT / "docs" / "reference" / package).glob("*.md")
+    text = "\n".join(page.read_text() for page in pages)
+    placed = re.findall(
+        rf"^        - (\w+)$|id=\"{package}\.(\w+)\"|#{package}\.(\w+) ", text, re.MULTILINE
+    )
+    names = {name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)}
+    assert names - {name for found in placed for name in found} - {"Module"} == set()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "reference").rglob("*.md")), ids=lambda path: path.stem
+)
+def test_no_name_is_twice_on_a_page_of_the_reference(path):
+    members = re.findall(r"^        - (\w+)$", path.read_text(), re.MULTILINE)
+    assert len(members) == len(set(members))
 
 
 def places_in_the_architecture():
