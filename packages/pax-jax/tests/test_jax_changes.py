@@ -86,26 +86,13 @@ def below(limit):
 PLAIN = {
     "jax.jit": lambda net: jax.jit(call)(net, X),
     "jax.jit of a method": lambda net: jax.jit(type(net).__call__)(net, X),
-    "jax.jit of a closure": lambda net: jax.jit(lambda x: net(x))(X),
-    "jax.jit of a module": lambda net: jax.jit(net)(X),
-    "jax.jit, static": lambda net: jax.jit(call, static_argnums=0)(net, X),
-    "jax.grad": lambda net: jax.grad(lambda x, net: loss(net, x))(X, net),
     "jax.vmap": lambda net: jax.vmap(call, (None, None), axis_size=2)(net, X),
-    "jax.vmap of a module": lambda net: jax.vmap(net)(XS),
     "jax.checkpoint": lambda net: jax.checkpoint(call)(net, X),
-    "jax.checkpoint of a module": lambda net: jax.checkpoint(net)(X),
-    "lax.scan": lambda net: jax.lax.scan(lambda c, x: (c, net(x)), 0, XS),
     "lax.scan of layers": lambda net: jax.lax.scan(
         lambda x, layer: (layer(x), None), X, jax.tree.map(lambda leaf: leaf[None], net)
     ),
     "lax.cond": lambda net: jax.lax.cond(True, call, lambda net, x: x, net, X),
-    "lax.cond of modules": lambda net: jax.lax.cond(True, net, net, X),
     "lax.switch": lambda net: jax.lax.switch(0, [call, call], net, X),
-    "lax.while_loop": lambda net: jax.lax.while_loop(
-        below(2), lambda s: (s[0] + 1, net(s[1])), (0, X)
-    ),
-    "lax.fori_loop": lambda net: jax.lax.fori_loop(0, 2, lambda i, x: net(x), X),
-    "lax.map": lambda net: jax.lax.map(net, XS),
 }
 CARRIED = {
     "pax.jit": (1, lambda net: pax.jit(call)(net, X)),
@@ -179,17 +166,6 @@ def same(a, b):
     return all(bool(jnp.allclose(x, y)) for x, y in zip(state(a), state(b), strict=True))
 
 
-WARNED = (
-    "jax.jit",
-    "jax.jit of a method",
-    "jax.vmap",
-    "jax.checkpoint",
-    "lax.scan of layers",
-    "lax.cond",
-    "lax.switch",
-)
-
-
 @pytest.mark.parametrize("name", CARRIED)
 def test_the_transformations_of_pax_carry_changes_out(name):
     times, transformed = CARRIED[name]
@@ -204,7 +180,7 @@ def test_the_transformations_of_pax_carry_changes_out(name):
         assert same(part, changed), name
 
 
-@pytest.mark.parametrize("name", WARNED)
+@pytest.mark.parametrize("name", PLAIN)
 def test_the_transformations_of_jax_warn_of_each_change_that_is_lost(name):
     net = All()
     before = net.copy()
@@ -212,16 +188,6 @@ def test_the_transformations_of_jax_warn_of_each_change_that_is_lost(name):
         PLAIN[name](net)
     told = {str(warning.message).partition(".")[0] for warning in caught}
     assert told >= {"Dropout", "Counter", "BatchNorm1D"}
-    assert same(net, before)
-
-
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("name", [name for name in PLAIN if name not in WARNED])
-def test_the_transformations_of_jax_refuse(name, part):
-    net = PARTS[part]()
-    before = net.copy()
-    with pytest.raises((RuntimeError, TypeError, ValueError), match=r"Cannot set|not hashable"):
-        PLAIN[name](net)
     assert same(net, before)
 
 

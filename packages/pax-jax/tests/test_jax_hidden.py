@@ -4,6 +4,7 @@ import argparse
 import collections
 import contextvars
 import dataclasses
+import enum
 import functools
 import operator
 import queue
@@ -323,3 +324,68 @@ def test_what_both_see_is_the_same_for_both(make):
     ours, theirs = pax.Module.state_dict(module), jax.tree.leaves(module)
     assert [leaf is other for leaf, other in zip(ours.values(), theirs, strict=True)]
     assert len(ours) > 0
+
+
+class Keeper:
+    """Has a module behind a method, a property and a constant of its class."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+
+def with_method(module):
+    class Runs:
+        def run(self, x):
+            return module(x)
+
+    return Runs
+
+
+def with_property(module):
+    class Has:
+        @property
+        def net(self):
+            return module
+
+    return Has()
+
+
+def as_enum(module):
+    return enum.Enum("Nets", {"FIRST": module})
+
+
+def as_python_module(module):
+    made = types.ModuleType("nets")
+    made.net = module
+    return made
+
+
+def helper(x):
+    return GLOBAL(x)
+
+
+LAYERS = [GLOBAL]
+KEEPER = Keeper(GLOBAL)
+
+# What leads to a module by its class, or by what is global for a function.
+BY_CLASS = {
+    "factory": lambda f: collections.defaultdict(lambda: f),
+    "factory of a list": lambda f: [collections.defaultdict(lambda: f, a=1)],
+    "factory beside modules": lambda f: collections.defaultdict(lambda: f, a=pax.Identity()),
+    "enum": as_enum,
+    "member of an enum": lambda f: as_enum(f).FIRST,
+    "Python module": as_python_module,
+    "class with a method": with_method,
+    "object with a method": lambda f: with_method(f)(),
+    "object with a property": with_property,
+    "global function": lambda f: lambda x: helper(x),
+    "global list": lambda f: lambda x: LAYERS[0](x),
+    "global object": lambda f: lambda x: KEEPER.kept(x),
+}
+
+
+@pytest.mark.parametrize("name", BY_CLASS)
+def test_a_module_is_found_behind_a_class_and_behind_globals(name):
+    with pytest.raises(TypeError, match=r"Module\.x holds .* the module Linear in"):
+        pax.Module().x = BY_CLASS[name](GLOBAL)
+    pax.Module().x = types.MappingProxyType({"keeper": Keeper(jax.nn.relu), "numpy": np})

@@ -2,13 +2,17 @@
 
 import contextlib
 import copy
+import dataclasses
 import threading
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import pax_jax as pax
+import pax_tree
 
 
 class Counter(pax.Module):
@@ -301,3 +305,125 @@ def test_threads_read_copy_and_call_one_module_and_change_their_own():
     assert failures == []
     assert sorted(results) == [(1.0 + n, 1.0 + n, f"{n}") for n in range(6)]
     assert shared == Counter()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Box:
+    value: jax.Array
+    items: list
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FrozenBox:
+    value: jax.Array
+    items: list
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(slots=True)
+class SlotsBox:
+    value: jax.Array
+    items: list
+
+
+@jax.tree_util.register_pytree_node_class
+class Node:
+    def __init__(self, value, items):
+        self.value, self.items = value, items
+
+    def tree_flatten(self):
+        return tuple(vars(self).values()), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+
+class Pair(NamedTuple):
+    value: jax.Array
+    items: list
+
+
+def set_value(held, x):
+    held.value = x
+
+
+# What writes to something that stands in a module.
+WRITES = {
+    "attribute": set_value,
+    "list": lambda held, x: held.items.append(x),
+    "list inside": lambda held, x: held.items[0]["a"].append(x),
+    "NumPy": lambda held, x: held.items[1].__setitem__(0, 5.0),
+}
+
+
+@pytest.mark.parametrize("cls", [Box, FrozenBox, SlotsBox, Node, Pair])
+@pytest.mark.parametrize("name", WRITES)
+def test_what_stands_in_a_node_is_written_to_only_where_the_module_was_made(cls, name):
+    class Net(pax.StateModule):
+        def __init__(self):
+            super().__init__()
+            self.held = cls(jnp.ones(2), [{"a": [jnp.ones(1)]}, np.ones(2)])
+
+    net = Net()
+    before = pax.Module.copy(net)
+
+    @jax.jit
+    def write(x):
+        WRITES[name](net.held, x)
+        return x
+
+    with pytest.raises(
+        (RuntimeError, AttributeError, ValueError), match=r"Cannot set|assign|set at"
+    ):
+        write(1.0)
+    assert net == before
+
+    @jax.jit
+    def read(x):
+        held = net.held
+        leaves = [jax.tree.leaves(tree) for tree in (held, copy.copy(held), copy.deepcopy(held))]
+        assert [len(each) for each in leaves] == [3, 3, 3]
+        assert isinstance(held, cls)
+        assert type(copy.copy(held)) is cls
+        return leaves[0][0] + x
+
+    assert (read(1.0) == 2).all()
+    if name != "NumPy" and (name != "attribute" or cls in (Box, SlotsBox, Node)):
+        WRITES[name](net.held, 3.0)  # here it may be
+        assert net != before
+
+
+LISTS = {
+    "jax.tree.leaves": lambda net: jax.tree.leaves(net, is_leaf=is_list),
+    "with paths": lambda net: [leaf for _, leaf in jax.tree.leaves_with_path(net, is_leaf=is_list)],
+    "pax_tree.tree_leaves": lambda net: pax_tree.tree_leaves(net, is_leaf=is_list),
+    "one level": lambda net: pax_tree.flatten_one_level(net)[0],
+    "record_flatten": lambda net: pax_tree.record_flatten(net)[0],
+    "record_with_spec": lambda net: vars(
+        pax_tree.record_with_spec(net, pax_tree.record_spec(net))
+    ).values(),
+    "map": lambda net: vars(jax.tree.map(lambda leaf: leaf, net, is_leaf=is_list)).values(),
+}
+
+
+def is_list(value):
+    return isinstance(value, list)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_who_takes_a_module_apart_elsewhere_gets_copies_of_its_lists(name):
+    net = Lists()
+
+    @jax.jit
+    def write(x):
+        for part in LISTS[name](net):
+            if is_list(part):
+                part.append(x)
+        return x
+
+    with jax.checking_leaks():
+        write(1.0)
+    assert (len(net.log), len(net.layers), len(net.scales)) == (1, 1, 1)

@@ -1,6 +1,7 @@
 // Reading and writing the attributes of a record.
 #include "core/registry.h"
 #include "record/captured.h"
+#include "record/objects.h"
 #include "record/record.h"
 #include "support/compat.h"
 #include "support/errors.h"
@@ -11,24 +12,14 @@ namespace pax_tree {
 
 namespace {
 
-// Whether a value is a container that can be written to, or a tuple that has one.
-bool IsContainer(PyObject* value) {
-  if (PyList_Check(value) || PyDict_Check(value) || PySet_Check(value)) return true;
-  if (Py_IS_TYPE(value, deque_type)) return true;
-  if (!PyTuple_CheckExact(value)) return false;
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
-    if (IsContainer(PyTuple_GET_ITEM(value, i))) return true;
-  }
-  return false;
-}
-
 // Whether the record holds this very object under a name.
 bool Holds(Record* self, PyObject* name, PyObject* value) {
   CriticalSection section(reinterpret_cast<PyObject*>(self));
   return self->dict != nullptr && PyDict_GetItemWithError(self->dict, name) == value;
 }
 
-// A container as it may be used in the present scope: outside of that of the record, read only.
+// What can be written to as it may be used in the present scope: outside of that of the record,
+// read only.
 PyObject* InScope(Record* self, PyObject* name, Ref value) {
   bool same;
   if (!IsInScope(self, &same)) return nullptr;
@@ -57,7 +48,7 @@ PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
       !PyMethod_Check(value.get()) && !NoteRead(record, name, value.get())) {
     return nullptr;
   }
-  return IsContainer(value.get()) ? InScope(record, name, std::move(value)) : value.release();
+  return MayBeWritten(value.get()) ? InScope(record, name, std::move(value)) : value.release();
 }
 
 PyObject* DictInScope(Record* self) {
@@ -68,7 +59,7 @@ PyObject* DictInScope(Record* self) {
   for (Py_ssize_t i = 0; items && i < PyList_GET_SIZE(items.get()); ++i) {
     PyObject* name = PyTuple_GET_ITEM(PyList_GET_ITEM(items.get(), i), 0);
     PyObject* value = PyTuple_GET_ITEM(PyList_GET_ITEM(items.get(), i), 1);
-    if (!IsContainer(value)) continue;
+    if (!MayBeWritten(value)) continue;
     Ref readable(InScope(self, name, Ref::Borrow(value)));
     if (!readable || PyDict_SetItem(dict.get(), name, readable.get()) < 0) return nullptr;
   }

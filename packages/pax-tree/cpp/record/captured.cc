@@ -13,13 +13,14 @@ std::atomic<uint32_t> era{1};
 
 bool IsCaptured(const Record* record) { return record->captured == era.load(kObserve); }
 
-bool Reader::IsAtTopLevel() {
-  if (asked_) return top_level_;
-  Ref scope;
-  asked_ = CurrentScope(&scope);
-  top_level_ = !scope;
-  return asked_ && top_level_;
+bool Reader::Ask() {
+  if (!asked_) asked_ = CurrentScope(&scope_);
+  return asked_;
 }
+
+bool Reader::IsAtTopLevel() { return Ask() && !scope_; }
+
+bool Reader::IsWhereMade(const Record* record) { return !Ask() || record->scope == scope_.get(); }
 
 bool Reader::NoteTraced(Record* record) {
   if (IsAtTopLevel()) return true;

@@ -13,6 +13,8 @@ class Reader {
  public:
   // Whether it reads from the top level. False with an error set too.
   bool IsAtTopLevel();
+  // Whether it reads from the scope that made the record. True with an error set too.
+  bool IsWhereMade(const Record* record);
   // A record of the top level that a trace reads is captured, if its class says that the trace is
   // kept. False with an error set.
   bool Note(Record* record) {
@@ -21,8 +23,10 @@ class Reader {
 
  private:
   bool NoteTraced(Record* record);
+  bool Ask();  // false with an error set
 
-  bool asked_ = false, top_level_ = true;
+  bool asked_ = false;
+  Ref scope_;  // the present one; null at top level
 };
 
 // A record has changed: if it is captured its class is told, so that the programs are forgotten,

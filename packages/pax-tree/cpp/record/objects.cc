@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/registry.h"
+#include "record/record.h"
 #include "support/compat.h"
 #include "support/sequence.h"
 
@@ -145,6 +146,17 @@ bool IsPartial(PyObject* value) {
   return IsDerivedFrom(type, "functools.partial");
 }
 
+// Whether a class is one of arrays; asked for whenever an attribute is read.
+bool IsArray(PyTypeObject* type) {
+  static PyObject* name = PyUnicode_InternFromString("dtype");
+  return name != nullptr && static_cast<bool>(Ref(LookUpInClass(type, name)));
+}
+
+// Whether an object of a class written in C is one that can be written to.
+bool IsWritableStatic(PyObject* value) {
+  return Py_IS_TYPE(value, deque_type) || Is(value, "numpy.ndarray");
+}
+
 }  // namespace
 
 bool IsPlain(PyObject* value) {
@@ -152,6 +164,19 @@ bool IsPlain(PyObject* value) {
   return value == Py_None || type == &PyUnicode_Type || type == &PyLong_Type ||
          type == &PyBool_Type || type == &PyFloat_Type || type == &PyFunction_Type ||
          type == &PyBytes_Type || type == &PyComplex_Type || PyType_Check(value);
+}
+
+bool MayBeWritten(PyObject* value) {
+  if (IsPlain(value) || IsRecordType(Py_TYPE(value))) return false;
+  if (PyList_Check(value) || PyDict_Check(value) || PySet_Check(value)) return true;
+  if (!PyTuple_Check(value)) {
+    bool heap = PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE);
+    return heap ? !IsArray(Py_TYPE(value)) : IsWritableStatic(value);
+  }
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
+    if (MayBeWritten(PyTuple_GET_ITEM(value, i))) return true;
+  }
+  return false;
 }
 
 bool Has(PyObject* value, const char* name) {

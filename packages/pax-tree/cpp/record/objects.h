@@ -10,6 +10,11 @@ namespace pax_tree {
 // Whether a value of this type equals itself for as long as it lives.
 bool IsPlain(PyObject* value);
 
+// Whether a value may be written to in place, as far as its class tells: containers, arrays of
+// NumPy and objects of classes written in Python, and tuples that have one; not records and arrays
+// of JAX.
+bool MayBeWritten(PyObject* value);
+
 // Whether the class of an object has this attribute.
 bool Has(PyObject* value, const char* name);
 

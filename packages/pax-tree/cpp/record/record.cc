@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "record/captured.h"
+#include "record/objects.h"
 #include "support/arguments.h"
 #include "support/errors.h"
 #include "support/sequence.h"
@@ -40,6 +41,17 @@ void MarkSeen(Record* self) {
 bool HasDict(Record* self) {
   CriticalSection section(reinterpret_cast<PyObject*>(self));
   return self->dict != nullptr;
+}
+
+// The children for another scope, which must not write to those of the record.
+PyObject* HandOut(Record* self, PyObject* children) {
+  PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
+  if (!MayBeWritten(children)) return Py_NewRef(children);
+  return MakeTuple(PyTuple_GET_SIZE(children), [&](Py_ssize_t i) {
+    PyObject* child = PyTuple_GET_ITEM(children, i);
+    if (!MayBeWritten(child)) return Py_NewRef(child);
+    return PyObject_CallMethod(cls, "_handed_out", "O", child);
+  });
 }
 
 bool RefuseArguments(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
@@ -154,6 +166,7 @@ PyObject* Dir(PyObject* self, PyObject*) {
   return all && own ? PySequence_List(all.get()) : nullptr;
 }
 
+PyObject* HandedOut(PyObject*, PyObject* value) { return Py_NewRef(value); }
 PyObject* ChangeLost(PyObject*, PyObject*) { Py_RETURN_NONE; }
 PyObject* IsKept(PyObject*, PyObject*) { Py_RETURN_FALSE; }
 PyObject* CapturedChanged(PyObject*, PyObject*) { Py_RETURN_NONE; }
@@ -181,6 +194,10 @@ PyMethodDef methods[] = {
      "_read_only(name, value)\n--\n\nWhat reading a list, dict, set or deque gives outside of the "
      "scope "
      "that made the record."},
+    {"_handed_out", HandedOut, METH_O | METH_CLASS,
+     "_handed_out(value)\n--\n\nWhat a list, a dict or another child that can be written to is for "
+     "who takes "
+     "the record apart outside of the scope that made it."},
     {"__dir__", Dir, METH_NOARGS, "The names of the attributes and of what the class has."},
     {"_change_lost", ChangeLost, METH_O | METH_CLASS,
      "_change_lost(name)\n--\n\nCalled when a record goes that JAX rebuilt in a trace, in which "
@@ -314,8 +331,14 @@ bool TakeRecord(Record* self, Ref* spec, Ref* children) {
 bool TakeCurrent(Record* self, Reader* reader, Ref* spec, Ref* children) {
   MarkSeen(self);
   if (!reader->Note(self) || !TakeRecord(self, spec, children)) return false;
-  if (AsSpec(spec->get())->mutables == nullptr) return true;
-  return RefreshStatics(self, AsSpec(spec->get())) && TakeRecord(self, spec, children);
+  if (AsSpec(spec->get())->mutables != nullptr) {
+    if (!RefreshStatics(self, AsSpec(spec->get())) || !TakeRecord(self, spec, children)) {
+      return false;
+    }
+  }
+  if (reader->IsWhereMade(self)) return PyErr_Occurred() == nullptr;
+  *children = Ref(HandOut(self, children->get()));
+  return static_cast<bool>(*children);
 }
 
 bool FillDict(Record* self) {

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import dis
+import enum
 import functools
 import gc
 import sys
 import weakref
+from collections import defaultdict
 from collections.abc import Iterator
 from types import (
     CodeType,
     FrameType,
     FunctionType,
     MemberDescriptorType,
+    MethodType,
     ModuleType,
     TracebackType,
 )
@@ -26,12 +29,14 @@ import pax_tree
 from pax_tree import Record
 
 _NOTHING = object()
-_PLAIN = (ModuleType, str, bytes, int, float, complex, np.generic)
+_PLAIN = (str, bytes, int, float, complex, np.generic)
 # Modules of Python's library whose objects have nothing but what they were given.
 _HOLDERS = ("_thread", "argparse", "collections", "concurrent", "contextlib", "functools")
 _HOLDERS += ("queue", "types", "weakref")
 # Whose classes have neither modules in their attributes nor slots with what they were given.
 _LIBRARIES = ("builtins", "jax", "jaxlib", "numpy")
+# Whose functions have no global modules of a user.
+_ARRAY_LIBRARIES = {*_LIBRARIES, "ml_dtypes", "opax", "optax", "pax_jax", "pax_tree", "torch"}
 # Of C: they hold what runs, not what they were given.
 _RUNNING = (FrameType, TracebackType, CodeType)
 
@@ -43,11 +48,13 @@ class Part(NamedTuple):
         where: in what, in words.
         value: the object.
         constants: whether arrays of NumPy may stand there; of JAX they may not, nor may modules.
+        arrays: whether arrays count at all. Of what is global for a function they do not.
     """
 
     where: str
     value: Any
     constants: bool = False
+    arrays: bool = True
 
 
 def is_ref(value: Any) -> bool:
@@ -73,8 +80,8 @@ def find_hidden(value: Any) -> Part | None:
     """Return the first array or module inside a static value, which is no pytree; `None` without one.
 
     Partial functions, bound methods and wrapped functions are looked through; so are the closures,
-    the defaults and the attributes of functions, and the attributes of other objects. Of what is
-    global for a function only modules count.
+    the defaults and the attributes of functions, and the attributes and methods of other objects. Of
+    what is global for a function only modules count.
     """
     seen: dict[int, Any] = {}
     stack = [Part("it", value)]
@@ -90,16 +97,41 @@ def find_hidden(value: Any) -> Part | None:
         if isinstance(part.value, Record):
             continue
         for inner in _parts(part.value):
-            leaves = pax_tree.tree_leaves(inner.value, is_leaf=_is_whole_or_partial)
-            stack += [inner._replace(value=leaf) for leaf in leaves]
+            arrays = inner.arrays and part.arrays
+            stack += [inner._replace(value=leaf, arrays=arrays) for leaf in _leaves(inner.value)]
     return None
 
 
-def find_hidden_in_partials(tree: Any) -> Part | None:
-    """Return what the functions of a pytree's partial functions hide; `jax.tree_util.Partial` is a node."""
-    for leaf in pax_tree.tree_leaves(tree, is_leaf=_is_whole_or_partial):
-        if isinstance(leaf, functools.partial) and (hidden := find_hidden(leaf.func)) is not None:
-            return hidden._replace(where="a partial function") if hidden.where == "it" else hidden
+def _leaves(tree: Any) -> list[Any]:
+    """Return the leaves of a pytree, and what makes the missing values of its dicts."""
+    factories: list[Any] = []
+
+    def is_leaf(value: Any) -> bool:
+        if isinstance(value, defaultdict):
+            factories.append(value.default_factory)
+        return _is_whole_or_partial(value)
+
+    return pax_tree.tree_leaves(tree, is_leaf=is_leaf) + factories
+
+
+def find_hidden_in_nodes(tree: Any) -> Part | None:
+    """Return what the functions hide that are static in nodes of a pytree.
+
+    They are those of `jax.tree_util.Partial`, and those that make the missing values of dicts.
+    """
+    nodes: list[tuple[str, Any]] = []
+
+    def is_leaf(value: Any) -> bool:
+        if isinstance(value, functools.partial):
+            nodes.append(("a partial function", value.func))
+        elif isinstance(value, defaultdict):
+            nodes.append(("what makes its missing values", value.default_factory))
+        return is_whole(value)
+
+    pax_tree.tree_leaves(tree, is_leaf=is_leaf)
+    for where, function in nodes:
+        if (hidden := find_hidden(function)) is not None:
+            return hidden._replace(where=where) if hidden.where == "it" else hidden
     return None
 
 
@@ -109,14 +141,19 @@ def _is_whole_or_partial(value: Any) -> bool:
 
 def _is_hidden(part: Part) -> bool:
     if isinstance(part.value, np.ndarray):
-        return part.value.dtype != object and not part.constants
-    return isinstance(part.value, (Record, jax.Array)) or is_ref(part.value)
+        return part.value.dtype != object and part.arrays and not part.constants
+    if isinstance(part.value, jax.Array) or is_ref(part.value):
+        return part.arrays
+    return isinstance(part.value, Record)
 
 
 def _parts(value: Any) -> Iterator[Part]:
     if isinstance(value, type):
+        yield from _parts_of_class(value)
+        return
+    if isinstance(value, ModuleType):
         own = [held for held in vars(value).values() if isinstance(held, Record)]
-        yield Part(f"an attribute of the class {value.__name__}", own)
+        yield Part(f"the Python module {value.__name__}", own)
         return
     if isinstance(value, functools.partial):
         inside = (value.func, value.args, value.keywords)
@@ -135,6 +172,8 @@ def _parts(value: Any) -> Iterator[Part]:
     elif not _is_of_python(type(value)):
         where = f"an attribute of a {type(value).__name__}, which is no pytree"
         yield Part(where, _attributes(value), True)
+    for cls in type(value).__mro__:
+        yield from _parts_of_class(cls)
     if _is_of_c(value):
         yield Part(f"a {type(value).__name__}", gc.get_referents(value))
     owner = getattr(value, "__self__", None)
@@ -147,7 +186,7 @@ def _parts(value: Any) -> Iterator[Part]:
 
 
 def _attributes(value: Any) -> list[Any]:
-    """Return what an object has in its attributes and slots, and the modules in those of its class."""
+    """Return what an object has in its attributes and slots."""
     attributes = getattr(value, "__dict__", None)
     found = list(attributes.values()) if isinstance(attributes, dict) else []
     for cls in type(value).__mro__:
@@ -156,9 +195,40 @@ def _attributes(value: Any) -> list[Any]:
         for name, own in vars(cls).items():
             if isinstance(own, MemberDescriptorType):
                 found.append(getattr(value, name, None))
-            elif isinstance(own, Record):
-                found.append(own)
     return found
+
+
+def _parts_of_class(cls: type) -> Iterator[Part]:
+    """Yield the modules in the attributes of a class, and what its methods depend on."""
+    if _is_library(cls.__module__) or issubclass(cls, Record):
+        return
+    own = list(vars(cls).values())
+    if issubclass(cls, enum.Enum):
+        own += [member.value for member in cls]
+    yield Part(f"an attribute of the class {cls.__name__}", list(filter(_is_module, own)))
+    for held in own:
+        for function in (held, *_METHODS_OF.get(type(held), lambda _: ())(held)):
+            if isinstance(function, FunctionType):
+                yield from _parts_of_function(function)
+
+
+# What is written in a class body around functions.
+_METHODS_OF: dict[type, Any] = {
+    staticmethod: lambda held: (held.__func__,),
+    classmethod: lambda held: (held.__func__,),
+    property: lambda held: (held.fget, held.fset),
+    functools.cached_property: lambda held: (held.func,),
+}
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Record)
+
+
+def _is_library(module: Any) -> bool:
+    """Say whether this name is of a module of Python's library, or of one of arrays, or of this package."""
+    root = str(module).partition(".")[0]
+    return root in sys.stdlib_module_names - {"__main__"} or root in _ARRAY_LIBRARIES
 
 
 def _is_library_class(value: Any) -> bool:
@@ -182,11 +252,38 @@ def _parts_of_function(function: Any) -> Iterator[Part]:
             continue
     yield Part(f"{label}, as a default", (function.__defaults__, function.__kwdefaults__))
     yield Part(f"{label}, as an attribute", list(vars(function).values()))
-    names = function.__globals__
+    if _is_library(function.__module__):
+        return
     for code in (function.__code__, *_codes_inside(function.__code__)):
-        for name in code.co_names:
-            if isinstance(names.get(name), Record) and name in _global_names(code):
-                yield Part(f"{label}, as the global {name!r}", names[name])
+        for name, value in _globals(code, function.__globals__):
+            yield Part(f"{label}, as the global {name!r}", value, arrays=False)
+
+
+def _globals(code: CodeType, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the global variables of some code that may lead to a module, with their names."""
+    loaded: set[str] | None = None
+    for name in code.co_names:
+        value = names.get(name)
+        if not _may_lead_to_a_module(value):
+            continue
+        loaded = _global_names(code) if loaded is None else loaded
+        if name not in loaded:
+            continue
+        if not isinstance(value, ModuleType):
+            yield name, value
+        elif not _is_library(value.__name__):
+            own = [vars(value).get(other) for other in code.co_names]
+            yield name, list(filter(_may_lead_to_a_module, own))
+
+
+def _may_lead_to_a_module(value: Any) -> bool:
+    if isinstance(value, (Record, ModuleType, functools.partial, MethodType, list, tuple, dict)):
+        return True
+    if value is None or isinstance(value, (*_PLAIN, type)):
+        return False
+    if isinstance(value, FunctionType) or hasattr(value, "__wrapped__"):
+        return not _is_library(getattr(value, "__module__", ""))
+    return not _is_library(type(value).__module__)
 
 
 def _codes_inside(code: CodeType) -> Iterator[CodeType]:

@@ -15,7 +15,7 @@ import pax_tree
 from pax_jax._module.hidden import (
     Part,
     find_hidden,
-    find_hidden_in_partials,
+    find_hidden_in_nodes,
     find_wrapped_module,
     is_ref,
     is_whole,
@@ -81,7 +81,7 @@ def _tree_kind(cls: Any, name: str) -> int | None:
 
 
 def _classify_tree(module: Any, name: str, value: Any) -> int | None:
-    _check_partials(module, name, value)
+    _check_nodes(module, name, value)
     leaves = pax_tree.tree_leaves(value, is_leaf=is_whole)
     if not leaves and isinstance(value, (list, dict)):
         return MODULE  # it may be filled later, which a static value must not be
@@ -144,15 +144,15 @@ def check_seen(module: Any, name: str, value: Any) -> None:
     """
     if value is None or isinstance(value, (jax.Array, Record)):
         return
-    _check_partials(module, name, value)
+    _check_nodes(module, name, value)
     if not all(map(_is_known, pax_tree.tree_leaves(value, is_leaf=is_whole))):
         for path, leaf in pax_tree.tree_leaves_with_path(value, is_leaf=is_whole):
             _check_leaf(module, f"{name}{pax_tree.keystr(path)}", leaf)
     _check_container(f"{type(module).__name__}.{name}", value)
 
 
-def _check_partials(module: Any, name: str, value: Any) -> None:
-    if (hidden := find_hidden_in_partials(value)) is not None:
+def _check_nodes(module: Any, name: str, value: Any) -> None:
+    if (hidden := find_hidden_in_nodes(value)) is not None:
         raise _hidden_inside(f"The attribute {type(module).__name__}.{name}", hidden)
 
 

@@ -33,6 +33,7 @@ from pax_jax._module.state_dict import state_dict_of, with_state_dict
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import (
     copy_tree,
+    own_containers,
     own_parameters,
     own_states,
     submodules,
@@ -122,6 +123,10 @@ class Module(Record, metaclass=ModuleType):
 
     def _read_only(self, name: str, value: Any) -> Any:
         return read_only(self, name, value)
+
+    @classmethod
+    def _handed_out(cls, value: Any) -> Any:
+        return own_containers(value)
 
     @classmethod
     def _change_lost(cls, name: str) -> None:

@@ -24,6 +24,12 @@ def copy_tree(tree: T) -> T:
     return pax_tree.tree_unflatten(treedef, leaves)
 
 
+def own_containers(tree: T) -> T:
+    """Return `tree` with new containers around the same leaves and modules."""
+    leaves, treedef = pax_tree.tree_flatten(tree, is_leaf=is_module)
+    return pax_tree.tree_unflatten(treedef, leaves)
+
+
 def outermost_modules(tree: Any) -> list[Any]:
     """Return the modules of a tree that are in no other module of it, in order."""
     return [leaf for leaf in pax_tree.tree_leaves(tree, is_leaf=is_module) if is_module(leaf)]
