@@ -17,9 +17,11 @@ _OPEN = 40  # rows of a module that is shown unfolded as a whole
 _STYLE = (
     "<style>.pax{font-family:monospace;line-height:1.5}"
     ".pax details>div,.pax details>details{margin-left:1.5em}"
-    ".pax summary{cursor:pointer}.pax .key{opacity:.65}.pax .count{opacity:.55;margin-left:1em}"
+    ".pax summary,.pax details>div{padding-left:1.2em}.pax summary{cursor:pointer;text-indent:-1.2em}"
+    ".pax .key{opacity:.65}.pax .count{opacity:.65;margin-left:1em}"
     ".pax .state,.pax .frozen{border:1px solid;border-radius:3px;padding:0 .3em;font-size:85%}"
-    ".pax .state{color:#a65e00}.pax .frozen{color:#0b6bcb}</style>"
+    ".pax .state{border-color:#c77700;background:#c7770030}"
+    ".pax .frozen{border-color:#2f86e0;background:#2f86e030}</style>"
 )
 
 
