@@ -10,6 +10,8 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+import demo
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/**/*.md")])
 READER = Sybil(parsers=[PythonCodeBlockParser()])
@@ -62,6 +64,12 @@ SHOWN = [(path, *found) for path in PAGES for found in PRINTS.findall(path.read_
 def test_a_page_shows_what_its_program_prints(path, code, output, capsys):
     exec(compile(code, str(path), "exec"), {})
     assert capsys.readouterr().out.rstrip() == output
+
+
+def test_the_picture_of_the_readme_shows_the_program_and_what_it_prints():
+    """`python tools/demo.py` draws it anew."""
+    (code, output) = next((code, output) for path, code, output in SHOWN if path.stem == "index")
+    assert demo.PICTURE.read_text("utf-8") == demo.picture(code, output)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
