@@ -8,6 +8,7 @@ The same command with `--folder` and another number of processes goes on where t
 """
 
 import argparse
+import functools
 import os
 
 import numpy as np
@@ -29,9 +30,8 @@ def main(options: argparse.Namespace) -> None:
         f"--xla_force_host_platform_device_count={options.devices}"
     )
     import jax
-    import optax
+    import reversal
 
-    import opax
     import pax_jax as pax
 
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -41,23 +41,12 @@ def main(options: argparse.Namespace) -> None:
         jax.distributed.initialize(address, num_processes=size, process_id=rank)
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
 
-    def make():
-        net = pax.nets.Transformer(16, 2, 1, rng_key=jax.random.key(0))
-        return net, opax.adamw(0.01)(net.parameters())
-
+    make = functools.partial(reversal.make, 16, 2)
     # The shapes alone say where everything goes; each array is made where it belongs.
     layout = pax.sharding.fsdp(jax.eval_shape(make), mesh, min_size=64)
     net, optimizer = jax.jit(make, out_shardings=layout)()
 
-    def step(net, optimizer, x):
-        def loss_fn(params):
-            return optax.squared_error(net.update(params)(x), x[:, ::-1]).mean()
-
-        loss, grads = jax.value_and_grad(loss_fn)(net.parameters())
-        net = optimizer.step(grads, net)
-        return loss, net, optimizer
-
-    run = jax.jit(step, out_shardings=(None, *layout))
+    run = jax.jit(reversal.step, out_shardings=(None, *layout))
     checkpoints = pax.checkpoint.Checkpoints(options.folder) if options.folder else None
     first = 0
     if checkpoints is not None and checkpoints.steps:

@@ -9,6 +9,7 @@ of parameters and optimizer state that a device holds, and how many collectives 
 """
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -65,9 +66,8 @@ def show(way: str, losses: list[float], expected: list[float], held: int, counts
 def jax_worker() -> None:
     """Train a small Transformer in each way."""
     import jax
-    import optax
+    import reversal
 
-    import opax
     import pax_jax as pax
 
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -76,23 +76,20 @@ def jax_worker() -> None:
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         jax.distributed.initialize(address, num_processes=size, process_id=rank)
 
-    def make():
-        net = pax.nets.Transformer(32, 4, 1, rng_key=jax.random.key(0))
-        return net, opax.adamw(0.01)(net.parameters())
-
-    def step(net, optimizer, x):
-        def loss_fn(params):
-            return optax.squared_error(net.update(params)(x), x[:, ::-1]).mean()
-
-        loss, grads = jax.value_and_grad(loss_fn)(net.parameters())
-        net = optimizer.step(grads, net)
-        return loss, net, optimizer
-
+    make = functools.partial(reversal.make, 32, 4)
     rows = np.random.default_rng(0).standard_normal((8, 4, 32)).astype(np.float32)
-    state, expected, run = make(), [], jax.jit(step)
+    state, expected, run = make(), [], jax.jit(reversal.step)
     for _ in range(STEPS):
         loss, *state = run(*state, rows)
         expected.append(float(loss))
+    with jax.enable_x64(True):  # how far the rounding of single precision alone goes
+        state = jax.tree.map(lambda x: x.astype(float) if x.dtype == np.float32 else x, make())
+        losses = []
+        for _ in range(STEPS):
+            loss, *state = run(*state, rows.astype(float))
+            losses.append(float(loss))
+        held = sum(a.nbytes for a in jax.tree.leaves(state))
+        show("one device in float64", losses, expected, held, {})
     rules, place = pax.sharding.transformer_rules(), pax.sharding
     ways = {
         "DP": ((8, 1), lambda s, mesh: place.shardings(s, mesh)),
@@ -105,7 +102,9 @@ def jax_worker() -> None:
         layout = layout_of(jax.eval_shape(make), mesh)
         state = jax.jit(make, out_shardings=layout)()
         batch = place.shard_batch(own_rows(rows, mesh, rank), mesh)
-        program = jax.jit(step, out_shardings=(None, *layout)).lower(*state, batch).compile()
+        program = (
+            jax.jit(reversal.step, out_shardings=(None, *layout)).lower(*state, batch).compile()
+        )
         losses = []
         for _ in range(STEPS):
             loss, *state = program(*state, batch)

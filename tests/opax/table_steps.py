@@ -4,6 +4,7 @@ All are trained in one program, which costs a small part of what one program for
 """
 
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import opax
+import pax_jax as pax
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "packages" / "opax" / "tests"))
 
@@ -75,15 +77,44 @@ def steps(pairs: Pairs) -> Pairs:
 
 
 def resumed(run: Any, stored: Pairs) -> dict[str, Any]:
-    """Go on with what fresh optimizers load, or return why they do not."""
-    fresh, found = made(stored, 1), {}
+    """Go on with what fresh optimizers load from a checkpoint, or return why they do not."""
+    fresh, found, saved = made(stored, 1), {}, {}
     for path, (params, optimizer) in stored.items():
         try:
-            arrays = optimizer.state_dict()
-            fresh[path] = params, fresh[path][1].load_state_dict(arrays)
+            fresh[path] = params, fresh[path][1].load_state_dict(optimizer.state_dict())
+            saved[path] = optimizer
         except ValueError as error:
             found[path] = str(error)
+    likes = {path: fresh[path][1] for path in saved}
+    for way, loaded in through_files(saved, likes).items():
+        for path, optimizer in loaded.items():
+            fresh[path] = fresh[path][0], optimizer
+            if not all(map(is_same, jax.tree.leaves(optimizer), jax.tree.leaves(saved[path]))):
+                found[path] = f"{way} has other bits, or other weak types"
     return stored_values(run(fresh)) | found
+
+
+def through_files(saved: dict[str, Any], likes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what files of each sort hold of some optimizers, all in one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        pax.weights.save_safetensors(Together(saved), f"{folder}/file")
+        file = pax.weights.load_safetensors(Together(likes), f"{folder}/file")
+        pax.checkpoint.save(folder, saved)
+        steps = pax.checkpoint.load(folder, likes)
+    return {"file": dict(zip(likes, file.optimizers, strict=True)), "checkpoint": steps}
+
+
+class Together(pax.Module):
+    """Some optimizers."""
+
+    def __init__(self, optimizers: dict[str, Any]) -> None:
+        super().__init__()
+        self.optimizers = list(optimizers.values())
+
+
+def is_same(a: Any, b: Any) -> bool:
+    types = [(x.dtype, getattr(x, "weak_type", False)) for x in (a, b)]  # keys have no weak type
+    return types[0] == types[1] and numbers(a).tobytes() == numbers(b).tobytes()
 
 
 def population(paths: list[str]) -> Pairs:

@@ -122,6 +122,49 @@ def test_a_new_schedule_goes_on_at_the_step_that_was_saved(tmp_path):
         through_checkpoints(optimizer, opax.adam(0.1)(PARAMS), tmp_path)
 
 
+SCHEDULES = {
+    "constant_schedule": (0.1,),
+    "cosine_decay_schedule": (0.1, 10),
+    "cosine_onecycle_schedule": (10, 0.1),
+    "exponential_decay_schedule": (0.1, 10, 0.5),
+    "linear_onecycle_schedule": (10, 0.1),
+    "linear_schedule": (0.1, 0.0, 10),
+    "piecewise_constant_schedule": (0.1, {3: 0.5}),
+    "piecewise_interpolate_schedule": ("linear", 0.1, {3: 0.5}),
+    "polynomial_schedule": (0.1, 0.0, 2, 10),
+    "sgdr_schedule": (
+        [{"init_value": 0.0, "peak_value": 0.1, "decay_steps": 9, "warmup_steps": 3}],
+    ),
+    "warmup_constant_schedule": (0.0, 0.1, 5),
+    "warmup_cosine_decay_schedule": (0.0, 0.1, 3, 10),
+    "warmup_exponential_decay_schedule": (0.0, 0.1, 3, 5, 0.5),
+}
+
+
+def test_every_schedule_goes_on_to_the_bit(tmp_path):
+    schedules = {name: getattr(opax.schedule, name)(*given) for name, given in SCHEDULES.items()}
+    one, other = schedules["linear_schedule"], schedules["cosine_decay_schedule"]
+    schedules["join_schedules"] = opax.schedule.join_schedules([one, other], [2])
+    assert set(schedules) == set(opax.schedule._generated)
+
+    @jax.jit
+    def steps(pairs):
+        for _ in range(2):
+            pairs = {x: opax.apply_gradients(*pair, PARAMS) for x, pair in pairs.items()}
+        return pairs
+
+    fresh = {name: (PARAMS, opax.sgd(schedule)(PARAMS)) for name, schedule in schedules.items()}
+    stored = steps(fresh)
+    pax.checkpoint.save(tmp_path, stored)
+    loaded = pax.checkpoint.load(tmp_path, fresh)
+    for run in (lambda x: x, steps):
+        here, there = map(jax.tree.leaves, (run(stored), run(loaded)))
+        assert [x.weak_type for x in here] == [x.weak_type for x in there]
+        assert [x.tobytes() for x in map(np.asarray, here)] == [
+            x.tobytes() for x in map(np.asarray, there)
+        ]
+
+
 def test_what_has_no_values_takes_those_that_were_saved(tmp_path):
     optimizer = trained(opax.adam(1e-3))
     like = jax.eval_shape(lambda: opax.adam(1.0)(PARAMS))
