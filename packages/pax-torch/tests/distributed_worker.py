@@ -3,6 +3,7 @@
 Arguments: the scenario, this process's rank, how many there are, and a file to meet at.
 """
 
+import functools
 import re
 import sys
 from collections import OrderedDict
@@ -187,6 +188,9 @@ def errors(rank, size):
     mapped = pax.vmap(pax.distributed.pmean)
     refused(lambda: mapped(torch.ones(2)), TypeError, "cannot be called inside vmap")
     refused(lambda: pax.distributed.psum(["text"]), TypeError, "tree[0]: expected a tensor")
+    for size_of_bucket in (0, -1, True, "25"):
+        call = functools.partial(pax.distributed.psum, 1.0, bucket_bytes=size_of_bucket)
+        refused(call, ValueError, "bucket_bytes of psum must be a number of bytes, 1 or more")
 
 
 def contracts(rank, size):
@@ -225,6 +229,8 @@ def means(rank, size):
         large = torch.full((2,), torch.finfo(dtype).max, dtype=dtype)
         same(pax.distributed.pmean(large), large)
         assert pax.distributed.pmean(0.9 * large, weight=rank + 1).isfinite().all()
+    eighths = torch.full((2,), 2.0 * rank).to(torch.float8_e4m3fn)
+    same(pax.distributed.pmean(eighths).float(), torch.full((2,), size - 1.0))
     draw = torch.Generator().manual_seed(0)
     rows = torch.randn(3 * size, 2, generator=draw, dtype=torch.float64)
     lengths = [0, *range(2, size), 3 * size - sum(range(2, size))]
@@ -322,6 +328,11 @@ def fully_sharded(rank, size):
     refused(
         lambda: pax.vmap(forward, (None, 0))(params, x), TypeError, "cannot be called inside vmap"
     )
+    compiled_loss = pax.jit(lambda params: forward(params, x)[0].sum(), backend="eager")
+    refused(lambda: compiled_loss(params), TypeError, "takes the local part of a DTensor")
+    for transform in (pax.jacfwd, pax.hessian):
+        of_params = transform(lambda params: forward(params, x)[0].sum())
+        refused(lambda d=of_params: d(params), TypeError, "which PyTorch has no forward mode for")
     columns, inputs = nn.Linear(8, 8), torch.randn(4, 8, generator=draw) + rank
     fully_shard(columns, mesh=mesh, shard_placement_fn=lambda param: Shard(param.dim() - 1))
     (columns(inputs).clone() ** 2).mean().backward()

@@ -466,6 +466,12 @@ def needs_values() -> tuple[Any, ...]:
     )
 
 
+def is_fake(tensor: Any) -> bool:
+    """Whether a tensor has no values, and belongs to a mode in which none has."""
+    kind = foreign("torch._subclasses.fake_tensor.FakeTensor", "pax_torch.jit", None)
+    return kind is not None and isinstance(tensor, kind)
+
+
 def fake_mode() -> Any:
     """Return a mode in which tensors have no values."""
     mode = foreign("torch._subclasses.fake_tensor.FakeTensorMode", "pax_torch.eval_shape")

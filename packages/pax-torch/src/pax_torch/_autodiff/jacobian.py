@@ -18,7 +18,7 @@ from pax_torch._autodiff.flatten_fun import (
     check_output,
 )
 from pax_torch._autodiff.grad import grad, pull_back_by_func, run
-from pax_torch._autodiff.jvp import forward_derivative, jvp
+from pax_torch._autodiff.jvp import forward_derivative, jvp, refuse_distributed
 from pax_torch._errors import check_callable, check_count
 from pax_tree import tree_map
 
@@ -135,6 +135,8 @@ def _jacobian(name: str, fun: Callable[..., Any], options: _Options) -> Callable
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         selection = Selection(args, numbers)
         selection.check(name, allow_int=allow_int, holomorphic=holomorphic, real=not reverse)
+        if not reverse:
+            refuse_distributed(selection)
         flat = FlatFunction(
             lambda variables: fun(*selection.arguments(variables), **kwargs), has_aux, name
         )

@@ -58,7 +58,7 @@ def jvp(
     selection, flat = flatten_fun(fun, primals, has_aux, "jvp")
     given = selection.directions(tangents, "tangents")
 
-    _refuse_distributed(selection)
+    refuse_distributed(selection)
 
     def push(tensors: list[Tensor]) -> tuple[Any, ...]:
         size = len(given)
@@ -117,7 +117,8 @@ def linearize(
     return (out, push, aux) if has_aux else (out, push)
 
 
-def _refuse_distributed(selection: Selection) -> None:
+def refuse_distributed(selection: Selection) -> None:
+    """Raise TypeError where one of the variables of a forward derivative is a `DTensor`."""
     for i, tensor in enumerate(selection.tensors):
         if not all_plain([tensor]) and is_distributed(tensor):
             raise TypeError(

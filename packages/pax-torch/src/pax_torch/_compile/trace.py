@@ -15,6 +15,7 @@ from pax_torch._autodiff.flatten_fun import holds_residuals
 from pax_torch._autodiff.grad import differentiation
 from pax_torch._compat import (
     enable_mkldnn,
+    is_fake,
     needs_values,
     refuses_while_tracing,
     sizes_on_their_own,
@@ -37,6 +38,17 @@ NO_GENERATORS = (
     "jit's function draws from a torch.Generator, which has no place in a compiled program; draw from a "
     "key with pax_torch.random, or from PyTorch's default generator."
 )
+
+NO_LOCAL_PARTS = (
+    "jit's function takes the local part of a DTensor, as a module that was given to fully_shard does, and "
+    "jit cannot write that down; call it without jit, or compile it by torch.compile."
+)
+
+
+def constants_of(graph: GraphModule) -> list[Tensor]:
+    """Return the tensors that a program holds besides its arguments."""
+    found = [value for value in vars(graph).values() if isinstance(value, Tensor)]
+    return [*found, *graph.parameters(), *graph.buffers()]
 
 
 @contextmanager
@@ -117,8 +129,7 @@ class Program:
         # Results without values of what draws random numbers, and whether a compiler may exchange them.
         self.draws: list[Tensor] = tree_leaves([node.meta["val"] for node in draws(graph)])
         self.draws_in_any_order = not in_order and draws_in_any_order(graph)
-        constants = [value for value in vars(graph).values() if isinstance(value, Tensor)]
-        constants += [*graph.parameters(), *graph.buffers()]
+        constants = constants_of(graph)
         # Closed-over tensors whose derivatives the compiled program would not have.
         self.closes_over_variables = any(constant.requires_grad for constant in constants)
 
@@ -155,6 +166,8 @@ class Program:
         graph.recompile()
         if any(isinstance(value, torch.Generator) for value in vars(graph).values()):
             raise ValueError(NO_GENERATORS)
+        if any(map(is_fake, constants_of(graph))):
+            raise TypeError(NO_LOCAL_PARTS)
         return graph
 
     def _flattened(self, function: Callable[..., Any]) -> Callable[..., list[Tensor]]:

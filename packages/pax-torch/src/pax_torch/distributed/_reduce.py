@@ -19,17 +19,22 @@ from pax_torch._compat import (
     transforms_active,
 )
 from pax_torch._errors import describe, leaf_place
+from pax_torch._placements import is_distributed
 from pax_torch.distributed._contract import Terms, agree
 from pax_tree import keystr, tree_flatten, tree_leaves_with_path, tree_unflatten
 
 # As of torch.nn.parallel.DistributedDataParallel.
 _BUCKET_BYTES = 25 * 2**20
-# In place of integers that do not travel between processes.
+# In place of numbers that do not travel between processes.
 _WIDER = {
     torch.int16: torch.int32,
     torch.uint16: torch.int32,
     torch.uint32: torch.int64,
     torch.uint64: torch.int64,
+    **dict.fromkeys(
+        [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz],
+        torch.float32,
+    ),
 }
 
 
@@ -140,6 +145,11 @@ def _reduced(tree: Any, reduction: _Reduction) -> Any:
         raise RuntimeError(
             f"{name} needs processes to reduce over; call "
             "torch.distributed.init_process_group first."
+        )
+    size = reduction.bucket_bytes
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(
+            f"bucket_bytes of {name} must be a number of bytes, 1 or more, got {size!r}."
         )
     if dist.get_rank(group) < 0:
         raise ValueError(
@@ -267,8 +277,9 @@ def _checked(leaves: Sequence[Any], tree: Any, name: str) -> list[Tensor]:
         )
     tensors = to_tensors(leaves, lambda i: leaf_place(tree, i, "tree"))
     for i, tensor in enumerate(tensors):
-        if tensor.layout is not torch.strided or hasattr(tensor, "device_mesh"):
-            kind = "a DTensor" if hasattr(tensor, "device_mesh") else f"of layout {tensor.layout}"
+        if tensor.layout is not torch.strided or tensor.is_nested or is_distributed(tensor):
+            kind = "nested" if tensor.is_nested else f"of layout {tensor.layout}"
+            kind = "a DTensor" if is_distributed(tensor) else kind
             raise TypeError(
                 f"{name} reduces dense tensors, and {leaf_place(tree, i, 'tree')} is {kind}."
             )
