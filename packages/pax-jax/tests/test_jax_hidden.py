@@ -350,6 +350,18 @@ def with_property(module):
     return Has()
 
 
+def with_attribute(value, bases=(), metaclass=type):
+    return metaclass("Keeps", bases, {"kept": value})
+
+
+class Described:
+    def __init__(self, module):
+        self.module = module
+
+    def __get__(self, instance, owner=None):
+        return self.module
+
+
 def as_enum(module):
     return enum.Enum("Nets", {"FIRST": module})
 
@@ -372,6 +384,11 @@ BY_CLASS = {
     "factory": lambda f: collections.defaultdict(lambda: f),
     "factory of a list": lambda f: [collections.defaultdict(lambda: f, a=1)],
     "factory beside modules": lambda f: collections.defaultdict(lambda: f, a=pax.Identity()),
+    "class with a list": lambda f: with_attribute([f]),
+    "base class with a dict": lambda f: type("Last", (with_attribute({"a": f}),), {})(),
+    "metaclass": lambda f: with_attribute(1, (), with_attribute(f, (type,))),
+    "descriptor": lambda f: with_attribute(Described(f))(),
+    "partialmethod": lambda f: with_attribute(functools.partialmethod(lambda _, net: net, f))(),
     "enum": as_enum,
     "member of an enum": lambda f: as_enum(f).FIRST,
     "Python module": as_python_module,

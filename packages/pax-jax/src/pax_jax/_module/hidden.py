@@ -202,10 +202,13 @@ def _parts_of_class(cls: type) -> Iterator[Part]:
     """Yield the modules in the attributes of a class, and what its methods depend on."""
     if _is_library(cls.__module__) or issubclass(cls, Record):
         return
-    own = list(vars(cls).values())
+    own = [held for name, held in vars(cls).items() if not name.startswith("__")]
     if issubclass(cls, enum.Enum):
         own += [member.value for member in cls]
-    yield Part(f"an attribute of the class {cls.__name__}", list(filter(_is_module, own)))
+    where = f"an attribute of the class {cls.__name__}"
+    yield Part(where, [held for held in own if _may_keep_a_module(held)], arrays=False)
+    yield from _parts_of_class(type(cls))
+    own += [held for name, held in vars(cls).items() if name.startswith("__")]
     for held in own:
         for function in (held, *_METHODS_OF.get(type(held), lambda _: ())(held)):
             if isinstance(function, FunctionType):
@@ -221,8 +224,12 @@ _METHODS_OF: dict[type, Any] = {
 }
 
 
-def _is_module(value: Any) -> bool:
-    return isinstance(value, Record)
+def _may_keep_a_module(value: Any) -> bool:
+    """Say whether an attribute of a class may lead to a module otherwise than as a method does."""
+    if isinstance(value, (FunctionType, ModuleType)):
+        return False
+    kept = isinstance(value, (functools.partialmethod, functools.singledispatchmethod))
+    return kept or _may_lead_to_a_module(value)
 
 
 def _is_library(module: Any) -> bool:
