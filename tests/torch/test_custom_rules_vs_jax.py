@@ -322,6 +322,56 @@ def test_custom_gradient(name):
     )
 
 
+@pytest.mark.parametrize("use", ["grad", "vjp", "vmap grad", "jit grad", "vmapped argument"])
+@pytest.mark.parametrize("varied", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("used", ["product", "sum"])
+def test_symbolic_zeros_of_custom_vjp(use, varied, used):
+    """What is perturbed, and of which results there is a cotangent, are known to the rule."""
+
+    def make(lib):
+        @lib.custom_vjp
+        def f(d, n):
+            return {"product": d["x"] * d["y"] * n, "sum": d["x"] + d["y"]}
+
+        def fwd(d, n):
+            x, y = d["x"], d["y"]
+            assert not n.perturbed
+            out = {"product": x.value * y.value * n.value, "sum": x.value + y.value}
+            return out, (x.value, y.value, x.perturbed, y.perturbed)
+
+        def bwd(residuals, cotangents):
+            x, y, *perturbed = residuals
+            is_zero = [
+                c is None or type(c).__name__ == "SymbolicZero"
+                for c in (cotangents["product"], cotangents["sum"])
+            ]
+            code = sum(2**i for i, flag in enumerate([*perturbed, *is_zero]) if flag)
+            return {"x": x * 0 + code, "y": y * 0 + 100 * code}, None
+
+        f.defvjp(fwd, bwd, symbolic_zeros=True)
+
+        def loss(*given):
+            values = dict(zip(varied, given, strict=True))
+            d = {"x": values.get(0, 2.0), "y": values.get(1, 3.0)}
+            return f(d, 4)[used]
+
+        grad = lib.grad(loss, tuple(range(len(varied))))
+        args = [array(lib, 0.5 + i) for i in varied]
+        if use == "vjp":
+            return lib.vjp(loss, *args)[1](array(lib, 1.0))
+        if use == "jit grad":
+            return lib.jit(grad, **({} if lib is jax else {"backend": "eager"}))(*args)
+        if use == "vmap grad":
+            return lib.vmap(grad)(*[array(lib, [1.0, 2.0])] * len(args))
+        if use == "vmapped argument":
+            return lib.vmap(lambda _: grad(*args))(array(lib, [1.0, 2.0]))
+        return grad(*args)
+
+    found, expected = make(pax), make(jax)
+    for x, y in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, torch.tensor(np.asarray(y).tolist()))
+
+
 @pytest.mark.parametrize("use", ["grad", "jvp", "vjp", "jacfwd", "hessian", "vmap hessian"])
 def test_closure_convert(use):
     """The way to give a rule what a function closes over."""

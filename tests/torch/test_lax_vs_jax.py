@@ -215,3 +215,15 @@ def test_scan_over_what_is_mapped(take):
         return lambda xs: lib.vmap(f)(take(xs)) if take(xs).ndim == 2 else f(take(xs))
 
     check(program, XS)
+
+
+def test_cond_takes_an_operand_by_name_as_jax_does():
+    for pred in (True, False):
+        expected = jax.lax.cond(pred, lambda x: x + 1.0, lambda x: x - 1.0, operand=2.0)
+        found = pax.lax.cond(pred, lambda x: x + 1.0, lambda x: x - 1.0, operand=2.0)
+        assert float(found) == float(expected)
+        nothing = pax.lax.cond(pred, lambda _: 1.0, lambda _: 2.0, operand=None)
+        assert float(nothing) == (1.0 if pred else 2.0)
+    for lib in (jax, pax):
+        with pytest.raises(TypeError):
+            lib.lax.cond(True, abs, abs, 1.0, operand=2.0)

@@ -90,10 +90,13 @@ class DerivativeRule(ABC):
         shape, dtype, device = self.out_like[out]
         return torch.zeros(shape, dtype=dtype, device=device)
 
-    def arguments(self, tensors: Tensors) -> list[Any]:
-        """Return all the arguments of the call, with other tensors."""
+    def arguments(self, tensors: Tensors, seen: Callable[[Any], Any] | None = None) -> list[Any]:
+        """Return all the arguments of the call, with other tensors, and seen through a function."""
         arguments = list(self._args)
-        for i, tree in zip(self._positions, self.primals.combine(tensors), strict=True):
+        primals = self.primals.combine(tensors)
+        if seen is not None:
+            primals = seen(primals)
+        for i, tree in zip(self._positions, primals, strict=True):
             arguments[i] = tree
         return arguments
 
@@ -112,6 +115,13 @@ def _with_derivative(leaf: Any) -> Any:
     if isinstance(leaf, float | complex) or hasattr(leaf, "__array__"):
         return to_tensor(leaf, lambda: "an argument")
     return leaf
+
+
+def varies(tensor: Tensor) -> bool:
+    """Whether a derivative by a tensor may be taken."""
+    if not is_differentiable(tensor):
+        return False
+    return forward_mode_runs() or any(x.requires_grad for x in wrappers(tensor))
 
 
 def distinct(out: Tensors, tensors: Tensors) -> tuple[Tensor, ...]:

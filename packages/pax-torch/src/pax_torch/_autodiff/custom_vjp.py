@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
@@ -16,11 +17,13 @@ from pax_torch._autodiff.custom_function import (
     call_with_rule,
     nondiff_numbers,
     transposed,
+    varies,
 )
 from pax_torch._autodiff.flatten_fun import (
     directions,
     is_differentiable,
     match_prefix,
+    merge,
     pair,
 )
 from pax_torch._compat import transforms_active
@@ -84,13 +87,19 @@ class custom_vjp:
         self.nondiff_argnums = nondiff_numbers(fun, nondiff_argnums, nondiff_argnames, "custom_vjp")
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
 
-    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
+    def defvjp(
+        self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False
+    ) -> None:
         """Set the rule.
 
         Args:
             fwd: `fwd(*args) -> (out, residuals)`.
             bwd: `bwd(*nondiff, residuals, cotangent) -> cotangents`, a tuple.
+            symbolic_zeros: give `fwd`, in place of each leaf, an object with its `value` and whether it
+                is `perturbed`, that is whether it may have a derivative; and `bwd` None, and not
+                zeros, for the cotangent of a result on which nothing depends.
 
         Example:
             >>> import pax_torch
@@ -101,7 +110,7 @@ class custom_vjp:
         """
         check_callable(fwd, "defvjp")
         check_callable(bwd, "defvjp")
-        self.fwd, self.bwd = fwd, bwd
+        self.fwd, self.bwd, self.symbolic_zeros = fwd, bwd, symbolic_zeros
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -111,12 +120,22 @@ class custom_vjp:
         return call_with_rule(_VjpRule, self, args, kwargs)
 
 
+@dataclass(frozen=True)
+class CustomVJPPrimal:
+    """A leaf of an argument of `fwd`: its value, and whether it may have a derivative."""
+
+    value: Any
+    perturbed: bool
+
+
 class _VjpRule(DerivativeRule):
     name = "custom_vjp"
 
     def __init__(self, function: Any, args: Sequence[Any]) -> None:
         super().__init__(function, args)
         self.fwd, self.bwd = function.fwd, function.bwd
+        self._symbolic_zeros = function.symbolic_zeros
+        self._perturbed = [varies(tensor) for tensor in self.tensors if self._symbolic_zeros]
 
     def primal(self, tensors: Tensors) -> Any:
         self._random_state = RandomState(tensors)
@@ -126,8 +145,15 @@ class _VjpRule(DerivativeRule):
         return result
 
     def _forward(self, tensors: Tensors) -> tuple[Any, Any]:
-        result = self.fwd(*self.arguments(tensors))
+        seen = self._with_perturbed if self._symbolic_zeros else None
+        result = self.fwd(*self.arguments(tensors, seen))
         return pair(result, "custom_vjp: the function fwd must return a pair (out, residuals), got")
+
+    def _with_perturbed(self, primals: Any) -> Any:
+        treedef, is_tensor, _ = self.primals
+        perturbed = merge(self._perturbed, is_tensor)
+        leaves = map(CustomVJPPrimal, treedef.flatten_up_to(primals), map(bool, perturbed))
+        return treedef.unflatten(leaves)
 
     def pull(
         self, tensors: Tensors, residuals: Any, cotangents: Optionals, needed: Sequence[bool]
@@ -135,7 +161,9 @@ class _VjpRule(DerivativeRule):
         # Where a derivative of this may be taken, the residuals are followed from the arguments.
         if residuals is None or torch.is_grad_enabled() or transforms_active():
             residuals = self._residuals(tensors)
-        given = [self.zeros(i) if c is None else c for i, c in enumerate(cotangents)]
+        given = list(cotangents)
+        if not self._symbolic_zeros:
+            given = [self.zeros(i) if c is None else c for i, c in enumerate(cotangents)]
         trees = self.out.combine(given, [None] * len(self.out.others))
         return self._checked(self.bwd(*self.nondiff, residuals[0], trees), tensors)
 

@@ -18,7 +18,11 @@ from pax_tree import tree_flatten, tree_leaves, tree_unflatten
 
 
 def cond(
-    pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any
+    pred: Any,
+    true_fun: Callable[..., Any],
+    false_fun: Callable[..., Any],
+    *operands: Any,
+    operand: Any = ...,
 ) -> Any:
     """Call one of two functions.
 
@@ -30,13 +34,14 @@ def cond(
         true_fun: takes the operands and returns a pytree of tensors, arrays and numbers.
         false_fun: likewise; what both return has one structure, and the same shapes and dtypes.
         *operands: pytrees of tensors, arrays and numbers, which all become tensors.
+        operand: the only operand by name, as in older programs of JAX.
 
     Returns:
         What the function that was chosen returns, with tensors as leaves.
 
     Raises:
-        TypeError: `pred` is no scalar, or a leaf is no tensor, array or number; both functions run,
-            and what they return differs in structure, shape or dtype.
+        TypeError: `pred` is no scalar, or a leaf is no tensor, array or number; operands are given in
+            both ways; both functions run, and what they return differs in structure, shape or dtype.
 
     Example:
         >>> import torch, pax_torch
@@ -47,6 +52,10 @@ def cond(
     """
     check_callable(true_fun, "cond")
     check_callable(false_fun, "cond")
+    if operand is not ...:
+        if operands:
+            raise TypeError("cond takes operands by position or one by operand=, got both.")
+        operands = (operand,)
     predicate = truth(pred, "cond")
     names = ["what true_fun returns", "what false_fun returns"]
     # Index 0 is the function for true.
