@@ -27,15 +27,16 @@ PYBIND11_MODULE(_C, m) {
       .def_readwrite("takes_outputs", &CallOptions::takes_outputs)
       .def_readwrite("keeps_inputs", &CallOptions::keeps_inputs)
       .def_readwrite("strict", &CallOptions::strict)
+      .def_readwrite("flushes_denormals", &CallOptions::flushes_denormals)
       .def_readwrite("written", &CallOptions::written)
       .def_readwrite("names", &CallOptions::names);
   py::class_<Checks>(m, "Checks", "What says whether a thread has certain settings.")
-      .def(py::init<const py::iterable&, const py::iterable&>(), py::arg("getters"),
-           py::arg("native"))
+      .def(py::init<const py::iterable&, const py::iterable&, const py::iterable&>(),
+           py::arg("getters"), py::arg("native"), py::arg("items"))
       .def("hold", &Checks::Hold);
   py::class_<Handle>(m, "Handle", "Keeps a callable findable by custom calls.")
-      .def(py::init<py::object, py::object, py::object, CallOptions>(), py::arg("function"),
-           py::arg("settings"), py::arg("checks"), py::arg("options"))
+      .def(py::init<py::object, py::object, CallOptions>(), py::arg("function"),
+           py::arg("settings"), py::arg("options"))
       .def_property_readonly("id", &Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
   m.def("use_native_grad_mode", &bridge::UseNativeGradMode, py::arg("is_enabled"),
@@ -44,6 +45,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("borrow_array", &bridge::BorrowArray, py::arg("exported"), py::arg("stream"));
   m.def("has_hooks_of_graphs",
         [] { return reinterpret_cast<std::uintptr_t>(&bridge::HasHooksOfGraphs); });
+  m.def("flushes_denormals", &bridge::FlushesDenormals);
+  m.def("byte_at", [] { return reinterpret_cast<std::uintptr_t>(&bridge::ByteAt); });
   m.def("current_cpu_run", [] { return bridge::current_cpu_run; });
   m.def("targets", &bridge::Targets);
   m.def("empty_target", &bridge::EmptyTarget);

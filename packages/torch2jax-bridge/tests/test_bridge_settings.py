@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from torch2jax_bridge import torch2jax
-from torch2jax_bridge._compat import set_num_threads_here
+from torch2jax_bridge._runtime._compat import set_num_threads_here
 
 BIG = jnp.ones((1000, 1000))
 
@@ -69,6 +69,19 @@ def new_device():
     return torch.empty(0).device.type
 
 
+def flushes():
+    return bool((np.float32(1e-40) * np.ones(1, np.float32))[0] == 0)
+
+
+@contextmanager
+def default_device():
+    torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
 SETTINGS = {
     "autocast": (lambda: torch.autocast("cpu", torch.bfloat16), autocast_now),
     "autocast_half": (lambda: torch.autocast("cpu", torch.float16), autocast_now),
@@ -93,6 +106,30 @@ SETTINGS = {
         ),
         torch.get_float32_matmul_precision,
     ),
+    "precision_of_products": (
+        lambda: attribute(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+        lambda: torch.backends.mkldnn.matmul.fp32_precision,
+    ),
+    "precision_of_all": (
+        lambda: attribute(torch.backends, "fp32_precision", "tf32"),
+        lambda: torch.backends.fp32_precision,
+    ),
+    "cudnn": (
+        lambda: torch.backends.cudnn.flags(enabled=False, benchmark=True, deterministic=True),
+        lambda: (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark),
+    ),
+    "fast_attention": (
+        lambda: setting(
+            torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, False
+        ),
+        torch.backends.mha.get_fastpath_enabled,
+    ),
+    "anomaly": (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
+    "denormals": (
+        lambda: setting(flushes, torch.set_flush_denormal, True),
+        flushes,
+    ),
+    "default_device": (default_device, lambda: (new_device(), str(torch.get_default_device()))),
     "mkldnn": (
         lambda: attribute(torch.backends.mkldnn, "enabled", False),
         lambda: torch.backends.mkldnn.enabled,
@@ -250,6 +287,52 @@ def test_bridge_settings_that_the_function_changes_are_put_back():
     for _ in range(2):
         np.testing.assert_array_equal(jax.jit(wrapped)(jnp.ones(3)), [2, 2, 2])
         assert torch.get_default_dtype() is torch.float32
+
+
+BEGUN = {
+    "threads": lambda: torch.set_num_threads(1),
+    "autocast": lambda: torch.set_autocast_enabled("cpu", True),
+    "dtype of casts": lambda: torch.set_autocast_dtype("cpu", torch.float16),
+    "cache of casts": lambda: torch.set_autocast_cache_enabled(False),
+    "default device": lambda: torch.set_default_device("meta"),
+    "hooks": lambda: torch.autograd.graph.saved_tensors_hooks(abs, abs).__enter__(),
+    "modes": lambda: Functions().__enter__(),
+    "denormals": lambda: torch.set_flush_denormal(True),
+    "gradients": lambda: torch.set_grad_enabled(True),
+}
+
+
+def state_of_thread():
+    return (
+        torch.get_num_threads(),
+        threads_of_a_new_thread(),
+        autocast_now(),
+        torch.is_autocast_cache_enabled(),
+        str(torch.get_default_device()),
+        torch._C._autograd._top_saved_tensors_default_hooks(True),
+        len(torch.overrides._get_current_function_mode_stack()),
+        flushes(),
+        torch.is_grad_enabled(),
+    )
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_bridge_what_a_function_begins_and_does_not_end_does_not_stay(name):
+    found = []
+
+    def function(x):
+        found.append(state_of_thread())
+        result = x * 1
+        BEGUN[name]()
+        return result
+
+    before = state_of_thread()
+    wrapped = torch2jax(function, output_shapes=jnp.ones((300, 300)))
+    small, large = jax.jit(lambda x: wrapped(x)), jax.jit(lambda x: wrapped(x @ x) + x @ x)
+    for _ in range(2):
+        jax.block_until_ready((small(BIG[:300, :300]), large(BIG[:300, :300])))
+        assert state_of_thread() == before
+    assert set(found) == {(*before[:-1], False)}
 
 
 def threads_of_a_new_thread():

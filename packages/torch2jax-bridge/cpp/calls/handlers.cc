@@ -93,6 +93,7 @@ void CheckNotKept(const std::vector<py::object>& tensors, const CallOptions& opt
 void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
                   const ffi::RemainingRets& rets, dlpack::Device device) {
   const CallOptions& options = callable.options;
+  const DenormalScope denormals(options.flushes_denormals);
   const SettingsScope settings(callable);
   const Loan::Owner loan;
   std::vector<py::object> tensors;

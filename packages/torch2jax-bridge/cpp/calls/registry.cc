@@ -52,7 +52,8 @@ std::string ArgumentLabel(const CallOptions& options, size_t index) {
 Callable::Callable(PyObject* owned, CallOptions options)
     : options(std::move(options)),
       object_(owned),
-      checks_(pybind11::handle(PyTuple_GET_ITEM(owned, 2)).cast<const Checks*>()) {}
+      checks_(pybind11::handle(PyTuple_GET_ITEM(owned, 2)).cast<const Checks*>()),
+      checks_of_thread_(pybind11::handle(PyTuple_GET_ITEM(owned, 3)).cast<const Checks*>()) {}
 
 // Taking the GIL here could deadlock with a thread that waits for XLA while holding it,
 // so the reference is only handed over.
@@ -67,9 +68,9 @@ Callable::~Callable() {
   if (!tables.any_released.exchange(true)) Py_AddPendingCall(DropReleasedPending, nullptr);
 }
 
-Handle::Handle(pybind11::object function, pybind11::object settings, pybind11::object checks,
-               CallOptions options) {
-  pybind11::object object = pybind11::make_tuple(function, settings, checks);
+Handle::Handle(pybind11::object function, pybind11::object settings, CallOptions options) {
+  pybind11::object object = pybind11::make_tuple(function, settings, settings.attr("checks"),
+                                                 settings.attr("checks_of_thread"));
   auto owned = std::make_shared<Callable>(object.release().ptr(), std::move(options));
   Tables& tables = GetTables();
   std::lock_guard<std::mutex> lock(tables.mutex);

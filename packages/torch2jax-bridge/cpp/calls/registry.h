@@ -19,13 +19,14 @@ namespace bridge {
 
 // How a callable wants to be called.
 struct CallOptions {
-  std::string name;            // how messages call it
-  std::string note;            // what may help when it fails
-  bool narrow = false;         // 64-bit results go into 32-bit buffers
-  bool takes_outputs = false;  // tensors over the output buffers follow the arguments
-  bool keeps_inputs = false;   // what it keeps of its arguments is looked after by itself
-  bool strict = false;         // keeping arguments is an error
-  std::vector<bool> written;   // which arguments it may change: those that share an output's buffer
+  std::string name;                // how messages call it
+  std::string note;                // what may help when it fails
+  bool narrow = false;             // 64-bit results go into 32-bit buffers
+  bool takes_outputs = false;      // tensors over the output buffers follow the arguments
+  bool keeps_inputs = false;       // what it keeps of its arguments is looked after by itself
+  bool strict = false;             // keeping arguments is an error
+  bool flushes_denormals = false;  // denormal numbers are zeros
+  std::vector<bool> written;  // which arguments it may change: those that share an output's buffer
   std::vector<std::string> names;  // what messages call the first arguments
 };
 
@@ -36,7 +37,7 @@ std::string ArgumentLabel(const CallOptions& options, size_t index);
 // it, with or without the GIL.
 class Callable {
  public:
-  // `owned` is the tuple (function, settings, checks); the checks say
+  // `owned` is the tuple (function, settings, checks, checks of the thread's own). The checks say
   // whether a thread has the settings, None if they are to be set whatever it has.
   Callable(PyObject* owned, CallOptions options);
   ~Callable();
@@ -45,19 +46,21 @@ class Callable {
   PyObject* function() const { return PyTuple_GET_ITEM(object_, 0); }
   PyObject* settings() const { return PyTuple_GET_ITEM(object_, 1); }
   const Checks* checks() const { return checks_; }
+  const Checks* checks_of_thread() const { return checks_of_thread_; }
 
   const CallOptions options;
 
  private:
   PyObject* object_;
   const Checks* checks_;
+  const Checks* checks_of_thread_;
 };
 
 // Keeps a callable findable by `id()`. Made and destroyed with the GIL held.
 class Handle {
  public:
-  Handle(pybind11::object function, pybind11::object settings, pybind11::object checks,
-         CallOptions options);
+  // `settings` has the attributes `checks` and `checks_of_thread`.
+  Handle(pybind11::object function, pybind11::object settings, CallOptions options);
   ~Handle();
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;

@@ -18,7 +18,24 @@ void UseNativeGradMode(std::uintptr_t is_enabled, std::uintptr_t set_enabled);
 // XLA's number for the run of the program that this thread is in, on a CPU.
 inline thread_local std::int64_t current_cpu_run = 0;
 
-// For its lifetime PyTorch's settings on this thread are those of the trace.
+// For its lifetime denormal numbers are zeros on this thread, or they are not. XLA lets them be
+// zeros in all that it runs.
+class DenormalScope {
+ public:
+  explicit DenormalScope(bool flush);
+  ~DenormalScope();
+  DenormalScope(const DenormalScope&) = delete;
+  DenormalScope& operator=(const DenormalScope&) = delete;
+
+ private:
+  std::uint64_t found_;
+};
+
+// Whether denormal numbers are zeros on this thread.
+bool FlushesDenormals();
+
+// For its lifetime PyTorch's settings on this thread are those of the trace. Then they are what
+// they were before, also where the function itself has changed them.
 class SettingsScope {
  public:
   explicit SettingsScope(const Callable& callable);
@@ -27,6 +44,7 @@ class SettingsScope {
   SettingsScope& operator=(const SettingsScope&) = delete;
 
  private:
+  const Callable& callable_;
   pybind11::object found_;  // null if nothing had to be set
 };
 

@@ -42,14 +42,20 @@ Getter::Getter(py::object callable) : callable_(std::move(callable)) {
   self_ = PyCFunction_GET_SELF(callable_.ptr());
 }
 
-NativeGetter NativeGetter::From(py::handle address_argument_mask) {
-  using Numbers = std::tuple<std::uintptr_t, std::int64_t, std::int64_t>;
-  const auto [address, argument, mask] = address_argument_mask.cast<Numbers>();
+NativeGetter NativeGetter::From(py::handle address_arguments_mask) {
+  using Arguments = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
+  using Numbers = std::tuple<std::uintptr_t, Arguments, std::int64_t>;
+  const auto [address, arguments, mask] = address_arguments_mask.cast<Numbers>();
   NativeGetter getter;
-  getter.function_ = reinterpret_cast<std::int64_t (*)(std::int64_t)>(address);
-  getter.argument_ = argument;
+  getter.function_ =
+      reinterpret_cast<std::int64_t (*)(std::int64_t, std::int64_t, std::int64_t)>(address);
+  std::tie(getter.first_, getter.second_, getter.third_) = arguments;
   getter.mask_ = mask;
   return getter;
+}
+
+std::int64_t ByteAt(std::int64_t address) {
+  return *reinterpret_cast<const unsigned char*>(address);
 }
 
 std::int64_t HasHooksOfGraphs(std::int64_t get_tls_state) {

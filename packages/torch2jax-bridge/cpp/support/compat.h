@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "support/errors.h"
 
@@ -67,16 +68,34 @@ class Getter {
 // A function of PyTorch's C++ that returns a number, and costs a tenth of Python's.
 class NativeGetter {
  public:
-  // A tuple of the function's address, its argument (any, if it takes none), and a mask for the
-  // bits of the register that the result has.
-  static NativeGetter From(pybind11::handle address_argument_mask);
-  std::int64_t operator()() const { return function_(argument_) & mask_; }
+  // A tuple of the function's address, three arguments (any, where it takes fewer), and a mask for
+  // the bits of the register that the result has.
+  static NativeGetter From(pybind11::handle address_arguments_mask);
+  std::int64_t operator()() const { return function_(first_, second_, third_) & mask_; }
 
  private:
-  std::int64_t (*function_)(std::int64_t) = nullptr;
-  std::int64_t argument_ = 0;
+  std::int64_t (*function_)(std::int64_t, std::int64_t, std::int64_t) = nullptr;
+  std::int64_t first_ = 0;
+  std::int64_t second_ = 0;
+  std::int64_t third_ = 0;
   std::int64_t mask_ = 0;
 };
+
+// A value in a dict, such as a variable of a module.
+class ItemGetter {
+ public:
+  ItemGetter(pybind11::dict dict, pybind11::object key)
+      : dict_(std::move(dict)), key_(std::move(key)) {}
+  // Borrowed; null if there is none.
+  PyObject* operator()() const { return PyDict_GetItem(dict_.ptr(), key_.ptr()); }
+
+ private:
+  pybind11::dict dict_;
+  pybind11::object key_;
+};
+
+// The byte at an address, as a function for `NativeGetter`.
+std::int64_t ByteAt(std::int64_t address);
 
 // Whether this thread does something with the tensors of every graph, as a function for
 // `NativeGetter`; its argument is the address of `at::SavedTensorDefaultHooks::get_tls_state()`.

@@ -14,6 +14,7 @@ constexpr std::pair<const char*, PyObject * Hooks::*> kNames[] = {
     {"restore_execution", &Hooks::restore_execution},
     {"enter_settings", &Hooks::enter_settings},
     {"leave_settings", &Hooks::leave_settings},
+    {"restore_settings", &Hooks::restore_settings},
     {"enter_stream", &Hooks::enter_stream},
     {"leave_stream", &Hooks::leave_stream},
     {"report", &Hooks::report},

@@ -14,6 +14,7 @@ struct Hooks {
   PyObject* restore_execution;  // (what was so before)
   PyObject* enter_settings;     // (settings) -> found: they are PyTorch's of this thread
   PyObject* leave_settings;     // (found)
+  PyObject* restore_settings;   // (settings): they were PyTorch's of this thread before the call
   PyObject* enter_stream;       // (pointer, device ordinal, run) -> found: XLA's is the current one
   PyObject* leave_stream;       // (found)
   PyObject* report;             // (exception, name, note) -> str: keeps it, and says what happened

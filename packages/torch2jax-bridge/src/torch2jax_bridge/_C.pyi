@@ -8,6 +8,7 @@ class CallOptions:
     takes_outputs: bool
     keeps_inputs: bool
     strict: bool
+    flushes_denormals: bool
     written: Sequence[bool]
     names: Sequence[str]
 
@@ -15,17 +16,14 @@ class Checks:
     def __init__(
         self,
         getters: Iterable[tuple[Callable[[], Any], Any]],
-        native: Iterable[tuple[tuple[int, int, int], int]],
+        native: Iterable[tuple[tuple[int, tuple[int, int, int], int], int]],
+        items: Iterable[tuple[tuple[dict[str, Any], str], Any]],
     ) -> None: ...
     def hold(self) -> bool: ...
 
 class Handle:
     def __init__(
-        self,
-        function: Callable[..., Any],
-        settings: Any,
-        checks: Checks | None,
-        options: CallOptions,
+        self, function: Callable[..., Any], settings: Any, options: CallOptions
     ) -> None: ...
     @property
     def id(self) -> int: ...
@@ -40,6 +38,7 @@ def use_hooks(
     restore_execution: Callable[[Any], None],
     enter_settings: Callable[[Any], Any],
     leave_settings: Callable[[Any], None],
+    restore_settings: Callable[[Any], None],
     enter_stream: Callable[[int, int, int], Any],
     leave_stream: Callable[[Any], None],
     report: Callable[[BaseException, str, str], str],
@@ -48,6 +47,8 @@ def use_hooks(
 ) -> None: ...
 def borrow_array(exported: Any, stream: int) -> Any: ...
 def has_hooks_of_graphs() -> int: ...
+def byte_at() -> int: ...
+def flushes_denormals() -> bool: ...
 def current_cpu_run() -> int: ...
 def targets() -> dict[str, dict[str, Any]]: ...
 def empty_target() -> Any: ...

@@ -10,10 +10,10 @@ import functools
 import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import torch
@@ -22,7 +22,6 @@ from jax.extend.core import Primitive
 from jax.sharding import PartitionSpec
 from torch import Tensor
 
-import torch2jax_bridge._C as _C
 from pax_tree._foreign import Missing, foreign
 
 # Tensors -----------------------------------------------------------------------------------------
@@ -170,78 +169,10 @@ def tensor_dicts(module: torch.nn.Module) -> tuple[dict[str, Any], ...]:
     return (module._parameters, module._buffers) if _KEEPS_DICTS else ()
 
 
-# Settings ----------------------------------------------------------------------------------------
-
-_MODES = "PyTorch's modes of a trace in the calls of its program"
-_function_modes: Callable[[], int] = foreign(
-    "torch._C._len_torch_function_stack", _MODES, lambda: 0
-)
-_function_mode_at: Any = foreign("torch._C._get_function_stack_at", _MODES)
-_push_function_mode: Any = foreign("torch._C._push_on_torch_function_stack", _MODES)
-_pop_function_mode: Any = foreign("torch._C._pop_torch_function_stack", _MODES)
-_dispatch_mode_at: Any = foreign("torch._C._get_dispatch_stack_at", _MODES)
-# What `torch.set_default_device` and `with torch.device(...)` enter.
-DeviceMode: Any = foreign("torch.utils._device.DeviceContext", _MODES, ())
-
-Modes = tuple[tuple[Any, ...], tuple[Any, ...]]
+# C++ ---------------------------------------------------------------------------------------------
 
 
-def modes() -> Modes:
-    """Return the function modes and the dispatch modes that this thread is in, outermost first."""
-    return (
-        tuple(map(_function_mode_at, range(_function_modes()))),
-        tuple(map(_dispatch_mode_at, range(number_of_modes()))),
-    )
-
-
-def plain_modes() -> Modes:
-    """Return the same without those that put other things in the place of tensors, or note programs."""
-    functions, dispatch = modes()
-    return functions, tuple(m for m in dispatch if getattr(m, "_mode_key", None) is None)
-
-
-def set_modes(wanted: Modes) -> None:
-    """Let this thread be in these modes and in no others."""
-    while _function_modes():
-        _pop_function_mode()
-    while number_of_modes():
-        pop_mode()
-    for mode in wanted[0]:
-        _push_function_mode(mode)
-    for mode in wanted[1]:
-        push_mode(mode)
-
-
-def _unknown() -> None:
-    """Read a setting that this PyTorch does not have."""
-
-
-_SETTINGS = "the settings of a trace in its calls"
-
-
-class NativeGetter(NamedTuple):
-    """A function of PyTorch's C++ that returns a number, at a tenth of the cost of Python's.
-
-    Attributes:
-        address: where it is.
-        argument: its argument, any if it takes none.
-        mask: the bits of the register that the result has.
-    """
-
-    address: int
-    argument: int
-    mask: int
-
-    def __call__(self) -> int:
-        function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.address)
-        return function(self.argument) & self.mask
-
-
-Getter = Callable[[], Any]
-_NUMBER, _BYTE = -1, 0xFF
-
-
-def _native_address(name: str) -> int:
+def native_address(name: str) -> int:
     """Return where a function of PyTorch's C++ is, by what compilers call it; 0 if that is not known."""
     function = next((getattr(lib, name) for lib in _native_libraries() if hasattr(lib, name)), None)
     return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
@@ -253,189 +184,6 @@ def _native_libraries() -> list[ctypes.CDLL]:
     names = ("libc10.so", "libc10.dylib", "libtorch_cpu.so", "libtorch_cpu.dylib")
     return [ctypes.CDLL(str(folder / name)) for name in names if (folder / name).is_file()]
 
-
-@functools.cache
-def _thread_count_setter() -> Callable[[int], Any]:
-    names = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")  # not all builds have the second
-    addresses = [address for name in names if (address := _native_address(name))]
-    setters = [ctypes.CFUNCTYPE(None, ctypes.c_int)(address) for address in addresses]
-
-    def put(count: int) -> None:
-        for setter in setters:
-            setter(count)
-
-    before = torch.get_num_threads()
-    put(before + 1)
-    works = torch.get_num_threads() == before + 1
-    put(before)
-    return put if works else torch.set_num_threads
-
-
-def set_num_threads_here(count: int) -> None:
-    """Set with how many threads this thread computes.
-
-    `torch.set_num_threads` sets it for every thread to come as well. Where PyTorch was built without
-    OpenMP, or it is not found, there is nothing else.
-    """
-    _thread_count_setter()(count)
-
-
-@functools.cache
-def _context() -> int:
-    """Return where PyTorch's settings of the process are, 0 if that is not known."""
-    address = _native_address("_ZN2at13globalContextEv")
-    return NativeGetter(address, 0, _NUMBER)() if address else 0
-
-
-def _of_process(getter: Getter, name: str) -> Getter:
-    """Return the method of `at::Context` that says what a function of Python says, or that function."""
-    address = _native_address(f"_ZNK2at7Context{len(name)}{name}Ev")
-    native = NativeGetter(address, _context(), _BYTE)
-    return native if address and _context() and native() == getter() else getter
-
-
-def _default_dtype() -> Getter:
-    address = _native_address("_ZN3c1031get_default_dtype_as_scalartypeEv")
-    return NativeGetter(address, 0, _BYTE) if address else torch.get_default_dtype
-
-
-# Quick to call, and they return the same object or number for the same setting.
-WATCHED: tuple[Getter, ...] = (
-    _default_dtype(),
-    torch.get_num_threads,
-    *(
-        _of_process(getter, name)
-        for getter, name in (
-            (
-                foreign("torch._C._get_deterministic_algorithms", _SETTINGS, _unknown),
-                "deterministicAlgorithms",
-            ),
-            (foreign("torch._C._get_mkldnn_enabled", _SETTINGS, _unknown), "userEnabledMkldnn"),
-            (
-                foreign("torch._C._get_flash_sdp_enabled", _SETTINGS, _unknown),
-                "userEnabledFlashSDP",
-            ),
-            (foreign("torch._C._get_math_sdp_enabled", _SETTINGS, _unknown), "userEnabledMathSDP"),
-            (foreign("torch._C._get_cublas_allow_tf32", _SETTINGS, _unknown), "allowTF32CuBLAS"),
-        )
-    ),
-)
-WATCHED_ON_GPUS: tuple[Getter, ...] = (
-    *(
-        foreign("torch._C._get_mem_efficient_sdp_enabled", _SETTINGS, _unknown),
-        foreign("torch._C._get_cudnn_sdp_enabled", _SETTINGS, _unknown),
-    ),
-    *(
-        foreign("torch._C._get_cudnn_enabled", _SETTINGS, _unknown),
-        foreign("torch._C._get_cudnn_benchmark", _SETTINGS, _unknown),
-    ),
-    foreign("torch._C._get_cudnn_deterministic", _SETTINGS, _unknown),
-)
-WATCHED_BY_TRACES: tuple[Getter, ...] = (
-    foreign("torch._C._get_deterministic_algorithms_warn_only", _SETTINGS, _unknown),
-    foreign("torch._C._get_deterministic_fill_uninitialized_memory", _SETTINGS, _unknown),
-    *(
-        foreign("torch._C._get_mkldnn_deterministic", _SETTINGS, _unknown),
-        torch.is_autocast_cache_enabled,
-    ),
-)
-# What a thread does with the tensors of every graph, as `torch.autograd.graph.save_on_cpu` says.
-hooks_of_graphs: Getter = partial(
-    foreign("torch._C._autograd._top_saved_tensors_default_hooks", _MODES, lambda always: None),
-    True,
-)
-
-
-def _of_mode(
-    getter: Getter, none: Any, mode: Callable[[], Any], *native: NativeGetter
-) -> tuple[tuple[Getter, Any], ...]:
-    """Return what says that a thread is in no mode of a kind: functions, and what they then return.
-
-    Args:
-        getter: a function of Python that says it.
-        none: what it then returns.
-        mode: makes a context in such a mode, without effect on other threads.
-        *native: functions of PyTorch's C++ which all return 0 then, if they are known.
-    """
-    in_python = ((getter, none),)
-    if not all(function.address for function in native):
-        return in_python
-
-    def agree() -> bool:
-        return any(function() for function in native) == (getter() != none)
-
-    before = agree()
-    try:
-        with mode():
-            return tuple((f, 0) for f in native) if before and agree() else in_python
-    except RuntimeError:  # such a mode cannot be entered
-        return in_python
-
-
-@contextmanager
-def _dispatch_mode() -> Iterator[None]:
-    push_mode(DispatchMode())
-    try:
-        yield
-    finally:
-        pop_mode()
-
-
-@contextmanager
-def _autocast() -> Iterator[None]:
-    before = torch.is_autocast_enabled("cpu")
-    torch.set_autocast_enabled("cpu", True)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled("cpu", before)
-
-
-def _casts() -> bool:
-    return any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
-
-
-def _hooks() -> Any:
-    return torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
-
-
-_HOOKS = _native_address("_ZN2at23SavedTensorDefaultHooks13get_tls_stateEv")
-_FUNCTION_MODES = _native_address("_ZN2at4impl22PythonTorchFunctionTLS9stack_lenEv")
-_DISPATCH_MODES = _native_address("_ZN3c104impl20TorchDispatchModeTLS9stack_lenEv")
-_INFERENCE_MODE = _native_address("_ZN3c1013InferenceMode10is_enabledEv")
-_CASTS = _native_address("_ZN2at8autocast19is_autocast_enabledEN3c1010DeviceTypeE")
-NO_MODE: tuple[tuple[Getter, Any], ...] = (
-    *_of_mode(
-        hooks_of_graphs,
-        None,
-        _hooks,
-        NativeGetter(_HOOKS and _C.has_hooks_of_graphs(), _HOOKS, _NUMBER),
-    ),
-    *_of_mode(
-        _function_modes,
-        0,
-        torch.overrides.TorchFunctionMode,
-        NativeGetter(_FUNCTION_MODES, 0, _NUMBER),
-    ),
-    *_of_mode(
-        number_of_modes,
-        0,
-        _dispatch_mode if push_mode and pop_mode else nullcontext,
-        NativeGetter(_DISPATCH_MODES, 0, _NUMBER),
-    ),
-    *_of_mode(
-        torch.is_inference_mode_enabled,
-        False,
-        torch.inference_mode,
-        NativeGetter(_INFERENCE_MODE, 0, _BYTE),
-    ),
-    *_of_mode(
-        foreign("torch._C._is_any_autocast_enabled", _SETTINGS, _casts),
-        False,
-        _autocast,
-        *(NativeGetter(_CASTS, device, _BYTE) for device in (0, 1)),  # CPU and CUDA
-    ),
-)
 
 # Operations --------------------------------------------------------------------------------------
 
@@ -468,7 +216,7 @@ def native_grad_mode() -> tuple[int, int]:
 
     Reading and setting it in Python costs half of a small call.
     """
-    addresses = _native_address(_IS_ENABLED), _native_address(_SET_ENABLED)
+    addresses = native_address(_IS_ENABLED), native_address(_SET_ENABLED)
     return addresses if all(addresses) and _agree(*addresses) else (0, 0)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple, Self
@@ -21,7 +21,15 @@ import jax
 import torch
 
 import torch2jax_bridge._C as _C
-from torch2jax_bridge import _compat
+from torch2jax_bridge._compat import (
+    DispatchMode,
+    execution_switch,
+    pop_mode,
+    push_mode,
+    set_grad_enabled,
+)
+from torch2jax_bridge._runtime import _compat
+from torch2jax_bridge._runtime.settings import CASTS, DENORMALS, SETTINGS, THREADS, Setting
 
 _no_execution: Any = jax.no_execution
 _one_thread = threading.RLock()
@@ -58,7 +66,7 @@ def _without_dispatch_modes() -> Iterator[None]:
         _compat.set_modes(found)
 
 
-class ThreadMode(_compat.DispatchMode):
+class ThreadMode(DispatchMode):
     """A mode of its thread alone, under which functions of `torch.compile` stay compiled."""
 
     @classmethod
@@ -66,14 +74,14 @@ class ThreadMode(_compat.DispatchMode):
         return True
 
     def __enter__(self) -> Self:
-        if not _compat.push_mode:
+        if not push_mode:
             return super().__enter__()
-        _compat.push_mode(self)
+        push_mode(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if _compat.push_mode:
-            _compat.pop_mode()
+        if push_mode:
+            pop_mode()
         else:
             super().__exit__(*error)
 
@@ -81,83 +89,32 @@ class ThreadMode(_compat.DispatchMode):
 _here = threading.local()
 
 
-_DEVICES = ("cpu", "cuda")
 _one_setting = threading.RLock()
-
-
-def _autocast() -> tuple[tuple[str, bool, torch.dtype], ...]:
-    return tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _DEVICES)
-
-
-def _set_autocast(values: tuple[tuple[str, bool, torch.dtype], ...]) -> None:
-    for device, enabled, dtype in values:
-        torch.set_autocast_enabled(device, enabled)
-        torch.set_autocast_dtype(device, dtype)
-
-
-def _deterministic() -> tuple[bool, bool]:
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    return torch.are_deterministic_algorithms_enabled(), warns
-
-
-def _set_deterministic(values: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(values[0], warn_only=values[1])
-
-
-def _precision() -> str | None:
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:  # it was set by names of PyTorch's that do not go together with this one
-        return None
-
-
-def _attribute(holder: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value)
-
-
-_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_num_threads, _compat.set_num_threads_here),
-    (_autocast, _set_autocast),
-    (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-    (_deterministic, _set_deterministic),
-    _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
-    (_precision, torch.set_float32_matmul_precision),
-    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
-    (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
-    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
-    (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
-    _attribute(torch.backends.cudnn, "enabled"),
-    _attribute(torch.backends.cudnn, "benchmark"),
-    _attribute(torch.backends.cudnn, "deterministic"),
-    _attribute(torch.backends.mkldnn, "enabled"),
-    _attribute(torch.backends.mkldnn, "deterministic"),
-)
-
-_AUTOCAST = next(i for i, (get, _) in enumerate(_SETTINGS) if get is _autocast)
-_THREADS = next(i for i, (get, _) in enumerate(_SETTINGS) if get is torch.get_num_threads)
 
 
 class Settings:
     """PyTorch's settings where a function is traced. The same settings are the same object.
 
     Attributes:
-        values: of `_SETTINGS`.
+        values: of `SETTINGS`.
         modes: those of `__torch_function__` and those of `__torch_dispatch__`.
         checks: say whether a thread has these settings now, as far as calls can depend on them;
             None if that takes too long to find out, so that each call sets them.
+        checks_of_thread: say so of those settings that each thread has for itself.
     """
 
     def __init__(self, values: tuple[Any, ...], modes: _compat.Modes, checked: bool = True) -> None:
         self.values = values
         self.modes = modes
-        casts = any(enabled for _, enabled, _ in values[_AUTOCAST])
-        watched = _compat.WATCHED
-        if torch.cuda.is_available():
-            watched = (*watched, *_compat.WATCHED_ON_GPUS)
+        casts = any(enabled for _, enabled, _ in values[CASTS])
         plain = checked and not (casts or any(modes))
-        self.checks = _checks(watched) if plain else None
-        self._all_checks = _checks((*watched, *_compat.WATCHED_BY_TRACES)) if plain else None
+        self.checks = self.checks_of_thread = self._all_checks = None
+        if plain:
+            called = [setting for setting in SETTINGS if not setting.only_traces]
+            own = [setting for setting in called if setting.of_thread]
+            self.checks = _checks(called, _compat.NO_MODE)
+            self.checks_of_thread = self.checks and _checks(own, _compat.NO_MODE_BEGUN)
+            self._all_checks = _checks(SETTINGS, _compat.NO_MODE)
 
     def are_current(self) -> bool:
         """Whether this thread has these settings now; False where it takes longer to find out."""
@@ -167,16 +124,27 @@ class Settings:
         """Return the same for a function that changes them: each call sets and restores them."""
         return Settings(self.values, self.modes, checked=False)
 
+    @property
+    def flushes_denormals(self) -> bool:
+        """Whether denormal numbers are zeros."""
+        return self.values[DENORMALS]
 
-def _checks(watched: tuple[_compat.Getter, ...]) -> _C.Checks | None:
+
+def _checks(settings: Sequence[Setting], no_mode: _compat.NoMode) -> _C.Checks | None:
     """Return what holds now, in no mode; None if that is not always said by the same objects."""
+    watched = [getter for setting in settings for getter in setting.watched]
     now = [(getter, getter()) for getter in watched]
     if any(getter() is not value for getter, value in now):
         return None
-    native, in_python = [], []
-    for pair in (*_compat.NO_MODE, *now):
-        (native if isinstance(pair[0], _compat.NativeGetter) else in_python).append(pair)
-    return _C.Checks(in_python, native)
+    native, items, in_python = [], [], []
+    for getter, value in (*no_mode, *now):
+        if isinstance(getter, _compat.NativeGetter):
+            native.append((getter, value))
+        elif isinstance(getter, _compat.ItemGetter):
+            items.append((getter, value))
+        else:
+            in_python.append((getter, value))
+    return _C.Checks(in_python, native, items)
 
 
 _known: WeakValueDictionary[Hashable, Settings] = WeakValueDictionary()
@@ -199,18 +167,20 @@ def current_settings() -> Settings:
 
 
 def _values() -> tuple[Any, ...]:
-    return tuple(get() for get, _ in _SETTINGS)
+    return tuple(setting.get() for setting in SETTINGS)
 
 
 def _identity(mode: Any) -> Hashable:
     return ("device", str(mode.device)) if isinstance(mode, _compat.DeviceMode) else id(mode)
 
 
-def _set_values(wanted: tuple[Any, ...]) -> None:
+def _set_values(wanted: tuple[Any, ...], of_thread: bool = False) -> None:
+    """Set what differs, and which each thread has for itself if that is asked for."""
     with _one_setting:
-        for (get, put), value in zip(_SETTINGS, wanted, strict=True):
-            if value is not None and get() != value:
-                put(value)
+        for setting, value in zip(SETTINGS, wanted, strict=True):
+            left_out = of_thread and not setting.of_thread
+            if value is not None and not left_out and setting.get() != value:
+                setting.put(value)
 
 
 class FoundSettings(NamedTuple):
@@ -218,6 +188,8 @@ class FoundSettings(NamedTuple):
 
     values: tuple[Any, ...]
     modes: _compat.Modes
+    device_mode: Any
+    no_hooks: str | None
     switched_off: ExitStack
     threads: int
 
@@ -228,15 +200,26 @@ def enter_settings(wanted: Settings) -> FoundSettings:
     Returns:
         What `leave_settings` needs.
     """
-    found = FoundSettings(_values(), _compat.modes(), ExitStack(), wanted.values[_THREADS])
+    found = FoundSettings(
+        _values(),
+        _compat.modes(),
+        _compat.default_device_mode(),
+        _compat.why_no_hooks(),
+        ExitStack(),
+        wanted.values[THREADS],
+    )
     _compat.set_modes(((), ()))
     if torch.is_inference_mode_enabled():
         found.switched_off.enter_context(torch.inference_mode(False))
+    if found.no_hooks is not None:
+        _compat.allow_hooks()
     if _compat.hooks_of_graphs() is not None:
         hooks = torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged)
         found.switched_off.enter_context(hooks)
     _set_values(wanted.values)
     _compat.set_modes(wanted.modes)
+    devices = [mode for mode in wanted.modes[0] if isinstance(mode, _compat.DeviceMode)]
+    _compat.set_default_device_mode(devices[-1] if devices else None)
     return found
 
 
@@ -246,14 +229,36 @@ def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
 
 def leave_settings(found: FoundSettings) -> None:
     """Undo `enter_settings`."""
-    _compat.set_modes(((), ()))
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        torch.clear_autocast_cache()  # it holds casts of arguments
-    if torch.get_num_threads() != found.threads:  # the function told all threads to come as well
-        torch.set_num_threads(found.threads)
+    _leave_thread(found.threads)
     _set_values(found.values)
     found.switched_off.close()
+    if found.no_hooks is not None:
+        _compat.forbid_hooks(found.no_hooks)
+    _compat.set_default_device_mode(found.device_mode)
     _compat.set_modes(found.modes)
+
+
+def _leave_thread(threads: int) -> None:
+    """End what a function has begun on this thread and not ended, which had so many threads."""
+    _compat.set_modes(((), ()))
+    if _compat.why_no_hooks() is not None:
+        _compat.allow_hooks()
+    if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+        torch.clear_autocast_cache()  # it holds casts of arguments
+    if torch.get_num_threads() != threads:  # the function told all threads to come as well
+        torch.set_num_threads(threads)
+
+
+def restore_settings(settings: Settings) -> None:
+    """Give this thread back what it had before a call that had nothing to set.
+
+    Those of the whole process stay: another thread may have set them meanwhile.
+    """
+    _leave_thread(settings.values[THREADS])
+    while _compat.hooks_of_graphs() is not None:
+        _compat.drop_hooks_of_graphs()
+    _set_values(settings.values, of_thread=True)
+    _compat.set_default_device_mode(None)
 
 
 def switches() -> dict[str, Callable[..., Any]]:
@@ -262,15 +267,16 @@ def switches() -> dict[str, Callable[..., Any]]:
     PyTorch records no gradients and has the settings of the trace, JAX executes no programs, and
     PyTorch's stream is XLA's.
     """
-    forbid, restore = _compat.execution_switch()
+    forbid, restore = execution_switch()
     streams = StreamSwitch()
     return {
         "is_grad_enabled": torch.is_grad_enabled,
-        "set_grad_enabled": _compat.set_grad_enabled,
+        "set_grad_enabled": set_grad_enabled,
         "forbid_execution": forbid,
         "restore_execution": restore,
         "enter_settings": enter_settings,
         "leave_settings": leave_settings,
+        "restore_settings": restore_settings,
         "enter_stream": streams.enter,
         "leave_stream": streams.leave,
     }

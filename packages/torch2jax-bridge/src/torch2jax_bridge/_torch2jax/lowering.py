@@ -106,7 +106,8 @@ def _make_handle(spec: Spec, platform: str) -> Handle:
     wanted.written = written
     wanted.names = spec.root.names
     settings = spec.root.settings
-    return Handle(call, settings, settings.checks, wanted)
+    wanted.flushes_denormals = settings.flushes_denormals
+    return Handle(call, settings, wanted)
 
 
 def _note(function: Function) -> str:
