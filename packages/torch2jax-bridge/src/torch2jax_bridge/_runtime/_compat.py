@@ -239,10 +239,9 @@ _FUNCTION_STATE = native_address("_ZN2at4impl22PythonTorchFunctionTLS18get_disab
 FUNCTION_STATE: tuple[Getter, ...] = (
     (NativeGetter(_FUNCTION_STATE, _NO_ARGUMENTS, _BYTE),) if _FUNCTION_STATE else ()
 )
-_MHA = "torch.backends.mha._is_fastpath_enabled"
 FAST_ATTENTION: Getter = (
     ItemGetter(vars(torch.backends.mha), "_is_fastpath_enabled")
-    if foreign(_MHA, _SETTINGS, None) is not None
+    if foreign("torch.backends.mha._is_fastpath_enabled", _SETTINGS, None) is not None
     else torch.backends.mha.get_fastpath_enabled
 )
 _nnpack: Getter = foreign("torch._C._get_nnpack_enabled", _SETTINGS, _unknown)

@@ -98,7 +98,8 @@ def _precision(some: _compat.Precision) -> Setting:
 
 
 def _on_gpus(setting: Setting) -> Setting:
-    return setting._replace(only_traces=not torch.cuda.is_available())
+    """Return the setting, at which nothing looks where there is no GPU: nothing depends on it then."""
+    return setting if torch.cuda.is_available() else setting._replace(watched=())
 
 
 _backends = torch.backends
