@@ -159,7 +159,8 @@ def quick(getter: Getter, symbol: str, *arguments: int) -> Getter:
         *arguments: of the other.
     """
     address = native_address(symbol)
-    native = NativeGetter(address, (*arguments, *_NO_ARGUMENTS)[:3], _BYTE)
+    first, second, third, *_ = (*arguments, *_NO_ARGUMENTS)
+    native = NativeGetter(address, (first, second, third), _BYTE)
     return native if address and native() == _as_number(getter()) else getter
 
 
@@ -240,7 +241,7 @@ FUNCTION_STATE: tuple[Getter, ...] = (
     (NativeGetter(_FUNCTION_STATE, _NO_ARGUMENTS, _BYTE),) if _FUNCTION_STATE else ()
 )
 FAST_ATTENTION: Getter = (
-    ItemGetter(vars(torch.backends.mha), "_is_fastpath_enabled")
+    ItemGetter(torch.backends.mha.__dict__, "_is_fastpath_enabled")
     if foreign("torch.backends.mha._is_fastpath_enabled", _SETTINGS, None) is not None
     else torch.backends.mha.get_fastpath_enabled
 )
