@@ -4,6 +4,7 @@ from torch2jax_bridge._avals import dtype_j2t, dtype_t2j
 from torch2jax_bridge._convert import j2t, t2j, tree_j2t, tree_t2j
 from torch2jax_bridge._jax2torch.api import jax2torch
 from torch2jax_bridge._jax2torch.module import JaxModule
+from torch2jax_bridge._lowered.registry import lowering
 from torch2jax_bridge._runtime.errors import original_exception
 from torch2jax_bridge._runtime.memory import configure_memory
 from torch2jax_bridge._torch2jax.api import torch2jax, torch2jax_with_vjp
@@ -20,6 +21,7 @@ __all__ = [
     "dtype_t2j",
     "j2t",
     "jax2torch",
+    "lowering",
     "original_exception",
     "t2j",
     "torch2jax",

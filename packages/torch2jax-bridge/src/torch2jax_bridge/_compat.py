@@ -35,6 +35,17 @@ def is_plain(tensor: Tensor) -> bool:
     return getattr(type(tensor), "__torch_dispatch__", None) is _NO_DISPATCH
 
 
+# Without it a recording of a module with a key fails where the key is read.
+_is_functional: Callable[[Tensor], bool] = foreign(
+    "torch._is_functional_tensor", "lowered functions", lambda tensor: False
+)
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether the elements of a tensor can be read: those of fake and of functional ones cannot."""
+    return is_plain(tensor) and not _is_functional(tensor)
+
+
 # Zeros without memory, which forward mode makes; without it such a tensor cannot be converted.
 is_zero_tensor: Callable[[Tensor], bool] = foreign(
     "torch.Tensor._is_zerotensor", "t2j of zeros without memory", lambda tensor: False
@@ -199,6 +210,17 @@ has_kernel: Callable[[str, str], bool] = foreign(
 def schema(operation: Any) -> Any:
     """Return what PyTorch knows of the arguments of an operation; None where it does not say."""
     return None if _SCHEMA is None else operation._schema
+
+
+# Decompositions: operators by others. Without them more operators are called as they are.
+
+
+@functools.cache
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Return PyTorch's decompositions of operators into others, by operator."""
+    core = foreign("torch._decomp.core_aten_decompositions", "lowered functions", dict)
+    every = foreign("torch._decomp.decomposition_table", "lowered functions", {})
+    return {**every, **core()}
 
 
 # Grad mode ---------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def seeded(key: torch.Tensor) -> Iterator[None]:
     """
     _scope.depth = getattr(_scope, "depth", 0) + 1
     try:
-        with _forked(key) if _compat.is_plain(key) else nullcontext():  # a fake one has no values
+        with _forked(key) if _compat.has_values(key) else nullcontext():
             yield
     finally:
         _scope.depth -= 1

@@ -29,6 +29,8 @@ def torch2jax(
     share_memory: bool = False,
     infer: str = "fake",
     widen_integers: bool = False,
+    backend: str = "call",
+    strict: bool = False,
 ) -> Any:
     """Wrap a PyTorch function, or a module, as a function of JAX arrays.
 
@@ -72,6 +74,12 @@ def torch2jax(
             that is traced, "run" raises; an eager call is its own example.
         widen_integers: whether int32 arguments, JAX's integers, reach `fn` as int64, PyTorch's own
             integers, which `cross_entropy`, `one_hot` or `take` want; results are JAX's again.
+        backend: "call" runs `fn` in PyTorch. "xla" runs it once, without values, and makes its
+            operators operations of JAX, which XLA compiles; those that have no rule are called in
+            PyTorch one by one. "auto" also calls those that were measured to be faster there. In
+            these two `fn` is pure, as under `jax.jit`: tensors that it captures are constants, and
+            random numbers come from `rng=`.
+        strict: whether with "xla" an operator without a rule is an error.
 
     Returns:
         The JAX function with the signature of `fn`. For a module `(apply, params, buffers)`:
@@ -101,7 +109,12 @@ def torch2jax(
         debug=debug_by_default() if debug is None else debug,
         infer=infer,
         widen_integers=widen_integers,
+        backend=backend,
+        strict=strict,
     )
+    if backend != "call" and (debug or output_shapes is not None):
+        option = "debug" if debug else "output_shapes"
+        raise ValueError(f'{option} is for backend="call"; with "{backend}" it has no effect.')
     if infer == "run" and output_shapes is not None:
         raise ValueError('output_shapes and infer="run" were both given; give one of them.')
     if isinstance(fn, torch.nn.Module):

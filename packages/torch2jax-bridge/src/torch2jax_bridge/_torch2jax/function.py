@@ -23,6 +23,7 @@ VMAP_METHODS = (
 )
 RANDOMNESS = ("error", "different", "same")
 INFERENCE = ("fake", "run")
+BACKENDS = ("call", "xla", "auto")
 DEBUG_VARIABLE = "TORCH2JAX_BRIDGE_DEBUG"
 
 
@@ -46,17 +47,36 @@ class Options:
     keyed: bool = False
     infer: str = "fake"
     widen_integers: bool = False
+    backend: str = "call"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("vmap_method", self.vmap_method, VMAP_METHODS)
         _check_choice("randomness", self.randomness, RANDOMNESS)
         _check_choice("infer", self.infer, INFERENCE)
+        _check_choice("backend", self.backend, BACKENDS)
+        self._check_backend()
         if self.aliases and self.out:
             raise ValueError("out=True and input_output_aliases were both given; give one of them.")
         if len({result for _, result in self.aliases}) < len(self.aliases):
             raise ValueError(
                 f"input_output_aliases {dict(self.aliases)} gives one result two arguments."
             )
+
+
+    def _check_backend(self) -> None:
+        if self.backend == "call":
+            if self.strict:
+                raise ValueError('strict=True is for backend="xla": "call" calls every operator.')
+            return
+        plain = Options()
+        for name in ("out", "aliases", "vmap_method", "randomness", "infer"):
+            if getattr(self, name) != getattr(plain, name):
+                option = "input_output_aliases" if name == "aliases" else name
+                raise ValueError(
+                    f'{option} is for backend="call"; with "{self.backend}" the function is a '
+                    "program of XLA, on which it has no effect."
+                )
 
 
 def debug_by_default() -> bool:

@@ -61,11 +61,11 @@ class _Random(DispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.seen = self.seen or (_draws(func, args, kwargs or {}) and not is_seeded())
+        self.seen = self.seen or (draws_numbers(func, args, kwargs or {}) and not is_seeded())
         return func(*args, **(kwargs or {}))
 
 
-def _draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
+def draws_numbers(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     """Whether a call of an operation draws random numbers. Some do only in one mode of theirs."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -11,6 +11,8 @@ import torch
 
 from torch2jax_bridge._compat import uncommitted
 from torch2jax_bridge._convert import t2j
+from torch2jax_bridge._lowered.evaluate import Computed
+from torch2jax_bridge._lowered.lower import report
 from torch2jax_bridge._runtime.generators import seeded
 from torch2jax_bridge._torch2jax.recording import explain
 from torch2jax_bridge._torch2jax.template import (
@@ -31,6 +33,8 @@ class Wrapped(Protocol):
     def clear_cache(self) -> None: ...
 
     def cache_size(self) -> int: ...
+
+    def programs(self) -> list[Sequence[Computed]]: ...
 
 
 class ModuleApply:
@@ -82,6 +86,14 @@ class ModuleApply:
     def cache_size(self) -> int:
         """Return for how many combinations of arguments there is a program."""
         return self._call.cache_size() + self._keyed.cache_size()
+
+    def report(self) -> str:
+        """Return a table of the operators in all programs: which are lowered, and which are called.
+
+        Raises:
+            ValueError: the module was wrapped with `backend="call"`.
+        """
+        return report([*self._call.programs(), *self._keyed.programs()])
 
 
 BUFFERS = 3  # the position of the buffers among the arguments of a `ModuleCall`

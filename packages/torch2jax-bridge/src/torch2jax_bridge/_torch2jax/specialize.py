@@ -22,6 +22,8 @@ from pax_tree import (
     tree_unflatten,
 )
 from torch2jax_bridge._avals import Aval, aval_of, canonical
+from torch2jax_bridge._lowered.evaluate import Computed
+from torch2jax_bridge._lowered.lower import lower, report
 from torch2jax_bridge._runtime.errors import original_exception, printable
 from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
 from torch2jax_bridge._runtime.thread_state import current_settings, enter_settings
@@ -110,6 +112,24 @@ class TorchFunction:
         """Return for how many combinations of arguments there is a program."""
         return len(self._traced)
 
+    def report(self) -> str:
+        """Return a table of the operators in all programs: which are lowered, and which are called.
+
+        Raises:
+            ValueError: the function was wrapped with `backend="call"`.
+        """
+        return report(self.programs())
+
+    def programs(self) -> list[Sequence[Computed]]:
+        """Return the operators of each program.
+
+        Raises:
+            ValueError: the function was wrapped with `backend="call"`.
+        """
+        if self._options.backend == "call":
+            raise ValueError('A report is for backend="xla" and "auto"; "call" calls all operators.')
+        return [made.steps for made in self._traced.values()]
+
     def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Find out the results for example arguments, which may be tensors, without a call."""
         examples = as_examples((tuple(args), kwargs), self._options.infer == "run")
@@ -168,12 +188,14 @@ class TracedCall:
         traced: which leaves of the arguments are arrays.
         out_tree: the tree of the results.
         jitted: the jitted calls, kept for as long as this lives.
+        steps: the operators, where they are lowered.
     """
 
     call: Callable[..., list[jax.Array]]
     traced: tuple[bool, ...]
     out_tree: PyTreeDef
     jitted: JittedCalls
+    steps: Sequence[Computed] = ()
 
 
 def key_of(leaf: Any) -> Hashable:
@@ -224,6 +246,13 @@ def specialize(
         found = Inferred(*parse_output_shapes(output_shapes(args), ins), None, False)
     if found.host_random and options.keyed:
         raise TypeError(_OTHER_GENERATORS.format(name))
+    if options.backend != "call":
+        trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
+        once = _applier(trial, template, treedef, ins, options)
+        made = lower(once, Given(ins, likely_device(leaves)), name, options)
+        return TracedCall(
+            made.call, traced, carried_by_jax(made.out_tree), JittedCalls(), made.steps
+        )
     if current_settings() is not settings:  # the function changes them
         enter_settings(settings)
         settings = settings.unchecked()

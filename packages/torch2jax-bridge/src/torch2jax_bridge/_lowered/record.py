@@ -1,0 +1,241 @@
+"""Recording: a function is run once on tensors without values, and every operator it calls is noted.
+
+PyTorch's functionalisation stands above: writes in place and views arrive here as operators that
+return new tensors. Operators without a rule are taken apart by PyTorch's decompositions as far as
+there are some.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+
+from pax_tree import tree_flatten
+from torch2jax_bridge._compat import (
+    DispatchMode,
+    decompositions,
+    end_fake_mode,
+    fake_mode,
+    is_plain,
+    quiet,
+    schema,
+)
+from torch2jax_bridge._lowered.custom_functions import CUSTOM, custom_call, intercepted
+from torch2jax_bridge._lowered.program import Meta, Program, Ref, Step, replaced, without_dead_steps
+from torch2jax_bridge._lowered.registry import rule_for
+from torch2jax_bridge._lowered.rewrites import rewritten
+from torch2jax_bridge._runtime.generators import is_seeded
+from torch2jax_bridge._runtime.thread_state import without_values
+from torch2jax_bridge._torch2jax.function import WrongArguments
+from torch2jax_bridge._torch2jax.infer import Given, draws_numbers
+from torch2jax_bridge._torch2jax.reachable import left_as_it_was
+from torch2jax_bridge._torch2jax.results import register_objects
+
+Apply = Callable[..., Any]
+
+
+def record(apply: Apply, given: Given, name: str) -> Program:
+    """Run a function of flat tensors and return what it calls; what it can reach stays as it was.
+
+    Args:
+        apply: the function.
+        given: its arguments.
+        name: how messages call it.
+
+    Raises:
+        WrongArguments: it draws random numbers without a key, or writes into a tensor it captured.
+    """
+    mode = fake_mode()
+    try:
+        with without_values(), left_as_it_was(apply) as trial, torch.enable_grad(), quiet(), mode:
+            tensors = given.tensors()
+            recorder = _Recorder(name, tensors)
+            with intercepted(), _scopes(recorder), recorder:
+                out_tree, outs = _functional(trial.function, tensors)
+            return without_dead_steps(recorder.program(outs, out_tree))
+    finally:
+        end_fake_mode(mode)
+
+
+def _functional(function: Apply, tensors: Sequence[torch.Tensor]) -> tuple[Any, list[torch.Tensor]]:
+    """Run the function on tensors that PyTorch functionalises."""
+    tree: list[Any] = []
+
+    def flat(*wrapped: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with _Rewriting():
+            result = function(*wrapped)
+        register_objects(result)
+        leaves, treedef = tree_flatten(result)
+        tree.append(treedef)
+        return tuple(leaves)
+
+    outs = torch.func.functionalize(flat)(*tensors)
+    return tree[0], list(outs)
+
+
+class _Rewriting(torch.overrides.TorchFunctionMode):
+    """Does some functions of PyTorch by others, which say what they write into."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return rewritten(func)(*args, **(kwargs or {}))
+
+
+class _WithoutDerivative(Exception):
+    """A decomposition ends in an operator that has no derivative."""
+
+
+class _Recorder(DispatchMode):
+    """Notes every operator that is called.
+
+    Args:
+        name: how messages call the function.
+        tensors: its arguments.
+    """
+
+    def __init__(self, name: str, tensors: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        self._name = name
+        self._known: dict[int, tuple[torch.Tensor, Ref]] = {}
+        self._steps: list[Step] = []
+        self._constants: dict[Ref, torch.Tensor] = {}
+        self._metas: dict[Ref, Meta] = {}
+        self._inputs = tuple(map(self._new, tensors))
+        self._depth = 0
+        self.scope: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is CUSTOM():
+            function, results = custom_call(*args)
+            self._note(function.name, function, tuple(args[0]), {}, results, draws=False)
+            return results
+        name = func.name()
+        self._check(func, name, args, kwargs)
+        if rule_for(name) is None:
+            if name.startswith("prims::") and self._depth:
+                raise _WithoutDerivative
+            if (decomposed := decompositions().get(func)) is not None:
+                with suppress(_WithoutDerivative):
+                    return self._decompose(decomposed, args, kwargs)
+        results = func(*args, **kwargs)
+        if any(isinstance(leaf, torch.Tensor) for leaf in tree_flatten(results)[0]):
+            self._note(name, func, args, kwargs, results, draws_numbers(func, args, kwargs))
+        return results
+
+    def _decompose(self, decomposed: Apply, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Record the operators of a decomposition, all or none."""
+        count = len(self._steps)
+        self._depth += 1
+        try:
+            with self:
+                return decomposed(*args, **kwargs)
+        except _WithoutDerivative:
+            del self._steps[count:]
+            raise
+        finally:
+            self._depth -= 1
+
+    def program(self, outs: Sequence[Any], out_tree: Any) -> Program:
+        """Return what was recorded."""
+        refs = tuple(map(self._ref, outs))
+        steps = tuple(self._steps)
+        return Program(self._inputs, self._constants, steps, refs, out_tree, self._metas)
+
+    def _check(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
+        known = schema(func)
+        writes = known is not None and known.is_mutable
+        if writes or (name in _WRITES_UNSAID and args[3] is not None and args[5]):
+            raise WrongArguments(
+                f"{self._name} writes ({name}) into a tensor that is neither an argument nor made "
+                'in the call; as a program of XLA it cannot: pass the tensor, or use backend="call".'
+            )
+        if draws_numbers(func, args, kwargs) and not is_seeded():
+            raise WrongArguments(
+                f"{self._name} draws random numbers ({name}) without a key, and a program of XLA "
+                'has none: pass rng= to a module, or use backend="call".'
+            )
+
+    def _note(
+        self, name: str, call: Any, args: tuple, kwargs: dict[str, Any], results: Any, draws: bool
+    ) -> None:
+        made = self._made(results)
+        refs, metas = made if isinstance(made, tuple) and not isinstance(made, Ref) else (made,), []
+        for ref in refs:
+            if ref is not None:
+                metas.append(self._metas[ref])
+        self._steps.append(
+            Step(
+                name=name,
+                call=call,
+                args=replaced(args, self._ref, torch.Tensor),
+                kwargs=replaced(kwargs, self._ref, torch.Tensor),
+                results=made,
+                metas=tuple(metas),
+                constant=not torch.is_grad_enabled(),
+                draws=draws,
+                scope="/".join(self.scope),
+            )
+        )
+
+    def _made(self, results: Any) -> Any:
+        if isinstance(results, torch.Tensor):
+            return self._new(results)
+        if isinstance(results, list | tuple):
+            return tuple(map(self._made, results))
+        return None
+
+    def _new(self, tensor: torch.Tensor) -> Ref:
+        ref = Ref(len(self._metas))
+        self._metas[ref] = Meta(tuple(tensor.shape), tensor.dtype)
+        self._known[id(tensor)] = tensor, ref
+        return ref
+
+    def _ref(self, tensor: torch.Tensor) -> Ref:
+        """Return the number of a tensor; one that is not known was captured."""
+        found = self._known.get(id(tensor))
+        if found is not None:
+            return found[1]
+        if not is_plain(tensor):
+            raise WrongArguments(
+                f"{self._name} uses a tensor of class {type(tensor).__name__} that was not made in "
+                'the call, which a program of XLA cannot: use backend="call".'
+            )
+        ref = self._new(tensor)
+        self._constants[ref] = tensor
+        return ref
+
+
+# Their schemas do not say that they write into the averages when `training` is true.
+_WRITES_UNSAID = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
+
+
+@contextmanager
+def _scopes(recorder: _Recorder) -> Iterator[None]:
+    """Let the recorder know in which module it is."""
+    thread, paths = threading.get_ident(), dict[int, str]()
+
+    def enter(module: torch.nn.Module, _: Any) -> None:
+        if threading.get_ident() != thread:
+            return
+        if not recorder.scope:
+            paths.update({id(part): path for path, part in module.named_modules()})
+        path = paths.get(id(module)) or type(module).__name__
+        recorder.scope.append(path)
+
+    def leave(module: torch.nn.Module, *_: Any) -> None:
+        if threading.get_ident() == thread and recorder.scope:
+            recorder.scope.pop()
+
+    hooks = torch.nn.modules.module
+    with ExitStack() as stack:
+        stack.callback(hooks.register_module_forward_pre_hook(enter).remove)
+        stack.callback(hooks.register_module_forward_hook(leave, always_call=True).remove)
+        yield

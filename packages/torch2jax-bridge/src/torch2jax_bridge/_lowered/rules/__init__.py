@@ -1,0 +1,41 @@
+"""The rules: what each operator of PyTorch computes, in JAX operations."""
+
+from torch2jax_bridge._lowered.rules import (
+    activations,
+    attention,
+    convolution,
+    creation,
+    elementwise,
+    fourier,
+    indexing,
+    linalg,
+    losses,
+    matmul,
+    normalization,
+    pooling,
+    random,
+    reductions,
+    scatter,
+    shapes,
+    sorting,
+)
+
+__all__ = [
+    "activations",
+    "attention",
+    "convolution",
+    "creation",
+    "elementwise",
+    "fourier",
+    "indexing",
+    "linalg",
+    "losses",
+    "matmul",
+    "normalization",
+    "pooling",
+    "random",
+    "reductions",
+    "scatter",
+    "shapes",
+    "sorting",
+]

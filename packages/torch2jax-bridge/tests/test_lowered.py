@@ -1,0 +1,314 @@
+"""Functions as programs of XLA: purity, state, randomness, and what JAX can do with such programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from torch2jax_bridge import ShapeInferenceError, lowering, torch2jax
+
+lowered = partial(torch2jax, backend="xla", strict=True)
+X = np.linspace(-2, 2, 15, dtype=np.float32).reshape(5, 3)
+
+
+def _both(function, *arrays):
+    """Compare values and gradients of the lowered function with those of the called one."""
+    ours, theirs = lowered(function), torch2jax(function)
+    for found, expected in zip(
+        jax.tree.leaves(ours(*arrays)), jax.tree.leaves(theirs(*arrays)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
+
+    def total(wrapped):
+        return lambda *args: sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(wrapped(*args)))
+
+    everything = tuple(range(len(arrays)))
+    gradients = (jax.grad(total(wrapped), everything)(*arrays) for wrapped in (ours, theirs))
+    for found, expected in zip(*map(jax.tree.leaves, gradients), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def _writes_in_place(x):
+    out = x.clone()
+    out[1:] += 3
+    out = out.relu().clone()
+    out[:, 0] = out[:, 1]
+    out.view(-1)[::2].mul_(2)
+    out.t()[0].add_(1)
+    return out
+
+
+def _without_gradients(x):
+    with torch.no_grad():
+        fixed = x * 2
+    return fixed * x + x.detach() + x.data * x
+
+
+def _gradient_inside(x):
+    return torch.func.grad(lambda z: (z**3).sum())(x)
+
+
+def _autograd_inside(x):
+    with torch.enable_grad():
+        z = x.clone().requires_grad_()
+        (found,) = torch.autograd.grad((z**3).sum(), z, create_graph=True)
+    return found * x
+
+
+def _checkpoint(x):
+    return torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize(
+    "function",
+    [
+        _writes_in_place,
+        _without_gradients,
+        _gradient_inside,
+        _autograd_inside,
+        _checkpoint,
+        lambda x: {"a": x[x.shape[0] // 2], "b": (x.flip(0), x.roll(1, 1))},
+        lambda x: torch.einsum("ij,kj->ik", x, x).softmax(-1),
+        lambda x: torch.zeros(3).scatter_(0, torch.tensor([0, 2]), 1.0) + x,
+        lambda x: nn.functional.scaled_dot_product_attention(*[x[None, None]] * 3, is_causal=True),
+        lambda x: torch.where(x > 0, x.sqrt(), x.exp()).nan_to_num(),
+        lambda x: nn.functional.max_pool1d(x.t()[None], 2).sum(-1) + x.max(0).values,
+    ],
+)
+def test_lowered_equals_called(function):
+    _both(function, X)
+
+
+def test_two_arguments_and_trees():
+    _both(lambda x, other: (x @ other["w"]).relu() + other["b"], X, {"w": X.T.copy(), "b": X[0, 0]})
+
+
+class _Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.drop = nn.Dropout(0.5)
+        self.last = nn.Linear(8, 3)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int32))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.last(self.drop(self.norm(self.first(x)).relu()))
+
+
+def test_modules_give_their_buffers_back_and_draw_from_keys():
+    torch.manual_seed(0)
+    net = _Net()
+    apply, params, buffers = lowered(net)
+    called, _, _ = torch2jax(net)
+    key = jax.random.key(0)
+    out, after = jax.jit(apply)(params, X, buffers=buffers, rng=key)
+    _, expected = called(params, X, buffers=buffers, rng=key)
+    assert set(after) == set(expected) and int(after["calls"]) == 1
+    for name in after:
+        np.testing.assert_allclose(after[name], expected[name], rtol=1e-5, atol=1e-6)
+    again, _ = apply(params, X, buffers=buffers, rng=key)
+    other, _ = apply(params, X, buffers=buffers, rng=jax.random.key(1))
+    np.testing.assert_allclose(out, again, rtol=1e-6)
+    assert not np.allclose(out, other)
+    found, same = apply(params, X, buffers=buffers, is_training=False)
+    wanted, _ = called(params, X, buffers=buffers, is_training=False)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(same["norm.running_mean"], buffers["norm.running_mean"])
+
+
+def test_dropout_keeps_the_mean_and_two_layers_differ():
+    net = nn.Sequential(nn.Dropout(0.25), nn.Identity())
+    apply, params, buffers = lowered(net)
+    out, _ = apply(params, jnp.ones((100, 100)), buffers=buffers, rng=jax.random.key(3))
+    assert abs(float(out.mean()) - 1) < 0.02
+    np.testing.assert_allclose(np.unique(out), [0, 1 / 0.75], rtol=1e-6)
+    two, _, _ = lowered(_TwoDrops())
+    first, second = two({}, jnp.ones((40, 40)), rng=jax.random.key(0))[0]
+    assert not np.array_equal(first, second)
+
+
+class _TwoDrops(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x), nn.functional.dropout(x)
+
+
+def test_random_numbers_without_a_key_are_refused():
+    with pytest.raises(TypeError, match=r"draws random numbers .* without a key"):
+        lowered(lambda x: x + torch.rand(3))(X)
+
+
+def test_writes_into_captured_tensors_are_refused():
+    kept = torch.zeros(3)
+    with pytest.raises(TypeError, match="neither an argument nor made"):
+        lowered(lambda x: kept.add_(1) + x)(X)
+    np.testing.assert_array_equal(kept, 0)
+
+
+def test_captured_tensors_are_constants():
+    kept = torch.full((3,), 2.0)
+    np.testing.assert_allclose(lowered(lambda x: kept * x)(X), 2 * X)
+
+
+def test_arguments_that_are_written_to_are_refused():
+    with pytest.raises(TypeError, match="changes its array argument number 0"):
+        lowered(lambda x: x.add_(1))(X)
+
+
+class _Tripled(torch.autograd.Function):
+    """Its derivative is not that of what it computes."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.factor = factor
+        return x * factor
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 100, None
+
+
+def test_custom_derivatives_are_kept():
+    f = torch2jax(lambda x: _Tripled.apply(x, 3.0).sin(), backend="xla")
+    np.testing.assert_allclose(f(X), np.sin(3 * X), rtol=1e-5)
+    found = jax.grad(lambda x: f(x).sum())(X)
+    np.testing.assert_allclose(found, 100 * np.cos(3 * X), rtol=1e-4)
+    assert "_Tripled" in f.report() and "called" in f.report()
+    with pytest.raises(TypeError, match="_Tripled"):
+        lowered(lambda x: _Tripled.apply(x, 3.0))(X)
+
+
+@torch.library.custom_op("lowered_tests::tripled", mutates_args=())
+def tripled(x: torch.Tensor) -> torch.Tensor:
+    return x * 3
+
+
+tripled.register_fake(torch.empty_like)
+tripled.register_autograd(lambda ctx, grad: grad * 3)
+
+
+def test_own_operators_are_called_until_they_have_a_rule():
+    f = torch2jax(lambda x: tripled(x) + 1, backend="xla")
+    np.testing.assert_allclose(jax.jit(f)(X), 3 * X + 1, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda x: f(x).sum())(X), np.full_like(X, 3))
+    assert f.report().splitlines()[-1] == "1 of 2 operators are lowered."
+    np.testing.assert_allclose(jax.vmap(f)(X), 3 * X + 1, rtol=1e-6)
+
+    @lowering("lowered_tests::tripled")
+    def rule(x, *, result):
+        assert result.shape == x.shape
+        return 3 * x
+
+    g = lowered(lambda x: tripled(x) + 1)
+    np.testing.assert_allclose(g(X), 3 * X + 1, rtol=1e-6)
+    assert g.report().splitlines()[-1] == "2 of 2 operators are lowered."
+    with pytest.raises(ValueError, match="mylib::op"):
+        lowering("tripled")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"out": True},
+        {"input_output_aliases": {0: 0}},
+        {"vmap_method": "sequential"},
+        {"randomness": "same"},
+        {"infer": "run"},
+        {"debug": True},
+        {"output_shapes": torch.Size([5, 3])},
+    ],
+)
+def test_options_without_effect_are_refused(option):
+    with pytest.raises(ValueError, match=next(iter(option))):
+        torch2jax(torch.sin, backend="xla", **option)
+
+
+def test_other_mistakes():
+    with pytest.raises(ValueError, match="backend is 'gpu'"):
+        torch2jax(torch.sin, backend="gpu")
+    with pytest.raises(ValueError, match="strict"):
+        torch2jax(torch.sin, strict=True)
+    with pytest.raises(ValueError, match="report"):
+        torch2jax(torch.sin).report()
+    with pytest.raises(ShapeInferenceError, match="could not be inferred"):
+        lowered(lambda x: x * x.sum().item())(X)
+
+
+TRANSFORMS = {
+    "vmap": lambda f: jax.vmap(f),
+    "jacfwd": lambda f: jax.jacfwd(lambda x: f(x).sum(0)),
+    "hessian": lambda f: jax.hessian(lambda x: f(x).sum()),
+    "checkpoint": lambda f: jax.grad(jax.checkpoint(lambda x: f(x).sum())),
+    "linearize": lambda f: lambda x: jax.linearize(f, x)[1](x),
+    "scan": lambda f: lambda x: jax.lax.scan(lambda c, _: (f(c), c.sum()), x, length=3)[1],
+    "vmap of grad": lambda f: jax.vmap(jax.grad(lambda x: f(x).sum())),
+    "cond": lambda f: lambda x: jax.lax.cond(x.sum() > 1, f, lambda y: y, x),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_equal_those_of_jax(name):
+    def in_torch(x):
+        return torch.tanh(x) * x.exp().sum() - x.softmax(-1)
+
+    def in_jax(x):
+        return jnp.tanh(x) * jnp.exp(x).sum() - jax.nn.softmax(x, -1)
+
+    transform = TRANSFORMS[name]
+    found, expected = (jax.jit(transform(f))(X) for f in (lowered(in_torch), in_jax))
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)
+
+
+def test_exported_programs_run_without_pytorch(tmp_path):
+    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.GELU())
+    apply, params, _ = lowered(net)
+
+    def predict(x):
+        return apply(params, x, is_training=False)[0]
+
+    exported = jax.export.export(jax.jit(predict), platforms=("cpu", "cuda", "tpu"))(X)
+    (tmp_path / "program").write_bytes(exported.serialize())
+    np.save(tmp_path / "x.npy", X)
+    program = (
+        "import sys, jax, numpy as np; from pathlib import Path\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "exported = jax.export.deserialize((folder / 'program').read_bytes())\n"
+        "np.save(folder / 'out.npy', exported.call(np.load(folder / 'x.npy')))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    expected = net.eval()(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_names_of_modules_are_in_the_program():
+    apply, params, buffers = lowered(_Net())
+    jitted = jax.jit(partial(apply, is_training=False))
+    text = jitted.lower(params, X, buffers=buffers).as_text(debug_info=True)
+    assert "first" in text and "last" in text and "custom_call" not in text
+
+
+def test_programs_have_no_custom_call_and_take_donated_arguments():
+    step = jax.jit(lowered(lambda w, x: w - 0.1 * (w @ x)), donate_argnums=0)
+    weights = jnp.ones((3, 3))
+    pointer = weights.unsafe_buffer_pointer()
+    out = step(weights, jnp.ones((3, 3)))
+    assert out.unsafe_buffer_pointer() == pointer
+
+
+def test_pickled_functions_are_lowered_again():
+    import pickle
+
+    f = pickle.loads(pickle.dumps(torch2jax(torch.cos, backend="xla")))
+    np.testing.assert_allclose(f(X), np.cos(X), rtol=1e-6)
+    assert f.report().splitlines()[-1] == "1 of 1 operators are lowered."

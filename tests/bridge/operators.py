@@ -1,0 +1,212 @@
+"""PyTorch's own samples of its operators, run as programs of XLA: values and first derivatives.
+
+    python -m tests.bridge.operators [--samples N] [--dtypes float32,int64] [name ...]
+
+prints a table of the operators of which a sample differs, and the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+from pax_tree import tree_flatten, tree_unflatten
+from torch2jax_bridge import ShapeInferenceError, j2t, t2j, torch2jax
+from torch2jax_bridge._torch2jax.function import WrongArguments
+
+# Their results are random, or arbitrary: eigenvectors, say, have any sign.
+DIFFERENT = {
+    *("bernoulli", "cauchy", "empty", "empty_like", "empty_permuted", "empty_strided"),
+    *("exponential", "geometric", "log_normal", "multinomial", "native_dropout_backward"),
+    *("new_empty", "new_empty_strided", "normal", "rand_like", "randint", "randint_like", "randn"),
+    *("randn_like", "uniform", "pca_lowrank", "svd_lowrank", "resize_", "resize_as_"),
+    *("nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d"),
+    *("nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout"),
+    *("nn.functional.rrelu", "nn.functional.fractional_max_pool2d"),
+    "nn.functional.fractional_max_pool3d",
+}
+TOLERANCES = {
+    torch.float16: 1e-2,
+    torch.bfloat16: 4e-2,
+    torch.float32: 2e-4,
+    torch.complex64: 2e-4,
+}
+
+
+class Sample(NamedTuple):
+    """A function of tensors, and tensors for it."""
+
+    function: Callable[..., list[torch.Tensor]]
+    tensors: list[torch.Tensor]
+
+
+@dataclass
+class Outcome:
+    """What became of the samples of one operator.
+
+    Attributes:
+        samples: how many there were.
+        refused: how many were refused in a sentence.
+        called: the operators that were called in PyTorch.
+        wrong: what differed.
+    """
+
+    samples: int
+    refused: int
+    called: set[str]
+    wrong: list[str]
+
+
+def name_of(operator: Any) -> str:
+    """Return the name of an entry of PyTorch's table, with that of its variant."""
+    variant = operator.variant_test_name
+    return f"{operator.name}.{variant}" if variant else operator.name
+
+
+def operators() -> list[Any]:
+    """Return the entries of PyTorch's table that give the same result in every run."""
+    return [op for op in op_db if op.name not in DIFFERENT]
+
+
+def samples(operator: Any, dtype: torch.dtype, count: int) -> Iterator[Sample]:
+    """Return samples of an operator, spread over all that there are."""
+    found = list(operator.sample_inputs("cpu", dtype))
+    step = max(len(found) / count, 1)
+    for i in range(min(count, len(found))):
+        given = found[int(i * step)]
+        leaves, treedef = tree_flatten((given.input, tuple(given.args), dict(given.kwargs)))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        if all(tensor.layout == torch.strided for tensor in tensors):
+            yield Sample(_function(operator, leaves, treedef), tensors)
+
+
+def _function(operator: Any, leaves: list[Any], treedef: Any) -> Callable[..., list[torch.Tensor]]:
+    def function(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        given = iter(tensors)
+        full = [next(given) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+        first, args, kwargs = tree_unflatten(treedef, full)
+        results = tree_flatten(operator.op(first, *args, **kwargs))[0]
+        return [result for result in results if isinstance(result, torch.Tensor)]
+
+    return function
+
+
+def try_operator(operator: Any, dtype: torch.dtype, count: int) -> Outcome:
+    """Compare samples of an operator with PyTorch, and their first derivatives where it has them."""
+    outcome = Outcome(0, 0, set(), [])
+    has_derivative = operator.supports_autograd and dtype in operator.supported_backward_dtypes(
+        "cpu"
+    )
+    for sample in samples(operator, dtype, count):
+        try:
+            with torch.no_grad():
+                expected = sample.function(*(t.clone() for t in sample.tensors))
+        except RuntimeError:  # PyTorch cannot do it either
+            continue
+        if not expected or any(x.layout != torch.strided for x in expected):
+            continue
+        outcome.samples += 1
+        lowered = torch2jax(sample.function, backend="xla")
+        try:
+            with jax.disable_jit():
+                _compare_values(lowered, sample, expected)
+                if has_derivative:
+                    _compare_gradients(lowered, sample, dtype)
+        except (ShapeInferenceError, WrongArguments):
+            outcome.refused += 1
+        except AssertionError as error:
+            outcome.wrong.append(" ".join(str(error).split()))
+        outcome.called |= {c.step.name for p in lowered.programs() for c in p if c.rule is None}
+    return outcome
+
+
+def _arrays(tensors: list[torch.Tensor]) -> list[jax.Array]:
+    return [t2j(_plain(t), copy=True) for t in tensors]
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().resolve_conj().resolve_neg().contiguous()
+
+
+def _compare(found: jax.Array, expected: torch.Tensor) -> None:
+    tolerance = TOLERANCES.get(expected.dtype, 1e-6)
+    torch.testing.assert_close(
+        j2t(found, copy=True), _plain(expected), rtol=tolerance, atol=tolerance, equal_nan=True
+    )
+
+
+def _compare_values(lowered: Any, sample: Sample, expected: list[torch.Tensor]) -> None:
+    for found, wanted in zip(lowered(*_arrays(sample.tensors)), expected, strict=True):
+        _compare(found, wanted)
+
+
+def _compare_gradients(lowered: Any, sample: Sample, dtype: torch.dtype) -> None:
+    """Compare the cotangents of all arguments for random ones of all results."""
+    moving = [i for i, t in enumerate(sample.tensors) if t.dtype == dtype]
+    tensors = [t.clone().requires_grad_(i in moving) for i, t in enumerate(sample.tensors)]
+    outs = sample.function(*tensors)
+    of = [i for i, out in enumerate(outs) if out.requires_grad]
+    if not of or not moving:
+        return
+    cotangents = [torch.randn_like(outs[i]) for i in of]
+    wanted = torch.autograd.grad(
+        [outs[i] for i in of], [tensors[i] for i in moving], cotangents, allow_unused=True
+    )
+    arrays = _arrays(sample.tensors)
+
+    def function(*given: jax.Array) -> list[jax.Array]:
+        full = list(arrays)
+        for i, array in zip(moving, given, strict=True):
+            full[i] = array
+        results = lowered(*full)
+        return [results[i] for i in of]
+
+    _, pull = jax.vjp(function, *(arrays[i] for i in moving))
+    for i, found, expected in zip(moving, pull(_arrays([_conj(c) for c in cotangents])), wanted):
+        _compare(found, torch.zeros_like(tensors[i]) if expected is None else _conj(expected))
+
+
+def _conj(tensor: torch.Tensor) -> torch.Tensor:
+    """JAX pairs cotangents with values without conjugation, PyTorch with it."""
+    return tensor.conj() if tensor.is_complex() else tensor
+
+
+def main() -> int:
+    """Run the command line; 1 if a sample differs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="parts of names of operators; all without")
+    parser.add_argument("--samples", type=int, default=1000, help="of each operator and dtype")
+    parser.add_argument("--dtypes", default="float32,int64,bool,bfloat16,complex64")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    jax.config.update("jax_enable_x64", True)
+    counts: Counter[str] = Counter()
+    for operator in operators():
+        name = name_of(operator)
+        if options.names and not any(part in name for part in options.names):
+            continue
+        for dtype in (getattr(torch, dtype) for dtype in options.dtypes.split(",")):
+            if dtype in operator.supported_dtypes("cpu"):
+                outcome = try_operator(operator, dtype, options.samples)
+                counts["operators"] += 1
+                counts["samples"] += outcome.samples
+                counts["refused"] += outcome.refused
+                counts["wrong"] += len(outcome.wrong)
+                counts["with called operators"] += bool(outcome.called)
+                if outcome.wrong:
+                    first = outcome.wrong[0][:200]
+                    print(f"{name} {dtype}: {len(outcome.wrong)} of {outcome.samples}: {first}")
+    print(", ".join(f"{count} {what}" for what, count in counts.items()))
+    return int(counts["wrong"] > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
