@@ -32,6 +32,8 @@ DIFFERENT = {
     *("nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout"),
     *("nn.functional.rrelu", "nn.functional.fractional_max_pool2d"),
     "nn.functional.fractional_max_pool3d",
+    # PyTorch's own derivative for the first argument is wrong where all of it is written over.
+    "as_strided_scatter",
 }
 TOLERANCES = {
     torch.float16: 1e-2,
@@ -121,6 +123,10 @@ def try_operator(operator: Any, dtype: torch.dtype, count: int) -> Outcome:
                 if has_derivative:
                     _compare_gradients(lowered, sample, dtype)
         except (ShapeInferenceError, WrongArguments):
+            outcome.refused += 1
+        except TypeError as error:
+            if "in place" not in str(error):
+                raise
             outcome.refused += 1
         except AssertionError as error:
             outcome.wrong.append(" ".join(str(error).split()))

@@ -5,6 +5,7 @@ import warnings
 import jax
 import pytest
 import torch
+
 from tests.bridge.operators import name_of, operators, try_operator
 
 

@@ -212,6 +212,11 @@ def schema(operation: Any) -> Any:
     return None if _SCHEMA is None else operation._schema
 
 
+# Its schema says that it writes into the averages; without it a batch norm in training cannot be lowered.
+batch_norm_that_says_what_it_writes: Callable[..., Any] = foreign(
+    "torch.ops.aten._native_batch_norm_legit.default", "lowered batch norms in training"
+)
+
 # Decompositions: operators by others. Without them more operators are called as they are.
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import torch
 
 from pax_tree import tree_map
 from torch2jax_bridge._avals import canonical
@@ -76,9 +75,8 @@ class Evaluator:
         )
         if step.constant or step.name in _DETACHED:
             args, kwargs = tree_map(_stopped, (args, kwargs))
-        if computed.rule is not None:
-            if computed.rule.takes_result:
-                kwargs = {**kwargs, "result": computed.result}
+        if computed.rule is not None and computed.rule.takes_result:
+            kwargs = {**kwargs, "result": computed.result}
         if step.draws and (computed.rule is None or computed.rule.takes_key):
             kwargs = {**kwargs, "key": key}
         results = computed.compute(*args, **kwargs)
@@ -140,7 +138,8 @@ def _as(value: Any, aval: jax.ShapeDtypeStruct) -> jax.Array:
 
 def cast(array: jax.Array, dtype: Any) -> jax.Array:
     """Return an array in another dtype; of complex numbers the real part, as PyTorch does."""
-    is_narrower = jnp.issubdtype(array.dtype, jnp.complexfloating)
-    if is_narrower and not jnp.issubdtype(dtype, jnp.complexfloating) and dtype != bool:
-        array = array.real
+    if jnp.issubdtype(array.dtype, jnp.complexfloating) and not jnp.issubdtype(
+        dtype, jnp.complexfloating
+    ):
+        array = array != 0 if dtype == jnp.bool_ else array.real
     return array.astype(dtype)

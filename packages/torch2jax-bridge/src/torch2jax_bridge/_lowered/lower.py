@@ -31,20 +31,23 @@ class Lowered:
     steps: Sequence[Computed]
 
 
-def lower(apply: Callable[..., Any], given: Given, name: str, options: Options) -> Lowered:
+def lower(
+    apply: Callable[..., Any], given: Given, platform: str, options: Options, name: str
+) -> Lowered:
     """Record a function of flat tensors and make the JAX function.
 
     Args:
         apply: the function.
-        given: its arguments.
-        name: how messages and programs call it.
+        given: its arguments, on the CPU: the program is for every platform.
+        platform: where it is likely to run.
         options: the user's.
+        name: how messages and programs call it.
 
     Raises:
         TypeError: `strict` is asked for, and an operator has no rule.
     """
     program = record(apply, given, name)
-    in_torch = is_faster_in_torch(given.device) if options.backend == "auto" else lambda _: False
+    in_torch = is_faster_in_torch(platform) if options.backend == "auto" else lambda _: False
     evaluator = Evaluator(program, options.keyed, in_torch)
     missing = sorted({c.step.name for c in evaluator.steps if c.rule is None})
     if options.strict and missing:

@@ -25,13 +25,21 @@ from torch2jax_bridge._compat import (
     schema,
 )
 from torch2jax_bridge._lowered.custom_functions import CUSTOM, custom_call, intercepted
-from torch2jax_bridge._lowered.program import Meta, Program, Ref, Step, replaced, without_dead_steps
+from torch2jax_bridge._lowered.program import (
+    Meta,
+    Program,
+    Ref,
+    Step,
+    refs,
+    replaced,
+    without_dead_steps,
+)
 from torch2jax_bridge._lowered.registry import rule_for
 from torch2jax_bridge._lowered.rewrites import rewritten
 from torch2jax_bridge._runtime.generators import is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import WrongArguments
-from torch2jax_bridge._torch2jax.infer import Given, draws_numbers
+from torch2jax_bridge._torch2jax.infer import Given, ShapeInferenceError, draws_numbers
 from torch2jax_bridge._torch2jax.reachable import left_as_it_was
 from torch2jax_bridge._torch2jax.results import register_objects
 
@@ -48,6 +56,7 @@ def record(apply: Apply, given: Given, name: str) -> Program:
 
     Raises:
         WrongArguments: it draws random numbers without a key, or writes into a tensor it captured.
+        ShapeInferenceError: it failed on tensors without values.
     """
     mode = fake_mode()
     try:
@@ -57,6 +66,13 @@ def record(apply: Apply, given: Given, name: str) -> Program:
             with intercepted(), _scopes(recorder), recorder:
                 out_tree, outs = _functional(trial.function, tensors)
             return without_dead_steps(recorder.program(outs, out_tree))
+    except (WrongArguments, ShapeInferenceError):
+        raise
+    except Exception as error:
+        raise ShapeInferenceError(
+            f"{name} could not be recorded as a program of XLA: {type(error).__name__}: {error} "
+            'With backend="call" it may work.'
+        ) from error
     finally:
         end_fake_mode(mode)
 
@@ -145,9 +161,8 @@ class _Recorder(DispatchMode):
 
     def program(self, outs: Sequence[Any], out_tree: Any) -> Program:
         """Return what was recorded."""
-        refs = tuple(map(self._ref, outs))
-        steps = tuple(self._steps)
-        return Program(self._inputs, self._constants, steps, refs, out_tree, self._metas)
+        found, steps = tuple(map(self._ref, outs)), tuple(self._steps)
+        return Program(self._inputs, self._constants, steps, found, out_tree, self._metas)
 
     def _check(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
         known = schema(func)
@@ -167,10 +182,6 @@ class _Recorder(DispatchMode):
         self, name: str, call: Any, args: tuple, kwargs: dict[str, Any], results: Any, draws: bool
     ) -> None:
         made = self._made(results)
-        refs, metas = made if isinstance(made, tuple) and not isinstance(made, Ref) else (made,), []
-        for ref in refs:
-            if ref is not None:
-                metas.append(self._metas[ref])
         self._steps.append(
             Step(
                 name=name,
@@ -178,7 +189,7 @@ class _Recorder(DispatchMode):
                 args=replaced(args, self._ref, torch.Tensor),
                 kwargs=replaced(kwargs, self._ref, torch.Tensor),
                 results=made,
-                metas=tuple(metas),
+                metas=tuple(self._metas[ref] for ref in refs(made)),
                 constant=not torch.is_grad_enabled(),
                 draws=draws,
                 scope="/".join(self.scope),
@@ -193,6 +204,8 @@ class _Recorder(DispatchMode):
         return None
 
     def _new(self, tensor: torch.Tensor) -> Ref:
+        if (found := self._known.get(id(tensor))) is not None:  # an operator returned its argument
+            return found[1]
         ref = Ref(len(self._metas))
         self._metas[ref] = Meta(tuple(tensor.shape), tensor.dtype)
         self._known[id(tensor)] = tensor, ref

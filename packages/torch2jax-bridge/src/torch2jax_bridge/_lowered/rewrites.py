@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from inspect import signature
+from typing import Any, NamedTuple
 
 import torch
 
-_aten = torch.ops.aten
+from torch2jax_bridge._compat import batch_norm_that_says_what_it_writes
+
+_functions: Any = torch.nn.functional
+_tensor: Any = torch.Tensor
+Maybe = torch.Tensor | None
 
 
 def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -15,92 +20,79 @@ def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:
     return _REWRITES.get(function, function)
 
 
-def _batch_norm(
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mean: torch.Tensor | None,
-    var: torch.Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool = True,
-) -> torch.Tensor:
+class _Norm(NamedTuple):
+    """The arguments of `torch.batch_norm`."""
+
+    input: torch.Tensor
+    weight: Maybe
+    bias: Maybe
+    running_mean: Maybe
+    running_var: Maybe
+    training: bool
+    momentum: float
+    eps: float
+    cudnn_enabled: bool = True
+
+
+def _batch_norm(*args: Any, **kwargs: Any) -> torch.Tensor:
     """`torch.batch_norm` by the operator that says that it writes into the averages."""
-    if not training or mean is None or var is None:
-        return torch.batch_norm(x, weight, bias, mean, var, training, momentum, eps, cudnn_enabled)
-    legit = _aten._native_batch_norm_legit
-    return legit.default(x, weight, bias, mean, var, training, momentum, eps)[0]
+    norm = _Norm(*args, **kwargs)
+    if not norm.training or norm.running_mean is None:
+        return torch.batch_norm(*norm)
+    return batch_norm_that_says_what_it_writes(*norm[:-1])[0]
 
 
-def _instance_norm(
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mean: torch.Tensor | None,
-    var: torch.Tensor | None,
-    use_input_stats: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool = True,
-) -> torch.Tensor:
+def _instance_norm(*args: Any, use_input_stats: bool | None = None, **kwargs: Any) -> torch.Tensor:
     """`torch.instance_norm` as the batch norm of all images side by side."""
-    images, channels = x.shape[:2]
+    if use_input_stats is not None:
+        kwargs["training"] = use_input_stats
+    norm = _Norm(*args, **kwargs)
+    images, channels, *space = norm.input.shape
 
-    def repeated(values: torch.Tensor | None) -> torch.Tensor | None:
+    def repeated(values: Maybe) -> Maybe:
         return None if values is None else values.repeat(images)
 
-    means, variances = repeated(mean), repeated(var)
-    out = _batch_norm(
-        x.reshape(1, images * channels, *x.shape[2:]),
-        *(repeated(weight), repeated(bias), means, variances),
-        *(use_input_stats, momentum, eps),
+    wide = norm._replace(
+        input=norm.input.reshape(1, images * channels, *space),
+        weight=repeated(norm.weight),
+        bias=repeated(norm.bias),
+        running_mean=repeated(norm.running_mean),
+        running_var=repeated(norm.running_var),
     )
-    if use_input_stats:
-        for values, new in ((mean, means), (var, variances)):
-            if values is not None and new is not None:
+    out = _batch_norm(*wide)
+    if norm.training:
+        for values, new in zip(norm[3:5], wide[3:5], strict=True):
+            if values is not None:
                 values.copy_(new.view(images, channels).mean(0))
-    return out.view(x.shape)
+    return out.view(norm.input.shape)
 
 
-def _without_gradient(tensor: torch.Tensor) -> torch.Tensor:
+def _with_names_of(function: Callable[..., Any], by: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `by`, called with the arguments of a function of `torch.nn.functional` by their names."""
+    names = signature(function)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = names.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return by(**bound.arguments)
+
+    return call
+
+
+def _linear_cross_entropy(*args: Any, options: Any = None, **kwargs: Any) -> torch.Tensor:
+    """`linear_cross_entropy` in one piece; in several it computes its derivatives beforehand."""
+    return _functions.linear_cross_entropy(*args, **kwargs)
+
+
+def _data(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach()
 
 
-def _functional_batch_norm(
-    x: torch.Tensor,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    if training and x.numel() // max(x.shape[1], 1) < 2:
-        raise ValueError(f"Batch norm in training needs two values a channel; x is {x.shape}.")
-    return _batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
-
-
-def _functional_instance_norm(
-    x: torch.Tensor,
-    running_mean: torch.Tensor | None = None,
-    running_var: torch.Tensor | None = None,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    return _instance_norm(x, weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
-
-
-_tensor: Any = torch.Tensor
-_functions = torch.nn.functional
 _REWRITES: dict[Any, Callable[..., Any]] = {
     torch.batch_norm: _batch_norm,
     torch.instance_norm: _instance_norm,
-    _functions.batch_norm: _functional_batch_norm,
-    _functions.instance_norm: _functional_instance_norm,
-    _tensor.data.__get__: _without_gradient,
+    _functions.batch_norm: _with_names_of(_functions.batch_norm, _batch_norm),
+    _functions.instance_norm: _with_names_of(_functions.instance_norm, _instance_norm),
+    getattr(_functions, "linear_cross_entropy", None): _linear_cross_entropy,
+    _tensor.data.__get__: _data,
 }

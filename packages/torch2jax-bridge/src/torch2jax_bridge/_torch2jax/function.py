@@ -63,7 +63,6 @@ class Options:
                 f"input_output_aliases {dict(self.aliases)} gives one result two arguments."
             )
 
-
     def _check_backend(self) -> None:
         if self.backend == "call":
             if self.strict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,27 @@ from torch2jax_bridge._lowered.rules.numbers import working
 Array = jax.Array
 
 
-def _attention(
-    query: Array,
-    key: Array,
-    value: Array,
-    mask: Array | None,
-    is_causal: bool,
-    scale: float | None,
-    drop: tuple[float, Any],
-) -> tuple[Array, Array]:
+class _Options(NamedTuple):
+    """How much a query looks at.
+
+    Attributes:
+        mask: which keys it may look at, or what is added to the scores.
+        is_causal: whether it may look at none that come later.
+        scale: of the scores; None for one over the root of the features.
+        dropout: the probability that a weight is dropped.
+        key: from which that is drawn.
+    """
+
+    mask: Array | None
+    is_causal: bool
+    scale: float | None
+    dropout: float
+    key: Any
+
+
+def _attention(query: Array, key: Array, value: Array, options: _Options) -> tuple[Array, Array]:
     """Return the attention, (batch, heads, queries, features), and the logarithms of the sums."""
+    mask, is_causal, scale, probability, random_key = options
     dtype = working(query.dtype)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     groups = query.shape[1] // max(key.shape[1], 1) if query.ndim == 4 else 1
@@ -42,7 +53,6 @@ def _attention(
     sums = jax.scipy.special.logsumexp(scores, -1, keepdims=True)
     # A query that may look at nothing gets zeros.
     weights = jnp.exp(scores - jnp.where(jnp.isneginf(sums), 0, sums))
-    probability, random_key = drop
     if probability:
         kept = jax.random.bernoulli(random_key, 1 - probability, weights.shape)
         weights = jnp.where(kept, weights / (1 - probability), 0)
@@ -68,6 +78,5 @@ def flash_attention_for_cpu(
     scale: float | None = None,
     key: Any = None,
 ) -> tuple[Array, Array]:
-    return _attention(query, key_, value, attn_mask, is_causal, scale, (dropout_p, key))
-
-
+    options = _Options(attn_mask, is_causal, scale, dropout_p, key)
+    return _attention(query, key_, value, options)

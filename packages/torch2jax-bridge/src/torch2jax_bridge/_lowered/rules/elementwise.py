@@ -233,7 +233,7 @@ def _floor_divide(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _remainder(x: jax.Array, y: jax.Array) -> jax.Array:
-    """The sign is the divisor's."""
+    """Return the rest of a division; its sign is the divisor's."""
     if not is_float(x):
         return jnp.remainder(x, y)
     x, y = _same_shape(x, y)
@@ -305,7 +305,7 @@ _register(
 def add(x: Any, y: Any, alpha: Any = 1, *, result: Any) -> jax.Array:
     dtype = working(result.dtype)
     x, y = as_dtype(x, dtype), as_dtype(y, dtype)
-    return x | (y & bool(alpha)) if dtype == bool else x + (y if alpha == 1 else y * alpha)
+    return x | (y & bool(alpha)) if dtype == jnp.bool_ else x + (y if alpha == 1 else y * alpha)
 
 
 @lowering("aten::sub")
@@ -345,7 +345,9 @@ def power(x: Any, y: Any, *, result: Any) -> jax.Array:
         x = as_dtype(x, dtype)
         if whole >= 0 or is_float(x):
             return lax.integer_pow(x, whole)
-        return jnp.where(x == 1, 1, jnp.where(x == -1, 1 if whole % 2 == 0 else -1, 0)).astype(dtype)
+        return jnp.where(x == 1, 1, jnp.where(x == -1, 1 if whole % 2 == 0 else -1, 0)).astype(
+            dtype
+        )
     x, y = as_dtype(x, dtype), as_dtype(y, dtype)
     if not is_float(x):
         return jnp.power(x, y)
@@ -353,7 +355,7 @@ def power(x: Any, y: Any, *, result: Any) -> jax.Array:
 
 
 def _power(x: jax.Array, y: jax.Array) -> jax.Array:
-    """The derivative for the exponent is 0 where the base is 0, as in PyTorch."""
+    """Return a power; its derivative for the exponent is 0 where the base is 0, as in PyTorch."""
     zero = (x == 0) & (jnp.real(y) >= 0)
     exponent = jnp.where(zero, lax.stop_gradient(y), y)
     return jnp.power(x, exponent)

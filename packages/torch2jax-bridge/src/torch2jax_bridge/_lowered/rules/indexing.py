@@ -63,7 +63,11 @@ def _put_where(
         place = jnp.maximum(jnp.cumsum(mask.reshape(-1)) - 1, 0)
         values = jnp.take(values, place, 0).reshape(*mask.shape, *rest)
     elif values.ndim > after and mask.ndim != 1:
-        values = values.reshape(*values.shape[: values.ndim - after - 1], *([1] * mask.ndim), *values.shape[values.ndim - after :])
+        values = values.reshape(
+            *values.shape[: values.ndim - after - 1],
+            *([1] * mask.ndim),
+            *values.shape[values.ndim - after :],
+        )
     wide = mask.reshape(*([1] * before), *mask.shape, *([1] * after))
     return jnp.where(wide, x + values if accumulate else values, x).astype(x.dtype)
 
@@ -77,9 +81,7 @@ def gather(x: jax.Array, dim: int, index: jax.Array, *, sparse_grad: bool = Fals
     if x.ndim == 0 or index.ndim == 0:
         return x.reshape(-1)[index.reshape(-1)].reshape(index.shape)
     axis = axis_of(dim, x.ndim)
-    cut = tuple(
-        slice(None) if i == axis else slice(size) for i, size in enumerate(index.shape)
-    )
+    cut = tuple(slice(None) if i == axis else slice(size) for i, size in enumerate(index.shape))
     return jnp.take_along_axis(x[cut], index, axis)
 
 

@@ -64,10 +64,9 @@ def solve(
 ) -> tuple[Array, ...]:
     is_vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape == a.shape[:-1])
     right = b[..., None] if is_vector else b
-    if left:
-        found = jnp.linalg.solve(*_batched(a, right))
-    else:
-        found = _t(jnp.linalg.solve(*_batched(_t(a), _t(right))))
+    pair = (a, right) if left else (_t(a), _t(right))
+    found = jnp.linalg.solve(*_batched(*pair))
+    found = found if left else _t(found)
     found = found[..., 0] if is_vector else found
     lu, pivots = _lu(a)
     return found, lu, pivots, _info(a)
@@ -121,9 +120,7 @@ def svd(
 
 
 @lowering("aten::_linalg_eigh")
-def eigh(
-    a: Array, uplo: str = "L", compute_v: bool = True, *, result: Any
-) -> tuple[Array, Array]:
+def eigh(a: Array, uplo: str = "L", compute_v: bool = True, *, result: Any) -> tuple[Array, Array]:
     if compute_v:
         found = jnp.linalg.eigh(a, uplo, symmetrize_input=False)
         return found.eigenvalues, found.eigenvectors

@@ -61,7 +61,7 @@ def group_norm(
     groups: int,
     eps: float,
 ) -> tuple[Array, Array, Array]:
-    wide = x.astype(working(x.dtype)).reshape(batch, groups, -1)
+    wide = x.astype(working(x.dtype)).reshape(batch, groups, channels // groups * size)
     mean, variance = _moments(wide, (2,))
     scale = lax.rsqrt(variance + eps)
     out = ((wide - mean) * scale).reshape(x.shape)
@@ -74,19 +74,25 @@ def _batch_norm(
     x: Array,
     weight: Array | None,
     bias: Array | None,
-    mean: Array | None,
-    variance: Array | None,
-    training: bool,
+    averages: tuple[Array, Array] | None,
     eps: float,
 ) -> tuple[Array, Array, Array]:
-    """Return the result, the mean and the biased variance of each channel."""
+    """Return the result, the mean and the biased variance of each channel.
+
+    Args:
+        x: the channels are the second dimension.
+        weight: a factor for each channel.
+        bias: what is added to each.
+        averages: the mean and the variance to normalise by; None for those of `x`.
+        eps: what is added to the variance.
+    """
     axes = tuple(i for i in range(x.ndim) if i != 1)
     wide = x.astype(working(x.dtype))
     per_channel = (-1, *((1,) * (x.ndim - 2)))
-    if training or mean is None or variance is None:
+    if averages is None:
         found = _moments(wide, axes)
     else:
-        found = tuple(v.astype(wide.dtype).reshape(per_channel) for v in (mean, variance))
+        found = tuple(v.astype(wide.dtype).reshape(per_channel) for v in averages)
     out = (wide - found[0]) * lax.rsqrt(found[1] + eps)
     factors = (v if v is None else v.reshape(per_channel) for v in (weight, bias))
     return _affine(out, *factors), found[0].reshape(-1), found[1].reshape(-1)
@@ -109,7 +115,8 @@ def batch_norm(
     result: Any,
 ) -> tuple[Array, ...]:
     training, _, eps = options if len(options) == 3 else (False, *options)
-    out, mean, variance = _batch_norm(x, weight, bias, mean, variance, training, eps)
+    averages = None if training or mean is None or variance is None else (mean, variance)
+    out, mean, variance = _batch_norm(x, weight, bias, averages, eps)
     saved = _saved(mean, result[1]), _saved(lax.rsqrt(variance + eps), result[2])
     return out, *saved, *(jnp.zeros(r.shape, r.dtype) for r in result[3:])
 
@@ -141,18 +148,19 @@ def batch_norm_with_averages(
     *,
     result: Any,
 ) -> tuple[Array, ...]:
-    out, found, spread = _batch_norm(x, weight, bias, mean, variance, training, eps)
+    averages = None if training else (mean, variance)
+    out, found, spread = _batch_norm(x, weight, bias, averages, eps)
     saved = _saved(found, result[1]), _saved(lax.rsqrt(spread + eps), result[2])
     if not training:
         return out, *saved, mean, variance
     count = x.size // x.shape[1]
     unbiased = lax.stop_gradient(spread) * (count / max(count - 1, 1))
     found = lax.stop_gradient(found)
-    averages = (
+    moved = (
         old + momentum * (new.astype(old.dtype) - old)
         for old, new in ((mean, found), (variance, unbiased))
     )
-    return out, *saved, *averages
+    return out, *saved, *moved
 
 
 @lowering("aten::renorm")

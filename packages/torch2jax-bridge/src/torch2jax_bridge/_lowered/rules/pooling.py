@@ -48,29 +48,24 @@ def _largest(x: jax.Array, places: Sequence[np.ndarray]) -> Pair:
     elements = jnp.where(valid, plane[..., flat], jnp.asarray(lowest, x.dtype))
     best = jnp.argmax(lax.stop_gradient(elements), -1)
     values = jnp.take_along_axis(elements, best[..., None], -1)[..., 0]
-    where = jnp.take_along_axis(
-        jnp.broadcast_to(flat, elements.shape), best[..., None], -1
-    )[..., 0]
+    where = jnp.take_along_axis(jnp.broadcast_to(flat, elements.shape), best[..., None], -1)[..., 0]
     return values, where
 
 
-def _places(
-    count: int, kernel: int, stride: int, padding: int, dilation: int
-) -> np.ndarray:
+def _places(count: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:
     return np.arange(count)[:, None] * stride - padding + np.arange(kernel) * dilation
 
 
-def _max_pool(
-    x: jax.Array,
-    kernel: Sizes,
-    stride: Sizes = (),
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    shape: tuple[int, ...],
-    rank: int,
-) -> Pair:
+def _max_pool(x: jax.Array, options: Sequence[Any], shape: tuple[int, ...], rank: int) -> Pair:
+    """Return the maxima and their places.
+
+    Args:
+        x: the spatial dimensions are the last ones.
+        options: the kernel, the stride, the padding, the dilation, and whether sizes are rounded up.
+        shape: of the result.
+        rank: the number of spatial dimensions.
+    """
+    kernel, stride, padding, dilation, *_ = (*options, *((), 0, 1, False)[len(options) - 1 :])
     kernel = _each(kernel, rank)
     stride = _each(stride, rank) or kernel
     padding, dilation = _each(padding, rank), _each(dilation, rank)
@@ -99,7 +94,9 @@ def _reduced(
     ]
     pads = [(0, 0)] * lead + list(zip(padding, needed, strict=True))
     if any(after < 0 for _, after in pads):  # windows that leave elements out at the end
-        cut = tuple(slice(0, size + min(after, 0)) for size, (_, after) in zip(x.shape, pads, strict=True))
+        cut = tuple(
+            slice(0, size + min(after, 0)) for size, (_, after) in zip(x.shape, pads, strict=True)
+        )
         x, pads = x[cut], [(before, max(after, 0)) for before, after in pads]
     lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
     ones = (1,) * lead
@@ -115,32 +112,32 @@ def _reduced(
 
 @lowering("aten::max_pool1d_with_indices")
 def max_pool1d(x: jax.Array, *args: Any, result: Any) -> Pair:
-    return _max_pool(x, *args, shape=result[0].shape, rank=1)
+    return _max_pool(x, args, result[0].shape, 1)
 
 
 @lowering("aten::max_pool2d_with_indices")
 def max_pool2d(x: jax.Array, *args: Any, result: Any) -> Pair:
-    return _max_pool(x, *args, shape=result[0].shape, rank=2)
+    return _max_pool(x, args, result[0].shape, 2)
 
 
 @lowering("aten::max_pool3d_with_indices")
 def max_pool3d(x: jax.Array, *args: Any, result: Any) -> Pair:
-    return _max_pool(x, *args, shape=result[0].shape, rank=3)
+    return _max_pool(x, args, result[0].shape, 3)
 
 
 @lowering("aten::max_pool1d")
 def max_pool1d_alone(x: jax.Array, *args: Any, result: Any) -> jax.Array:
-    return _max_pool(x, *args, shape=result.shape, rank=1)[0]
+    return _max_pool(x, args, result.shape, 1)[0]
 
 
 @lowering("aten::max_pool2d")
 def max_pool2d_alone(x: jax.Array, *args: Any, result: Any) -> jax.Array:
-    return _max_pool(x, *args, shape=result.shape, rank=2)[0]
+    return _max_pool(x, args, result.shape, 2)[0]
 
 
 @lowering("aten::max_pool3d")
 def max_pool3d_alone(x: jax.Array, *args: Any, result: Any) -> jax.Array:
-    return _max_pool(x, *args, shape=result.shape, rank=3)[0]
+    return _max_pool(x, args, result.shape, 3)[0]
 
 
 def _adaptive_places(size: int, count: int) -> np.ndarray:
@@ -160,18 +157,21 @@ def adaptive_max_pool(x: jax.Array, size: Sequence[int], *, result: Any) -> Pair
 # Averages ----------------------------------------------------------------------------------------
 
 
-def _avg_pool(
-    x: jax.Array,
-    kernel: Sizes,
-    stride: Sizes = (),
-    padding: Sizes = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor: int | None = None,
-    *,
-    shape: tuple[int, ...],
-    rank: int,
-) -> jax.Array:
+def _avg_pool(x: jax.Array, options: Sequence[Any], shape: tuple[int, ...], rank: int) -> jax.Array:
+    """Return the averages.
+
+    Args:
+        x: the spatial dimensions are the last ones.
+        options: the kernel, the stride, the padding, whether sizes are rounded up, whether the
+            padding counts, and what to divide by.
+        shape: of the result.
+        rank: the number of spatial dimensions.
+    """
+    defaults = ((), 0, False, True, None)
+    kernel, stride, padding, _, count_include_pad, divisor = (
+        *options,
+        *defaults[len(options) - 1 :],
+    )
     kernel = _each(kernel, rank)
     stride, padding = _each(stride, rank) or kernel, _each(padding, rank)
     lead = x.ndim - rank
@@ -191,23 +191,22 @@ def _avg_pool(
     total = lax.reduce_window(
         wide[cut], np.zeros((), wide.dtype), lax.add, (*ones, *kernel), (*ones, *stride), pads
     )
-    share = total / jnp.asarray(counts if divisor is None else divisor, wide.dtype)
-    return share
+    return total / jnp.asarray(counts if divisor is None else divisor, wide.dtype)
 
 
 @lowering("aten::avg_pool1d")
 def avg_pool1d(x: jax.Array, *args: Any, result: Any) -> jax.Array:
-    return _avg_pool(x, *args, shape=result.shape, rank=1)
+    return _avg_pool(x, args, result.shape, 1)
 
 
 @lowering("aten::avg_pool2d")
 def avg_pool2d(x: jax.Array, *args: Any, result: Any) -> jax.Array:
-    return _avg_pool(x, *args, shape=result.shape, rank=2)
+    return _avg_pool(x, args, result.shape, 2)
 
 
 @lowering("aten::avg_pool3d")
 def avg_pool3d(x: jax.Array, *args: Any, result: Any) -> jax.Array:
-    return _avg_pool(x, *args, shape=result.shape, rank=3)
+    return _avg_pool(x, args, result.shape, 3)
 
 
 @lowering("aten::_adaptive_avg_pool2d", "aten::_adaptive_avg_pool3d")

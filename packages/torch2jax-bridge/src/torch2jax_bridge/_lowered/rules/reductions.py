@@ -15,7 +15,6 @@ from torch2jax_bridge._lowered.rules.numbers import (
     axis_of,
     is_complex,
     is_float,
-    is_half,
     working,
 )
 
@@ -195,7 +194,7 @@ def std_flagged(
 
 
 def _root(variance: jax.Array) -> jax.Array:
-    """The square root, whose derivative at 0 is 0, as PyTorch's for standard deviations and norms."""
+    """Return the square root; its derivative at 0 is 0, as PyTorch's for norms and deviations."""
     zero = variance == 0
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, variance)))
 
@@ -247,7 +246,9 @@ def vector_norm(
     powers = jnp.where(zero, 0 if p > 0 else jnp.inf, jnp.where(zero, 1, size) ** p)
     total = jnp.sum(powers, axes, keepdims=keepdim)
     nothing = (total == 0) | jnp.isinf(total) if p < 0 else total == 0
-    return jnp.where(nothing, jnp.where(total == 0, total, 0), jnp.where(nothing, 1, total) ** (1 / p))
+    return jnp.where(
+        nothing, jnp.where(total == 0, total, 0), jnp.where(nothing, 1, total) ** (1 / p)
+    )
 
 
 def _length(x: jax.Array) -> jax.Array:
@@ -303,9 +304,7 @@ def logcumsumexp(x: jax.Array, dim: int) -> jax.Array:
     return lax.cumlogsumexp(wide, axis_of(dim, x.ndim))
 
 
-def _cumulative_extreme(
-    x: jax.Array, dim: int, largest: bool
-) -> tuple[jax.Array, jax.Array]:
+def _cumulative_extreme(x: jax.Array, dim: int, largest: bool) -> tuple[jax.Array, jax.Array]:
     """Return the last place of each extreme so far; a NaN stays."""
     if x.ndim == 0:
         return x, jnp.zeros((), int)
@@ -343,5 +342,3 @@ def dist(x: jax.Array, y: jax.Array, p: Any = 2, *, result: Any) -> jax.Array:
 @lowering("aten::diff")
 def diff(x: jax.Array, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
     return jnp.diff(x, n, dim, prepend, append)
-
-

@@ -60,7 +60,7 @@ def _identity(reduce: str, dtype: Any) -> Any:
         return 1
     if jnp.issubdtype(dtype, jnp.inexact):
         return _EXTREME[reduce]
-    if dtype == bool:
+    if dtype == jnp.bool_:
         return reduce == "amin"
     return jnp.iinfo(dtype).min if reduce == "amax" else jnp.iinfo(dtype).max
 
@@ -134,11 +134,7 @@ def masked_scatter(x: jax.Array, mask: jax.Array, source: jax.Array) -> jax.Arra
 
 
 @lowering("aten::put")
-def put(
-    x: jax.Array, index: jax.Array, source: jax.Array, accumulate: bool = False
-) -> jax.Array:
+def put(x: jax.Array, index: jax.Array, source: jax.Array, accumulate: bool = False) -> jax.Array:
     places = x.reshape(-1).at[index.reshape(-1)]
     values = source.reshape(-1)
     return (places.add(values) if accumulate else places.set(values)).reshape(x.shape)
-
-

@@ -88,7 +88,7 @@ def kthvalue(x: jax.Array, k: int, dim: int = -1, keepdim: bool = False) -> Pair
 
 
 def _median(x: jax.Array, dim: int, keepdim: bool, ignore_nan: bool) -> Pair:
-    """The lower one of two; NaN if there is a NaN, or if there are only such."""
+    """Return the middle, or the lower one of two; NaN if there is a NaN, or if there are only such."""
     if x.ndim == 0:
         return x, jnp.zeros((), int)
     axis, count = axis_of(dim, x.ndim), x.shape[dim]
