@@ -70,6 +70,16 @@ def squeeze(x: jax.Array, *args: Any, result: Any) -> jax.Array:
     return x.reshape(result.shape)
 
 
+@lowering("aten::atleast_1d")
+def atleast_1d(x: jax.Array) -> jax.Array:
+    return jnp.atleast_1d(x)
+
+
+@lowering("aten::atleast_2d")
+def atleast_2d(x: jax.Array) -> jax.Array:
+    return jnp.atleast_2d(x)
+
+
 @lowering("aten::unsqueeze")
 def unsqueeze(x: jax.Array, dim: int) -> jax.Array:
     return jnp.expand_dims(x, dim)
