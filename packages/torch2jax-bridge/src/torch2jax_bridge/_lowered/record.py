@@ -23,6 +23,7 @@ from torch2jax_bridge._compat import (
     is_plain,
     quiet,
     schema,
+    storage_key,
 )
 from torch2jax_bridge._lowered.custom_functions import CUSTOM, custom_call, intercepted
 from torch2jax_bridge._lowered.program import (
@@ -134,6 +135,12 @@ class _Recorder(DispatchMode):
             self._note(function.name, function, tuple(args[0]), {}, results, draws=False)
             return results
         name = func.name()
+        if (pure := self._without_write(func, args)) is not None:
+            with self:
+                out = pure(*args, **kwargs)
+            func(*args, **kwargs)  # which may change its shape
+            self._known[id(args[0])] = args[0], self._ref(out)
+            return args[0]
         self._check(func, name, args, kwargs)
         if rule_for(name) is None:
             if name.startswith("prims::") and self._depth:
@@ -164,13 +171,40 @@ class _Recorder(DispatchMode):
         found, steps = tuple(map(self._ref, outs)), tuple(self._steps)
         return Program(self._inputs, self._constants, steps, found, out_tree, self._metas)
 
+    def _without_write(self, func: Any, args: tuple) -> Apply | None:
+        """Return the form of an operator that does not write into its argument, where that does as well.
+
+        That is so where the argument was made in the call and nothing else views it. Operators of
+        PyTorch that are made of others write so, where functionalisation does not see it.
+        """
+        known = schema(func)
+        if known is None or not known.is_mutable or not args:
+            return None
+        packet, _, overload = func.name().removeprefix("aten::").partition(".")
+        is_own = isinstance(args[0], torch.Tensor) and id(args[0]) in self._known
+        if not packet.endswith("_") or not is_own or self._is_shared(args[0]):
+            return None
+        pure = getattr(torch.ops.aten, packet[:-1], None)
+        return getattr(pure, overload or "default", None)
+
+    def _is_shared(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is an argument or a constant, or shares memory with another one."""
+        ref, key = self._known[id(tensor)][1], storage_key(tensor)
+        others = (t for t, _ in self._known.values() if t is not tensor)
+        return (
+            ref in self._inputs
+            or ref in self._constants
+            or any(storage_key(other) == key for other in others)
+        )
+
     def _check(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
         known = schema(func)
         writes = known is not None and known.is_mutable
         if writes or (name in _WRITES_UNSAID and args[3] is not None and args[5]):
             raise WrongArguments(
-                f"{self._name} writes ({name}) into a tensor that is neither an argument nor made "
-                'in the call; as a program of XLA it cannot: pass the tensor, or use backend="call".'
+                f"{self._name} writes ({name}) into a tensor that it captured, or into a view inside "
+                "of an operator of PyTorch's, which a program of XLA cannot: pass the tensor as an "
+                'argument, or use backend="call".'
             )
         if draws_numbers(func, args, kwargs) and not is_seeded():
             raise WrongArguments(

@@ -84,6 +84,18 @@ def _linear_cross_entropy(*args: Any, options: Any = None, **kwargs: Any) -> tor
     return _functions.linear_cross_entropy(*args, **kwargs)
 
 
+def _pad(x: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> torch.Tensor:
+    """`pad`; the circular one by places, since its operator writes into slices of a new tensor."""
+    if mode != "circular":
+        return _functions.pad(x, pad, mode, value)
+    for i in range(0, len(pad), 2):
+        dim = x.ndim - 1 - i // 2
+        size = x.shape[dim]
+        places = torch.arange(-pad[i], size + pad[i + 1], device=x.device) % size
+        x = x.index_select(dim, places)
+    return x
+
+
 def _data(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach()
 
@@ -94,5 +106,6 @@ _REWRITES: dict[Any, Callable[..., Any]] = {
     _functions.batch_norm: _with_names_of(_functions.batch_norm, _batch_norm),
     _functions.instance_norm: _with_names_of(_functions.instance_norm, _instance_norm),
     getattr(_functions, "linear_cross_entropy", None): _linear_cross_entropy,
+    _functions.pad: _with_names_of(_functions.pad, lambda input, **options: _pad(input, **options)),
     _tensor.data.__get__: _data,
 }

@@ -156,6 +156,14 @@ def softmax(x: jax.Array, dim: int, half_to_float: bool = False) -> jax.Array:
     return exponential / jnp.sum(exponential, dim, keepdims=True)
 
 
+@lowering("aten::_safe_softmax")
+def safe_softmax(x: jax.Array, dim: int, dtype: Any = None, *, result: Any) -> jax.Array:
+    """Return the softmax; zeros where all scores are minus infinity."""
+    x = x.astype(working(result.dtype))
+    nothing = jnp.all(x == -jnp.inf, dim, keepdims=True) if x.ndim else x == -jnp.inf
+    return jnp.where(nothing, 0, softmax(jnp.where(nothing, 0, x), dim))
+
+
 @lowering("aten::_log_softmax")
 def log_softmax(x: jax.Array, dim: int, half_to_float: bool = False) -> jax.Array:
     wide = x.astype(working(x.dtype))

@@ -61,6 +61,22 @@ def _rsqrt(x: jax.Array) -> jax.Array:
     return 1 / jnp.sqrt(x) if is_complex(x) else lax.rsqrt(x)
 
 
+@jax.custom_jvp
+def _digamma(x: jax.Array) -> jax.Array:
+    pole = x == 0
+    return jnp.where(pole, -jnp.copysign(jnp.inf, x), special.digamma(jnp.where(pole, 1, x)))
+
+
+@_digamma.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    """JAX's derivative is that for positive numbers; others are reflected."""
+    (x,), (dx,) = primals, tangents
+    below = x <= 0
+    positive = special.polygamma(1, jnp.where(below, 1 - x, x))
+    wave = jnp.sin(math.pi * jnp.where(below, x, 0.5))
+    return _digamma(x), jnp.where(below, (math.pi / wave) ** 2 - positive, positive) * dx
+
+
 def _absolute(x: jax.Array) -> jax.Array:
     if not is_complex(x):
         return jnp.abs(x)
@@ -97,7 +113,7 @@ _register(
         "erfc special_erfc": special.erfc,
         "erfinv special_erfinv": special.erfinv,
         "lgamma special_gammaln": special.gammaln,
-        "digamma special_psi": special.digamma,
+        "digamma special_psi": _digamma,
         "i0 special_i0": special.i0,
         "special_i0e": special.i0e,
         "special_i1": special.i1,
@@ -203,11 +219,6 @@ def logit(x: jax.Array, eps: float | None = None, *, result: Any) -> jax.Array:
     return jnp.log(held / (1 - held))
 
 
-@lowering("aten::polygamma", "aten::special_polygamma")
-def polygamma(n: int, x: jax.Array, *, result: Any) -> jax.Array:
-    return special.polygamma(n, x.astype(working(result.dtype)))
-
-
 @lowering("aten::mvlgamma", "aten::special_multigammaln")
 def multigammaln(x: jax.Array, p: int, *, result: Any) -> jax.Array:
     x = x.astype(working(result.dtype))
@@ -264,7 +275,6 @@ _register(
         "atan2": jnp.arctan2,
         "hypot": jnp.hypot,
         "copysign": jnp.copysign,
-        "nextafter": jnp.nextafter,
         "logaddexp": jnp.logaddexp,
         "logaddexp2": jnp.logaddexp2,
         "maximum max.other": jnp.maximum,
@@ -276,7 +286,6 @@ _register(
         "floor_divide": _floor_divide,
         "xlogy special_xlogy": _xlogy,
         "special_xlog1py": _xlog1py,
-        "special_zeta": special.zeta,
         "heaviside": _heaviside,
         "gcd": jnp.gcd,
         "lcm": jnp.lcm,
@@ -299,6 +308,21 @@ _register(
     },
     _comparison,
 )
+
+
+@lowering("aten::nextafter")
+def nextafter(x: jax.Array, y: jax.Array) -> jax.Array:
+    return _next(*_same_shape(x, y))
+
+
+@jax.custom_jvp
+def _next(x: jax.Array, y: jax.Array) -> jax.Array:
+    return lax.nextafter(x, y)
+
+
+@_next.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    return _next(*primals), tangents[0]
 
 
 @lowering("aten::add")
@@ -345,13 +369,16 @@ def power(x: Any, y: Any, *, result: Any) -> jax.Array:
         x = as_dtype(x, dtype)
         if whole >= 0 or is_float(x):
             return lax.integer_pow(x, whole)
-        return jnp.where(x == 1, 1, jnp.where(x == -1, 1 if whole % 2 == 0 else -1, 0)).astype(
-            dtype
-        )
     x, y = as_dtype(x, dtype), as_dtype(y, dtype)
-    if not is_float(x):
-        return jnp.power(x, y)
-    return _power(x, y)
+    return _power(x, y) if is_float(x) else _whole_power(x, y)
+
+
+def _whole_power(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return a power of integers; 1 over a number is 0, but for 1 and -1."""
+    x, y = _same_shape(x, y)
+    found = jnp.power(x.reshape(-1), jnp.maximum(y, 0).reshape(-1)).reshape(x.shape)
+    inverse = jnp.where(x == 1, 1, jnp.where(x == -1, 1 - 2 * (y % 2), 0))
+    return jnp.where(y < 0, inverse, found).astype(x.dtype)
 
 
 def _power(x: jax.Array, y: jax.Array) -> jax.Array:

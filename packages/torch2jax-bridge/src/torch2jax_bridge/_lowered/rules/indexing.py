@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torch2jax_bridge._lowered.registry import lowering
-from torch2jax_bridge._lowered.rules.numbers import as_dtype, axis_of
+from torch2jax_bridge._lowered.rules.numbers import added, as_dtype, axis_of
 
 
 def _places(x: jax.Array, indices: Sequence[Any]) -> tuple[Any, ...]:
@@ -39,7 +39,7 @@ def index_put(
     if any(i is not None and i.dtype == bool for i in indices):
         return _put_where(x, indices, values, accumulate)
     places = x.at[_places(x, indices)]
-    return places.add(values) if accumulate else places.set(values)
+    return added(places, values) if accumulate else places.set(values)
 
 
 def _put_where(
@@ -78,6 +78,8 @@ def _first(indices: Sequence[Any]) -> int:
 
 @lowering("aten::gather")
 def gather(x: jax.Array, dim: int, index: jax.Array, *, sparse_grad: bool = False) -> jax.Array:
+    if index.size == 0:
+        return jnp.zeros(index.shape, x.dtype)
     if x.ndim == 0 or index.ndim == 0:
         return x.reshape(-1)[index.reshape(-1)].reshape(index.shape)
     axis = axis_of(dim, x.ndim)
@@ -136,6 +138,8 @@ def searchsorted(
         edges = jnp.take_along_axis(edges, sorter, -1)
     if edges.ndim == 1:
         return jnp.searchsorted(edges, x, where)
+    if x.size == 0:
+        return jnp.zeros(x.shape, int)
     search = jax.vmap(lambda e, v: jnp.searchsorted(e, v, where))
     flat = search(edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1]))
     return flat.reshape(x.shape)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from torch2jax_bridge._lowered.registry import lowering
+from torch2jax_bridge._lowered.rules.numbers import in_float32
 
 Array = jax.Array
 
@@ -128,5 +129,6 @@ def eigh(a: Array, uplo: str = "L", compute_v: bool = True, *, result: Any) -> t
 
 
 @lowering("aten::linalg_matrix_exp")
+@in_float32
 def matrix_exp(a: Array) -> Array:
     return jax.scipy.linalg.expm(a)

@@ -79,6 +79,11 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     return tuple(d % ndim for d in ([dim] if isinstance(dim, int) else dim))
 
 
+def added(places: Any, values: Any) -> jax.Array:
+    """Add values at places of an array, `x.at[...]`; of bools, say whether one is true."""
+    return places.max(values) if values.dtype == jnp.bool_ else places.add(values)
+
+
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function of one array, computed in float32 for halves."""
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from torch2jax_bridge._lowered.registry import lowering
-from torch2jax_bridge._lowered.rules.numbers import as_dtype, axis_of, is_float
+from torch2jax_bridge._lowered.rules.numbers import added, as_dtype, axis_of, is_float
 
 
 def _places(x: jax.Array, dim: int, index: jax.Array) -> Any:
@@ -39,7 +39,7 @@ def scatter(
     x, index = _atleast_1d(x, index)
     places, values = _places(x, dim, index), _source(source, x, index)
     if reduce == "add":
-        return places.add(values).reshape(shape)
+        return added(places, values).reshape(shape)
     if reduce == "multiply":
         return places.multiply(values).reshape(shape)
     return places.set(values).reshape(shape)
@@ -108,7 +108,7 @@ def index_add(
     shape = x.shape
     x, index, source = _atleast_1d(x, index, source)
     source = source.astype(x.dtype)
-    return _along(x, dim, index).add(source if alpha == 1 else source * alpha).reshape(shape)
+    return added(_along(x, dim, index), source if alpha == 1 else source * alpha).reshape(shape)
 
 
 @lowering("aten::index_copy")
@@ -137,4 +137,4 @@ def masked_scatter(x: jax.Array, mask: jax.Array, source: jax.Array) -> jax.Arra
 def put(x: jax.Array, index: jax.Array, source: jax.Array, accumulate: bool = False) -> jax.Array:
     places = x.reshape(-1).at[index.reshape(-1)]
     values = source.reshape(-1)
-    return (places.add(values) if accumulate else places.set(values)).reshape(x.shape)
+    return (added(places, values) if accumulate else places.set(values)).reshape(x.shape)
