@@ -217,6 +217,13 @@ batch_norm_that_says_what_it_writes: Callable[..., Any] = foreign(
     "torch.ops.aten._native_batch_norm_legit.default", "lowered batch norms in training"
 )
 
+# Of the two embedding bags the one that has a derivative; without it the other is called.
+BAGS: dict[Any, Any] = {
+    foreign("torch.ops.aten._embedding_bag_forward_only.default", "bags", None): foreign(
+        "torch.ops.aten._embedding_bag.default", "bags", None
+    )
+}
+
 # Decompositions: operators by others. Without them more operators are called as they are.
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from typing import Any
 from weakref import ref
@@ -25,8 +25,9 @@ class _Operator:
     JAX has 32 bits where PyTorch has 64: the tensors get PyTorch's dtypes here.
     """
 
-    def __init__(self, step: Step, metas: Mapping[Ref, Meta]) -> None:
+    def __init__(self, step: Step, metas: Mapping[Ref, Meta], used: Set[Ref]) -> None:
         self._step = step
+        self._used = [ref in used for ref in refs(step.results)]
         self.refs = tuple(dict.fromkeys([*refs(step.args), *refs(step.kwargs)]))
         self._dtypes = [metas[ref].dtype for ref in self.refs]
 
@@ -37,7 +38,8 @@ class _Operator:
         given = dict(zip(self.refs, (t.to(dtype) for t, dtype in pairs), strict=True))
         args, kwargs = (replaced(x, given.__getitem__, Ref) for x in (step.args, step.kwargs))
         with nullcontext() if key is None else seeded(key):
-            return tuple(_tensors(step.call(*args, **kwargs)))
+            results = _tensors(step.call(*args, **kwargs))
+        return tuple(x for x, on in zip(results, self._used, strict=True) if on)
 
 
 def _tensors(results: Any) -> list[torch.Tensor]:
@@ -47,14 +49,24 @@ def _tensors(results: Any) -> list[torch.Tensor]:
 
 
 class Called:
-    """A step as a function of its arguments, with arrays, that calls the operator in PyTorch."""
+    """A step as a function of its arguments, with arrays, that calls the operator in PyTorch.
 
-    def __init__(self, step: Step, metas: Mapping[Ref, Meta]) -> None:
+    Args:
+        step: the step.
+        metas: what all values are.
+        used: those that are used; of other results nothing is returned, since what operators
+            return beside their result may differ from what they say of it without values.
+    """
+
+    def __init__(self, step: Step, metas: Mapping[Ref, Meta], used: Set[Ref]) -> None:
         self._step = step
-        self._operator = _Operator(step, metas)
+        self._used = [ref for ref in refs(step.results) if ref in used]
+        self._operator = _Operator(step, metas, used)
         self._jitted = JittedCalls()
-        ins = tuple(Aval(m.shape, canonical(m.dtype)) for m in map(metas.get, self._operator.refs))
-        outs = tuple(Aval(m.shape, canonical(m.dtype)) for m in step.metas)
+        ins = tuple(
+            Aval(m.shape, canonical(m.dtype)) for m in map(metas.__getitem__, self._operator.refs)
+        )
+        outs = tuple(Aval(m.shape, canonical(m.dtype)) for m in map(metas.__getitem__, self._used))
         key = (Aval((2,), canonical(torch.uint32)),) if step.draws else ()
         spec = Function(
             name=step.name,
@@ -77,8 +89,8 @@ class Called:
         arrays: dict[Ref, jax.Array] = {}
         _match((self._step.args, self._step.kwargs), (args, kwargs), arrays)
         keys = [] if key is None else [jax.random.key_data(key)]
-        found = iter(self._call(*keys, *(arrays[ref] for ref in self._operator.refs)))
-        return replaced(self._step.results, lambda ref: next(found), Ref)
+        found = self._call(*keys, *(arrays[ref] for ref in self._operator.refs))
+        return replaced(self._step.results, dict(zip(self._used, found, strict=True)).get, Ref)
 
 
 def _match(template: Any, given: Any, found: dict[Ref, Any]) -> None:

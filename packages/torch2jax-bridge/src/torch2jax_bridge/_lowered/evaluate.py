@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +54,10 @@ class Evaluator:
         self._constants = {
             ref: t2j(tensor.detach(), copy=True) for ref, tensor in program.constants.items()
         }
-        self.steps = [_computed(step, program.metas, in_torch(step)) for step in program.steps]
+        used = {*program.outs, *(r for s in program.steps for r in refs((s.args, s.kwargs)))}
+        self.steps = [
+            _computed(step, program.metas, used, in_torch(step)) for step in program.steps
+        ]
 
     def __call__(self, *arrays: jax.Array) -> list[jax.Array]:
         program = self._program
@@ -86,10 +89,13 @@ class Evaluator:
 _DETACHED = ("aten::detach", "aten::detach_copy")
 
 
-def _computed(step: Step, metas: Mapping[Ref, Meta], in_torch: bool) -> Computed:
+def _computed(step: Step, metas: Mapping[Ref, Meta], used: Set[Ref], in_torch: bool) -> Computed:
     result = tree_map(lambda ref: _aval(metas[ref]), step.results, is_leaf=_is_ref)
     rule = None if in_torch else rule_for(step.name)
-    return Computed(step, rule, Called(step, metas) if rule is None else rule.function, result)
+    if rule is not None and rule.unless is not None and rule.unless(*step.args, **step.kwargs):
+        rule = None
+    compute = Called(step, metas, used) if rule is None else rule.function
+    return Computed(step, rule, compute, result)
 
 
 def _is_ref(value: Any) -> bool:
@@ -111,7 +117,8 @@ def _put(values: dict[Ref, Any], places: Any, results: Any, step: Step) -> None:
         places, results = (places,), (results,)
     for place, result in zip(places, results, strict=True):
         for ref, value in _pairs(place, result):
-            values[ref] = _checked(value, metas[ref], step)
+            if value is not None:
+                values[ref] = _checked(value, metas[ref], step)
 
 
 def _pairs(place: Any, result: Any) -> Sequence[tuple[Ref, Any]]:

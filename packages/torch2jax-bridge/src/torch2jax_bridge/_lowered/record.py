@@ -16,6 +16,7 @@ import torch
 
 from pax_tree import tree_flatten
 from torch2jax_bridge._compat import (
+    BAGS,
     DispatchMode,
     decompositions,
     end_fake_mode,
@@ -103,6 +104,16 @@ class _Rewriting(torch.overrides.TorchFunctionMode):
         return rewritten(func)(*args, **(kwargs or {}))
 
 
+# PyTorch's operators compute in float32 for halves, their decompositions do not.
+_COARSE = ("aten::grid_sampler_2d", "aten::grid_sampler_3d")
+
+
+def _decomposition(func: Any, name: str, args: tuple) -> Apply | None:
+    if name in _COARSE and args[0].dtype.itemsize == 2:
+        return None
+    return decompositions().get(func)
+
+
 class _WithoutDerivative(Exception):
     """A decomposition ends in an operator that has no derivative."""
 
@@ -130,6 +141,7 @@ class _Recorder(DispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        func = BAGS.get(func) or func
         if func is CUSTOM():
             function, results = custom_call(*args)
             self._note(function.name, function, tuple(args[0]), {}, results, draws=False)
@@ -145,7 +157,7 @@ class _Recorder(DispatchMode):
         if rule_for(name) is None:
             if name.startswith("prims::") and self._depth:
                 raise _WithoutDerivative
-            if (decomposed := decompositions().get(func)) is not None:
+            if (decomposed := _decomposition(func, name, args)) is not None:
                 with suppress(_WithoutDerivative):
                     return self._decompose(decomposed, args, kwargs)
         results = func(*args, **kwargs)

@@ -18,17 +18,21 @@ class Rule(NamedTuple):
         function: takes the operator's arguments, with arrays for its tensors.
         takes_result: whether it also takes `result=`.
         takes_key: whether it also takes `key=`.
+        unless: says of arguments whether the rule is not for them; None if it is for all.
     """
 
     function: Function
     takes_result: bool
     takes_key: bool
+    unless: Callable[..., bool] | None = None
 
 
 _RULES: dict[str, Rule] = {}
 
 
-def lowering(*names: str) -> Callable[[Function], Function]:
+def lowering(
+    *names: str, unless: Callable[..., bool] | None = None
+) -> Callable[[Function], Function]:
     """Register a rule for operators: how `torch2jax(..., backend="xla")` computes them in JAX.
 
     The function takes the operator's arguments, with a JAX array for each tensor, and returns an
@@ -39,6 +43,8 @@ def lowering(*names: str) -> Callable[[Function], Function]:
 
     Args:
         *names: such as "mylib::op", for all overloads, or "mylib::op.Tensor" for one of them.
+        unless: a function of the operator's arguments, without values for its tensors, that says
+            whether the operator is to be called nevertheless.
 
     Returns:
         A decorator that returns the function as it is.
@@ -66,7 +72,7 @@ def lowering(*names: str) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         parameters = inspect.signature(function).parameters
         by_name = {n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-        rule = Rule(function, "result" in by_name, "key" in by_name)
+        rule = Rule(function, "result" in by_name, "key" in by_name, unless)
         _RULES.update(dict.fromkeys(names, rule))
         return function
 

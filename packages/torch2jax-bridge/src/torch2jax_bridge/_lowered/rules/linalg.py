@@ -28,7 +28,7 @@ def inv(x: Array, *, check_errors: bool = False) -> tuple[Array, Array]:
 
 @lowering("aten::linalg_cholesky_ex")
 def cholesky(x: Array, *, upper: bool = False, check_errors: bool = False) -> tuple[Array, Array]:
-    factor = jax.lax.linalg.cholesky(jnp.conj(_t(x)) if upper else x, symmetrize_input=False)
+    factor = jax.lax.linalg.cholesky(_hermitian(x, upper), symmetrize_input=False)
     return (jnp.conj(_t(factor)) if upper else factor), _info(x)
 
 
@@ -36,6 +36,15 @@ def _batched(x: Array, y: Array) -> tuple[Array, Array]:
     """Return two stacks of matrices, equally many."""
     batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     return tuple(jnp.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (x, y))
+
+
+def _hermitian(x: Array, upper: bool) -> Array:
+    """Return the matrix that half of one stands for; its derivative is for the whole, as PyTorch's."""
+    lower = jnp.conj(_t(x)) if upper else x
+    half = jnp.tril(lower)
+    value = half + jnp.conj(_t(jnp.tril(lower, -1)))
+    mean = (lower + jnp.conj(_t(lower))) / 2
+    return jax.lax.stop_gradient(value) + (mean - jax.lax.stop_gradient(mean))
 
 
 @lowering("aten::linalg_solve_triangular")
@@ -87,7 +96,8 @@ def lu_factor(
 
 @lowering("aten::_linalg_det")
 def det(a: Array) -> tuple[Array, Array, Array]:
-    return jnp.linalg.det(a), *_lu(a)
+    found = jnp.linalg.det(a) if a.size else jnp.ones(a.shape[:-2], a.dtype)
+    return found, *_lu(a)
 
 
 @lowering("aten::_linalg_slogdet")
@@ -122,10 +132,8 @@ def svd(
 
 @lowering("aten::_linalg_eigh")
 def eigh(a: Array, uplo: str = "L", compute_v: bool = True, *, result: Any) -> tuple[Array, Array]:
-    if compute_v:
-        found = jnp.linalg.eigh(a, uplo, symmetrize_input=False)
-        return found.eigenvalues, found.eigenvectors
-    return jnp.linalg.eigvalsh(a, uplo), jnp.zeros(result[1].shape, a.dtype)
+    values, vectors = jnp.linalg.eigh(a, uplo, symmetrize_input=False)
+    return values, vectors if compute_v else jnp.zeros(result[1].shape, a.dtype)
 
 
 @lowering("aten::linalg_matrix_exp")

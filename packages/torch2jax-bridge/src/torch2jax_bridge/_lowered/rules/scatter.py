@@ -56,8 +56,6 @@ _EXTREME = {"amax": -np.inf, "amin": np.inf}
 def _identity(reduce: str, dtype: Any) -> Any:
     if reduce in ("sum", "mean"):
         return 0
-    if reduce == "prod":
-        return 1
     if jnp.issubdtype(dtype, jnp.inexact):
         return _EXTREME[reduce]
     if dtype == jnp.bool_:
@@ -65,7 +63,12 @@ def _identity(reduce: str, dtype: Any) -> Any:
     return jnp.iinfo(dtype).min if reduce == "amax" else jnp.iinfo(dtype).max
 
 
-@lowering("aten::scatter_reduce.two")
+def _is_product(x: Any, dim: int, index: Any, source: Any, reduce: str, **_: Any) -> bool:
+    return reduce == "prod"
+
+
+# JAX has no derivative for products at places that are named twice.
+@lowering("aten::scatter_reduce.two", unless=_is_product)
 def scatter_reduce(
     x: jax.Array,
     dim: int,
@@ -81,12 +84,10 @@ def scatter_reduce(
     if not include_self:
         x = _places(x, dim, index).set(_identity(reduce, x.dtype))
     places = _places(x, dim, index)
-    if reduce == "prod":
-        return places.multiply(values).reshape(shape)
-    if reduce == "amax":
-        return places.max(values).reshape(shape)
     if reduce == "amin":
         return places.min(values).reshape(shape)
+    if reduce == "amax" or x.dtype == jnp.bool_:
+        return places.max(values).reshape(shape)
     total = places.add(values)
     if reduce == "mean":
         counts = jnp.full(x.shape, int(include_self), jnp.int32)
