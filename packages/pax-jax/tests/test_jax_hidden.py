@@ -406,3 +406,10 @@ def test_a_module_is_found_behind_a_class_and_behind_globals(name):
     with pytest.raises(TypeError, match=r"Module\.x holds .* the module Linear in"):
         pax.Module().x = BY_CLASS[name](GLOBAL)
     pax.Module().x = types.MappingProxyType({"keeper": Keeper(jax.nn.relu), "numpy": np})
+
+
+def test_containers_that_hold_themselves_are_walked_once():
+    mapping = {}
+    mapping["itself"] = mapping
+    module = pax.Lambda(lambda x: x * len(mapping))
+    assert module(2.0) == 2.0

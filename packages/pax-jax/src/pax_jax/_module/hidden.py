@@ -36,7 +36,8 @@ _HOLDERS += ("queue", "types", "weakref")
 # Whose classes have neither modules in their attributes nor slots with what they were given.
 _LIBRARIES = ("builtins", "jax", "jaxlib", "numpy")
 # Whose functions have no global modules of a user.
-_ARRAY_LIBRARIES = {*_LIBRARIES, "ml_dtypes", "opax", "optax", "pax_jax", "pax_tree", "torch"}
+_ARRAY_LIBRARIES = {*_LIBRARIES, "ml_dtypes", "opax", "optax", "pax_jax", "pax_torch", "pax_tree"}
+_ARRAY_LIBRARIES |= {"torch", "torch2jax_bridge"}
 # Of C: they hold what runs, not what they were given.
 _RUNNING = (FrameType, TracebackType, CodeType)
 
@@ -96,22 +97,27 @@ def find_hidden(value: Any) -> Part | None:
             return part
         if isinstance(part.value, Record):
             continue
+        children = _children(part.value)
+        if children is not None:
+            stack += [part._replace(value=child) for child in children]
+            continue
         for inner in _parts(part.value):
-            arrays = inner.arrays and part.arrays
-            stack += [inner._replace(value=leaf, arrays=arrays) for leaf in _leaves(inner.value)]
+            stack.append(inner._replace(arrays=inner.arrays and part.arrays))
     return None
 
 
-def _leaves(tree: Any) -> list[Any]:
-    """Return the leaves of a pytree, and what makes the missing values of its dicts."""
-    factories: list[Any] = []
+def _children(value: Any) -> list[Any] | None:
+    """Return what a node of a pytree holds, one level deep; `None` if the value is none.
 
-    def is_leaf(value: Any) -> bool:
-        if isinstance(value, defaultdict):
-            factories.append(value.default_factory)
-        return _is_whole_or_partial(value)
-
-    return pax_tree.tree_leaves(tree, is_leaf=is_leaf) + factories
+    One level, since a list may hold itself.
+    """
+    if _is_whole_or_partial(value):
+        return None
+    is_first = iter((True,))
+    children = pax_tree.tree_leaves(value, is_leaf=lambda _: not next(is_first, False))
+    if len(children) == 1 and children[0] is value:
+        return None
+    return [*children, value.default_factory] if isinstance(value, defaultdict) else children
 
 
 def find_hidden_in_nodes(tree: Any) -> Part | None:

@@ -69,10 +69,10 @@ def to_tensor(leaf: object, place: Callable[[], str], remedy: str = "") -> Tenso
         return leaf
     if isinstance(leaf, bool | int | float | complex):
         return torch.tensor(leaf)
-    if isinstance(leaf, torch.SymInt):  # a size, where sizes are open
-        return torch.scalar_tensor(leaf, dtype=torch.int64)
-    if isinstance(leaf, torch.SymFloat):
-        return torch.scalar_tensor(leaf)
+    if isinstance(leaf, torch.SymInt | torch.SymFloat):  # of a size, where sizes are open
+        number: Any = leaf
+        is_whole = isinstance(leaf, torch.SymInt)
+        return torch.scalar_tensor(number, dtype=torch.int64 if is_whole else None)
     if not hasattr(leaf, "__array__"):
         if isinstance(leaf, Module):
             remedy = "; give get_params(module), its parameters"

@@ -62,7 +62,7 @@ def _instance_norm(*args: Any, use_input_stats: bool | None = None, **kwargs: An
     out = _batch_norm(*wide)
     if norm.training:
         for values, new in zip(norm[3:5], wide[3:5], strict=True):
-            if values is not None:
+            if values is not None and new is not None:
                 values.copy_(new.view(images, channels).mean(0))
     return out.view(norm.input.shape)
 
@@ -89,10 +89,10 @@ def _pad(x: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -
     if mode != "circular":
         return _functions.pad(x, pad, mode, value)
     for i in range(0, len(pad), 2):
-        dim = x.ndim - 1 - i // 2
-        size = x.shape[dim]
-        places = torch.arange(-pad[i], size + pad[i + 1], device=x.device) % size
-        x = x.index_select(dim, places)
+        dim, before, after = x.ndim - 1 - i // 2, pad[i], pad[i + 1]
+        inside = x.shape[dim] + min(before, 0) + min(after, 0)
+        places = torch.arange(-max(before, 0), inside + max(after, 0), device=x.device) % inside
+        x = x.index_select(dim, places + max(-before, 0))
     return x
 
 

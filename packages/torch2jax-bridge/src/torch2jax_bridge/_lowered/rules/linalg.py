@@ -35,7 +35,8 @@ def cholesky(x: Array, *, upper: bool = False, check_errors: bool = False) -> tu
 def _batched(x: Array, y: Array) -> tuple[Array, Array]:
     """Return two stacks of matrices, equally many."""
     batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    return tuple(jnp.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (x, y))
+    x, y = (jnp.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (x, y))
+    return x, y
 
 
 def _hermitian(x: Array, upper: bool) -> Array:

@@ -167,7 +167,7 @@ def _avg_pool(x: jax.Array, options: Sequence[Any], shape: tuple[int, ...], rank
         shape: of the result.
         rank: the number of spatial dimensions.
     """
-    defaults = ((), 0, False, True, None)
+    defaults: tuple[Any, ...] = ((), 0, False, True, None)
     kernel, stride, padding, _, count_include_pad, divisor = (
         *options,
         *defaults[len(options) - 1 :],

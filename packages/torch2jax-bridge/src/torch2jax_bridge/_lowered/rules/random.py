@@ -51,8 +51,9 @@ def randn(*args: Any, key: Any, result: Any, **kwargs: Any) -> Array:
 @lowering("aten::normal.Tensor_float", "aten::normal.float_Tensor", "aten::normal.Tensor_Tensor")
 def normal(mean: Any, *args: Any, key: Any, result: Any) -> Array:
     if len(args) == 2:  # of a tensor whose elements do not count
-        mean, *args = args
-    std = args[0] if args else 1.0
+        mean, std = args
+    else:
+        std = args[0] if args else 1.0
     dtype = working(result.dtype)
     drawn = jax.random.normal(key, result.shape, dtype)
     return as_dtype(mean, dtype) + as_dtype(std, dtype) * drawn

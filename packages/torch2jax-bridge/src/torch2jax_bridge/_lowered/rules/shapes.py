@@ -239,7 +239,7 @@ def roll(x: jax.Array, shifts: Any, dims: Any = ()) -> jax.Array:
 
 @lowering("aten::rot90")
 def rot90(x: jax.Array, k: int = 1, dims: Sequence[int] = (0, 1)) -> jax.Array:
-    return jnp.rot90(x, k, tuple(dims))
+    return jnp.rot90(x, k, (dims[0], dims[1]))
 
 
 @lowering("aten::repeat", "aten::tile")
