@@ -86,7 +86,7 @@ def name_of(operator: Any) -> str:
 
 def operators() -> list[Any]:
     """Return the entries of PyTorch's table that give the same result in every run."""
-    return [op for op in op_db if op.name not in DIFFERENT]
+    return [op for op in op_db if op.name not in DIFFERENT and op.supported_dtypes("cpu")]
 
 
 def samples(operator: Any, dtype: torch.dtype, count: int) -> Iterator[Sample]:
@@ -161,9 +161,11 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 
 def _compare(found: jax.Array, expected: torch.Tensor) -> None:
     tolerance = TOLERANCES.get(expected.dtype, 1e-6)
-    torch.testing.assert_close(
-        j2t(found, copy=True), _plain(expected), rtol=tolerance, atol=tolerance, equal_nan=True
-    )
+    ours, theirs = j2t(found, copy=True), _plain(expected)
+    assert ours.dtype == theirs.dtype
+    if theirs.dtype.is_floating_point and theirs.dtype.itemsize == 1:
+        ours, theirs = ours.float(), theirs.float()
+    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def _compare_values(lowered: Any, sample: Sample, expected: list[torch.Tensor]) -> None:
@@ -183,9 +185,12 @@ def _compare_gradients(lowered: Any, sample: Sample, dtype: torch.dtype) -> None
     if not of or not moving:
         return
     cotangents = [torch.randn_like(outs[i]) for i in of]
-    wanted = torch.autograd.grad(
-        [outs[i] for i in of], [tensors[i] for i in moving], cotangents, allow_unused=True
-    )
+    try:
+        wanted = torch.autograd.grad(
+            [outs[i] for i in of], [tensors[i] for i in moving], cotangents, allow_unused=True
+        )
+    except RuntimeError:  # nor this
+        return
     arrays = _arrays(sample.tensors)
 
     def function(*given: jax.Array) -> list[jax.Array]:
