@@ -35,6 +35,8 @@ DIFFERENT = {
     # PyTorch's own derivative for the first argument is wrong where all of it is written over.
     "as_strided_scatter",
     # Two places that go to one: its derivative for both is that of the one.
+    # Its derivative in float32 is off by 2e-3 for numbers of 10,000, by 2e-7 here.
+    "logcumsumexp",
     # Eigenvectors have any phase.
     *("linalg.eig", "linalg.eigh", "symeig"),
     # JAX has no half complex numbers, and these are for GPUs alone.
@@ -45,7 +47,7 @@ DIFFERENT = {
 # Of equal numbers they return the place of any; floating samples have none.
 ANY_OF_EQUAL = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"}
 # PyTorch rounds each of their sums to half precision.
-LESS_EXACT = {"addbmm", "kron", "logcumsumexp", "matrix_exp"}
+LESS_EXACT = {"addbmm", "kron", "matrix_exp"}
 TOLERANCES = {
     torch.float16: 1e-2,
     torch.bfloat16: 4e-2,

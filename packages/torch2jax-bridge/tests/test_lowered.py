@@ -52,6 +52,18 @@ def _without_gradients(x):
     return fixed * x + x.detach() + x.data * x
 
 
+def _writes_unseen(x):
+    y = x * 2
+    with torch.no_grad():
+        y.mul_(3)
+        y[0] = 1
+        nn.functional.relu(y, inplace=True)
+    z = x + 1
+    z.data.clamp_(max=2)
+    z.detach().add_(1)
+    return y * z + nn.functional.cosine_similarity(x, z, dim=0)
+
+
 def _gradient_inside(x):
     return torch.func.grad(lambda z: (z**3).sum())(x)
 
@@ -65,6 +77,7 @@ def _checkpoint(x):
     [
         _writes_in_place,
         _without_gradients,
+        _writes_unseen,
         _gradient_inside,
         _checkpoint,
         lambda x: {"a": x[x.shape[0] // 2], "b": (x.flip(0), x.roll(1, 1))},

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import CheckpointFunction
 
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
+from torch2jax_bridge._lowered.operators import custom_operator
 
 _lock = threading.RLock()
 _recordings = threading.local()
@@ -42,20 +42,6 @@ class CustomFunction:
         return results
 
 
-@cache
-def _library() -> torch.library.Library:
-    library = torch.library.Library("torch2jax_bridge", "FRAGMENT")
-    library.define("apply(Tensor[] tensors, int number) -> Tensor[]")
-    return library
-
-
-@cache
-def CUSTOM() -> Any:
-    """Return the operator that stands for a call of a `torch.autograd.Function`."""
-    _library()
-    return torch.ops.torch2jax_bridge.apply.default
-
-
 def custom_call(tensors: list[torch.Tensor], number: int) -> tuple[CustomFunction, list[Any]]:
     """Return the function that the operator stands for, and its results for tensors without values."""
     function = _recordings.functions[number]
@@ -65,8 +51,8 @@ def custom_call(tensors: list[torch.Tensor], number: int) -> tuple[CustomFunctio
 
 @contextmanager
 def intercepted() -> Iterator[None]:
-    """In the `with` block, what applies a `torch.autograd.Function` in this thread calls `CUSTOM()`."""
-    operator, functions = CUSTOM(), []
+    """In the `with` block, what applies a `torch.autograd.Function` in this thread calls `custom_operator()`."""
+    operator, functions = custom_operator(), []
 
     def apply(cls: type, *args: Any) -> Any:
         if getattr(_recordings, "functions", None) is not functions:

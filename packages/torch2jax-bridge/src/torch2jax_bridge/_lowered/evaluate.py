@@ -76,7 +76,7 @@ class Evaluator:
         args, kwargs = (
             replaced(given, values.__getitem__, Ref) for given in (step.args, step.kwargs)
         )
-        if step.constant or step.name in _DETACHED:
+        if step.constant:
             args, kwargs = tree_map(_stopped, (args, kwargs))
         if computed.rule is not None and computed.rule.takes_result:
             kwargs = {**kwargs, "result": computed.result}
@@ -84,9 +84,6 @@ class Evaluator:
             kwargs = {**kwargs, "key": key}
         results = computed.compute(*args, **kwargs)
         _put(values, step.results, results, step)
-
-
-_DETACHED = ("aten::detach", "aten::detach_copy")
 
 
 def _computed(step: Step, metas: Mapping[Ref, Meta], used: Set[Ref], in_torch: bool) -> Computed:

@@ -26,7 +26,8 @@ from torch2jax_bridge._compat import (
     schema,
     storage_key,
 )
-from torch2jax_bridge._lowered.custom_functions import CUSTOM, custom_call, intercepted
+from torch2jax_bridge._lowered.custom_functions import custom_call, intercepted
+from torch2jax_bridge._lowered.operators import custom_operator, keep_gradient
 from torch2jax_bridge._lowered.program import (
     Meta,
     Program,
@@ -38,6 +39,7 @@ from torch2jax_bridge._lowered.program import (
 )
 from torch2jax_bridge._lowered.registry import rule_for
 from torch2jax_bridge._lowered.rewrites import rewritten
+from torch2jax_bridge._lowered.writes import called_with_writes
 from torch2jax_bridge._runtime.generators import is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import WrongArguments
@@ -101,7 +103,7 @@ class _Rewriting(torch.overrides.TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return rewritten(func)(*args, **(kwargs or {}))
+        return called_with_writes(func, args, kwargs or {}, rewritten(func))
 
 
 # PyTorch's operators compute in float32 for halves, their decompositions do not.
@@ -142,7 +144,7 @@ class _Recorder(DispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         func = BAGS.get(func) or func
-        if func is CUSTOM():
+        if func is custom_operator():
             function, results = custom_call(*args)
             self._note(function.name, function, tuple(args[0]), {}, results, draws=False)
             return results
@@ -150,6 +152,9 @@ class _Recorder(DispatchMode):
         if (pure := self._without_write(func, args)) is not None:
             with self:
                 out = pure(*args, **kwargs)
+            if not torch.is_grad_enabled() and out.dtype.is_floating_point:
+                with self, torch.enable_grad():
+                    out = keep_gradient()(args[0], out)
             func(*args, **kwargs)  # which may change its shape
             self._known[id(args[0])] = args[0], self._ref(out)
             return args[0]

@@ -11,7 +11,6 @@ import torch
 from torch2jax_bridge._compat import batch_norm_that_says_what_it_writes
 
 _functions: Any = torch.nn.functional
-_tensor: Any = torch.Tensor
 Maybe = torch.Tensor | None
 
 
@@ -96,10 +95,6 @@ def _pad(x: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -
     return x
 
 
-def _data(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach()
-
-
 _REWRITES: dict[Any, Callable[..., Any]] = {
     torch.batch_norm: _batch_norm,
     torch.instance_norm: _instance_norm,
@@ -107,5 +102,4 @@ _REWRITES: dict[Any, Callable[..., Any]] = {
     _functions.instance_norm: _with_names_of(_functions.instance_norm, _instance_norm),
     getattr(_functions, "linear_cross_entropy", None): _linear_cross_entropy,
     _functions.pad: _with_names_of(_functions.pad, lambda input, **options: _pad(input, **options)),
-    _tensor.data.__get__: _data,
 }

@@ -7,6 +7,7 @@ from torch2jax_bridge._lowered.rules import (  # noqa: F401
     creation,
     elementwise,
     fourier,
+    gradients,
     indexing,
     linalg,
     losses,
