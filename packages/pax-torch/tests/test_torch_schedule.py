@@ -177,7 +177,9 @@ def test_traced_steps(case):
     lr_at_step = pax.functional_schedule(class_of(name), **kwargs)
     steps = torch.arange(FEW)
     if name in REPLAYED:
-        with pytest.raises(TypeError, match="no formula of the step, and inside vmap and jit"):
+        with pytest.raises(
+            TypeError, match="no formula of the step, and inside vmap, jit and torch.compile"
+        ):
             pax.vmap(lr_at_step)(steps)
         return
     expected = torch.tensor(reference_of(name)[:FEW])

@@ -438,7 +438,7 @@ def optimistic_gradient_descent(
     """An Optimistic Gradient Descent optimizer."""
 
 def params_ema(
-    decay: Any,
+    decay: float,
     accumulator_dtype: Any = None,
 ) -> Transformation:
     """Keep an exponential moving average of the parameters; updates pass unchanged."""

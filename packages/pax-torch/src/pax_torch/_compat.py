@@ -511,13 +511,14 @@ def trace_open(
     """Return what `trace` does, with open sizes, and whether it holds for the sizes of all arguments."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    symbols = "torch.fx.experimental.symbolic_shapes"
-    environment: Any = foreign(f"{symbols}.ShapeEnv", _OPEN)(duck_shape=False)
+    environment: Any = foreign("torch.fx.experimental.symbolic_shapes.ShapeEnv", _OPEN)(
+        duck_shape=False
+    )
     mode: Any = foreign("torch._subclasses.fake_tensor.FakeTensorMode", _OPEN)(
         allow_non_fake_inputs=True, shape_env=environment
     )
-    is_open: Any = foreign(f"{symbols}.DimDynamic", _OPEN).DYNAMIC
-    context: Any = foreign(f"{symbols}.StatelessSymbolicContext", _OPEN)
+    is_open: Any = foreign("torch.fx.experimental.symbolic_shapes.DimDynamic", _OPEN).DYNAMIC
+    context: Any = foreign("torch.fx.experimental.symbolic_shapes.StatelessSymbolicContext", _OPEN)
     source: Any = foreign("torch._dynamo.source.ConstantSource", _OPEN)
     given = [
         mode.from_tensor(

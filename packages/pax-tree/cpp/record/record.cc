@@ -50,7 +50,7 @@ PyObject* HandOut(Record* self, PyObject* children) {
   return MakeTuple(PyTuple_GET_SIZE(children), [&](Py_ssize_t i) {
     PyObject* child = PyTuple_GET_ITEM(children, i);
     if (!MayBeWritten(child)) return Py_NewRef(child);
-    return PyObject_CallMethod(cls, "_handed_out", "O", child);
+    return PyObject_CallMethod(cls, "_handed_out", "(O)", child);
   });
 }
 

@@ -67,7 +67,7 @@ def record(apply: Apply, given: Given, name: str) -> Program:
         with without_values(), left_as_it_was(apply) as trial, torch.enable_grad(), quiet(), mode:
             tensors = given.tensors()
             recorder = _Recorder(name, tensors)
-            with intercepted(), _scopes(recorder), recorder:
+            with intercepted(), _slow_attention(), _scopes(recorder), recorder:
                 out_tree, outs = _functional(trial.function, tensors)
             return without_dead_steps(recorder.program(outs, out_tree))
     except (WrongArguments, ShapeInferenceError):
@@ -279,6 +279,18 @@ class _Recorder(DispatchMode):
 
 # Their schemas do not say that they write into the averages when `training` is true.
 _WRITES_UNSAID = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
+
+
+@contextmanager
+def _slow_attention() -> Iterator[None]:
+    """In the `with` block, attention in evaluation is not done by an operator without derivative."""
+    mha = torch.backends.mha
+    before = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
 
 
 @contextmanager
