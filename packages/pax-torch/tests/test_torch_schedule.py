@@ -178,7 +178,7 @@ def test_traced_steps(case):
     steps = torch.arange(FEW)
     if name in REPLAYED:
         with pytest.raises(
-            TypeError, match="no formula of the step, and inside vmap, jit and torch.compile"
+            TypeError, match=r"no formula of the step, and inside vmap, jit and torch\.compile"
         ):
             pax.vmap(lr_at_step)(steps)
         return

@@ -234,18 +234,6 @@ Failed RefuseDelete(PyObject* self, PyObject* name) {
                Py_TYPE(self)->tp_name, name);
 }
 
-// The kind that a method of the class has returned, kStatic, or -2 with an error set.
-int KindReturned(PyTypeObject* type, const char* method, PyObject* name, PyObject* kind) {
-  if (kind == nullptr) return -2;
-  if (kind == Py_None) return kStatic;
-  long number = PyLong_Check(kind) ? PyLong_AsLong(kind) : -1;
-  if (number >= 0 && number <= 255) return static_cast<int>(number);
-  PyErr_Format(PyExc_TypeError,
-               "%s.%s(%R, ...) must return None or an int from 0 to 255, but returned %R.",
-               type->tp_name, method, name, kind);
-  return -2;
-}
-
 // What the class says about a new name: a kind, kStatic, or -2 with an error set.
 int AskKind(PyObject* self, PyObject* name, PyObject* value) {
   PyTypeObject* type = Py_TYPE(self);
@@ -253,34 +241,14 @@ int AskKind(PyObject* self, PyObject* name, PyObject* value) {
   Ref hook(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_classify"));
   if (!hook) return -2;
   Ref kind(PyObject_CallFunctionObjArgs(hook.get(), self, name, value, nullptr));
-  return KindReturned(type, "_classify", name, kind.get());
-}
-
-// Whether a child stays what it is without a question: a leaf or a record in place of another one
-// of its class.
-bool IsOfSameClass(Record* self, PyObject* name, PyObject* value) {
-  PyTypeObject* type = Py_TYPE(value);
-  CriticalSection section(reinterpret_cast<PyObject*>(self));
-  Py_ssize_t at = FindChild(self->spec, name);
-  if (at < 0 || Py_TYPE(PyTuple_GET_ITEM(self->children, at)) != type) return false;
-  if (IsRecordType(type)) return true;
-  Registration* known = FindRegistration(type);
-  return known != nullptr && known->kind == Kind::kLeaf;
-}
-
-// The kind of a child that is set again. A class may want another one for another value, a module
-// in place of an array, and says so in `_classify_again`.
-int KindAgain(PyObject* self, PyObject* name, PyObject* value, int kind) {
-  PyTypeObject* type = Py_TYPE(self);
-  if (value == Py_None || IsOfSameClass(reinterpret_cast<Record*>(self), name, value)) return kind;
-  Ref key(PyUnicode_InternFromString("_classify_again"));
-  if (!key) return -2;
-  PyObject* hook = LookUpInClass(type, key.get());
-  if (hook == nullptr) return PyErr_Occurred() ? -2 : kind;
-  Ref number(PyLong_FromLong(kind));
-  if (!number) return -2;
-  Ref found(PyObject_CallFunctionObjArgs(hook, self, name, value, number.get(), nullptr));
-  return KindReturned(type, "_classify_again", name, found.get());
+  if (!kind) return -2;
+  if (kind.get() == Py_None) return kStatic;
+  long number = PyLong_Check(kind.get()) ? PyLong_AsLong(kind.get()) : -1;
+  if (number >= 0 && number <= 255) return static_cast<int>(number);
+  PyErr_Format(PyExc_TypeError,
+               "%s._classify(%R, ...) must return None or an int from 0 to 255, but returned %R.",
+               type->tp_name, name, kind.get());
+  return -2;
 }
 
 // A property or another data descriptor of the class takes the write itself.
@@ -322,7 +290,7 @@ bool SetAny(PyObject* self, PyObject* name, PyObject* value) {
   if (!CheckScope(record, name)) return false;
   int kind = KindOfChild(record, name);
   if (kind < 0 && IsDunder(name, "__orig_class__")) return RefuseParameters(self);
-  kind = kind < 0 ? AskKind(self, name, value) : KindAgain(self, name, value, kind);
+  if (kind < 0) kind = AskKind(self, name, value);
   return kind != -2 && SetUntilDone(record, name, value, kind);
 }
 

@@ -233,9 +233,7 @@ PyGetSetDef getset[] = {
 constexpr char kDoc[] =
     R"(An attribute object that is a node of trees: children are attributes, the rest is static.
 
-Subclasses override `_classify(name, value)` to say which new attributes are children, and may
-define `_classify_again(name, value, kind)` to say what a child becomes that is set to a value of
-another class.
+Subclasses override `_classify(name, value)` to say which new attributes are children.
 
 Example:
     >>> import pax_tree

@@ -69,20 +69,6 @@ def classify(module: Any, name: str, value: Any) -> int | None:
     return _classify_tree(module, name, value)
 
 
-def classify_again(module: Any, name: str, value: Any, kind: int) -> int | None:
-    """Return the kind of an attribute that holds arrays or modules and is set to another value.
-
-    Arrays stay parameters, or state, as they were; a module in place of an array is a module.
-
-    Raises:
-        TypeError: as `classify` does.
-    """
-    if kind != MODULE and isinstance(value, _IN_ARRAYS):
-        return kind
-    found = classify(module, name, value)
-    return found if found is None or MODULE in (found, kind) else kind
-
-
 def _proxy(where: str, module: Any) -> TypeError:
     return TypeError(
         f"{where} is a weak proxy of the module {module.__class__.__name__}, which JAX would not take "

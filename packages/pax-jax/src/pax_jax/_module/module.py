@@ -13,14 +13,7 @@ from pax_jax._module.calls import hk_init, purecall
 from pax_jax._module.checks import check_descriptor, kind_registered, scan_bugs
 from pax_jax._module.compare import same_leaf
 from pax_jax._module.deep import Steps, map_modules, modules_of, run, unchanged
-from pax_jax._module.kinds import (
-    PARAMETER,
-    STATE,
-    check_method,
-    classify,
-    classify_again,
-    is_module,
-)
+from pax_jax._module.kinds import PARAMETER, STATE, check_method, classify, is_module
 from pax_jax._module.meta import ModuleType, with_class, with_methods
 from pax_jax._module.modes import (
     enable_eval_mode,
@@ -124,9 +117,6 @@ class Module(Record, metaclass=ModuleType):
                 f"declared in the class body: `{name} = pax_jax.Shared({value.path!r})`."
             )
         return kind
-
-    def _classify_again(self, name: str, value: Any, kind: int) -> int | None:
-        return classify_again(self, _checked_name(self, name), value, kind)
 
     def _scope_error(self, name: str) -> RuntimeError:
         return scope_error(self, name)
