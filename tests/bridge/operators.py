@@ -23,8 +23,7 @@ from torch2jax_bridge import ShapeInferenceError, j2t, t2j, torch2jax
 from torch2jax_bridge._torch2jax.function import WrongArguments
 
 # The table's module forbids to set PyTorch's flags, for the whole process.
-_backends: Any = torch.backends
-_backends.__allow_nonbracketed_mutation_flag = True
+torch.backends.disable_global_flags.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
 # Their results are random, or arbitrary: eigenvectors, say, have any sign.
 DIFFERENT = {
