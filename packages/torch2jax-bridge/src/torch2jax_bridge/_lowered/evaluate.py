@@ -43,21 +43,16 @@ class Evaluator:
     Args:
         program: the program.
         keyed: whether the first array is a key, for the operators that draw random numbers.
-        in_torch: whether an operator that has a rule is called in PyTorch nevertheless.
     """
 
-    def __init__(
-        self, program: Program, keyed: bool, in_torch: Callable[[Step], bool] = lambda step: False
-    ) -> None:
+    def __init__(self, program: Program, keyed: bool) -> None:
         self._program = program
         self._keyed = keyed
         self._constants = {
             ref: t2j(tensor.detach(), copy=True) for ref, tensor in program.constants.items()
         }
         used = {*program.outs, *(r for s in program.steps for r in refs((s.args, s.kwargs)))}
-        self.steps = [
-            _computed(step, program.metas, used, in_torch(step)) for step in program.steps
-        ]
+        self.steps = [_computed(step, program.metas, used) for step in program.steps]
 
     def __call__(self, *arrays: jax.Array) -> list[jax.Array]:
         program = self._program
@@ -86,9 +81,9 @@ class Evaluator:
         _put(values, step.results, results, step)
 
 
-def _computed(step: Step, metas: Mapping[Ref, Meta], used: Set[Ref], in_torch: bool) -> Computed:
+def _computed(step: Step, metas: Mapping[Ref, Meta], used: Set[Ref]) -> Computed:
     result = tree_map(lambda ref: _aval(metas[ref]), step.results, is_leaf=_is_ref)
-    rule = None if in_torch else rule_for(step.name)
+    rule = rule_for(step.name)
     if rule is not None and rule.unless is not None and rule.unless(*step.args, **step.kwargs):
         rule = None
     compute = Called(step, metas, used) if rule is None else rule.function

@@ -10,7 +10,6 @@ import jax
 
 from pax_tree import PyTreeDef
 from torch2jax_bridge._lowered.evaluate import Computed, Evaluator
-from torch2jax_bridge._lowered.faster_in_torch import is_faster_in_torch
 from torch2jax_bridge._lowered.record import record
 from torch2jax_bridge._torch2jax.function import Options
 from torch2jax_bridge._torch2jax.infer import Given
@@ -31,15 +30,12 @@ class Lowered:
     steps: Sequence[Computed]
 
 
-def lower(
-    apply: Callable[..., Any], given: Given, platform: str, options: Options, name: str
-) -> Lowered:
+def lower(apply: Callable[..., Any], given: Given, options: Options, name: str) -> Lowered:
     """Record a function of flat tensors and make the JAX function.
 
     Args:
         apply: the function.
         given: its arguments, on the CPU: the program is for every platform.
-        platform: where it is likely to run.
         options: the user's.
         name: how messages and programs call it.
 
@@ -47,8 +43,7 @@ def lower(
         TypeError: `strict` is asked for, and an operator has no rule.
     """
     program = record(apply, given, name)
-    in_torch = is_faster_in_torch(platform) if options.backend == "auto" else lambda _: False
-    evaluator = Evaluator(program, options.keyed, in_torch)
+    evaluator = Evaluator(program, options.keyed)
     missing = sorted({c.step.name for c in evaluator.steps if c.rule is None})
     if options.strict and missing:
         raise TypeError(

@@ -76,9 +76,8 @@ def torch2jax(
             integers, which `cross_entropy`, `one_hot` or `take` want; results are JAX's again.
         backend: "call" runs `fn` in PyTorch. "xla" runs it once, without values, and makes its
             operators operations of JAX, which XLA compiles; those that have no rule are called in
-            PyTorch one by one. "auto" also calls those that were measured to be faster there. In
-            these two `fn` is pure, as under `jax.jit`: tensors that it captures are constants, and
-            random numbers come from `rng=`.
+            PyTorch one by one. There `fn` is pure, as under `jax.jit`: tensors that it captures are
+            constants, and random numbers come from `rng=`.
         strict: whether with "xla" an operator without a rule is an error.
 
     Returns:

@@ -23,7 +23,7 @@ VMAP_METHODS = (
 )
 RANDOMNESS = ("error", "different", "same")
 INFERENCE = ("fake", "run")
-BACKENDS = ("call", "xla", "auto")
+BACKENDS = ("call", "xla")
 DEBUG_VARIABLE = "TORCH2JAX_BRIDGE_DEBUG"
 
 

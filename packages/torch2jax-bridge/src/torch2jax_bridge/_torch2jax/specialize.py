@@ -127,9 +127,7 @@ class TorchFunction:
             ValueError: the function was wrapped with `backend="call"`.
         """
         if self._options.backend == "call":
-            raise ValueError(
-                'A report is for backend="xla" and "auto"; "call" calls all operators.'
-            )
+            raise ValueError('A report is for backend="xla"; "call" calls all operators.')
         return [made.steps for made in self._traced.values()]
 
     def infer(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
@@ -251,7 +249,7 @@ def specialize(
     if options.backend != "call":
         trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
         once = _applier(trial, template, treedef, ins, options)
-        made = lower(once, Given(ins, "cpu"), likely_device(leaves), options, name)
+        made = lower(once, Given(ins, "cpu"), options, name)
         return TracedCall(
             made.call, traced, carried_by_jax(made.out_tree), JittedCalls(), made.steps
         )
