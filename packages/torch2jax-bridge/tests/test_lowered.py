@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from functools import partial
@@ -158,6 +159,12 @@ class _TwoDrops(nn.Module):
 def test_random_numbers_without_a_key_are_refused():
     with pytest.raises(TypeError, match=r"draws random numbers .* without a key"):
         lowered(lambda x: x + torch.rand(3))(X)
+
+
+@pytest.mark.parametrize("draw", [np.random.rand, random.random])
+def test_numbers_of_other_generators_are_refused(draw):
+    with pytest.raises(TypeError, match="would draw once"):
+        lowered(lambda x: x * float(draw()))(X)
 
 
 def test_writes_into_captured_tensors_are_refused():

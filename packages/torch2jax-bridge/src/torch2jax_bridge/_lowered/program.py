@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -56,7 +56,7 @@ class Program:
     """A recorded function of flat tensors.
 
     Attributes:
-        inputs: its arguments, None for one that is not used.
+        inputs: its arguments.
         constants: tensors that it captured.
         steps: what it calls, in this order.
         outs: its results.
@@ -103,11 +103,4 @@ def without_dead_steps(program: Program) -> Program:
         alive.update(refs(step.args), refs(step.kwargs))
         kept.append(step)
     constants = {ref: tensor for ref, tensor in program.constants.items() if ref in alive}
-    return Program(
-        program.inputs,
-        constants,
-        tuple(reversed(kept)),
-        program.outs,
-        program.out_tree,
-        program.metas,
-    )
+    return replace(program, constants=constants, steps=tuple(reversed(kept)))

@@ -235,21 +235,24 @@ def specialize(
     ins = tuple(aval_of(leaf) for leaf, on in zip(leaves, traced, strict=True) if on)
     apply = _applier(fn, template, treedef, ins, options)
     args, kwargs = tree_unflatten(treedef, leaves)
+
+    def once() -> Callable[..., Any]:
+        trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
+        return _applier(trial, template, treedef, ins, options)
+
     if output_shapes is None:
         arrays = [leaf for leaf, on in zip(leaves, traced, strict=True) if on]
         device, by_run = likely_device(arrays), options.infer == "run"
         examples = values_of(arrays, name, device) if by_run else None
-        trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
-        once = _applier(trial, template, treedef, ins, options)
-        found = infer(once, Given(ins, device, examples), name, names, options)
+        found = infer(once(), Given(ins, device, examples), name, names, options)
     else:
         found = Inferred(*parse_output_shapes(output_shapes(args), ins), None, False)
     if found.host_random and options.keyed:
         raise TypeError(_OTHER_GENERATORS.format(name))
     if options.backend != "call":
-        trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
-        once = _applier(trial, template, treedef, ins, options)
-        made = lower(once, Given(ins, "cpu"), options, name)
+        if found.host_random:
+            raise TypeError(_DRAWN_ONCE.format(name))
+        made = lower(once(), Given(ins, "cpu"), options, name)
         return TracedCall(
             made.call, traced, carried_by_jax(made.out_tree), JittedCalls(), made.steps
         )
@@ -288,6 +291,12 @@ _NOTHING = Aval((), np.dtype(bool))
 _OTHER_GENERATORS = (
     "{} draws random numbers from NumPy's or Python's generators, which rng= does not seed: draw them "
     "with PyTorch, pass them as arguments, or leave rng= out."
+)
+
+
+_DRAWN_ONCE = (
+    "{} draws random numbers from NumPy's or Python's generators, which a program of XLA would draw "
+    'once: draw them with PyTorch from rng=, pass them as arguments, or use backend="call".'
 )
 
 
