@@ -5,6 +5,7 @@ import collections.abc
 import copy
 import dataclasses
 import functools
+import inspect
 import pickle
 import types
 import typing
@@ -147,6 +148,7 @@ def test_mixins_and_registrations_do_what_they_do_elsewhere():
 
     assert isinstance(WithSize(), Sized)
     assert not isinstance(Layer(), Sized)
+    assert inspect.getattr_static(Layer(), "weight").shape == (2,)
 
 
 def test_a_generic_module_has_one_structure():

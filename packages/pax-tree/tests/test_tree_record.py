@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import decimal
 import gc
+import inspect
 import itertools
 import math
 import pickle
@@ -232,8 +233,41 @@ def test_attributes_after_unflatten():
     layer = pax_tree.record_unflatten(pax_tree.record_spec(Layer()), [3.0, 4.0])
     assert (layer.weight, layer.bias, layer.mode) == (3.0, 4.0, "train")
     assert dict(vars(layer)) == {"mode": "train", "weight": 3.0, "bias": 4.0}
-    with pytest.raises(TypeError):
-        vars(layer)["weight"] = 1
+
+
+def test_the_attributes_by_name_are_a_dict_that_is_only_read():
+    layer = Layer()
+    attributes = vars(layer)
+    expected = dict(attributes)
+    assert isinstance(attributes, dict)
+    changes = [
+        lambda: attributes.update(weight=1),
+        lambda: attributes.__setitem__("weight", 1),
+        lambda: attributes.__delitem__("weight"),
+        lambda: attributes.__ior__({"weight": 1}),
+        lambda: attributes.setdefault("new", 1),
+        lambda: attributes.pop("weight"),
+        attributes.popitem,
+        attributes.clear,
+    ]
+    for change in changes:
+        with pytest.raises(
+            TypeError, match=r"__dict__ .* only read; set its attributes with setattr"
+        ):
+            change()
+    assert attributes == expected == vars(layer)
+    copies = [copy.copy, copy.deepcopy, dict.copy, lambda x: pickle.loads(pickle.dumps(x))]
+    for copied in [make(attributes) for make in copies]:
+        assert type(copied) is dict
+        assert copied == expected
+
+
+def test_inspect_reads_attributes_without_running_code():
+    layer = Layer()
+    assert inspect.getattr_static(layer, "weight") is layer.weight
+    assert isinstance(inspect.getattr_static(layer, "doubled"), property)
+    with pytest.raises(AttributeError):
+        inspect.getattr_static(layer, "missing")
 
 
 def test_a_write_before_the_first_read_is_seen():

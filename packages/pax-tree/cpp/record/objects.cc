@@ -103,6 +103,7 @@ bool IsCachedProperty(PyObject* value, PyObject* name) {
 
 // Appends what the __dict__ of an object has.
 bool AppendAttributes(PyObject* value, PyObject* items) {
+  if (IsRecordType(Py_TYPE(value))) return true;
   Ref dict(PyObject_GetAttrString(value, "__dict__"));
   if (!dict) PyErr_Clear();
   if (!dict || !PyDict_Check(dict.get())) return true;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "record/attribute_dict.h"
 #include "record/captured.h"
 #include "record/objects.h"
 #include "support/arguments.h"
@@ -126,7 +127,7 @@ PyObject* GetDict(PyObject* self, void*) {
   auto* record = reinterpret_cast<Record*>(self);
   Reader reader;
   Ref dict(reader.Note(record) ? DictInScope(record) : nullptr);
-  return dict ? PyDictProxy_New(dict.get()) : nullptr;
+  return dict ? NewAttributeDict(dict.get()) : nullptr;
 }
 
 PyObject* Classify(PyObject*, PyObject* args) {
@@ -224,7 +225,7 @@ PyMemberDef members[] = {
 };
 
 PyGetSetDef getset[] = {
-    {"__dict__", GetDict, nullptr, "A read-only view of the attributes.", nullptr},
+    {"__dict__", GetDict, nullptr, "The attributes by name, only to be read.", nullptr},
     // Type[int](...) would set it: no attribute, for it must not be part of the structure.
     {"__orig_class__", nullptr, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
@@ -356,7 +357,7 @@ bool FillDict(Record* self) {
 
 bool InitRecord(PyObject* module) {
   record_type = AddType(module, &type_spec);
-  return record_type != nullptr;
+  return record_type != nullptr && InitAttributeDict();
 }
 
 }  // namespace pax_tree

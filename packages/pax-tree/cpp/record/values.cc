@@ -4,6 +4,7 @@
 
 #include "core/registry.h"
 #include "record/objects.h"
+#include "record/record.h"
 #include "record/spec.h"
 #include "support/compat.h"
 #include "support/sequence.h"
@@ -253,7 +254,8 @@ bool SnapshotInside(PyObject* copy) {
   if (PyErr_Occurred() || (pairs && !SnapshotItemsOf(copy, pairs.get()))) return false;
   Ref attributes(PyObject_GetAttrString(copy, "__dict__"));
   if (!attributes) PyErr_Clear();
-  if (!attributes || !PyDict_Check(attributes.get())) return SnapshotFields(copy);
+  bool has_dict = attributes && PyDict_Check(attributes.get()) && !IsRecordType(Py_TYPE(copy));
+  if (!has_dict) return SnapshotFields(copy);
   Ref items(PyDict_Items(attributes.get()));
   return items && SnapshotItemsOf(attributes.get(), items.get());
 }
