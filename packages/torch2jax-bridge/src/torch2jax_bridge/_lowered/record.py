@@ -39,7 +39,7 @@ from torch2jax_bridge._lowered.program import (
 )
 from torch2jax_bridge._lowered.registry import rule_for
 from torch2jax_bridge._lowered.rewrites import rewritten
-from torch2jax_bridge._lowered.writes import called_with_writes
+from torch2jax_bridge._lowered.writes import Writes
 from torch2jax_bridge._runtime.generators import is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import WrongArguments
@@ -100,10 +100,14 @@ def _functional(function: Apply, tensors: Sequence[torch.Tensor]) -> tuple[Any, 
 class _Rewriting(torch.overrides.TorchFunctionMode):
     """Does some functions of PyTorch by others, which say what they write into."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._writes = Writes()
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return called_with_writes(func, args, kwargs or {}, rewritten(func))
+        return self._writes.call(func, args, kwargs or {}, rewritten(func))
 
 
 # PyTorch's operators compute in float32 for halves, their decompositions do not.
@@ -223,6 +227,11 @@ class _Recorder(DispatchMode):
                 "of an operator of PyTorch's, which a program of XLA cannot: pass the tensor as an "
                 'argument, or use backend="call".'
             )
+        if name.startswith("aten::as_strided") and not _is_whole(args[0]):
+            raise WrongArguments(
+                f"{self._name} calls {name} of a view or of a tensor whose memory is in another "
+                "order, which a program of XLA does not know: use slices, or clone() it first."
+            )
         if draws_numbers(func, args, kwargs) and not is_seeded():
             raise WrongArguments(
                 f"{self._name} draws random numbers ({name}) without a key, and a program of XLA "
@@ -275,6 +284,12 @@ class _Recorder(DispatchMode):
         ref = self._new(tensor)
         self._constants[ref] = tensor
         return ref
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is all of its memory, in its order."""
+    size = tensor.untyped_storage().nbytes()
+    return tensor.is_contiguous() and size == tensor.numel() * tensor.itemsize
 
 
 # Their schemas do not say that they write into the averages when `training` is true.

@@ -1,18 +1,23 @@
-"""Writes that gradients do not see: under `torch.no_grad`, or by `.data` and `.detach()`.
+"""Writes and views that gradients do not see: under `torch.no_grad`, or by `.data` and `.detach()`.
 
-PyTorch changes the value and keeps the derivative of what was there before.
+PyTorch changes the value and keeps the derivative of what was there before. A tensor that shares
+memory with another one but not its derivative is a copy here, its *twin*; what is written into the
+one is written into the other, which keeps its derivative.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from torch2jax_bridge._compat import storage_key
 from torch2jax_bridge._lowered.operators import keep_gradient
+from torch2jax_bridge._lowered.program import replaced
 from torch2jax_bridge._torch2jax.function import WrongArguments
 
 Function = Callable[..., Any]
@@ -24,55 +29,157 @@ _SETTERS = {
     *("__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__setitem__"),
 }
 _NO_WRITES = {"requires_grad_", "retain_grad", "share_memory_", "rename_"}
-_SOURCE = "_detached_from"
+_NO_VALUES = {
+    *("t_", "squeeze_", "unsqueeze_", "transpose_", "swapaxes_", "swapdims_"),
+    *("as_strided_", "resize_", "resize_as_", "set_"),
+}
+_AVERAGES = {"batch_norm", "instance_norm"}
 
 
-def called_with_writes(
-    function: Function, args: tuple, kwargs: dict[str, Any], by: Function
-) -> Any:
-    """Call a function of PyTorch.
+class _Twins(NamedTuple):
+    """Two tensors that share memory in PyTorch, and no derivative."""
 
-    Args:
-        function: what the user called.
-        args: its arguments.
-        kwargs: its keyword arguments.
-        by: what to call instead.
+    first: torch.Tensor
+    second: torch.Tensor
 
-    Raises:
-        WrongArguments: the user sets `.data`.
-    """
-    if function == _SET_DATA:
-        raise WrongArguments(
-            "An assignment to .data changes a tensor unseen, which a program of XLA cannot: use "
-            'copy_() under torch.no_grad(), or backend="call".'
-        )
-    if function in _DETACHED:
-        out = args[0].detach()
-        setattr(out, _SOURCE, getattr(args[0], _SOURCE, args[0]))
-        return out
-    target = kwargs.get("out", args[0] if args else None)
-    if not isinstance(target, torch.Tensor) or not _writes(function, args, kwargs):
-        return by(*args, **kwargs)
-    source = getattr(target, _SOURCE, None)
-    if source is None and torch.is_grad_enabled():
-        return by(*args, **kwargs)
-    changed = target if source is None else source
-    with torch.enable_grad():
-        before = changed.clone()
-    with torch.no_grad():
-        result = by(*args, **kwargs)
-        after = target.clone()
-    if changed.is_floating_point() or changed.is_complex():
+
+class Writes:
+    """The functions of PyTorch that one recorded function calls, made to write as PyTorch does."""
+
+    def __init__(self) -> None:
+        self._twins: dict[int, list[_Twins]] = defaultdict(list)
+        self._constants: dict[int, torch.Tensor] = {}  # made where gradients are off
+
+    def call(self, function: Function, args: tuple, kwargs: dict[str, Any], by: Function) -> Any:
+        """Call a function of PyTorch.
+
+        Args:
+            function: what the user called.
+            args: its arguments.
+            kwargs: its keyword arguments.
+            by: what to call instead.
+
+        Raises:
+            WrongArguments: the user sets `.data`.
+        """
+        if function == _SET_DATA:
+            raise WrongArguments(
+                "An assignment to .data changes a tensor unseen, which a program of XLA cannot: use "
+                'copy_() under torch.no_grad(), or backend="call".'
+            )
+        if function in _DETACHED:
+            return self._twin(args[0])
+        targets = _written(function, args, kwargs)
+        if torch.is_grad_enabled():
+            result = by(*args, **kwargs)
+            for target in targets:
+                self._constants.pop(_key(target), None)
+        elif getattr(function, "__name__", "") in _NO_VALUES:
+            with torch.enable_grad():
+                return by(*args, **kwargs)
+        elif targets:
+            result = _without_gradient(by, args, kwargs, targets)
+        else:
+            return self._unseen(by, args, kwargs)
+        for target in targets:
+            self._share(_key(target))
+        return result
+
+    def _unseen(self, by: Function, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call a function where gradients are off; a view that it returns has no derivative."""
+        given = list(_tensors([args, kwargs]))
         with torch.enable_grad():
-            changed.copy_(keep_gradient()(before, after.reshape(before.shape)))
-    elif source is not None:
-        changed.copy_(after)
-    return result
+            for tensor in given:
+                tensor.clone()  # or else earlier writes are done only now, without gradient
+        result = by(*args, **kwargs)
+        found = [x for x in _tensors([result]) if not any(x is other for other in given)]
+        keys = set(map(_key, found)) - self._constants.keys()
+        moving = [tensor for tensor in given if _key(tensor) in keys]
+        if not moving:
+            self._constants.update((_key(tensor), tensor) for tensor in found)
+            return result
+        args, kwargs = _with((args, kwargs), {id(x): self._twin(x) for x in moving})
+        return by(*args, **kwargs)
+
+    def _twin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor that stands for the same memory, without derivative."""
+        with torch.enable_grad():
+            twins = _Twins(tensor, tensor.detach().clone())
+        for one in twins:
+            self._twins[_key(one)].append(twins)
+        self._constants[_key(twins.second)] = twins.second
+        return twins.second
+
+    def _share(self, key: int, known: _Twins | None = None) -> None:
+        """Write what was written into a tensor into its twins, and theirs."""
+        for twins in self._twins.get(key, ()):
+            if twins is known:
+                continue
+            old, new = twins if _key(twins.second) == key else reversed(twins)
+            _write(old, new)
+            self._share(_key(old), twins)
 
 
-def _writes(function: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
+def _key(tensor: torch.Tensor) -> int:
+    """Return what tensors have in common that are views of each other."""
+    key = storage_key(tensor)
+    return id(tensor) if key is None else key
+
+
+def _without_gradient(
+    by: Function, args: tuple, kwargs: dict[str, Any], targets: list[torch.Tensor]
+) -> Any:
+    """Call a function that writes where gradients are off."""
+    with torch.enable_grad():
+        made = {id(target): target.detach().clone() for target in targets}
+    args, kwargs = _with((args, kwargs), made)
+    result = by(*args, **kwargs)
+    for target in targets:
+        _write(target, made[id(target)])
+    return _with(result, {id(made[id(target)]): target for target in targets})
+
+
+def _write(tensor: torch.Tensor, new: torch.Tensor) -> None:
+    """Change the value of a tensor and keep its derivative."""
+    with torch.enable_grad():
+        new = new.detach()
+        if tensor.is_floating_point() or tensor.is_complex():
+            new = keep_gradient()(tensor.clone(), new)
+        tensor.copy_(new)
+        tensor.clone()  # which does it now; later, gradients may be off
+
+
+def _with(given: Any, new: dict[int, torch.Tensor]) -> Any:
+    """Return arguments with some tensors replaced."""
+    return replaced(given, lambda x: new.get(id(x), x), torch.Tensor)
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+
+
+def _written(function: Function, args: tuple, kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """Return the tensors that a call of a function of PyTorch writes into."""
     name = getattr(function, "__name__", "")
-    if name in _SETTERS or "out" in kwargs:
+    if kwargs.get("out") is not None:
+        found = _tensors(kwargs["out"])
+    elif name in _AVERAGES:
+        found = _tensors([args[1:], kwargs])
+    elif _writes(function, name, args, kwargs):
+        found = _tensors(args[0] if args else next(iter(kwargs.values()), None))
+    else:
+        return []
+    return list({id(tensor): tensor for tensor in found}.values())
+
+
+def _writes(function: Function, name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    if name in _SETTERS:
         return True
     if name.endswith("_") and not name.endswith("__"):
         return name not in _NO_WRITES

@@ -279,8 +279,8 @@ _register(
         "logaddexp2": jnp.logaddexp2,
         "maximum max.other": jnp.maximum,
         "minimum min.other": jnp.minimum,
-        "fmax": jnp.fmax,
-        "fmin": jnp.fmin,
+        "fmax": lambda x, y: jnp.where((x >= y) | jnp.isnan(y), x, y),  # of equals, the first moves
+        "fmin": lambda x, y: jnp.where((x <= y) | jnp.isnan(y), x, y),
         "fmod": lambda x, y: lax.rem(*_same_shape(x, y)),
         "remainder": _remainder,
         "floor_divide": _floor_divide,
@@ -352,7 +352,11 @@ def divide(x: Any, y: Any, *, rounding_mode: str | None = None, result: Any) -> 
         return x / y
     if rounding_mode == "floor":
         return lax.stop_gradient(_floor_divide(x, y))
-    return lax.stop_gradient(jnp.trunc(x / y)) if is_float(x) else lax.div(*_same_shape(x, y))
+    if not is_float(x):
+        return lax.div(*_same_shape(x, y))
+    kind = jnp.finfo(result.dtype)  # the quotient is rounded before it is cut
+    quotient = lax.reduce_precision(x / y, kind.nexp, kind.nmant)
+    return lax.stop_gradient(jnp.trunc(quotient))
 
 
 def _same_shape(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
