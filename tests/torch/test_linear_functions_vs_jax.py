@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import weakref
 
 import jax
@@ -137,6 +138,16 @@ def test_what_left_jit_can_be_copied_and_keeps_nothing_else_alive():
     gc.collect()
     assert residual() is None
     assert structure.num_leaves == 1
+
+
+def test_a_pickled_function_is_the_same():
+    x, c = torch.tensor(X), torch.tensor(C)
+    f = lambda x: (torch.outer(x, x) @ x.exp(), torch.tensor([1, 2]))  # noqa: E731
+    for pull in (pax.vjp(f, x)[1], pax.jit(lambda x: pax.vjp(f, x)[1], backend="eager")(x)):
+        for copied in (pickle.loads(pickle.dumps(pull)), copy.copy(pull)):
+            torch.testing.assert_close(copied((c, None)), pull((c, None)))
+    push = pax.linearize(torch.sin, x)[1]
+    torch.testing.assert_close(pickle.loads(pickle.dumps(push))(c), push(c))
 
 
 def test_random_masks_are_residuals():

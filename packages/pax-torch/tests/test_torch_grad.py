@@ -88,6 +88,18 @@ def test_unused_leaf_gives_zeros():
     same(gradient, {"a": torch.tensor(2.0), "b": torch.zeros(2, 3)})
 
 
+@pytest.mark.parametrize("around", [lambda f: f, lambda f: pax.jit(f, backend="eager")])
+def test_unused_leaf_gives_none_where_asked(around):
+    f = around(lambda p: (p["a"][:1] ** 2).sum() + 0 * p["b"])
+    params = {"a": torch.tensor([3.0, 1.0]), "b": torch.tensor(1.0), "c": torch.ones(2)}
+    grads = pax.grad(f, materialize_grads=False)(params)
+    assert grads["c"] is None
+    assert (grads["a"].tolist(), grads["b"].item()) == ([6, 0], 0)
+    assert pax.grad(f)(params)["c"].tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"does not depend on argument 0\['c'\]"):
+        pax.grad(f, allow_unused=False)(params)
+
+
 def test_constant_gives_zeros():
     same(pax.grad(lambda x: torch.tensor(1.0))(torch.ones(2)), torch.zeros(2))
 

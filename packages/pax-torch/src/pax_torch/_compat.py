@@ -20,6 +20,7 @@ import torch.utils.checkpoint
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.fx import GraphModule
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.utils import parametrize
 
 from pax_tree._foreign import foreign
@@ -165,6 +166,12 @@ _LEVELS = "an entry None of out_axes, or a rule for a derivative"
 # The level of a tensor, and that of the innermost transform that runs.
 level_of: Any = foreign("torch._C._functorch.maybe_get_level", _LEVELS)
 current_level: Any = foreign("torch._C._functorch.maybe_current_level", _LEVELS)
+
+
+# Makes a tensor known to the innermost transform, a derivative; without it, some may not be written to.
+wrap_constant: Callable[[Tensor, int], Tensor] = foreign(
+    "torch._C._functorch._wrap_for_grad", "jacrev", lambda tensor, level: tensor
+)
 
 
 def is_mapped(tensor: Tensor) -> bool:
@@ -356,7 +363,17 @@ def is_followed(tensor: Tensor) -> bool:
     """Whether a tensor is being differentiated or mapped."""
     if tensor.requires_grad and torch.is_grad_enabled():
         return True
-    return transforms_active() and _is_wrapped(tensor)
+    if not (transforms_active() and _is_wrapped(tensor)):
+        return False
+    running = running_transforms()
+    return any(is_variable(x, running) for x in wrappers(tensor)[:-1])
+
+
+def is_variable(wrapper: Tensor, running: Sequence[Any]) -> bool:
+    """Whether the transform that has wrapped a tensor, one of those running, maps or differentiates it."""
+    if is_batched(wrapper) or wrapper.requires_grad:
+        return True
+    return has_tangent(wrapper, running[len(running) - level_of(wrapper) :])
 
 
 def without_wrappers(tensor: Tensor) -> Tensor:
@@ -450,6 +467,28 @@ HAS_ZEROS = DispatchMode is not object and efficient_zeros is not None and _SCHE
 def schema(operation: Any) -> Any:
     """Return what PyTorch knows of the arguments of an operation."""
     return operation._schema
+
+
+_Operation = type(torch.ops.aten.add.Tensor)
+
+
+def written_by(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """Return the arguments that an operation writes to."""
+    if not isinstance(operation, _Operation) or not schema(operation).is_mutable:
+        return []
+    arguments = schema(operation).arguments
+    given = {**dict(zip([a.name for a in arguments], args, strict=False)), **kwargs}
+    return [given.get(a.name) for a in arguments if a.is_write]
+
+
+def version_of(tensor: Tensor) -> int:
+    """Return how often a tensor was written to; without PyTorch's count of that, 0."""
+    return getattr(tensor, "_version", 0)
+
+
+def memory_of(tensor: Tensor) -> StorageWeakRef:
+    """Return what is equal for tensors that share their memory."""
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 @functools.cache
@@ -571,6 +610,12 @@ def without_recording() -> Any:
     from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
     return disable_proxy_modes_tracing()
+
+
+# A context in which operations run, whatever dispatch modes are active.
+outside_of_modes: Any = foreign(
+    "torch.utils._python_dispatch._disable_current_modes", "pax_torch.jit", nullcontext
+)
 
 
 def is_recorded() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch.utils.checkpoint
@@ -24,6 +24,7 @@ from pax_torch._compat import (
     refuses_checkpoint,
     running_vmaps,
     transforms_active,
+    version_of,
 )
 from pax_torch._errors import check_callable, describe
 from pax_torch._rng import RandomState
@@ -42,7 +43,8 @@ def checkpoint(fun: Callable[..., Any], *, policy: Policy | None = None) -> Call
     `jit` compiles.
 
     Args:
-        fun: any function of pytrees; it may close over tensors, which have their derivatives.
+        fun: any function of pytrees; it may close over tensors, which have their derivatives. It writes
+            neither to these nor, unseen by PyTorch, to the `.data` of an argument: it would do so again.
         policy: which intermediate results are kept; by default none. One of
             `pax_torch.checkpoint_policies`, or a function as `create_selective_checkpoint_contexts` of
             PyTorch takes it. A derivative within another one keeps none, and a backward pass is run
@@ -53,6 +55,7 @@ def checkpoint(fun: Callable[..., Any], *, policy: Policy | None = None) -> Call
 
     Raises:
         TypeError: `fun` or `policy` is no function.
+        RuntimeError: in a call: `fun` writes to an argument, which it would do again.
 
     Example:
         >>> import pax_torch
@@ -76,14 +79,13 @@ def checkpoint(fun: Callable[..., Any], *, policy: Policy | None = None) -> Call
             return call()
         if is_without_values() or torch.compiler.is_compiling():
             return call()
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         # Here, since the first run may end after it has drawn some.
-        random_state = RandomState(
-            [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        )
+        random_state = RandomState(tensors)
         try:
             if transforms_active():
                 return _mapped(fun, args, kwargs, policy)
-            return _checkpointed(call, policy)
+            return _checkpointed(call, policy, tensors)
         except RuntimeError as error:
             if not refuses_checkpoint(error):
                 raise
@@ -93,10 +95,30 @@ def checkpoint(fun: Callable[..., Any], *, policy: Policy | None = None) -> Call
     return checkpointed
 
 
-def _checkpointed(call: Callable[..., Any], policy: Policy | None, *tensors: Tensor) -> Any:
+def _checkpointed(
+    call: Callable[..., Any], policy: Policy | None, arguments: Sequence[Tensor], *given: Tensor
+) -> Any:
+    """Return the result of a call, which may not write to its arguments where it would be run again."""
     checkpoint: Any = torch.utils.checkpoint.checkpoint
     contexts = _contexts(policy)
-    return checkpoint(at_this_depth(call), *tensors, use_reentrant=False, **contexts)
+    before = _versions(arguments)
+    out = checkpoint(at_this_depth(call), *given, use_reentrant=False, **contexts)
+    if _versions(arguments) != before and any(map(_is_recorded, tree_leaves(out))):
+        i = next(i for i, x in enumerate(_versions(arguments)) if x != before[i])
+        raise RuntimeError(
+            f"checkpoint: the function writes to {describe(arguments[i])} among its arguments, and would "
+            "write to it again where the derivative runs it again; write to a clone, and return that."
+        )
+    return out
+
+
+def _versions(tensors: Sequence[Tensor]) -> list[int]:
+    """Return how often each tensor was written to."""
+    return [0 if x.is_inference() else version_of(x) for x in tensors]
+
+
+def _is_recorded(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.requires_grad
 
 
 def _mapped(fun: Callable[..., Any], args: Any, kwargs: Any, policy: Policy | None) -> Any:
@@ -117,7 +139,7 @@ def _mapped(fun: Callable[..., Any], args: Any, kwargs: Any, policy: Policy | No
 
     examples = [all_examples(x, levels) for x, levels in zip(tensors, vmaps, strict=True)]
     with outside_of_transforms() as stack:
-        out = _checkpointed(call, policy, *examples)
+        out = _checkpointed(call, policy, examples, *examples)
     result, levels = results[0]
     return result.combine([one_example(x, each) for x, each in zip(out, levels, strict=True)])
 

@@ -14,8 +14,8 @@ from pax_torch._autodiff.grad import inner_variables, is_followed_by_autograd
 from pax_torch._compat import (
     current_level,
     differentiates,
-    has_tangent,
     is_batched,
+    is_variable,
     level_of,
     running_transforms,
     wrappers,
@@ -112,11 +112,7 @@ class _Watch(TorchFunctionMode):
         running, count = current_level() or 0, len(self._around)
         return any(
             running < level_of(wrapper) <= count
-            and (
-                is_batched(wrapper)
-                or (not stopped and wrapper.requires_grad)
-                or (not stopped and has_tangent(wrapper, self._around[count - level_of(wrapper) :]))
-            )
+            and (is_batched(wrapper) if stopped else is_variable(wrapper, self._around))
             for wrapper in wrappers(tensor)[:-1]
         )
 

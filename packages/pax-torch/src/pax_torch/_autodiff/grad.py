@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pax_torch._autodiff.constants import call_with_constants
 from pax_torch._autodiff.flatten_fun import (
     TENSORS,
     Argnums,
@@ -115,15 +116,18 @@ def value_and_grad(
         constants = _constants(selection.others, kwargs)
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
-            result = fun(*selection.arguments(variables), **kwargs)
+            result = call_with_constants(fun, selection.arguments(variables), kwargs, variables)
             value, aux = pair(result) if has_aux else (result, None)
             return _check_value(value, holomorphic), aux
 
         variables = selection.variables
         find_unused = not (allow_unused and materialize_grads)
-        value, aux, grads = _reverse(call, variables, create_graph, find_unused)
-        if constants:
-            _clean(constants)
+        try:
+            value, aux, grads = _reverse(call, variables, create_graph, find_unused)
+        except BaseException:
+            _left_in_graph(constants)
+            raise
+        _clean(constants)
         if not allow_unused:
             _check_used(grads, selection)
         found: list[Any] = grads
@@ -241,13 +245,19 @@ def _clean(constants: Sequence[Tensor]) -> None:
     Raises:
         RuntimeError: one is a view, which PyTorch does not take out of the graph of its base.
     """
-    for tensor in constants:
-        if tensor.requires_grad and not tensor.is_leaf and not leave_graph(tensor):
-            raise RuntimeError(
-                f"The function writes what is being differentiated to {describe(tensor)} among its "
-                "other arguments, which is a view of another tensor; pass a clone, or return the new "
-                "value with has_aux=True."
-            )
+    left = _left_in_graph(constants)
+    if left:
+        raise RuntimeError(
+            f"The function writes what is being differentiated to {describe(left[0])} among its "
+            "other arguments, which is a view of another tensor; pass a clone, or return the new "
+            "value with has_aux=True."
+        )
+
+
+def _left_in_graph(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Take tensors out of their graphs, and return those that PyTorch does not."""
+    written = [x for x in tensors if x.requires_grad and not x.is_leaf]
+    return [x for x in written if not leave_graph(x)]
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -286,6 +296,11 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
     """
     keep = create_graph or nested()
     if torch.compiler.is_compiling():
+        if find_unused:
+            raise NotImplementedError(
+                "torch.compile does not tell which leaves a value depends on, as allow_unused=False and "
+                "materialize_grads=False ask for; compile the function with pax_torch.jit."
+            )
         return _reverse_by_func(call, leaves, find_unused, keep)
     if torch.is_inference_mode_enabled():
         with outside_of_inference_mode():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pax_torch._autodiff.constants import call_with_constants
 from pax_torch._autodiff.flatten_fun import (
     Argnums,
     FlatFunction,
@@ -138,7 +139,7 @@ def _jacobian(name: str, fun: Callable[..., Any], options: _Options) -> Callable
         if not reverse:
             refuse_distributed(selection)
         flat = FlatFunction(
-            lambda variables: fun(*selection.arguments(variables), **kwargs), has_aux, name
+            lambda xs: call_with_constants(fun, selection.arguments(xs), kwargs, xs), has_aux, name
         )
 
         def checked(*variables: Tensor) -> Any:

@@ -117,6 +117,9 @@ class Graph:
     def __deepcopy__(self, memo: Any) -> Graph:
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.module,)
+
     def __repr__(self) -> str:
         return "<graph>"
 
@@ -161,6 +164,11 @@ class _LinearFunction(HoldsResiduals):
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
             closed = Closed(lambda *tensors: list(self._linear(tensors)), self._given.examples())
         return WithResiduals(Graph(closed.graph), closed.constants)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy in another process is made of: the function, written down."""
+        residuals, static = self.tree_flatten()
+        return self.tree_unflatten, (static, residuals)
 
     @classmethod
     def tree_unflatten(cls, static: Any, residuals: Sequence[Any]) -> _LinearFunction:

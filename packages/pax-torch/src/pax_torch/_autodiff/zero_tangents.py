@@ -12,10 +12,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pax_torch._compat import HAS_ZEROS, DispatchMode, dispatch_mode, efficient_zeros, schema
+from pax_torch._compat import (
+    HAS_ZEROS,
+    DispatchMode,
+    dispatch_mode,
+    efficient_zeros,
+    memory_of,
+    schema,
+    written_by,
+)
 from pax_tree import tree_leaves, tree_map
 
 _aten = torch.ops.aten
@@ -61,12 +68,10 @@ class _OrdinaryZeros(DispatchMode):
 
     def _forget_written(self, func: Any, args: Sequence[Any], kwargs: Any) -> None:
         """Take what shares memory with a tensor that was written to for an ordinary one."""
-        arguments = schema(func).arguments
-        given = {**dict(zip([a.name for a in arguments], args, strict=False)), **kwargs}
-        written = tree_leaves([given.get(a.name) for a in arguments if a.is_write])
-        memory = {_memory(leaf) for leaf in written if isinstance(leaf, Tensor)}
+        written = tree_leaves(written_by(func, args, kwargs))
+        memory = {memory_of(leaf) for leaf in written if isinstance(leaf, Tensor)}
         for zeros in list(self._zeros):
-            if _memory(zeros) in memory:
+            if memory_of(zeros) in memory:
                 del self._zeros[zeros]
 
     def _is_product(self, func: Any, args: Sequence[Any]) -> bool:
@@ -82,8 +87,3 @@ class _OrdinaryZeros(DispatchMode):
     def _known(self, zeros: Tensor) -> Tensor:
         self._zeros[zeros] = True
         return zeros
-
-
-def _memory(tensor: Tensor) -> StorageWeakRef:
-    """Return what is equal for tensors that share their memory."""
-    return StorageWeakRef(tensor.untyped_storage())

@@ -36,21 +36,29 @@ class ProgramCache:
         compile: makes a callable of a graph module.
         in_order: what `compile` makes draws random numbers in the order of the graph.
         has_open_sizes: a program is for all sizes for which the function does the same.
+        needed_from: None stands for each result that depends on no argument from this one on.
     """
 
-    def __init__(self, compile: Compile, in_order: bool, has_open_sizes: bool = False) -> None:
+    def __init__(
+        self,
+        compile: Compile,
+        in_order: bool,
+        has_open_sizes: bool = False,
+        needed_from: int | None = None,
+    ) -> None:
         self._settings = compile, in_order, has_open_sizes
-        self._has_open_sizes = has_open_sizes
-        self._programs: dict[Hashable, list[Program]] = {}
-        self._derivatives: ProgramCache | None = None
+        self._has_open_sizes, self._needed_from = has_open_sizes, needed_from
+        self.clear()
 
     def clear(self) -> None:
         """Drop all programs."""
-        self._programs, self._derivatives = {}, None
+        self._programs: dict[Hashable, list[Program]] = {}
+        # By the number of arguments of the function.
+        self._derivatives: dict[int, ProgramCache] = {}
 
     def size(self) -> int:
         """Return how many programs there are, those of derivatives included."""
-        derivatives = self._derivatives.size() if self._derivatives else 0
+        derivatives = sum(each.size() for each in self._derivatives.values())
         return sum(map(len, self._programs.values())) + derivatives
 
     def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
@@ -74,11 +82,12 @@ class ProgramCache:
             return function(*tensors)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             # Residuals have no derivative of second order, and numbers must be drawn in one order.
-            if program.returns_functions or program.draws_in_any_order:
+            # What is written to would be written to again.
+            if program.returns_functions or program.draws_in_any_order or program.writes:
                 return function(*tensors)
             out = _Differentiable.apply(self, program, function, key, *tensors)
             return program.result(out)  # pyright: ignore[reportArgumentType]
-        return program.result(program(tensors))
+        return program.result(program(tensors), self._needed_from)
 
     def _program(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Program:
         form = form_of if self._has_open_sizes else _whole_form
@@ -98,17 +107,20 @@ class ProgramCache:
         cotangents: Sequence[Tensor | None],
         draws: bool,
     ) -> Sequence[Tensor | None]:
-        """Return for each tensor its cotangent, by a compiled program.
+        """Return for each tensor its cotangent, or None if the result does not depend on it.
 
         If the function draws random numbers, that program returns the values as well: a compiler
         that dropped what only they need would number the other random numbers anew.
         """
-        self._derivatives = self._derivatives or ProgramCache(*self._settings)
+        count = len(tensors)
+        derivatives = self._derivatives.get(count)
+        if derivatives is None:
+            derivatives = self._derivatives[count] = ProgramCache(*self._settings, count)
         given = [cotangent is not None for cotangent in cotangents]
         values = [cotangent for cotangent in cotangents if cotangent is not None]
-        pulled = _pulled(function, len(tensors), given, draws)
-        result = self._derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
-        return result[: len(tensors)]
+        pulled = _pulled(function, count, given, draws)
+        result = derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
+        return result[:count]
 
 
 def _whole_form(tensor: Tensor) -> Hashable:

@@ -36,7 +36,8 @@ class Closed:
             value = getattr(graph, node.target, None) if node.op == "get_attr" else None
             if isinstance(value, Tensor):
                 self._lift(graph, node, value)
-        for name in [name for name, value in vars(graph).items() if isinstance(value, Tensor)]:
+        held = [name for name, value in vars(graph).items() if isinstance(value, Tensor)]
+        for name in [*held, *[name for name, _ in graph.named_buffers(recurse=False)]]:
             delattr(graph, name)
         graph.graph.lint()
         graph.recompile()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pax_torch._autodiff.flatten_fun import to_tensors
 from pax_torch._compat import fake_mode
+from pax_torch._compile.kept import closed_over_kept
 from pax_torch._compile.trace import without_values
 from pax_torch._errors import check_callable, leaf_place
 from pax_tree import tree_flatten, tree_map, tree_unflatten
@@ -96,7 +97,9 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return tree_map(_described, fun(*fake_args, **fake_kwargs))
     with torch.inference_mode(False), fake_mode(), without_values("eval_shape", _ADVICE):
         fake_args, fake_kwargs = tree_map(_fake, described)
-        leaves, treedef = tree_flatten(fun(*fake_args, **fake_kwargs))
+        with closed_over_kept():
+            out = fun(*fake_args, **fake_kwargs)
+        leaves, treedef = tree_flatten(out)
         result = tree_unflatten(treedef, leaves)
         tensors = to_tensors(leaves, lambda i: leaf_place(result, i, "the result"))
     return tree_unflatten(treedef, [_described(tensor) for tensor in tensors])

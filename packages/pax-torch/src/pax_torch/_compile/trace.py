@@ -25,7 +25,10 @@ from pax_torch._compat import (
 )
 from pax_torch._compile.closed import tracing_lock
 from pax_torch._compile.draws import draws, draws_in_any_order, with_seeds
+from pax_torch._compile.flow import last_needed
+from pax_torch._compile.kept import closed_over_kept
 from pax_torch._compile.sizes import sizes_of
+from pax_torch._compile.writes import check_places, place_of, writes
 from pax_tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
 
 Compile = Callable[[GraphModule], Callable[..., Any]]
@@ -33,6 +36,9 @@ _ADVICE = (
     "make the argument static by static_argnums, use torch.where, or pass fullgraph=False to run "
     "such parts as they are"
 )
+
+# What PyTorch says of `tensor.numpy()` there.
+_NO_ARRAY = ".numpy() is not supported"
 
 NO_GENERATORS = (
     "jit's function draws from a torch.Generator, which has no place in a compiled program; draw from a "
@@ -61,11 +67,11 @@ def without_values(transform: str, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, needs_values()):
+        if not isinstance(error, needs_values()) and _NO_ARRAY not in str(error):
             raise
         raise TypeError(
             f"{transform} runs the function on tensors without values, but it needs one, for an "
-            f"`if`, a loop, a conversion to a number or a shape; {advice}."
+            f"`if`, a loop, a conversion to a number, an array or a shape; {advice}."
         ) from error
 
 
@@ -129,6 +135,8 @@ class Program:
         # Results without values of what draws random numbers, and whether a compiler may exchange them.
         self.draws: list[Tensor] = tree_leaves([node.meta["val"] for node in draws(graph)])
         self.draws_in_any_order = not in_order and draws_in_any_order(graph)
+        self.writes = writes(graph)
+        self._last_needed = last_needed(graph)
         constants = constants_of(graph)
         # Closed-over tensors whose derivatives the compiled program would not have.
         self.closes_over_variables = any(constant.requires_grad for constant in constants)
@@ -172,7 +180,10 @@ class Program:
 
     def _flattened(self, function: Callable[..., Any]) -> Callable[..., list[Tensor]]:
         def flat(*tensors: Tensor) -> list[Tensor]:
-            result = function(*tensors)
+            before = list(map(place_of, tensors))
+            with closed_over_kept():
+                result = function(*tensors)
+            check_places(tensors, before)
             whole = tree_leaves(result, holds_residuals)
             self.returns_functions = any(map(holds_residuals, whole))
             leaves, self._treedef = tree_flatten(result)
@@ -198,6 +209,12 @@ class Program:
         self._compiled = True
         return out
 
-    def result(self, leaves: Sequence[Tensor]) -> Any:
-        """Return the tree of the result with the given leaves."""
-        return tree_unflatten(self._treedef, leaves)
+    def result(self, leaves: Sequence[Tensor], needed_from: int | None = None) -> Any:
+        """Return the tree of the result with the given leaves.
+
+        None stands for each that depends on no argument from a certain one on.
+        """
+        if needed_from is None:
+            return tree_unflatten(self._treedef, leaves)
+        pairs = zip(leaves, self._last_needed, strict=True)
+        return tree_unflatten(self._treedef, [x if i >= needed_from else None for x, i in pairs])
