@@ -74,6 +74,18 @@ class Net(pax_jax.Module):
         return self.act(self.layer(x)).sum() * self.held[0]
 
 
+class Block(pax_jax.Module):
+    """A layer of a stack, with a function."""
+
+    def __init__(self, act: Any, key: Any) -> None:
+        super().__init__()
+        self.layer, self.act = pax_jax.Linear(4, 4, rng_key=key), act
+
+    def __call__(self, x: Any) -> Any:
+        """Return as many numbers."""
+        return self.act(self.layer(x))
+
+
 def of_pax(use: Callable[[Any], Any]) -> list[Any]:
     """Use a module of pax_jax; returns weak references to it, its function and an array."""
     held = jnp.ones(SIZE) * 2
@@ -136,12 +148,82 @@ def _optimized(make: Callable[[Any], Any], net: Any) -> Any:
     return make(params).step(params, net)
 
 
-def _scanned(function: Any) -> Any:
-    return pax_jax.scan(lambda carry, x: (carry + function(x), x), jnp.zeros(()), J[None])
+def _scanned(scan: Any, function: Any) -> Any:
+    return scan(lambda carry, x: (carry + function(x), x), jnp.zeros(()), J[None])
+
+
+def _scanned_module(net: Any) -> Any:
+    def step(carry: Any, x: Any) -> Any:
+        return carry, carry(x)
+
+    return pax_jax.scan(step, net, J[None])
+
+
+def _looped(net: Any) -> Any:
+    def step(state: Any) -> Any:
+        return state[0], state[1] + state[0](J) * 0 + 1
+
+    start = net, jnp.zeros(())
+    last = pax_jax.while_loop(lambda state: state[1] < 2, step, start)
+    return last, pax_jax.fori_loop(0, 2, lambda i, state: step(state), start)
+
+
+def _branched(net: Any) -> Any:
+    def call(net: Any) -> Any:
+        return net(J)
+
+    return pax_jax.cond(True, call, call, net), pax_jax.switch(0, [call, call], net)
+
+
+def _updated(net: Any) -> Any:
+    def loss(net: Any, x: Any) -> Any:
+        value = net(x)
+        return value, (value, net)
+
+    optimizer = opax.sgd(0.1)(net.parameters())
+    return jax.jit(pax_jax.build_update_fn(loss))(net, optimizer, J)[2]
 
 
 def _scanned_in_torch(function: Any) -> Any:
     return pax_torch.lax.scan(lambda carry, x: (carry + function(x), x), torch.zeros(()), T[None])
+
+
+def _branched_in_torch(function: Any) -> Any:
+    return pax_torch.lax.cond(torch.tensor(True), function, function, T)
+
+
+def _looped_in_torch(function: Any) -> Any:
+    return pax_torch.lax.fori_loop(0, 2, lambda i, x: x + function(x), T)
+
+
+def _mapped_in_torch(function: Any) -> Any:
+    pax_torch.lax.associative_scan(lambda a, b: a + b + function(a) * 0, torch.ones(4, 4))
+    return pax_torch.lax.map(function, T[None])
+
+
+def _with_gradient(function: Any) -> None:
+    rule = pax_torch.custom_gradient(lambda x: (function(x), lambda g: g * x))
+    pax_torch.grad(rule)(T)
+
+
+def _called_back(function: Any) -> None:
+    shape = pax_torch.ShapeDtypeStruct((), torch.float32)
+    pax_torch.pure_callback(function, shape, T)
+
+
+def _scheduled(module: Any) -> None:
+    optimizer = pax_torch.functional_optimizer(torch.optim.SGD, lr=0.1)
+    step_lr = torch.optim.lr_scheduler.StepLR
+    schedule = pax_torch.functional_schedule(step_lr, 3, optimizer=optimizer)
+    params = pax_torch.get_params(module)
+    optimizer.step(params, params, optimizer.init(params), **schedule(4))
+
+
+def _averaged(module: Any) -> None:
+    params = pax_torch.get_params(module)
+    pax_torch.ema_step(pax_torch.ema_init(params), params, 0.9)
+    stacked, _ = pax_torch.stack_params([module, module]), pax_torch.stack_buffers([module, module])
+    pax_torch.tree_ravel(stacked)
 
 
 def _with_policy(net: Any) -> Any:
@@ -153,6 +235,10 @@ def _differentiated(wrap: Callable[[Any], Any], function: Any) -> None:
     wrap(function)(T.clone().requires_grad_()).backward()
 
 
+def _plain_step(optimizer: Any, params: Any) -> Any:
+    return optimizer.update(params, optimizer.init(params), params)
+
+
 FLOORS: dict[str, Trial] = {
     "torch.func.grad": partial(of_torch, lambda f: torch.func.grad(f)(T)),
     "torch.nn.Module": partial(of_module, lambda m: m(T).sum().backward()),
@@ -160,6 +246,10 @@ FLOORS: dict[str, Trial] = {
         of_torch, lambda f: (torch.compile(f, backend="eager")(T), torch._dynamo.reset())
     ),
     "jax.jit": partial(of_jax, lambda f: jax.jit(jax.grad(f))(J)),
+    "jax.lax.scan": partial(of_jax, partial(_scanned, jax.lax.scan)),
+    # optax has one function of trees under jax.jit, which keeps the structure of its arguments.
+    "optax.adam": partial(of_pax, lambda net: _plain_step(optax.adam(1e-3), net.parameters())),
+    "jax.jit of a tree": partial(of_pax, lambda net: jax.jit(jax.grad(_loss()))(net, J)),
 }
 
 
@@ -196,7 +286,15 @@ WRAPPERS: dict[str, Wrapper] = {
             custom_vjp=_by_vjp_rule,
             checkpoint=partial(_differentiated, pax_torch.checkpoint),
             eval_shape=lambda f: pax_torch.eval_shape(f, T),
+            custom_gradient=_with_gradient,
+            closure_convert=lambda f: pax_torch.closure_convert(f, T)[0](T),
+            jacrev=lambda f: pax_torch.jacrev(f)(T),
+            hvp=lambda f: pax_torch.hvp(f, (T,), (T,)),
+            pure_callback=_called_back,
             scan=_scanned_in_torch,
+            cond=_branched_in_torch,
+            fori_loop=_looped_in_torch,
+            map=_mapped_in_torch,
         ).items()
     },
     **{
@@ -220,6 +318,8 @@ WRAPPERS: dict[str, Wrapper] = {
             "multi_transform": Wrapper(
                 partial(of_module, partial(_stepped, _by_label)), "torch.nn.Module"
             ),
+            "functional_schedule": Wrapper(partial(of_module, _scheduled), "torch.nn.Module"),
+            "ema_step": Wrapper(partial(of_module, _averaged), "torch.nn.Module"),
         }.items()
     },
     **{
@@ -236,17 +336,35 @@ WRAPPERS: dict[str, Wrapper] = {
             "purecall": lambda net: pax_jax.purecall(net, J),
             "replace_method": lambda net: net.replace_method(__call__=lambda self, x: x)(J),
             "apply_mp_policy": _with_policy,
+            "scan of a module": _scanned_module,
+            "while_loop": _looped,
+            "cond": _branched,
+            "lora": lambda net: pax_jax.merge_lora(pax_jax.lora(net, 1))(J),
+            "state_dict": lambda net: net.load_state_dict(net.state_dict())(J),
             "repr": lambda net: [repr(net), net.summary()] and net,
         }.items()
     },
-    "pax_jax.scan": Wrapper(partial(of_jax, _scanned), "jax.jit"),
+    "pax_jax.build_update_fn": Wrapper(partial(of_pax, _updated), "jax.jit of a tree"),
+    "pax_jax.scan": Wrapper(partial(of_jax, partial(_scanned, pax_jax.scan)), "jax.lax.scan"),
+    "pax_jax.Lambda": Wrapper(
+        partial(of_pax, lambda net: pax_jax.Sequential(net.layer, pax_jax.Lambda(net.act))(J)),
+        "jax.jit",
+    ),
+    "pax_jax.Stack": Wrapper(
+        partial(of_pax, lambda net: pax_jax.Stack(partial(Block, net.act), 2)(J)), "jax.jit"
+    ),
     "pax_jax.from_torch": Wrapper(
         partial(of_module, lambda m: pax_jax.from_torch(m)(J)), "torch.nn.Module"
     ),
     **{
-        f"opax.{name}": Wrapper(partial(of_pax, partial(_optimized, make)), "jax.jit")
+        f"opax.{name}": Wrapper(
+            partial(of_pax, partial(_optimized, make)),
+            "optax.adam" if name == "adam" else "jax.jit",
+        )
         for name, make in {
             "adam": opax.adam(1e-3),
+            "sgd": opax.sgd(0.1, momentum=0.9),
+            "multi_transform": opax.multi_transform({"all": opax.sgd(0.1)}, {"**": "all"}),
             "chain": opax.chain(opax.clip(1.0), opax.sgd(0.1)),
             "from_optax": opax.from_optax(optax.sgd(0.1, momentum=0.9)),
         }.items()
@@ -254,6 +372,9 @@ WRAPPERS: dict[str, Wrapper] = {
     "torch2jax": Wrapper(
         partial(of_torch, lambda f: jax.jit(jax.grad(torch2jax(f)))(J).block_until_ready()),
         "jax.jit",
+    ),
+    'torch2jax(backend="xla")': Wrapper(
+        partial(of_torch, lambda f: jax.jit(jax.grad(torch2jax(f, backend="xla")))(J)), "jax.jit"
     ),
     "torch2jax(module)": Wrapper(partial(of_module, _bridged), "jax.jit"),
     "torch2jax_with_vjp": Wrapper(
@@ -268,19 +389,23 @@ WRAPPERS: dict[str, Wrapper] = {
 }
 
 
-def alive_after(trial: Trial, times: int = 3) -> int:
+def alive_after(trial: Trial, times: int = 3, allowed: int = 1) -> int:
     """Return how many of the things of so many trials are still there after garbage collection.
 
     One may be: JAX keeps the structures of the last program that it has traced.
     """
     trial()
-    held = [reference for _ in range(times) for reference in trial()]
-    for _ in range(50):  # XLA's threads let go of a program a moment after it has ended
-        gc.collect()
-        alive = sum(reference() is not None for reference in held)
-        if alive <= 1:
-            break
-        time.sleep(0.1)
+    gc.freeze()  # what was there before is not looked at in each collection
+    try:
+        held = [reference for _ in range(times) for reference in trial()]
+        for _ in range(20):  # XLA's threads let go of a program a moment after it has ended
+            gc.collect()
+            alive = sum(reference() is not None for reference in held)
+            if alive <= allowed:
+                break
+            time.sleep(0.1)
+    finally:
+        gc.unfreeze()
     return alive
 
 
@@ -304,15 +429,17 @@ def _resident() -> int:
 
 def main(names: list[str]) -> None:
     """Print a row for each wrapper, or for those with one of the names in theirs."""
-    floors = {}
-    print(f"{'wrapper':32} {'bytes an iteration':>18} {'floor':>10}  {'objects left':>12}")
+    floors: dict[str, tuple[float, int]] = {}
+    head = "wrapper", "bytes an iteration", "its floor", "objects left", "its floor"
+    print("{:32} {:>18} {:>10}  {:>12} {:>10}".format(*head))
     for name, (trial, floor) in WRAPPERS.items():
         if names and not any(each in name for each in names):
             continue
         if floor not in floors:
-            floors[floor] = bytes_left(FLOORS[floor])
-        row = bytes_left(trial), floors[floor], alive_after(trial)
-        print(f"{name:32} {row[0]:18,.0f} {row[1]:10,.0f}  {row[2]:12}  {floor}", flush=True)
+            floors[floor] = bytes_left(FLOORS[floor]), alive_after(FLOORS[floor])
+        left, least = floors[floor]
+        row = bytes_left(trial), left, alive_after(trial), least, floor
+        print(f"{name:32} {{:18,.0f}} {{:10,.0f}}  {{:12}} {{:10}}  {{}}".format(*row), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import gc
 import random
 import tracemalloc
+import weakref
 
 import pytest
 
@@ -88,3 +89,30 @@ def test_names_that_only_others_had_are_let_go():
     tracemalloc.stop()
     assert kept < 100_000
     assert len(pax_tree.tree_leaves(base)) == before
+
+
+def test_what_records_held_is_dropped_with_them_though_others_of_their_class_live():
+    def made():
+        record = Open()
+        record.weight, record.act = 1.0, lambda x: x
+        return record
+
+    kept, dropped = made(), [weakref.ref(made().act) for _ in range(8)]
+    gc.collect()
+    assert kept.act(1) == 1
+    assert not any(reference() for reference in dropped)
+
+
+def test_equal_statics_are_one_structure_though_the_first_object_is_gone():
+    def made(rate):
+        record = Open()
+        record.rate = f"rate {rate}"  # a new object in each
+        return record
+
+    first = made(1)
+    others = [made(1) for _ in range(8)]
+    structure = pax_tree.tree_structure(first)
+    del first
+    gc.collect()
+    assert all(pax_tree.tree_structure(x) == structure for x in [*others, made(1)])
+    assert pax_tree.tree_structure(made(2)) != structure

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from optax.schedules import StatefulSchedule
 
+import pax_tree
 from opax._call import Call, given
 from opax._hyperparameters import (
     arguments,
@@ -201,8 +202,9 @@ def _find_read(template: Any, hyperparams: dict[str, Any], params: Any) -> Colle
         with usual_promotion():
             return jax.tree.leaves(template.fill_by_name(hyperparams).as_optax().init(params))
 
-    try:
-        program = jax.make_jaxpr(init)(hyperparams, params).jaxpr
+    leaves, structure = pax_tree.tree_flatten((hyperparams, params))
+    try:  # JAX keeps the structures of arguments: it gets leaves only
+        program = jax.make_jaxpr(lambda *leaves: init(*structure.unflatten(leaves)))(*leaves).jaxpr
     except jax.errors.ConcretizationTypeError:
         return _needed(template, hyperparams, params, init)
     used = set(map(id, program.outvars))
@@ -217,12 +219,15 @@ def _find_read(template: Any, hyperparams: dict[str, Any], params: Any) -> Colle
 def _needed(template: Any, hyperparams: dict[str, Any], params: Any, init: Any) -> Collection[str]:
     """Return the hyperparameters whose values are needed before there is a state."""
     needed = set()
+    leaves, structure = pax_tree.tree_flatten(params)
     for name in hyperparams:
         try:
             jax.eval_shape(
-                lambda x, params, name=name: init({**hyperparams, name: x}, params),
+                lambda x, *leaves, name=name: init(
+                    {**hyperparams, name: x}, structure.unflatten(leaves)
+                ),
                 hyperparams[name],
-                params,
+                *leaves,
             )
         except jax.errors.ConcretizationTypeError:
             needed.add(name)

@@ -31,7 +31,6 @@ int Traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(spec->mutables);
   Py_VISIT(spec->foreign);
   Py_VISIT(spec->ancestor);
-  for (auto& t : spec->transitions) Py_VISIT(t.value);
   return 0;
 }
 
@@ -40,7 +39,7 @@ int Clear(PyObject* self) {
   RecordSpec* spec = AsSpec(self);
   ForgetSpec(spec);
   for (auto& t : spec->transitions) {
-    Ref name(t.name), value(t.value), target(t.target);
+    Ref name(t.name), target(t.target);
     t = {};
   }
   Py_CLEAR(spec->ancestor);

@@ -13,10 +13,11 @@ namespace pax_tree {
 constexpr int kStatic = -1;
 
 struct RecordSpec {
-  // The specs reached from this one by setting an attribute, the last few of them.
+  // The specs reached from this one by setting an attribute, the last few of them. None is kept
+  // alive, nor what it holds of the user's.
   struct Transition {
     PyObject* name;
-    PyObject* value;  // null for a child
+    PyObject* value;  // only compared: the target's own, while that lives; null for a child
     int kind;
     PyObject* target;  // weak reference
   };

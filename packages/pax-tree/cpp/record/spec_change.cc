@@ -25,18 +25,24 @@ RecordSpec* RecallTransition(RecordSpec* spec, PyObject* name, PyObject* value, 
   return nullptr;
 }
 
+// Whether the target holds this very object: an equal one may be held by nobody soon, and its
+// address be that of another.
+bool HoldsValue(RecordSpec* target, PyObject* name, PyObject* value) {
+  return value == nullptr || PyDict_GetItemWithError(target->statics, name) == value;
+}
+
 bool RememberTransition(RecordSpec* spec, PyObject* name, PyObject* value, int kind,
                         RecordSpec* target) {
-  if (target == spec) return true;
+  if (target == spec || !HoldsValue(target, name, value)) return !PyErr_Occurred();
   Ref weak(PyWeakref_NewRef(AsObject(target), nullptr));
   if (!weak) return false;
-  Ref old_name, old_value, old_target;  // dropped after the lock is
+  Ref old_name, old_target;  // dropped after the lock is
   Lock lock(&spec->mutex);
   Transition& slot = spec->transitions[spec->next_transition];
   spec->next_transition =
       static_cast<uint8_t>((spec->next_transition + 1) % RecordSpec::kTransitions);
-  old_name = Ref(slot.name), old_value = Ref(slot.value), old_target = Ref(slot.target);
-  slot = {Py_NewRef(name), Py_XNewRef(value), kind, weak.release()};
+  old_name = Ref(slot.name), old_target = Ref(slot.target);
+  slot = {Py_NewRef(name), value, kind, weak.release()};
   return true;
 }
 

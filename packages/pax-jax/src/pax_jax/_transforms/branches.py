@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from pax_jax._module.trees import outermost_modules
-from pax_jax._transforms.changes import Change, Changes, Plan, Watched, carry_out, fixed
+from pax_jax._transforms.changes import Change, Changes, Plan, Watched, carry_out, fixed, plan_of
 from pax_jax._transforms.functions import Opened, opened_all
 
 
@@ -82,7 +82,7 @@ def _select(
     if not modules:
         return select(funs, *operands)
     plans = [
-        fixed(jax.eval_shape(_changes_of(function), operands, owners).plan, modules, name)
+        fixed(plan_of(_plan_of(function), operands, owners), modules, name)
         for function in functions
     ]
     plan = _united(plans)
@@ -92,10 +92,10 @@ def _select(
     return result
 
 
-def _changes_of(function: Opened) -> Callable[..., Changes]:
-    def found(operands: Any, owners: Any) -> Changes:
+def _plan_of(function: Opened) -> Callable[..., Plan]:
+    def found(operands: Any, owners: Any) -> Plan:
         watched = Watched((operands, owners))
-        return watched.changes(function(owners, operands, {}))
+        return watched.changes(function(owners, operands, {})).plan
 
     return found
 

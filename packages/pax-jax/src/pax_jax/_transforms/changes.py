@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -110,6 +110,22 @@ def _all_modules(tree: Any) -> Iterator[Any]:
     for module in outermost_modules(tree):
         yield module
         yield from _all_modules(record_flatten(module)[0])
+
+
+def plan_of(fun: Callable[..., Plan], *args: Any) -> Plan:
+    """Return the plan that a function returns for arguments, from their shapes alone.
+
+    JAX keeps the structures of the arguments of `jax.eval_shape`, and so what is static in modules:
+    it gets leaves only.
+    """
+    plans: list[Plan] = []
+    leaves, structure = pax_tree.tree_flatten(args)
+
+    def flat(*leaves: Any) -> None:
+        plans.append(fun(*structure.unflatten(leaves)))
+
+    jax.eval_shape(flat, *leaves)
+    return plans[-1]
 
 
 def fixed(plan: Plan, modules: Sequence[Any], name: str) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -13,7 +13,7 @@ from pax_jax._compat import program_count
 from pax_jax._module.kinds import is_array, is_module
 from pax_jax._transforms.changes import Changes, Plan, Watched, carry_out
 from pax_jax._transforms.functions import Opened, closed, opened
-from pax_jax._transforms.stages import Stage
+from pax_jax._transforms.stages import Arguments, Stage
 from pax_tree._static_args import Static, StaticArguments
 
 
@@ -94,6 +94,18 @@ def jit(
     return compiled
 
 
+# How many programs a function keeps, as many as that of `jax.jit`; the oldest is dropped for a new one.
+_KEPT = 4096
+V = TypeVar("V")
+
+
+def _remembered(known: dict[Any, V], key: Any, value: V) -> V:
+    """Return what is known of a key, which is `value` if nothing is."""
+    if key not in known and len(known) >= _KEPT:
+        known.pop(next(iter(known)), None)
+    return known.setdefault(key, value)
+
+
 class _Options(NamedTuple):
     """What is the same for all programs of a function."""
 
@@ -132,7 +144,7 @@ class _WithStatics:
             whole = _with_constants(self._call, constants)
             places = tuple(place for place, _ in constants.args)
             programs = _Programs(whole, self._options, places)
-            programs = self._programs.setdefault(constants, programs)
+            programs = _remembered(self._programs, constants, programs)
         return programs
 
 
@@ -140,25 +152,35 @@ def _with_constants(call: Opened, constants: Static) -> Opened:
     return lambda owners, args, kwargs: call(owners, *constants.join(args, kwargs))
 
 
-class _ResultStructure:
-    """What a program returns beside arrays: how they are put together; it has no leaves.
+class _Result:
+    """What a program returns beside arrays: the number of a structure of its results; it has no leaves.
 
-    Attributes:
-        structure: of the result.
-        plan: of the changes of modules; empty where nothing changes.
+    JAX keeps what functions have returned for longer than the functions, so it gets nothing else.
     """
 
-    __slots__ = ("plan", "structure")
+    __slots__ = ("number",)
 
-    def __init__(self, structure: Any, plan: Plan) -> None:
-        self.structure, self.plan = structure, plan
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 jax.tree_util.register_pytree_node(
-    _ResultStructure,
-    lambda node: ((), (node.structure, node.plan)),
-    lambda parts, _: _ResultStructure(*parts),
+    _Result, lambda node: ((), node.number), lambda number, _: _Result(number)
 )
+
+
+class _Program(NamedTuple):
+    """The compiled function for a structure of the arguments.
+
+    Attributes:
+        call: from leaves to leaves of the result, new leaves of the modules, and a `_Result`.
+        results: by number, the structure of the result and the plan of the changes of modules.
+        donated: the numbers of the leaves that are given away.
+    """
+
+    call: Any
+    results: Sequence[tuple[Any, Plan]]
+    donated: tuple[int, ...]
 
 
 class _Programs:
@@ -172,8 +194,7 @@ class _Programs:
 
     def __init__(self, call: Opened, options: _Options, constants: Sequence[int] = ()) -> None:
         self._call, self._options, self._constants = call, options, constants
-        self._known: dict[Any, Any] = {}
-        self._donated: dict[Any, tuple[int, ...]] = {}
+        self._known: dict[Any, _Program] = {}
 
     def run(self, owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the program for these arguments, and carry out what it has changed."""
@@ -181,49 +202,52 @@ class _Programs:
         leaves, structure = pax_tree.tree_flatten(given)
         program = self._known.get(structure) or self._make(structure, leaves)
         try:
-            results, values, wrapped = program(*leaves)
+            results, values, result = program.call(*leaves)
         except jax.errors.JaxRuntimeError as error:
-            self._check_donated(structure, leaves, error)
+            self._check_donated(program, structure, leaves, error)
             raise
-        if wrapped.plan:
-            carry_out(given, Changes(wrapped.plan, values))
-        return pax_tree.tree_unflatten(wrapped.structure, results)
+        outer, plan = program.results[result.number]
+        if plan:
+            carry_out(given, Changes(plan, values))
+        return pax_tree.tree_unflatten(outer, results)
 
     def trace(self, owners: tuple[Any, ...], *args: Any, **kwargs: Any) -> Stage:
         """Trace the program for these arguments, as `jax.jit(fun).trace` does."""
         leaves, structure = pax_tree.tree_flatten((args, kwargs, owners))
         program = self._known.get(structure) or self._make(structure, leaves)
-        return Stage(program.trace(*leaves), structure, owners, self._constants)
+        arguments = Arguments(structure, owners, self._constants)
+        return Stage(program.call.trace(*leaves), arguments, program.results)
 
     def size(self) -> int:
         """Return the number of programs."""
-        return sum(map(program_count, list(self._known.values())))
+        return sum(program_count(program.call) for program in list(self._known.values()))
 
     def clear(self) -> None:
         """Drop the programs."""
         self._known.clear()
-        self._donated.clear()
 
-    def _make(self, structure: Any, leaves: Sequence[Any]) -> Any:
+    def _make(self, structure: Any, leaves: Sequence[Any]) -> _Program:
         """Make, and remember, the program for arguments of a structure."""
         name = self._options.name
         _check_leaves(name, structure, leaves)
         donated, given_away = self._given_away(structure, leaves)
+        known: list[tuple[Any, Plan]] = []
 
-        def flat(*leaves: Any) -> tuple[list[Any], list[Any], _ResultStructure]:
+        def flat(*leaves: Any) -> tuple[list[Any], list[Any], _Result]:
             args, kwargs, owners = given = pax_tree.tree_unflatten(structure, leaves)
             watched = Watched(given)
             result = self._call(owners, args, kwargs)
             changes = watched.changes(result, given_away)
             results, outer = pax_tree.tree_flatten(result)
-            plan = changes.plan if changes else ()
-            return results, list(changes.values), _ResultStructure(outer, plan)
+            whole = outer, (changes.plan if changes else ())
+            if whole not in known:
+                known.append(whole)
+            return results, list(changes.values), _Result(known.index(whole))
 
         flat.__name__ = name
-        shardings = self._shardings(flat, structure, leaves)
-        program = jax.jit(flat, donate_argnums=donated, **shardings)
-        self._donated[structure] = donated
-        return self._known.setdefault(structure, program)
+        shardings = self._shardings(flat, known, structure, leaves)
+        call = jax.jit(flat, donate_argnums=donated, **shardings)
+        return _remembered(self._known, structure, _Program(call, known, donated))
 
     def _given_away(
         self, structure: Any, leaves: Sequence[Any]
@@ -247,7 +271,11 @@ class _Programs:
         return donated, tuple(is_donated(path) for path, item in items if is_module(item))
 
     def _shardings(
-        self, flat: Callable[..., Any], structure: Any, leaves: Sequence[Any]
+        self,
+        flat: Callable[..., Any],
+        known: Sequence[tuple[Any, Plan]],
+        structure: Any,
+        leaves: Sequence[Any],
     ) -> dict[str, Any]:
         """Return the shardings of all arguments and results of the flat function, if there are."""
         found: dict[str, Any] = {}
@@ -257,13 +285,15 @@ class _Programs:
             given = _broadcast(self._options.in_shardings, args, "in_shardings")
             found["in_shardings"] = (*given, *[None] * len(pax_tree.tree_leaves(rest)))
         if self._options.out_shardings is not None:
-            results, _, wrapped = jax.eval_shape(flat, *leaves)
-            result = wrapped.structure.unflatten(results)
+            results, _, made = jax.eval_shape(flat, *leaves)
+            result = known[made.number][0].unflatten(results)
             given = _broadcast(self._options.out_shardings, result, "out_shardings")
             found["out_shardings"] = (given, None, None)
         return found
 
-    def _check_donated(self, structure: Any, leaves: Sequence[Any], error: Exception) -> None:
+    def _check_donated(
+        self, program: _Program, structure: Any, leaves: Sequence[Any], error: Exception
+    ) -> None:
         """Raise an error that names the arguments of a donated array that is passed twice, if one is.
 
         It is asked for after a call has failed with `error`, so that no call takes longer for it.
@@ -271,7 +301,7 @@ class _Programs:
         arguments: dict[int, list[str]] = {}
         for path, leaf in _with_paths(structure, leaves):
             arguments.setdefault(id(leaf), []).append(f"argument {pax_tree.keystr(path[1:])}")
-        for number in self._donated.get(structure, ()):
+        for number in program.donated:
             names = arguments.get(id(leaves[number]), ())
             if len(names) > 1:
                 raise ValueError(

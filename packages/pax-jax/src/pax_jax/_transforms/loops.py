@@ -15,6 +15,7 @@ from pax_jax._transforms.changes import (
     Watched,
     carry_out,
     fixed,
+    plan_of,
     with_values,
 )
 from pax_jax._transforms.functions import Opened, opened, opened_all
@@ -98,14 +99,14 @@ def _scan(
     """Scan with the changes of owners in the carry; return the changes of the slices' modules."""
     first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
 
-    def found(carry: Any, x: Any, owners: Any) -> tuple[Changes, Changes]:
+    def found(carry: Any, x: Any, owners: Any) -> Plan:
         watched = Watched(owners), Watched(x)
         result = function(owners, (carry, x), {})
-        return watched[0].changes(()), watched[1].changes(result)
+        return watched[0].changes(()).plan + watched[1].changes(result).plan
 
-    plans = [changes.plan for changes in jax.eval_shape(found, init, first, owners)]
-    fixed(plans[0], outermost_modules(owners), "scan")
-    fixed(plans[1], outermost_modules(xs), "scan")
+    count, whole = len(outermost_modules(owners)), outermost_modules((owners, xs))
+    plan = fixed(plan_of(found, init, first, owners), whole, "scan")
+    plans = plan[:count], plan[count:]
     constant = copy_tree(owners)  # the loop reads this one, not the caller's
 
     def step(state: Any, x: Any) -> Any:
@@ -258,22 +259,22 @@ def fori_loop(
 def _state_of(function: Opened, owners: tuple[Any, ...], args: tuple[Any, ...], name: str) -> Plan:
     """Return which leaves of the owners one step of a loop changes."""
 
-    def found(owners: Any, args: Any) -> Changes:
+    def found(owners: Any, args: Any) -> Plan:
         watched = Watched(owners)
         function(owners, args, {})
-        return watched.changes(())
+        return watched.changes(()).plan
 
-    return fixed(jax.eval_shape(found, owners, args).plan, outermost_modules(owners), name)
+    return fixed(plan_of(found, owners, args), outermost_modules(owners), name)
 
 
 def _check_condition(condition: Opened, owners: tuple[Any, ...], value: Any) -> None:
-    def found(owners: Any, value: Any) -> Changes:
+    def found(owners: Any, value: Any) -> Plan:
         watched = Watched((owners, value))
         condition(owners, (value,), {})
-        return watched.changes(())
+        return watched.changes(()).plan
 
-    changes = jax.eval_shape(found, owners, value)
-    for module, change in zip(outermost_modules((owners, value)), changes.plan, strict=True):
+    plan = plan_of(found, owners, value)
+    for module, change in zip(outermost_modules((owners, value)), plan, strict=True):
         if change:
             raise TypeError(
                 f"cond_fun of pax_jax.while_loop changes a {type(module).__name__}, and what a "

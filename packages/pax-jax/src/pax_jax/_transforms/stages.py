@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pax_tree
-from pax_jax._transforms.changes import Changes, carry_out
+from pax_jax._transforms.changes import Changes, Plan, carry_out
+
+
+class Arguments(NamedTuple):
+    """What is said of a function's arguments when it is traced.
+
+    Attributes:
+        structure: of arguments, keywords and owners.
+        owners: the modules of the function itself.
+        constants: the numbers of the arguments that are static; they are left out in calls.
+    """
+
+    structure: Any
+    owners: tuple[Any, ...]
+    constants: Sequence[int]
 
 
 class Stage:
@@ -17,18 +31,16 @@ class Stage:
 
     Args:
         stage: JAX's.
-        structure: of arguments, keywords and owners.
-        owners: the modules of the function itself.
-        constants: the numbers of the arguments that are static; they are left out in calls.
+        arguments: those of the function.
+        results: by number, the structure of the result and the plan of the changes of modules.
     """
 
     __static_by_identity__ = True
 
     def __init__(
-        self, stage: Any, structure: Any, owners: tuple[Any, ...], constants: Sequence[int]
+        self, stage: Any, arguments: Arguments, results: Sequence[tuple[Any, Plan]]
     ) -> None:
-        self._stage, self._structure = stage, structure
-        self._owners, self._constants = owners, constants
+        self._stage, self._arguments, self._results = stage, arguments, results
 
     def lower(self, **options: Any) -> Stage:
         """Lower the traced function."""
@@ -39,13 +51,14 @@ class Stage:
         return self._next(self._stage.compile(*options, **named))
 
     def _next(self, stage: Any) -> Stage:
-        return Stage(stage, self._structure, self._owners, self._constants)
+        return Stage(stage, self._arguments, self._results)
 
     @property
     def out_info(self) -> Any:
         """The result, with shapes and dtypes in the place of arrays."""
-        results, _, wrapped = self._stage.out_info
-        return wrapped.structure.unflatten(results)
+        results, _, result = self._stage.out_info
+        structure, _ = self._results[result.number]
+        return structure.unflatten(results)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the compiled function with arguments of the structure that it was traced with.
@@ -54,18 +67,20 @@ class Stage:
             TypeError: they have another structure.
         """
         whole = list(args)
-        for place in self._constants:
+        expected, owners, constants = self._arguments
+        for place in constants:
             whole.insert(place, None)
-        given = (tuple(whole), kwargs, self._owners)
+        given = (tuple(whole), kwargs, owners)
         leaves, structure = pax_tree.tree_flatten(given)
-        if structure != self._structure:
+        if structure != expected:
             raise TypeError(
                 "The compiled function is called with arguments of another structure than those it "
-                f"was compiled for: {structure} and {self._structure}."
+                f"was compiled for: {structure} and {expected}."
             )
-        results, values, wrapped = self._stage(*leaves)
-        carry_out(given, Changes(wrapped.plan, values))
-        return wrapped.structure.unflatten(results)
+        results, values, result = self._stage(*leaves)
+        outer, plan = self._results[result.number]
+        carry_out(given, Changes(plan, values))
+        return outer.unflatten(results)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stage, name)
