@@ -28,12 +28,14 @@ class Converted:
     frozen: Arrays
     buffers: Arrays
     batch: Arrays
+    report: Callable[[], str]
 
 
-def converted(model: Model) -> Converted:
+def converted(model: Model, backend: str = "call") -> Converted:
     """Convert a module; its loss is a function of trained parameters, buffers, batch and options."""
     module = model.module()
-    apply, params, buffers = torch2jax(module, widen_integers=True, vmap_method=model.vmap_method)
+    options: dict[str, Any] = {"vmap_method": model.vmap_method} if backend == "call" else {}
+    apply, params, buffers = torch2jax(module, widen_integers=True, backend=backend, **options)
     params = dict(params)
     trained = {name: params.pop(name) for name in trained_names(module)}
 
@@ -42,7 +44,7 @@ def converted(model: Model) -> Converted:
         out, buffers = apply({**params, **trained}, buffers=buffers, **batch, **options)
         return model.loss(out), buffers
 
-    return Converted(loss, trained, params, dict(buffers), in_jax(model.batch()))
+    return Converted(loss, trained, params, dict(buffers), in_jax(model.batch()), apply.report)
 
 
 def in_jax(batch: Batch) -> Arrays:

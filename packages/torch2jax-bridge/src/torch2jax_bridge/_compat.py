@@ -235,6 +235,25 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     return {**every, **core()}
 
 
+_COMPILES = foreign(
+    "torch.compiler._is_compiling_flag", "recordings of models that ask for it", None
+)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """In the `with` block `torch.compiler.is_compiling()` is true: libraries then read no values."""
+    if _COMPILES is None:
+        yield
+        return
+    flags: Any = torch.compiler
+    before, flags._is_compiling_flag = flags._is_compiling_flag, True
+    try:
+        yield
+    finally:
+        flags._is_compiling_flag = before
+
+
 # Grad mode ---------------------------------------------------------------------------------------
 
 set_grad_enabled: Callable[[bool], Any] = foreign(

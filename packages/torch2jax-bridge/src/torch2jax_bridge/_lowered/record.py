@@ -18,6 +18,7 @@ from pax_tree import tree_flatten
 from torch2jax_bridge._compat import (
     BAGS,
     DispatchMode,
+    compiling,
     decompositions,
     end_fake_mode,
     fake_mode,
@@ -67,7 +68,7 @@ def record(apply: Apply, given: Given, name: str) -> Program:
         with without_values(), left_as_it_was(apply) as trial, torch.enable_grad(), quiet(), mode:
             tensors = given.tensors()
             recorder = _Recorder(name, tensors)
-            with intercepted(), _slow_attention(), _scopes(recorder), recorder:
+            with intercepted(), compiling(), _slow_attention(), _scopes(recorder), recorder:
                 out_tree, outs = _functional(trial.function, tensors)
             return without_dead_steps(recorder.program(outs, out_tree))
     except (WrongArguments, ShapeInferenceError):
