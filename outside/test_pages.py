@@ -8,7 +8,10 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
-    path for path in sorted(DOCS.rglob("*.md")) if "<!-- outside -->" in path.read_text("utf-8")
+    path
+    for path in sorted(DOCS.rglob("*.md"))
+    if "<!-- outside -->" in path.read_text("utf-8")
+    or (path.parent.name == "integrations" and path.stem != "index")
 ]
 
 
