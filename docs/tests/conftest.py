@@ -1,5 +1,6 @@
 """The site, built once and served on a free port, and a browser to look at it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tools"))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -40,12 +42,16 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
+    """The site as it is deployed: a version in a folder of its own, beside the list of them."""
+    root = tmp_path_factory.mktemp("site")
+    versions = [{"version": "dev", "title": "dev", "aliases": []}]
+    (root / "versions.json").write_text(json.dumps(versions))
+    folder = root / "dev"
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
     subprocess.run([*build, "--config-file", ROOT / "mkdocs.yml"], check=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=root))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Site(folder, f"http://127.0.0.1:{server.server_port}/")
+    yield Site(folder, f"http://127.0.0.1:{server.server_port}/dev/")
     server.shutdown()
     server.server_close()
 

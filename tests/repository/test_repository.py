@@ -45,7 +45,7 @@ def test_links_of_a_registry_page_are_addresses(name):
 @pytest.mark.parametrize("name", distributions.NAMES)
 def test_each_package_says_where_its_site_and_its_sources_are(name):
     site = re.search(r"^site_url: (\S+)$", SETTINGS, re.MULTILINE)[1]
-    repository = re.search(r"^repo_url: (\S+)$", SETTINGS, re.MULTILINE)[1]
+    repository = re.search(r"^repo_url: (?:&\w+ )?(\S+)$", SETTINGS, re.MULTILINE)[1]
     urls = distributions.project(name)["urls"]
     assert urls["Homepage"] == site
     assert urls["Documentation"] == f"{site}packages/{name}/"
