@@ -409,7 +409,14 @@ def load(
     cast: bool = False,
     checksums: bool = True,
 ) -> T:
-    """Return what `save` saved; arguments and errors as in `Checkpoints.load`.
+    """Return what `save` saved; errors as in `Checkpoints.load`.
+
+    Args:
+        directory: as in `Checkpoints`.
+        like: a tree of the same structure, whose leaves say shape, dtype and sharding.
+        step: which step; the latest by default.
+        cast: as in `Module.load_state_dict`.
+        checksums: as in `Checkpoints`.
 
     Example:
         >>> import jax, tempfile
@@ -433,6 +440,13 @@ def load_partial(
     checksums: bool = True,
 ) -> tuple[T, LoadReport]:
     """Return a tree with what fits it of what `save` saved; as in `Checkpoints.load_partial`.
+
+    Args:
+        directory: as in `Checkpoints`.
+        like: any tree of arrays; where nothing fits its own leaves stay.
+        step: which checkpoint; the latest by default.
+        cast: as in `Module.load_state_dict`; an array of another dtype does not fit without it.
+        checksums: as in `Checkpoints`.
 
     Example:
         >>> import tempfile

@@ -77,6 +77,9 @@ def apply_mp_policy(module: M, mp_policy: Any) -> M:
 def unwrap_mp_policy(module: M) -> M:
     """Return a copy of a module without its mixed-precision policy; its arrays keep their dtypes.
 
+    Args:
+        module: a module of `apply_mp_policy`, or any other, which stays as it is.
+
     Example:
         >>> import jmp
         >>> import pax_jax as pax

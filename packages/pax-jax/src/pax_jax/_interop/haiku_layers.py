@@ -39,6 +39,14 @@ def linear(
 ) -> HaikuModule:
     """Make a `haiku.Linear` for inputs `(..., in_dim)`.
 
+    Args:
+        in_dim: size of the last axis of the inputs.
+        out_dim: size of the last axis of the outputs.
+        with_bias: whether to add a parameter.
+        w_init: makes the weights from a shape and a dtype, as haiku's initializers.
+        b_init: makes the bias in the same way.
+        rng_key: key of the initializers; `next_rng_key()` by default.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
@@ -51,6 +59,10 @@ def linear(
 
 def layer_norm(num_channels: int, axis: int = -1) -> HaikuModule:
     """Make a `haiku.LayerNorm` with scale and offset, over an axis of `num_channels`.
+
+    Args:
+        num_channels: size of the axis.
+        axis: over which axis to normalize.
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,6 +82,12 @@ def batch_norm_2d(
     cross_replica_axis: str | None = None,
 ) -> HaikuModule:
     """Make a `haiku.BatchNorm` for images with the channels on `axis`.
+
+    Args:
+        num_channels: how many channels there are.
+        axis: which axis holds them: the last, or 1.
+        decay_rate: how much of its averages a step keeps.
+        cross_replica_axis: name of a mapped axis over which batches are one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -95,6 +113,9 @@ def batch_norm_2d(
 def lstm(hidden_dim: int) -> HaikuModule:
     """Make a `haiku.LSTM` for inputs `(batch, hidden_dim)`; it has `initial_state(batch_size)`.
 
+    Args:
+        hidden_dim: size of the inputs, the state and the outputs.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
@@ -108,6 +129,9 @@ def lstm(hidden_dim: int) -> HaikuModule:
 
 def gru(hidden_dim: int) -> HaikuModule:
     """Make a `haiku.GRU` for inputs `(batch, hidden_dim)`; it has `initial_state(batch_size)`.
+
+    Args:
+        hidden_dim: size of the inputs, the state and the outputs.
 
     Example:
         >>> import jax.numpy as jnp
@@ -127,6 +151,11 @@ def _core(cls: Any, hidden_dim: int) -> HaikuModule:
 
 def embed(vocab_size: int, embed_dim: int, w_init: Initializer | None = None) -> HaikuModule:
     """Make a `haiku.Embed` for integers less than `vocab_size`.
+
+    Args:
+        vocab_size: how many integers there are.
+        embed_dim: size of the vector of each.
+        w_init: makes the weights from a shape and a dtype, as haiku's initializers.
 
     Example:
         >>> import jax.numpy as jnp
@@ -153,6 +182,19 @@ def conv_1d(
 ) -> HaikuModule:
     """Make a `haiku.Conv1D` for inputs of `data_format` "NWC" or "NCW".
 
+    Args:
+        input_channels: channels of the inputs.
+        output_channels: channels of the outputs.
+        kernel_shape: size of the window, one int or one for each axis.
+        stride: steps of the window, in the same forms.
+        rate: distance between the elements of the window that are used.
+        padding: "SAME", "VALID", or what haiku takes.
+        with_bias: whether to add a parameter.
+        w_init: makes the weights from a shape and a dtype, as haiku's initializers.
+        b_init: makes the bias in the same way.
+        data_format: where the channels are.
+        feature_group_count: into how many groups the channels are divided.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
@@ -176,6 +218,19 @@ def conv_2d(
     feature_group_count: int = 1,
 ) -> HaikuModule:
     """Make a `haiku.Conv2D` for images of `data_format` "NHWC" or "NCHW".
+
+    Args:
+        input_channels: channels of the inputs.
+        output_channels: channels of the outputs.
+        kernel_shape: size of the window, one int or one for each axis.
+        stride: steps of the window, in the same forms.
+        rate: distance between the elements of the window that are used.
+        padding: "SAME", "VALID", or what haiku takes.
+        with_bias: whether to add a parameter.
+        w_init: makes the weights from a shape and a dtype, as haiku's initializers.
+        b_init: makes the bias in the same way.
+        data_format: where the channels are.
+        feature_group_count: into how many groups the channels are divided.
 
     Example:
         >>> import jax.numpy as jnp
@@ -201,6 +256,19 @@ def conv_1d_transpose(
 ) -> HaikuModule:
     """Make a `haiku.Conv1DTranspose` for inputs of `data_format` "NWC" or "NCW".
 
+    Args:
+        input_channels: channels of the inputs.
+        output_channels: channels of the outputs.
+        kernel_shape: size of the window, one int or one for each axis.
+        stride: steps of the window, in the same forms.
+        output_shape: size of the outputs; by default the stride times that of the inputs.
+        padding: "SAME", "VALID", or what haiku takes.
+        with_bias: whether to add a parameter.
+        w_init: makes the weights from a shape and a dtype, as haiku's initializers.
+        b_init: makes the bias in the same way.
+        data_format: where the channels are.
+        mask: multiplied with the weights.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
@@ -224,6 +292,19 @@ def conv_2d_transpose(
     mask: jax.Array | None = None,
 ) -> HaikuModule:
     """Make a `haiku.Conv2DTranspose` for images of `data_format` "NHWC" or "NCHW".
+
+    Args:
+        input_channels: channels of the inputs.
+        output_channels: channels of the outputs.
+        kernel_shape: size of the window, one int or one for each axis.
+        stride: steps of the window, in the same forms.
+        output_shape: size of the outputs; by default the stride times that of the inputs.
+        padding: "SAME", "VALID", or what haiku takes.
+        with_bias: whether to add a parameter.
+        w_init: makes the weights from a shape and a dtype, as haiku's initializers.
+        b_init: makes the bias in the same way.
+        data_format: where the channels are.
+        mask: multiplied with the weights.
 
     Example:
         >>> import jax.numpy as jnp
@@ -251,6 +332,13 @@ def avg_pool(
 ) -> Lambda:
     """Make a module that pools as `haiku.avg_pool` does with these arguments.
 
+    Args:
+        window_shape: size of the window, one int for all axes between the first and the channels,
+            or one for each of the last axes.
+        strides: steps of the window, in the same forms.
+        padding: "SAME" or "VALID".
+        channel_axis: which axis holds the channels; None if there is none.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import pax_jax as pax
@@ -264,6 +352,13 @@ def max_pool(
     window_shape: Sizes, strides: Sizes, padding: str, channel_axis: int | None = -1
 ) -> Lambda:
     """Make a module that pools as `haiku.max_pool` does with these arguments.
+
+    Args:
+        window_shape: size of the window, one int for all axes between the first and the channels,
+            or one for each of the last axes.
+        strides: steps of the window, in the same forms.
+        padding: "SAME" or "VALID".
+        channel_axis: which axis holds the channels; None if there is none.
 
     Example:
         >>> import jax.numpy as jnp

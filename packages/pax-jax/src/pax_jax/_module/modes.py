@@ -19,6 +19,9 @@ Change = Callable[[RecordSpec], RecordSpec]
 def enable_train_mode(tree: T) -> T:
     """Return a copy of a module, or of any pytree, with its modules in training mode.
 
+    Args:
+        tree: a module, or any pytree of modules.
+
     Example:
         >>> import pax_jax as pax
         >>> pax.enable_train_mode([pax.Dropout(0.5).eval()])[0].training
@@ -30,6 +33,9 @@ def enable_train_mode(tree: T) -> T:
 def enable_eval_mode(tree: T) -> T:
     """Return a copy of a module, or of any pytree, with its modules in evaluation mode.
 
+    Args:
+        tree: a module, or any pytree of modules.
+
     Example:
         >>> import pax_jax as pax
         >>> pax.enable_eval_mode([pax.Dropout(0.5)])[0].training
@@ -40,6 +46,9 @@ def enable_eval_mode(tree: T) -> T:
 
 def freeze_parameters(tree: T) -> T:
     """Return a copy of a module, or of any pytree, whose modules' parameters are not trained.
+
+    Args:
+        tree: a module, or any pytree of modules.
 
     Example:
         >>> import pax_jax as pax

@@ -134,6 +134,9 @@ def transformer_rules(axis: str = "model") -> Rules:
     Heads and hidden units are divided, so that a layer needs one sum over the devices after its
     attention and one after its dense part (Megatron, https://arxiv.org/abs/1909.08053).
 
+    Args:
+        axis: the mesh axis.
+
     Example:
         >>> import jax
         >>> import pax_jax as pax

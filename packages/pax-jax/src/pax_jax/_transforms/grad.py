@@ -95,7 +95,16 @@ def grad(
 ) -> Callable[..., Any]:
     """Make a function that evaluates the gradient of `fun` with respect to parameters.
 
-    Arguments and errors as in `value_and_grad`.
+    Errors are those of `value_and_grad`.
+
+    Args:
+        fun: returns a scalar, or with `has_aux` a pair of a scalar and any pytree; a function, a module
+            or one of its methods.
+        argnums: which arguments to differentiate: modules, or any pytrees.
+        has_aux: whether `fun` returns such a pair.
+        holomorphic: whether `fun` is holomorphic; what is differentiated is complex then.
+        allow_int: whether integers may be among what is differentiated; their gradients are of dtype
+            `float0`.
 
     Returns:
         A function that returns the gradient, or with `has_aux` the gradient and the second result.

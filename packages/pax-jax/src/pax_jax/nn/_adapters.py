@@ -89,6 +89,9 @@ def lora(
 def merge_lora(net: M) -> M:
     """Return a copy of a net of `lora` with the adapters added to the weights, frozen as it is.
 
+    Args:
+        net: a module with layers to which `lora` has given adapters.
+
     Raises:
         ValueError: no layer has an adapter.
 

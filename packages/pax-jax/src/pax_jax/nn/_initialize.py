@@ -62,6 +62,10 @@ def random_normal(stddev: float = 1.0, mean: float = 0.0) -> jax.nn.initializers
 def random_uniform(minval: float = 0.0, maxval: float = 1.0) -> jax.nn.initializers.Initializer:
     """Draw from the uniform distribution from `minval` to `maxval`.
 
+    Args:
+        minval: the least value.
+        maxval: what all values are less than.
+
     Example:
         >>> import jax
         >>> import pax_jax as pax

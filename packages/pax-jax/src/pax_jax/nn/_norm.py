@@ -349,7 +349,16 @@ class LayerNorm(Norm):
 class RMSNorm(Module):
     """Normalization by the root of the mean square, as `haiku.RMSNorm`.
 
-    It follows https://arxiv.org/abs/1910.07467. Arguments and errors as in `LayerNorm`.
+    It follows https://arxiv.org/abs/1910.07467. Errors are those of `LayerNorm`.
+
+    Args:
+        num_channels: size of the last axis.
+        axis: over which axes to normalize: an int, ints or a slice.
+        create_scale: whether to multiply by a parameter `scale` `(num_channels,)`.
+        eps: added to the mean square.
+        scale_init: makes the scale from a key, a shape and a dtype; ones by default.
+        rng_key: key of the initializer; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
         >>> import jax.numpy as jnp
@@ -478,7 +487,18 @@ class InstanceNorm(GroupNorm):
     """Normalization of each channel of each example, as `haiku.InstanceNorm`.
 
     It follows https://arxiv.org/abs/1607.08022: a `GroupNorm` with a group for each channel.
-    Arguments and errors as there.
+    Errors as there.
+
+    Args:
+        num_channels: how many channels there are.
+        create_scale: whether to multiply by a parameter `scale` `(num_channels,)`.
+        create_offset: whether to add a parameter `offset` `(num_channels,)`.
+        eps: added to the variance.
+        scale_init: makes the scale from a key, a shape and a dtype; ones by default.
+        offset_init: makes the offset in the same way; zeros by default.
+        data_format: "channels_last" or "channels_first".
+        rng_key: key of the initializers; `next_rng_key()` by default.
+        name: shown when the module is printed.
 
     Example:
         >>> import jax.numpy as jnp

@@ -51,8 +51,15 @@ def avg_pool(
 ) -> jax.Array:
     """Take the mean of every window, as `haiku.avg_pool`: padding does not count.
 
-    Arguments and errors as in `max_pool`. Sums and counts are computed in float32, or in the dtype of
+    Errors are those of `max_pool`. Sums and counts are computed in float32, or in the dtype of
     `x` where that is larger; the means have the dtype of `x`.
+
+    Args:
+        x: an array of floating or complex dtype, `(n, ..., channels)`.
+        window_shape: size of the window, as in `max_pool`.
+        strides: steps of the window, in the same forms.
+        padding: "SAME", "VALID", or amounts, as in `max_pool`.
+        channel_axis: which axis holds the channels; `None` if there is none.
 
     Raises:
         TypeError: `x` has no floating or complex dtype.

@@ -28,6 +28,12 @@ _DOTS = {*_PLAIN, _aten.bmm.default, _aten.baddbmm.default, _aten.convolution.de
 def everything_saveable(context: Any, operation: Any, *args: Any, **kwargs: Any) -> bool:
     """Keep every result, as without `checkpoint`.
 
+    Args:
+        context: what PyTorch says about the call; not used.
+        operation: the operator of PyTorch.
+        *args: what it is called with; not used.
+        **kwargs: the same.
+
     Example:
         >>> import pax_torch
         >>> f = pax_torch.checkpoint(
@@ -44,6 +50,12 @@ def everything_saveable(context: Any, operation: Any, *args: Any, **kwargs: Any)
 def nothing_saveable(context: Any, operation: Any, *args: Any, **kwargs: Any) -> bool:
     """Compute every result again, as `checkpoint` does without a policy.
 
+    Args:
+        context: what PyTorch says about the call; not used.
+        operation: the operator of PyTorch.
+        *args: what it is called with; not used.
+        **kwargs: the same.
+
     Example:
         >>> import pax_torch
         >>> f = pax_torch.checkpoint(
@@ -59,6 +71,12 @@ def nothing_saveable(context: Any, operation: Any, *args: Any, **kwargs: Any) ->
 
 def dots_saveable(context: Any, operation: Any, *args: Any, **kwargs: Any) -> bool:
     """Keep the results of products of matrices and of convolutions, and compute all else again.
+
+    Args:
+        context: what PyTorch says about the call; not used.
+        operation: the operator of PyTorch.
+        *args: what it is called with; not used.
+        **kwargs: the same.
 
     Example:
         >>> import torch, pax_torch
@@ -77,6 +95,12 @@ def dots_with_no_batch_dims_saveable(
     context: Any, operation: Any, *args: Any, **kwargs: Any
 ) -> bool:
     """Keep the results of products of matrices that have no batch axes, such as those of linear layers.
+
+    Args:
+        context: what PyTorch says about the call; not used.
+        operation: the operator of PyTorch.
+        *args: what it is called with; not used.
+        **kwargs: the same.
 
     Example:
         >>> import torch, pax_torch
