@@ -140,6 +140,40 @@ def test_modules_give_their_buffers_back_and_draw_from_keys():
     np.testing.assert_array_equal(same["norm.running_mean"], buffers["norm.running_mean"])
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(nn.LSTM, num_layers=2, bidirectional=True, batch_first=True),
+        partial(nn.LSTM, proj_size=2, bias=False),
+        partial(nn.GRU, num_layers=2),
+        partial(nn.RNN, nonlinearity="relu", bidirectional=True),
+    ],
+)
+def test_recurrent_networks_are_loops(make):
+    torch.manual_seed(0)
+    net = make(3, 4)
+    apply, params, _ = lowered(net)
+    x = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 2, 3)
+
+    def loss(params, x):
+        outs = jax.tree.leaves(apply(params, x)[0])
+        return sum(jnp.sum(jnp.sin(out)) for out in outs), outs
+
+    (_, outs), (found, by_x) = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, x)
+    tensor = torch.from_numpy(x).requires_grad_()
+    out, states = net(tensor)
+    expected = [out, *(states if isinstance(states, tuple) else (states,))]
+    for ours, theirs in zip(outs, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
+    sum(each.sin().sum() for each in expected).backward()
+    np.testing.assert_allclose(by_x, tensor.grad, rtol=1e-4, atol=1e-5)
+    for name, parameter in net.named_parameters():
+        np.testing.assert_allclose(found[name], parameter.grad, rtol=1e-4, atol=1e-5)
+    count = apply.report().split("recurrent_layer")[1].split()[:2]
+    assert count == ["lowered", str(net.num_layers * (2 if net.bidirectional else 1))]
+
+
 def test_dropout_keeps_the_mean_and_two_layers_differ():
     net = nn.Sequential(nn.Dropout(0.25), nn.Identity())
     apply, params, buffers = lowered(net)
@@ -182,6 +216,21 @@ def test_captured_tensors_are_constants():
 def test_arguments_that_are_written_to_are_refused():
     with pytest.raises(TypeError, match="changes its array argument number 0"):
         lowered(lambda x: x.add_(1))(X)
+
+
+def _gradient_of_unseen(x):
+    def inside(z):
+        y = z * 2
+        with torch.no_grad():
+            y.add_(1)
+        return (y**2).sum()
+
+    return torch.func.grad(inside)(x)
+
+
+def test_unseen_writes_inside_of_gradients_are_refused():
+    with pytest.raises(TypeError, match=r"torch\.func differentiates writes"):
+        lowered(_gradient_of_unseen)(X)
 
 
 class _Tripled(torch.autograd.Function):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from torch2jax_bridge._compat import batch_norm_that_says_what_it_writes
+from torch2jax_bridge._lowered.recurrent import RECURRENT
 
 _functions: Any = torch.nn.functional
 Maybe = torch.Tensor | None
@@ -78,9 +79,23 @@ def _with_names_of(function: Callable[..., Any], by: Callable[..., Any]) -> Call
     return call
 
 
-def _linear_cross_entropy(*args: Any, options: Any = None, **kwargs: Any) -> torch.Tensor:
-    """`linear_cross_entropy` in one piece; in several it computes its derivatives beforehand."""
-    return _functions.linear_cross_entropy(*args, **kwargs)
+def _linear_cross_entropy(
+    input: torch.Tensor,
+    linear_weight: torch.Tensor,
+    target: torch.Tensor,
+    *args: Any,
+    options: Any = None,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """`linear_cross_entropy` in one piece; in several it computes its derivatives beforehand.
+
+    It then has none for the weights of the classes.
+    """
+    in_pieces = options is not None and not kwargs.get("label_smoothing")
+    in_pieces = in_pieces and target.dtype == torch.int64 and linear_weight.ndim == 2
+    if in_pieces and kwargs.get("weight") is not None:
+        kwargs["weight"] = kwargs["weight"].detach()
+    return _functions.linear_cross_entropy(input, linear_weight, target, *args, **kwargs)
 
 
 def _pad(x: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> torch.Tensor:
@@ -96,6 +111,7 @@ def _pad(x: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -
 
 
 _REWRITES: dict[Any, Callable[..., Any]] = {
+    **RECURRENT,
     torch.batch_norm: _batch_norm,
     torch.instance_norm: _instance_norm,
     _functions.batch_norm: _with_names_of(_functions.batch_norm, _batch_norm),

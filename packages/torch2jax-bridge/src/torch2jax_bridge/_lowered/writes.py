@@ -140,7 +140,16 @@ def _without_gradient(
 
 
 def _write(tensor: torch.Tensor, new: torch.Tensor) -> None:
-    """Change the value of a tensor and keep its derivative."""
+    """Change the value of a tensor and keep its derivative.
+
+    Raises:
+        WrongArguments: a transform of `torch.func` differentiates it.
+    """
+    if tensor.requires_grad:
+        raise WrongArguments(
+            "A function that torch.func differentiates writes into a tensor where gradients are off, "
+            'which a program of XLA cannot: make a new tensor, or use backend="call".'
+        )
     with torch.enable_grad():
         new = new.detach()
         if tensor.is_floating_point() or tensor.is_complex():

@@ -15,6 +15,7 @@ from torch2jax_bridge._lowered.rules import (  # noqa: F401
     normalization,
     pooling,
     random,
+    recurrent,
     reductions,
     scatter,
     shapes,

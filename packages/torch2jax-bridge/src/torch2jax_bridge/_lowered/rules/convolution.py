@@ -11,6 +11,7 @@ from jax import lax
 
 from torch2jax_bridge._lowered.registry import lowering
 from torch2jax_bridge._lowered.rules.matmul import precision
+from torch2jax_bridge._lowered.rules.numbers import working
 
 
 @lowering("aten::convolution", "aten::_convolution", "aten::convolution_overrideable")
@@ -47,7 +48,11 @@ def convolution(
         feature_group_count=groups,
         precision=precision(),
     )
-    return out if bias is None else out + bias.reshape(-1, *((1,) * rank))
+    if bias is None:
+        return out
+    wide = working(out.dtype)  # in which the derivative for the bias is summed
+    added = out.astype(wide) + bias.reshape(-1, *((1,) * rank)).astype(wide)
+    return added.astype(out.dtype)
 
 
 def _each(values: Sequence[int], rank: int) -> tuple[int, ...]:

@@ -107,6 +107,22 @@ def slogdet(a: Array) -> tuple[Array, Array, Array, Array]:
     return sign, logarithm, *_lu(a)
 
 
+@lowering("aten::linalg_householder_product")
+def householder_product(a: Array, taus: Array) -> Array:
+    """Return the first columns of a product of reflections, the last of which comes first."""
+    rows, count = a.shape[-2], taus.shape[-1]
+    below = jnp.tril(a[..., :count], -1) + jnp.eye(rows, count, dtype=a.dtype)
+    vectors, factors = jnp.moveaxis(below, -1, 0), jnp.moveaxis(taus, -1, 0)
+
+    def reflected(found: Array, reflection: tuple[Array, Array]) -> tuple[Array, None]:
+        vector, tau = reflection
+        along = jnp.einsum("...i,...ij->...j", vector.conj(), found)
+        return found - tau[..., None, None] * vector[..., :, None] * along[..., None, :], None
+
+    start = jnp.broadcast_to(jnp.eye(rows, a.shape[-1], dtype=a.dtype), a.shape)
+    return jax.lax.scan(reflected, start, (vectors, factors), reverse=True)[0]
+
+
 @lowering("aten::linalg_qr")
 def qr(a: Array, mode: str = "reduced", *, result: Any) -> tuple[Array, Array]:
     if mode == "r":

@@ -124,7 +124,9 @@ def trilinear(
 ) -> jax.Array:
     factors = zip((a, b, c), (expand1, expand2, expand3), strict=True)
     a, b, c = (jnp.expand_dims(x, tuple(dims)) for x, dims in factors)
-    return jnp.sum(a * b * c, tuple(sumdim))
+    wide = working(a.dtype)
+    product = a.astype(wide) * b.astype(wide) * c.astype(wide)
+    return jnp.sum(product, tuple(sumdim)).astype(a.dtype)
 
 
 @lowering("aten::_cdist_forward")
