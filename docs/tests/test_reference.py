@@ -1,10 +1,12 @@
 """The reference has an entry for every public name."""
 
 import importlib
+import inspect
 import re
 import zlib
 from types import ModuleType
 
+import optax_names
 import pytest
 
 PACKAGES = ("pax_tree", "pax_torch", "pax_jax", "opax", "torch2jax_bridge")
@@ -36,3 +38,13 @@ def test_every_public_name_has_an_entry(entries, package):
     names = list(public_names(importlib.import_module(package)))
     assert len(names) > 10
     assert [name for name in names if name not in entries] == []
+
+
+@pytest.mark.parametrize("module", optax_names.MODULES)
+def test_every_argument_of_an_optax_name_is_described(module):
+    generated = importlib.import_module(module)._generated
+    assert len(generated) > 10
+    for name, function in generated.items():
+        text = "\n".join(optax_names.described(name, function))
+        for argument in inspect.signature(function).parameters:
+            assert re.search(rf"^    {argument}: \S", text, flags=re.MULTILINE)
