@@ -70,3 +70,36 @@ def test_what_would_be_lost_is_refused(make, loss):
         RuntimeError, match=r"the function closes over a tensor .* pass it as an arg"
     ):
         LOSSES[loss](make)
+
+
+def scaled_rule(kind, s):
+    """A sine whose rule alone closes over `s`."""
+    if kind == "jvp":
+        sine = pax.custom_jvp(torch.sin)
+        sine.defjvp(lambda primals, tangents: (primals[0].sin(), s * tangents[0]))
+    else:
+        sine = pax.custom_vjp(torch.sin)
+        sine.defvjp(lambda x: (x.sin(), x), lambda x, cotangent: (s * cotangent,))
+    return sine
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_rules_that_close_over_what_is_mapped(kind):
+    one, many = torch.tensor(1.0), torch.tensor([2.0, 3.0])
+    inside = pax.vmap(lambda s: pax.grad(scaled_rule(kind, s))(one))
+    assert inside(many).tolist() == [2, 3]
+    outside = lambda x: pax.vmap(lambda s: scaled_rule(kind, s)(x))(many).sum()  # noqa: E731
+    for derivative in (pax.grad(outside), pax.jacfwd(outside)):
+        with pytest.raises(RuntimeError, match=r"the rule closes over a tensor .* mapped around it"):
+            derivative(one)
+    with pytest.raises(RuntimeError, match="the rule closes over a tensor"):
+        pax.vmap(pax.grad(outside))(one[None])
+
+
+def test_mapped_arguments_without_derivative_of_custom_jvp():
+    scale = pax.custom_jvp(lambda s, x: s * x, nondiff_argnums=0)
+    scale.defjvp(lambda s, primals, tangents: (s * primals[0], 5 * s * tangents[0]))
+    many = torch.tensor([2.0, 3.0])
+    assert pax.vmap(pax.grad(scale, 1))(many, many).tolist() == [10, 15]
+    with pytest.raises(TypeError, match="nondiff_argnums, but has a tensor that is being"):
+        pax.grad(lambda s: scale(s, s))(many[0])

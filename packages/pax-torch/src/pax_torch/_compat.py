@@ -359,14 +359,15 @@ def wrappers(tensor: Tensor) -> list[Tensor]:
     return found
 
 
-def is_followed(tensor: Tensor) -> bool:
-    """Whether a tensor is being differentiated or mapped."""
+def is_followed(tensor: Tensor, unless_mapped: bool = False) -> bool:
+    """Whether a tensor is being differentiated, or mapped."""
     if tensor.requires_grad and torch.is_grad_enabled():
         return True
     if not (transforms_active() and _is_wrapped(tensor)):
         return False
     running = running_transforms()
-    return any(is_variable(x, running) for x in wrappers(tensor)[:-1])
+    found = [x for x in wrappers(tensor)[:-1] if not (unless_mapped and is_batched(x))]
+    return any(is_variable(x, running) for x in found)
 
 
 def is_variable(wrapper: Tensor, running: Sequence[Any]) -> bool:

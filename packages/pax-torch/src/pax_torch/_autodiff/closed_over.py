@@ -117,6 +117,41 @@ class _Watch(TorchFunctionMode):
         )
 
 
+@contextmanager
+def no_closed_over_examples(name: str, given: Sequence[Tensor | None]) -> Iterator[Any]:
+    """Refuse a rule that closes over what the innermost `vmap` maps, though nothing given is mapped.
+
+    The value is one for all examples then, and its derivative would be a wrong sum over them.
+
+    Args:
+        name: that of the kind of rule.
+        given: what the rule takes.
+
+    Yields:
+        A function that returns what the rule has found.
+
+    Raises:
+        RuntimeError: some of that is mapped, or PyTorch fails on a tensor of a `vmap` that is over.
+    """
+
+    def check(found: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        mapped = next((x for x in found if _is_mapped(x)), None)
+        if mapped is not None and not any(map(_is_mapped, given)):
+            raise _error(name, mapped, "rule")
+        return found
+
+    try:
+        yield check
+    except RuntimeError as error:
+        if "batched == nullptr" not in str(error):
+            raise
+        raise RuntimeError(f"{name}: the rule closes over a tensor {_REMEDY}") from error
+
+
+def _is_mapped(tensor: Tensor | None) -> bool:
+    return tensor is not None and is_batched(tensor) and level_of(tensor) == current_level()
+
+
 def _within(value: Any) -> Any:
     """Return a tensor without the wrappers of transforms that are not running now."""
     if not isinstance(value, Tensor):
@@ -132,9 +167,11 @@ def _is_result(value: Any) -> bool:
     return isinstance(value, Tensor) and is_differentiable(value)
 
 
-def _error(name: str, tensor: Tensor) -> RuntimeError:
-    return RuntimeError(
-        f"{name}: the function closes over {describe(tensor)} that is being differentiated or mapped "
-        "around it, of whose derivative the rule knows nothing; pass it as an argument, as "
-        "closure_convert does, or close over pax_torch.stop_gradient of it."
-    )
+def _error(name: str, tensor: Tensor, what: str = "function") -> RuntimeError:
+    return RuntimeError(f"{name}: the {what} closes over {describe(tensor)} {_REMEDY}")
+
+
+_REMEDY = (
+    "that is being differentiated or mapped around it, of whose derivative the rule knows nothing; pass "
+    "it as an argument, as closure_convert does, or close over pax_torch.stop_gradient of it."
+)

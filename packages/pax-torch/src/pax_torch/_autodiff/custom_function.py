@@ -10,15 +10,16 @@ import inspect
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import compress
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.function import FunctionCtx
 
-from pax_torch._autodiff.closed_over import NoDerivativeFromOutside
+from pax_torch._autodiff.closed_over import NoDerivativeFromOutside, no_closed_over_examples
 from pax_torch._autodiff.flatten_fun import (
     check_argnums,
     is_differentiable,
@@ -57,10 +58,12 @@ class DerivativeRule(ABC):
     # What users know the kind of rule by, and whether a transposition passes over it.
     name: ClassVar[str]
     is_transposable: ClassVar[bool] = False
+    # Whether an argument without derivative may be mapped.
+    is_mapped_over: ClassVar[bool] = False
 
     def __init__(self, function: Any, args: Sequence[Any]) -> None:
         self.fun = function.fun
-        nondiff = _nondiff_positions(function.nondiff_argnums, args, self.name)
+        nondiff = _nondiff_positions(function.nondiff_argnums, args, self)
         self._positions = [i for i in range(len(args)) if i not in nondiff]
         self.nondiff = [args[i] for i in nondiff]
         self._args = [arg if i in nondiff else None for i, arg in enumerate(args)]
@@ -236,21 +239,33 @@ class _Function(torch.autograd.Function):
         tensors, leaves = saved[: ctx.count], saved[ctx.count :]
         residuals = ctx.residuals.combine(leaves)
         needed = ctx.needs_input_grad[1:]
-        with differentiation(ctx.rule.depth):
-            return None, *ctx.rule.pull(tensors, residuals, given, needed)
+        with differentiation(ctx.rule.depth), _mapped_by_pytorch(ctx, [*saved, *given]) as check:
+            return None, *check(ctx.rule.pull(tensors, residuals, given, needed))
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors[: ctx.count]
         # PyTorch switches forward mode off here, also for the derivatives around this one.
-        with differentiation(ctx.rule.depth), set_forward_mode(True):
+        saved_and_given = [*ctx.saved_tensors, *tangents[1:]]
+        with (
+            differentiation(ctx.rule.depth),
+            set_forward_mode(True),
+            _mapped_by_pytorch(ctx, saved_and_given) as check,
+        ):
             tensors = [_without_tangent(tensor) for tensor in saved]
             given = [
                 t if t is None else t.to(x) for x, t in zip(tensors, tangents[1:], strict=True)
             ]
-            found = ctx.rule.push(tensors, given)
+            found = check(ctx.rule.push(tensors, given))
             # A rule may close over what has a tangent, which is a constant to it.
             return tuple([t if t is None else _without_tangent(t) for t in found])
+
+
+def _mapped_by_pytorch(ctx: Any, given: Optionals) -> AbstractContextManager[Any]:
+    """Refuse a rule that closes over what is mapped, where PyTorch maps it after the function itself."""
+    if isinstance(ctx, FunctionCtx):
+        return nullcontext(lambda found: found)
+    return no_closed_over_examples(ctx.rule.name, given)
 
 
 def _without_tangent(tensor: Tensor) -> Tensor:
@@ -340,19 +355,24 @@ def nondiff_numbers(
     return (*numbers, *[places[each] for each in names])
 
 
-def _nondiff_positions(nondiff_argnums: Sequence[int], args: Sequence[Any], name: str) -> list[int]:
+def _nondiff_positions(
+    nondiff_argnums: Sequence[int], args: Sequence[Any], rule: DerivativeRule
+) -> list[int]:
     """Return the positions of the arguments without derivative, in order, each once.
 
     Raises:
-        TypeError: there is no such argument, or a tensor in it is being differentiated or mapped.
+        TypeError: there is no such argument, or a tensor in it is being differentiated, or mapped.
     """
+    name = rule.name
     for number in nondiff_argnums:
         if not -len(args) <= number < len(args):
             raise TypeError(f"{name}: nondiff_argnums has {number} for {len(args)} arguments.")
     found = sorted({number % len(args) for number in nondiff_argnums})
     for position in found:
         leaves = tree_leaves(args[position])
-        if any(isinstance(leaf, Tensor) and is_followed(leaf) for leaf in leaves):
+        if any(
+            isinstance(leaf, Tensor) and is_followed(leaf, rule.is_mapped_over) for leaf in leaves
+        ):
             raise TypeError(
                 f"{name}: argument {position} is in nondiff_argnums, but has a tensor that is "
                 "being differentiated or mapped; take it out of nondiff_argnums, and give it a "

@@ -144,7 +144,7 @@ class custom_jvp:
 
 class _JvpRule(DerivativeRule):
     name = "custom_jvp"
-    is_transposable = True
+    is_transposable = is_mapped_over = True
 
     def __init__(self, function: Any, args: Sequence[Any]) -> None:
         super().__init__(function, args)
