@@ -90,7 +90,9 @@ def test_rules_that_close_over_what_is_mapped(kind):
     assert inside(many).tolist() == [2, 3]
     outside = lambda x: pax.vmap(lambda s: scaled_rule(kind, s)(x))(many).sum()  # noqa: E731
     for derivative in (pax.grad(outside), pax.jacfwd(outside)):
-        with pytest.raises(RuntimeError, match=r"the rule closes over a tensor .* mapped around it"):
+        with pytest.raises(
+            RuntimeError, match=r"the rule closes over a tensor .* mapped around it"
+        ):
             derivative(one)
     with pytest.raises(RuntimeError, match="the rule closes over a tensor"):
         pax.vmap(pax.grad(outside))(one[None])

@@ -13,6 +13,7 @@ from pax_torch._autodiff.custom_vjp import custom_vjp
 from pax_torch._autodiff.flatten_fun import is_differentiable
 from pax_torch._compat import is_followed
 from pax_torch._errors import check_callable
+from pax_torch._tracing import refuse_compile
 from pax_tree import tree_leaves, tree_map
 
 
@@ -82,6 +83,7 @@ def closure_convert(
 
     The API is that of `jax.closure_convert`.
     """
+    refuse_compile("closure_convert", "does not tell which tensors a function closes over")
     check_callable(fun, "closure_convert")
     args = _fresh(example_args)
     with _Seen(tree_leaves(args)) as seen:

@@ -42,6 +42,7 @@ from pax_torch._compat import (
 )
 from pax_torch._errors import check_callable, describe
 from pax_torch._placements import all_plain, placed_like
+from pax_torch._tracing import refuse_compile
 from pax_tree import tree_leaves, tree_map
 
 _Tree = TypeVar("_Tree")
@@ -297,9 +298,9 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
     keep = create_graph or nested()
     if torch.compiler.is_compiling():
         if find_unused:
-            raise NotImplementedError(
-                "torch.compile does not tell which leaves a value depends on, as allow_unused=False and "
-                "materialize_grads=False ask for; compile the function with pax_torch.jit."
+            refuse_compile(
+                "allow_unused=False and materialize_grads=False",
+                "does not tell which leaves a value depends on",
             )
         return _reverse_by_func(call, leaves, find_unused, keep)
     if torch.is_inference_mode_enabled():

@@ -12,6 +12,7 @@ from torch import Tensor
 from pax_torch._autodiff.flatten_fun import Rest, partition
 from pax_torch._callbacks.operator import Callback, call
 from pax_torch._errors import describe
+from pax_torch._tracing import refuse_compile
 
 
 def print(fmt: str, *args: Any, **kwargs: Any) -> None:
@@ -41,6 +42,7 @@ def print(fmt: str, *args: Any, **kwargs: Any) -> None:
 
     The API is that of `jax.debug.print`.
     """
+    refuse_compile("debug.print", "takes no format string into a program")
     if not isinstance(fmt, str):
         raise TypeError(f"debug.print takes a format string first, got {describe(fmt)}.")
     _check_fields(fmt, args, kwargs)

@@ -12,6 +12,7 @@ from pax_torch._autodiff.flatten_fun import to_tensor, to_tensors
 from pax_torch._callbacks.operator import Callback, call
 from pax_torch._compile.eval_shape import ShapeDtypeStruct
 from pax_torch._errors import check_callable, describe, leaf_place, place_in_call
+from pax_torch._tracing import refuse_compile
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 from pax_tree._describe import dtype_and_shape
 
@@ -61,6 +62,7 @@ def pure_callback(
 
     The API is that of `jax.pure_callback`.
     """
+    refuse_compile("pure_callback", "takes no Python function into a program")
     check_callable(callback, "pure_callback")
     if vmap_method is not None and vmap_method not in _METHODS:
         raise ValueError(

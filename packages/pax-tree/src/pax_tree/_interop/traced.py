@@ -273,6 +273,10 @@ class Structure:
         return hash(self.real())
 
     def __repr__(self) -> str:
+        if sys.modules["torch"].compiler.is_compiling():
+            raise NotImplementedError(
+                "torch.compile writes no structure as text; do so outside of the compiled function."
+            )
         return repr(self.real())
 
 
