@@ -305,3 +305,17 @@ def test_a_policy_casts_frozen_parameters_and_no_states():
     module[0] = module[0].replace_method(__call__=spy)
     module(jnp.ones((4, 2)))
     assert seen == [jnp.bfloat16]
+
+
+def test_what_a_call_registers_under_a_policy_stays_a_parameter():
+    class Lazy(pax.Module):
+        def __call__(self, x):
+            self.register_parameter("scale", jnp.ones(2))
+            self.scale_is = "made"
+            return x * self.scale.astype(x.dtype)
+
+    policy = jmp.Policy(jnp.float32, jnp.float16, jnp.float16)
+    module = pax.apply_mp_policy(Lazy(), mp_policy=policy)
+    module(jnp.ones(2))
+    assert module.parameters().scale is not None
+    assert pax.unwrap_mp_policy(module).scale_is == "made"

@@ -1,5 +1,10 @@
+import sys
+from pathlib import Path
+
 import jax
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for what several tests share
 
 
 @pytest.fixture(autouse=True)

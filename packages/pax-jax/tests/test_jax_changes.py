@@ -6,67 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from changing_modules import PARTS, All, Counter, Layers, X
 from jax.experimental import io_callback
 
 import pax_jax as pax
 
-X = jax.random.normal(jax.random.key(0), (4, 3))
 XS = jnp.stack([X, X + 1.0])
-
-
-class Counter(pax.Module):
-    def __init__(self):
-        super().__init__()
-        self.count = jnp.zeros(())
-
-    def __call__(self, x):
-        self.count = self.count + 1.0
-        return x
-
-
-class Tied(pax.Module):
-    total = pax.Shared("counter.count")
-
-    def __init__(self):
-        super().__init__()
-        self.counter = Counter()
-
-    def __call__(self, x):
-        self.total = self.total + 1.0
-        return x
-
-
-class Layers(pax.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = [Counter(), pax.Dropout(0.5)]
-
-    def __call__(self, x):
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-PARTS = {
-    "Dropout": lambda: pax.Dropout(0.5),
-    "BatchNorm": lambda: pax.BatchNorm1D(3),
-    "counter": Counter,
-    "Shared": Tied,
-    "list of layers": Layers,
-}
-
-
-class All(pax.Module):
-    """One of each part, in a row."""
-
-    def __init__(self):
-        super().__init__()
-        self.parts = [make() for make in PARTS.values()]
-
-    def __call__(self, x):
-        for part in self.parts:
-            x = part(x)
-        return x
 
 
 def call(net, x):
@@ -486,3 +431,21 @@ def test_a_structure_that_changes_is_carried_out():
         assert net.parts[0] is part
         assert net.last == (4, 3)
         assert jnp.allclose(part.layer(X), y, atol=1e-6)
+
+
+def test_state_that_changes_is_lost_where_parameters_alone_come_back():
+    def changed(net):
+        net.count = net.count + 1.0
+        return net.parameters()
+
+    with pytest.warns(pax.LostChangeWarning, match=r"Counter\.count was changed"):
+        jax.jit(changed)(Counter())
+
+    def trained(layer):
+        layer.weight = 2 * layer.weight
+        return layer.parameters()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jax.jit(trained)(pax.Linear(1, 1))
+        jax.jit(lambda net: (changed(net), net))(Counter())

@@ -1,10 +1,12 @@
 """Flattener, lazy modules, weights as dicts, graphs."""
 
+import copy
 import dataclasses
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import pax_jax as pax
@@ -302,3 +304,19 @@ def test_nodes_are_equal_only_to_themselves():
     assert x != y
     assert len({x, y, x}) == 2
     assert repr(Node((), jnp.tanh, 1)) == "Node(Lambda(tanh), 1)"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_node_of_a_graph_is_not_copied(copied):
+    node = InputNode(jnp.ones(2))
+    with pytest.raises(TypeError, match="InputNode cannot be copied"):
+        copied(node)
+
+
+def test_the_arguments_of_a_function_are_the_parents_of_its_node():
+    x, y = InputNode(jnp.ones(2)), InputNode(jnp.zeros(2))
+    made = (x | y) >> jnp.add
+    assert made.parents == (x, y)
+    assert x.binary_ops(jnp.subtract, y).parents == (x, y)
+    np.testing.assert_array_equal(made.fx((x.value, y.value)), 1)
+    np.testing.assert_array_equal(GraphModule([x, y], made - x)(2.0 * x.value, x.value), 1)

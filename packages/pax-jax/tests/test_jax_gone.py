@@ -21,6 +21,7 @@ def test_a_name_that_is_gone_says_what_takes_its_place(name):
 def test_any_other_name_is_an_error_as_of_every_module():
     with pytest.raises(AttributeError, match=r"^module 'pax_jax' has no attribute 'Linaer'"):
         _ = pax.Linaer
-    assert not hasattr(pax, "utils")
+    assert not hasattr(pax, "util")
+    assert pax.utils.build_update_fn is pax.build_update_fn
     with pytest.raises(ImportError, match="cannot import name 'EmptyNode'"):
         from pax_jax import EmptyNode  # noqa: F401

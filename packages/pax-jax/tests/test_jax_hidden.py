@@ -413,3 +413,29 @@ def test_containers_that_hold_themselves_are_walked_once():
     mapping["itself"] = mapping
     module = pax.Lambda(lambda x: x * len(mapping))
     assert module(2.0) == 2.0
+
+
+def test_a_program_with_weights_is_refused_and_one_without_is_not():
+    layer, x = pax.Linear(2, 2), jnp.ones((1, 2))
+    function = jax.jit(lambda x, layer=layer: layer(x))
+    exported, traced = jax.export.export(function)(x), function.trace(x)
+    for program in (traced, traced.lower(), traced.lower().compile(), exported, exported.call):
+        with pytest.raises(TypeError, match=r"_Kept\.held holds a \w+ of JAX, a program in which"):
+            _Kept(program)
+    with pytest.raises(TypeError, match=r"a ClosedJaxpr of JAX"):
+        _Kept(jax.make_jaxpr(lambda x: layer(x))(x))
+    assert _Kept(jax.make_jaxpr(jnp.sin)(x)).held.consts == []
+
+
+class _Kept(pax.Module):
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+
+
+def test_a_module_in_a_context_variable_is_refused():
+    variable = contextvars.ContextVar("variable")
+    variable.set(pax.Linear(2, 2))
+    for value in (variable, lambda x: variable.get()(x)):
+        with pytest.raises(TypeError, match="the module Linear"):
+            _Kept(value)

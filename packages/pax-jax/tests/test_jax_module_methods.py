@@ -203,3 +203,15 @@ def test_a_frozen_copy_outlives_the_module_it_was_made_from():
     frozen = Named().freeze()
     gc.collect()
     assert frozen.copy().label == "kept"
+
+
+def test_a_module_that_cannot_be_called_says_what_can():
+    class Rule(pax.Module):
+        def step(self, grads, model):
+            return model
+
+    with pytest.raises(TypeError, match=r"Rule cannot be called.*module_and_value\(module\.step\)"):
+        pax.purecall(Rule(), 1.0, 2.0)
+    assert pax.module_and_value(Rule().step)(1.0, 2.0)[1] == 2.0
+    with pytest.raises(TypeError, match=r"Module cannot be called.*module\.method"):
+        pax.module_and_value(pax.Module())

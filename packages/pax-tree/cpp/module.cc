@@ -29,6 +29,7 @@ PyMethodDef private_methods[] = {
     {"_record_flattener", RecordFlattener, METH_O, nullptr},
     {"_record_rebuild", AsMethod(RecordRebuild), METH_FASTCALL, nullptr},
     {"_set_rebuilders", AsMethod(SetRebuilders), METH_FASTCALL, nullptr},
+    {"_leave_unseen", LeaveUnseen, METH_O, nullptr},
     {"_check_record_scope", AsMethod(CheckRecordScope), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -278,6 +278,9 @@ class Optimizer(BaseOptimizer):
             )
         return super()._classify(name, value)
 
+    def _classify_again(self, name: str, value: Any, kind: int) -> int | None:
+        return kind  # what optax makes of a state is one
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in self._own:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")

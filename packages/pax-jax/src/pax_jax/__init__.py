@@ -2,7 +2,7 @@
 
 import typing as _typing
 
-from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, weights
+from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, utils, weights
 from pax_jax._gone import missing as _missing
 from pax_jax._interop.equinox import from_equinox
 from pax_jax._interop.flax import from_flax
@@ -17,7 +17,7 @@ from pax_jax._module.modes import (
     unfreeze_parameters,
 )
 from pax_jax._module.module import LazyModule, Module, Optimizer, ParameterModule, StateModule
-from pax_jax._module.scope import LostChangeWarning
+from pax_jax._module.scope import LostChangeWarning, ScopeError
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import parameters_method, select_parameters, update_parameters
 from pax_jax._precision import apply_mp_policy, unwrap_mp_policy
@@ -109,6 +109,7 @@ __all__ = [
     "ParameterModule",
     "RMSNorm",
     "RngSeq",
+    "ScopeError",
     "Sequential",
     "Shared",
     "Stack",
@@ -159,6 +160,7 @@ __all__ = [
     "unfreeze_parameters",
     "unwrap_mp_policy",
     "update_parameters",
+    "utils",
     "value_and_grad",
     "vmap",
     "weights",

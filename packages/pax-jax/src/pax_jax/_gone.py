@@ -15,7 +15,6 @@ _PLACES = {
     "jit_": "use `pax_jax.jit`, which assigns changes to the caller's modules",
     "pmap": "use `pax_jax.jit` with `in_shardings`, or `jax.pmap`",
     "tree": "a list, tuple or dict of arrays is assigned with `register_parameter_subtree`",
-    "utils": "its functions stand in `pax_jax`, as in `pax_jax.build_update_fn`",
     "value_and_grad_": "use `pax_jax.value_and_grad`, which assigns changes to the caller's modules",
 }
 

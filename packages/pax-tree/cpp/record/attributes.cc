@@ -234,6 +234,18 @@ Failed RefuseDelete(PyObject* self, PyObject* name) {
                Py_TYPE(self)->tp_name, name);
 }
 
+// The kind that a method of the class has returned, kStatic, or -2 with an error set.
+int KindReturned(PyTypeObject* type, const char* method, PyObject* name, PyObject* kind) {
+  if (kind == nullptr) return -2;
+  if (kind == Py_None) return kStatic;
+  long number = PyLong_Check(kind) ? PyLong_AsLong(kind) : -1;
+  if (number >= 0 && number <= 255) return static_cast<int>(number);
+  PyErr_Format(PyExc_TypeError,
+               "%s.%s(%R, ...) must return None or an int from 0 to 255, but returned %R.",
+               type->tp_name, method, name, kind);
+  return -2;
+}
+
 // What the class says about a new name: a kind, kStatic, or -2 with an error set.
 int AskKind(PyObject* self, PyObject* name, PyObject* value) {
   PyTypeObject* type = Py_TYPE(self);
@@ -241,14 +253,29 @@ int AskKind(PyObject* self, PyObject* name, PyObject* value) {
   Ref hook(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_classify"));
   if (!hook) return -2;
   Ref kind(PyObject_CallFunctionObjArgs(hook.get(), self, name, value, nullptr));
-  if (!kind) return -2;
-  if (kind.get() == Py_None) return kStatic;
-  long number = PyLong_Check(kind.get()) ? PyLong_AsLong(kind.get()) : -1;
-  if (number >= 0 && number <= 255) return static_cast<int>(number);
-  PyErr_Format(PyExc_TypeError,
-               "%s._classify(%R, ...) must return None or an int from 0 to 255, but returned %R.",
-               type->tp_name, name, kind.get());
-  return -2;
+  return KindReturned(type, "_classify", name, kind.get());
+}
+
+// Whether a record takes the place of one of its class.
+bool IsOfSameClass(Record* self, PyObject* name, PyObject* value) {
+  PyTypeObject* type = Py_TYPE(value);
+  if (!IsRecordType(type)) return false;
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  Py_ssize_t at = FindChild(self->spec, name);
+  return at >= 0 && Py_TYPE(PyTuple_GET_ITEM(self->children, at)) == type;
+}
+
+// What a class that has `_classify_again` says about a child that is set to another value.
+int AskKindAgain(PyObject* self, PyObject* name, PyObject* value, int kind) {
+  PyTypeObject* type = Py_TYPE(self);
+  if (value == Py_None || IsOfSameClass(reinterpret_cast<Record*>(self), name, value)) return kind;
+  Ref key(PyUnicode_InternFromString("_classify_again"));
+  Ref hook(key ? LookUpInClass(type, key.get()) : nullptr);
+  if (!hook) return PyErr_Occurred() ? -2 : kind;
+  Ref number(PyLong_FromLong(kind));
+  if (!number) return -2;
+  Ref found(PyObject_CallFunctionObjArgs(hook.get(), self, name, value, number.get(), nullptr));
+  return KindReturned(type, "_classify_again", name, found.get());
 }
 
 // A property or another data descriptor of the class takes the write itself.
@@ -290,7 +317,7 @@ bool SetAny(PyObject* self, PyObject* name, PyObject* value) {
   if (!CheckScope(record, name)) return false;
   int kind = KindOfChild(record, name);
   if (kind < 0 && IsDunder(name, "__orig_class__")) return RefuseParameters(self);
-  if (kind < 0) kind = AskKind(self, name, value);
+  kind = kind < 0 ? AskKind(self, name, value) : AskKindAgain(self, name, value, kind);
   return kind != -2 && SetUntilDone(record, name, value, kind);
 }
 

@@ -1,4 +1,6 @@
 // Records that JAX rebuilds of their children, for a function that is given them.
+#include <utility>
+
 #include "record/record.h"
 #include "support/errors.h"
 #include "support/threads.h"
@@ -62,6 +64,26 @@ PyObject* SetRebuilders(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   Py_XDECREF(next.unflatten);
   Py_XDECREF(next.namespaces);
   Py_RETURN_NONE;
+}
+
+namespace {
+
+thread_local long left_unseen = -1;
+
+}  // namespace
+
+bool IsLeftUnseen(Record* self) {
+  if (left_unseen < 0) return false;
+  Py_ssize_t at = FindChild(self->spec, self->unseen);
+  return at >= 0 && KindAt(self->spec, at) == left_unseen;
+}
+
+// _leave_unseen(kind): until it is called again in this thread, whoever takes records apart leaves
+// children of this kind out; -1 for none. Returns what was so before.
+PyObject* LeaveUnseen(PyObject*, PyObject* kind) {
+  long next = PyLong_AsLong(kind);
+  if (next == -1 && PyErr_Occurred()) return nullptr;
+  return PyLong_FromLong(std::exchange(left_unseen, next));
 }
 
 }  // namespace pax_tree

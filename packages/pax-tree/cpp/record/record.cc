@@ -36,7 +36,7 @@ PyObject* AttributeDict(RecordSpec* spec, PyObject* children) {
 void MarkSeen(Record* self) {
   if (!self->rebuilt) return;
   CriticalSection section(reinterpret_cast<PyObject*>(self));
-  Py_CLEAR(self->unseen);
+  if (self->unseen != nullptr && !IsLeftUnseen(self)) Py_CLEAR(self->unseen);
 }
 
 bool HasDict(Record* self) {
@@ -234,7 +234,8 @@ PyGetSetDef getset[] = {
 constexpr char kDoc[] =
     R"(An attribute object that is a node of trees: children are attributes, the rest is static.
 
-Subclasses override `_classify(name, value)` to say which new attributes are children.
+Subclasses override `_classify(name, value)` to say which new attributes are children, and may
+define `_classify_again(name, value, kind)` to say what a child becomes that is set to another value.
 
 Example:
     >>> import pax_tree

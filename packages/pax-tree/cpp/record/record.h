@@ -67,6 +67,9 @@ PyObject* CheckRecordScope(PyObject* module, PyObject* const* args, Py_ssize_t n
 // What JAX rebuilds records by (rebuilt.cc), and how its functions are known that call others.
 PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* SetRebuilders(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+// Whether what was set last in a record is of the kind that whoever takes it apart now leaves out.
+bool IsLeftUnseen(Record* self);
+PyObject* LeaveUnseen(PyObject* module, PyObject* kind);
 
 // Methods of Record (record.cc).
 PyObject* RecordCopy(PyObject* self, PyObject* unused);

@@ -26,13 +26,13 @@ PyObject* ChangedSpec(PyObject* known, PyObject* change, PyObject* spec) {
 // What to do with the subtree under a child of a record: walk over it, pass it by, keep its leaves.
 enum Mark : char { kWalk, kPass, kKeep };
 
-// Marks the children of a record that are not of the kind `through`.
-void MarkChildren(const Node* nodes, size_t at, long through, long keep, char* marks) {
+// Marks the children of a record by their kinds.
+template <typename MarkOf>
+void MarkChildren(const Node* nodes, size_t at, MarkOf mark_of, char* marks) {
   RecordSpec* spec = AsSpec(nodes[at].data);
   size_t child = at + 1;
   for (Py_ssize_t i = 0; i < NumChildren(spec); ++i) {
-    int kind = KindAt(spec, i);
-    if (kind != through) marks[child] = kind == keep ? kKeep : kPass;
+    marks[child] = mark_of(KindAt(spec, i));
     child += nodes[child].num_nodes;
   }
 }
@@ -46,14 +46,14 @@ PyObject* Marks(Py_ssize_t size) {
 
 }  // namespace
 
-// _with_specs(treedef, kind, change): the structure with `change(spec)` for the spec of each record
-// that is in no record, or in one by children of this kind.
+// _with_specs(treedef, past, change): the structure with `change(spec)` for the spec of each record
+// that is in no child of the kind `past`.
 PyObject* TreeDefWithSpecs(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 3 || !Py_IS_TYPE(args[0], treedef_type)) {
     return Raise(PyExc_TypeError, "_with_specs takes a PyTreeDef, a kind and a function.");
   }
-  long kind = PyLong_AsLong(args[1]);
-  if (kind == -1 && PyErr_Occurred()) return nullptr;
+  long past = PyLong_AsLong(args[1]);
+  if (past == -1 && PyErr_Occurred()) return nullptr;
   const Node* nodes = Nodes(args[0]);
   auto size = static_cast<size_t>(Py_SIZE(args[0]));
   Ref known(PyDict_New()), marks(Marks(Py_SIZE(args[0])));
@@ -67,7 +67,7 @@ PyObject* TreeDefWithSpecs(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       continue;
     }
     if (nodes[i].kind == Kind::kRecord) {
-      MarkChildren(nodes, i, kind, -1, mark);
+      MarkChildren(nodes, i, [past](int kind) { return kind == past ? kPass : kWalk; }, mark);
       Ref spec(ChangedSpec(known.get(), args[2], nodes[i].data));
       if (!spec) return nullptr;
       Py_SETREF(made[i].data, spec.release());
@@ -90,11 +90,49 @@ int IsPlain(PyObject* known, PyObject* is_plain, PyObject* cls) {
   return PyDict_SetItem(known, cls, plain ? Py_True : Py_False) < 0 ? -1 : plain;
 }
 
+// The leaves that are kept, while a structure is walked.
+struct LeavesOfKind {
+  const Node* nodes;
+  char *mark, *kept;
+  long through, kind;
+  Py_ssize_t leaf = 0;
+
+  bool HasRecords(size_t at) const {
+    for (size_t i = at; i < at + nodes[at].num_nodes; ++i) {
+      if (nodes[i].kind == Kind::kRecord) return true;
+    }
+    return false;
+  }
+
+  // Takes the whole subtree at once, if it is one that is passed by or kept; says how many nodes.
+  size_t Take(size_t at) {
+    const Node& node = nodes[at];
+    if (mark[at] == kWalk || (mark[at] == kKeep && HasRecords(at))) return 0;
+    if (mark[at] == kKeep) memset(kept + leaf, 1, node.num_leaves);
+    leaf += node.num_leaves;
+    return node.num_nodes;
+  }
+
+  // Marks what is below a node that is walked over. A record says itself what is kept of it.
+  void Enter(size_t at) {
+    const Node& node = nodes[at];
+    leaf += node.kind == Kind::kLeaf;
+    if (node.kind == Kind::kRecord) {
+      auto mark_of = [this](int own) {
+        return own == through ? kWalk : own == kind ? kKeep : kPass;
+      };
+      MarkChildren(nodes, at, mark_of, mark);
+    } else if (mark[at] == kKeep) {
+      for (size_t i = at + 1; i < at + node.num_nodes; i += nodes[i].num_nodes) mark[i] = kKeep;
+    }
+  }
+};
+
 }  // namespace
 
 // _leaves_of_kind(treedef, through, kind, is_plain): for each leaf whether it is in a child of
-// `kind` of a record that is in no record, or in one by children of the kind `through`; None if the
-// class of such a record is not plain.
+// `kind` of the record that is nearest around it, and that record in none, or in others by children
+// of this kind or of the kind `through`; None if the class of such a record is not plain.
 PyObject* TreeDefLeavesOfKind(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 4 || !Py_IS_TYPE(args[0], treedef_type)) {
     return Raise(PyExc_TypeError, "_leaves_of_kind takes a PyTreeDef, two kinds and a function.");
@@ -105,25 +143,20 @@ PyObject* TreeDefLeavesOfKind(PyObject*, PyObject* const* args, Py_ssize_t nargs
   auto size = static_cast<size_t>(Py_SIZE(args[0]));
   Ref known(PyDict_New()), marks(Marks(Py_SIZE(args[0]))), mask(Marks(nodes[0].num_leaves));
   if (!known || !marks || !mask) return nullptr;
-  char *mark = PyBytes_AS_STRING(marks.get()), *kept = PyBytes_AS_STRING(mask.get());
-  Py_ssize_t leaf = 0;
+  LeavesOfKind walk{nodes, PyBytes_AS_STRING(marks.get()), PyBytes_AS_STRING(mask.get()), through,
+                    kind};
   for (size_t i = 0; i < size;) {
-    const Node& node = nodes[i];
-    if (mark[i] != kWalk) {
-      if (mark[i] == kKeep) memset(kept + leaf, 1, node.num_leaves);
-      leaf += node.num_leaves;
-      i += node.num_nodes;
+    if (size_t taken = walk.Take(i)) {
+      i += taken;
       continue;
     }
-    if (node.kind == Kind::kRecord) {
-      auto* cls = reinterpret_cast<PyObject*>(AsSpec(node.data)->cls);
+    if (nodes[i].kind == Kind::kRecord) {
+      auto* cls = reinterpret_cast<PyObject*>(AsSpec(nodes[i].data)->cls);
       int plain = IsPlain(known.get(), args[3], cls);
       if (plain < 0) return nullptr;
       if (plain == 0) Py_RETURN_NONE;
-      MarkChildren(nodes, i, through, kind, mark);
     }
-    leaf += node.kind == Kind::kLeaf;
-    ++i;
+    walk.Enter(i++);
   }
   return mask.release();
 }

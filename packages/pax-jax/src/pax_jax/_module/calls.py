@@ -139,6 +139,13 @@ def _module_and_function(module_or_method: Any) -> tuple[Any, Callable[..., Any]
     owner = getattr(module_or_method, "__self__", None)
     if is_module(owner):
         return owner, module_or_method.__func__
+    if is_module(module_or_method):
+        name = type(module_or_method).__name__
+        method = "step" if callable(getattr(type(module_or_method), "step", None)) else "method"
+        raise TypeError(
+            f"The module {name} cannot be called: its class has no __call__. Call one of its methods, "
+            f"`module, value = pax_jax.module_and_value(module.{method})(...)`."
+        )
     raise TypeError(
         "Expected a module that can be called or a bound method of a module, "
         f"got {module_or_method!r} of type {type(module_or_method).__name__}."

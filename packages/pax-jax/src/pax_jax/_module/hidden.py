@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import (
     CodeType,
     FrameType,
@@ -23,6 +24,8 @@ from types import (
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
+import jax.extend.core
 import numpy as np
 
 import pax_tree
@@ -38,6 +41,9 @@ _LIBRARIES = ("builtins", "jax", "jaxlib", "numpy")
 # Whose functions have no global modules of a user.
 _ARRAY_LIBRARIES = {*_LIBRARIES, "ml_dtypes", "opax", "optax", "pax_jax", "pax_torch", "pax_tree"}
 _ARRAY_LIBRARIES |= {"torch", "torch2jax_bridge"}
+# Programs that JAX has made of functions, in which arrays are constants.
+_PROGRAMS = (jax.stages.Traced, jax.stages.Lowered, jax.stages.Compiled, jax.export.Exported)
+_LEADING = (Record, ModuleType, functools.partial, MethodType, list, tuple, dict, ContextVar)
 # Of C: they hold what runs, not what they were given.
 _RUNNING = (FrameType, TracebackType, CodeType)
 
@@ -61,6 +67,12 @@ class Part(NamedTuple):
 def is_ref(value: Any) -> bool:
     """Say whether a value is a mutable array of JAX."""
     return isinstance(value, jax.Ref)
+
+
+def is_program(value: Any) -> bool:
+    """Say whether a value is a program that JAX has made of a function, in which arrays are constants."""
+    is_jaxpr = isinstance(value, jax.extend.core.ClosedJaxpr)
+    return bool(value.consts) if is_jaxpr else isinstance(value, _PROGRAMS)
 
 
 def is_whole(value: Any) -> bool:
@@ -148,7 +160,7 @@ def _is_whole_or_partial(value: Any) -> bool:
 def _is_hidden(part: Part) -> bool:
     if isinstance(part.value, np.ndarray):
         return part.value.dtype != object and part.arrays and not part.constants
-    if isinstance(part.value, jax.Array) or is_ref(part.value):
+    if isinstance(part.value, jax.Array) or is_ref(part.value) or is_program(part.value):
         return part.arrays
     return isinstance(part.value, Record)
 
@@ -173,6 +185,8 @@ def _parts(value: Any) -> Iterator[Part]:
         yield Part(f"a {type(value).__name__}, which is no pytree", fields)
     elif isinstance(value, weakref.ReferenceType):
         yield Part("a weak reference", value())
+    elif isinstance(value, ContextVar):
+        yield Part("a context variable", value.get(None))
     elif isinstance(value, BaseException):
         yield Part("an exception", value.args)
     elif not _is_of_python(type(value)):
@@ -290,7 +304,7 @@ def _globals(code: CodeType, names: dict[str, Any]) -> Iterator[tuple[str, Any]]
 
 
 def _may_lead_to_a_module(value: Any) -> bool:
-    if isinstance(value, (Record, ModuleType, functools.partial, MethodType, list, tuple, dict)):
+    if isinstance(value, _LEADING):
         return True
     if value is None or isinstance(value, (*_PLAIN, type)):
         return False

@@ -17,6 +17,7 @@ from pax_jax._module.hidden import (
     find_hidden,
     find_hidden_in_nodes,
     find_wrapped_module,
+    is_program,
     is_ref,
     is_whole,
 )
@@ -67,6 +68,43 @@ def classify(module: Any, name: str, value: Any) -> int | None:
     if value is None or isinstance(value, _PLAIN):
         return None
     return _classify_tree(module, name, value)
+
+
+def classify_again(module: Any, name: str, value: Any, kind: int) -> int | None:
+    """Return the kind of an attribute that holds arrays or modules and is set to another value.
+
+    A module in place of arrays becomes one, and arrays or a function in place of a module what they
+    would be at first. All else stays of the kind that it was of: masks and labels, for one, stand
+    where arrays stood.
+
+    Raises:
+        TypeError: as `classify` does, or a module is set where state was.
+    """
+    if kind != MODULE and isinstance(value, (jax.Array, *_NUMBER)) and not is_ref(value):
+        return kind
+    is_new = is_module if kind != MODULE else _is_no_module
+    if any(map(is_new, pax_tree.tree_leaves(value, is_leaf=is_whole))):
+        before = pax_tree.tree_leaves(vars(module)[name], is_leaf=is_whole)
+        if not any(map(is_new, before)):
+            if kind == STATE and before:
+                raise _state_is_set_to_modules(module, name, value)
+            if kind != STATE:
+                return classify(module, name, value)
+    check_seen(module, name, value)
+    return kind
+
+
+def _is_no_module(value: Any) -> bool:
+    return is_array(value) or (callable(value) and not is_module(value))
+
+
+def _state_is_set_to_modules(module: Any, name: str, value: Any) -> TypeError:
+    return TypeError(
+        f"{type(module).__name__}.{name} is state, which is not trained, and is set to a "
+        f"{type(value).__name__} with modules. Say whether their parameters are trained: "
+        f"self.register_module_subtree({name!r}, ...) if so, "
+        f"self.register_state_subtree({name!r}, ...) if not."
+    )
 
 
 def _proxy(where: str, module: Any) -> TypeError:
@@ -230,6 +268,12 @@ def _hidden_array(module: Any, name: str, value: Any) -> TypeError:
 
 def _hidden_inside(place: str, hidden: Part) -> TypeError:
     what = hidden.value
+    if is_program(what):
+        return TypeError(
+            f"{place} holds a {type(what).__name__} of JAX, a program in which weights would be constants, "
+            "not trained and not updated. Keep it outside of the module, or assign the function that it "
+            "was made of."
+        )
     sort = "a jax.Ref" if is_ref(what) else "an array"
     if is_module(what):
         sort = f"the module {type(what).__name__}"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pax_tree
 from pax_jax._module.deep import Steps, run
-from pax_jax._module.kinds import FROZEN, MODULE, PARAMETER, is_module
+from pax_jax._module.kinds import FROZEN, PARAMETER, STATE, is_module
 from pax_jax._show.titles import title
 from pax_tree import RecordSpec, record_flatten, record_unflatten
 from pax_tree._C import _with_specs
@@ -101,7 +101,7 @@ def _unfreeze(spec: RecordSpec) -> RecordSpec:
 def _changed(tree: T, change: Change) -> T:
     """Return a copy of `tree` with the specs of its modules changed, but for modules that are state."""
     leaves, structure = pax_tree.tree_flatten(tree)
-    return pax_tree.tree_unflatten(_with_specs(structure, MODULE, change), leaves)
+    return pax_tree.tree_unflatten(_with_specs(structure, STATE, change), leaves)
 
 
 def _like(tree: Any, origin: Any) -> Steps:
@@ -123,5 +123,5 @@ def _module_like(module: Any, origin: Any) -> Steps:
     others, other = record_flatten(origin)
     changed = []
     for kind, a, b in zip(spec.kinds, children, others, strict=True):
-        changed.append((yield _like(a, b)) if kind == MODULE else a)
+        changed.append(a if kind == STATE else (yield _like(a, b)))
     return record_unflatten(spec.with_kinds(other.kinds), changed)

@@ -13,7 +13,14 @@ from pax_jax._module.calls import hk_init, purecall
 from pax_jax._module.checks import check_descriptor, kind_registered, scan_bugs
 from pax_jax._module.compare import same_leaf
 from pax_jax._module.deep import Steps, map_modules, modules_of, run, unchanged
-from pax_jax._module.kinds import PARAMETER, STATE, check_method, classify, is_module
+from pax_jax._module.kinds import (
+    PARAMETER,
+    STATE,
+    check_method,
+    classify,
+    classify_again,
+    is_module,
+)
 from pax_jax._module.meta import ModuleType, with_class, with_methods
 from pax_jax._module.modes import (
     enable_eval_mode,
@@ -23,6 +30,7 @@ from pax_jax._module.modes import (
 )
 from pax_jax._module.read_only import read_only
 from pax_jax._module.scope import (
+    ScopeError,
     forget_programs,
     is_staged,
     scope_error,
@@ -118,7 +126,10 @@ class Module(Record, metaclass=ModuleType):
             )
         return kind
 
-    def _scope_error(self, name: str) -> RuntimeError:
+    def _classify_again(self, name: str, value: Any, kind: int) -> int | None:
+        return classify_again(self, name, value, kind)
+
+    def _scope_error(self, name: str) -> ScopeError:
         return scope_error(self, name)
 
     def _read_only(self, name: str, value: Any) -> Any:
@@ -525,7 +536,7 @@ class Module(Record, metaclass=ModuleType):
         """Return a shallow copy, or where this module may not be changed one with its own containers."""
         try:
             _check_record_scope(self, "copy")
-        except RuntimeError:
+        except ScopeError:
             return copy_tree(self)
         return super().__copy__()
 

@@ -40,6 +40,24 @@ class LostChangeWarning(UserWarning):
     """
 
 
+class ScopeError(RuntimeError, ValueError):
+    """A module is changed in a JAX transformation that neither made nor copied it.
+
+    Example:
+        >>> import jax
+        >>> import pax_jax as pax
+        >>> net = pax.Linear(2, 2)
+        >>> @jax.jit
+        ... def change(x):
+        ...     net.bias = x
+        >>> change(net.bias)
+        Traceback (most recent call last):
+        pax_jax.ScopeError: Cannot set Linear.bias here: this module was not made in the current JAX...
+    """
+
+    __module__ = "pax_jax"
+
+
 def warn_of_loss(cls: type, name: str) -> None:
     """Say that `name` was changed in a module of this class, and that nobody has got the change."""
     warnings.warn(
@@ -95,10 +113,10 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, Tracer)
 
 
-def scope_error(module: Any, name: str) -> RuntimeError:
+def scope_error(module: Any, name: str) -> ScopeError:
     """Make the error of a write to `module.name` outside the scope that made `module`."""
     attribute = f"{type(module).__name__}.{name}"
-    return RuntimeError(
+    return ScopeError(
         f"Cannot set {attribute} here: this module was not made in the current JAX transformation, "
         "so the change would be lost or would leak a tracer. This usually occurs when a function "
         "under jax.jit, jax.grad or jax.vmap captures the module, or is given it as an argument "

@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import pax_tree
-from pax_jax._module.deep import Steps, map_modules, run
-from pax_jax._module.kinds import MODULE, PARAMETER, is_array, is_module
-from pax_tree import Record, record_flatten, record_spec, record_unflatten
-from pax_tree._C import _leaves_of_kind
+from pax_jax._module.deep import Steps, map_modules, run, unchanged
+from pax_jax._module.kinds import MODULE, PARAMETER, STATE, is_module
+from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
+from pax_tree._C import _leave_unseen, _leaves_of_kind
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 _ABSENT = object()
+
+# By the kinds of attributes in which modules say themselves what they train: what of other leaves is kept.
+_OF_LEAVES: dict[int, Callable[[Any], Any]] = {PARAMETER: unchanged, MODULE: lambda _: None}
 
 
 def copy_tree(tree: T) -> T:
@@ -69,7 +72,11 @@ def select_parameters(tree: T) -> T:
 
 def own_parameters(module: R) -> R:
     """Return `module` with every leaf that is not a parameter replaced by `None`."""
-    leaves, structure = pax_tree.tree_flatten(module)
+    before = _leave_unseen(STATE)  # whose changes are not in what is returned
+    try:
+        leaves, structure = pax_tree.tree_flatten(module)
+    finally:
+        _leave_unseen(before)
     kept = _leaves_of_kind(structure, MODULE, PARAMETER, _has_usual_parameters)
     if kept is None:
         return run(_own_parameters(module))
@@ -87,10 +94,10 @@ def _own_parameters(module: Any) -> Steps:
     children, spec = record_flatten(module)
     kept = []
     for kind, child in zip(spec.kinds, children, strict=True):
-        if kind == MODULE:
-            kept.append((yield map_modules(_parameters_of, child, lambda _: None)))
+        if kind in _OF_LEAVES:
+            kept.append((yield map_modules(_parameters_of, child, _OF_LEAVES[kind])))
         else:
-            kept.append(_keep(kind, child))
+            kept.append(pax_tree.tree_map(lambda _: None, child))
     return record_unflatten(spec, tuple(kept))
 
 
@@ -107,12 +114,6 @@ def own_states(module: R) -> R:
     return pax_tree.tree_map(
         lambda leaf, param: leaf if param is None else None, module, params, none_is_leaf=True
     )
-
-
-def _keep(kind: int, child: Any) -> Any:
-    if kind == PARAMETER:
-        return child if child is None or is_array(child) else copy_tree(child)
-    return pax_tree.tree_map(lambda _: None, child)
 
 
 def parameters_method(*names: str) -> Any:
@@ -260,11 +261,11 @@ def keep_changes(
             for own_part, old_part, new_part in parts:
                 keep_changes(own_part, old_part, new_part, kept, convert)
         else:
-            setattr(module, name, convert(own, old, child))
+            record_set(module, name, convert(own, old, child), kind)
     statics = record_spec(before).statics
     for name, value in spec.statics.items():
         if statics.get(name, _ABSENT) != value:
-            setattr(module, name, value)
+            record_set(module, name, value, None)
 
 
 def paired_modules(tree: Any, other: Any) -> dict[int, tuple[Any, Any]]:

@@ -225,13 +225,14 @@ def _becoming(module: Any, after: Any) -> Iterator[Write]:
     """Yield what gives a module the attributes of another, keeping submodules of the same class."""
     children, spec = record_flatten(module)
     known = dict(zip(spec.names, children, strict=True))
+    kinds = dict(zip(spec.names, spec.kinds, strict=True))
     changed, new_spec = record_flatten(after)
     for name, kind, child in zip(new_spec.names, new_spec.kinds, changed, strict=True):
         own = known.get(name, _ABSENT)
         if kind == MODULE and _alike(own, child):
             for part, new in zip(*map(outermost_modules, (own, child)), strict=True):
                 yield from _becoming(part, new)
-        elif not _same(own, child):
+        elif kind != kinds.get(name) or not _same(own, child):
             yield module, name, child, kind
     for name, value in new_spec.statics.items():
         if spec.statics.get(name, _ABSENT) is not value:

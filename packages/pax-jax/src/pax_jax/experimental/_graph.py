@@ -23,7 +23,8 @@ class Node:
     """A value in a graph: what it is made from, by what, and what it is for the example inputs.
 
     `x >> f` applies a function or a module, `x & y` makes a tuple, `x | y` makes several arguments;
-    `+ - * / // % ** @`, `-x` and `abs(x)` work as on arrays. Two nodes are equal if they are one.
+    `+ - * / // % ** @`, `-x` and `abs(x)` work as on arrays. Two nodes are equal if they are one, and
+    `TypeError` if they are copied.
 
     Args:
         parents: the nodes that it is made from.
@@ -44,6 +45,15 @@ class Node:
         self.parents = tuple(parents)
         self.fx = fx if is_module(fx) else Lambda(fx)
         self.value = value
+
+    def __copy__(self) -> Node:
+        raise TypeError(
+            f"{type(self).__name__.strip('_')} cannot be copied: a copy would be another node, and no input "
+            "of the graph. Use the node itself as often as it is needed."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        return self.__copy__()
 
     def __rshift__(self, fn: Callable[..., Any]) -> Node:
         """Make the node of `fn` of this node's value."""
@@ -128,7 +138,7 @@ class _Arguments(Node):
     __static_by_identity__ = True
 
     def __rshift__(self, fn: Callable[..., Any]) -> Node:
-        return Node((self,), _spread(fn), _called(fn, *self.value))
+        return Node(self.parents, _spread(fn), _called(fn, *self.value))
 
 
 def _joined(cls: type[Node], left: Node, right: Node) -> Node:
