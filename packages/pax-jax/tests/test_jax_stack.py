@@ -193,3 +193,17 @@ def test_a_language_model_of_stacked_layers_generates_the_same():
         lambda m: m.with_scan(False) if isinstance(m, pax.nets.Transformer) else m
     )
     assert unstacked.load_state_dict(looped.state_dict()) == looped
+
+
+def test_what_makes_layers_takes_a_key():
+    with pytest.raises(TypeError, match=r"Stack calls `make` with a random key.*cannot be called"):
+        pax.Stack(lambda: pax.Linear(2, 2), 2)
+    with pytest.raises(RuntimeError, match="next_rng_key") as caught:
+        pax.Stack(lambda key: pax.Linear(2, 2), 2)
+    assert "Stack calls `make` with a random key" in "".join(caught.value.__notes__)
+
+
+def test_layers_may_have_no_arrays():
+    stack = pax.Stack(lambda key: pax.Lambda(lambda x: 2.0 * x), 3)
+    np.testing.assert_array_equal(stack(jnp.ones(2)), 8)
+    assert jax.tree.leaves(stack) == []

@@ -74,7 +74,7 @@ class ModuleType(_ProtocolType):
             module = super().__call__(*args, **kwargs)
             if not issubclass(type(module), Record):  # so its `__new__` says
                 return module
-            _settle_containers(module)
+            settle_containers(module)
         finally:
             _depth.value -= 1
         if _depth.value == 0 and cast(Any, cls)._checks_sharing:
@@ -101,8 +101,8 @@ def constructor_signature(cls: type) -> inspect.Signature:
     return inspect.signature(getattr(found, "__func__", found).__get__(object()))
 
 
-def _settle_containers(module: Any) -> None:
-    """Classify lists and dicts again: `__init__` may have filled them after it assigned them."""
+def settle_containers(module: Any) -> None:
+    """Classify lists and dicts again, which may have been filled after they were assigned."""
     names = [name for name, value in vars(module).items() if isinstance(value, _CONTAINERS)]
     if not names:
         return

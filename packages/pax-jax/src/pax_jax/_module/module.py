@@ -21,7 +21,7 @@ from pax_jax._module.kinds import (
     classify_again,
     is_module,
 )
-from pax_jax._module.meta import ModuleType, with_class, with_methods
+from pax_jax._module.meta import ModuleType, settle_containers, with_class, with_methods
 from pax_jax._module.modes import (
     enable_eval_mode,
     enable_train_mode,
@@ -211,6 +211,30 @@ class Module(Record, metaclass=ModuleType):
         check_descriptor(self, method, name)
         kind = kind_registered(self, method, name, value)
         record_set(self, _checked_name(self, name), value, kind)
+
+    @property
+    def pytree_attributes(self) -> tuple[str, ...]:
+        """The names of the attributes that hold arrays or modules, in the order of the leaves."""
+        return record_spec(self).names
+
+    def find_and_register_pytree_attributes(self) -> None:
+        """Look again at lists and dicts that were filled after they were assigned.
+
+        An assignment registers what it assigns, and the end of `__init__` what was filled in it.
+
+        Raises:
+            TypeError: as the assignment of the container as it is now.
+
+        Example:
+            >>> import pax_jax as pax
+            >>> module = pax.Module()
+            >>> module.layers = {}
+            >>> module.layers["a"] = pax.Linear(1, 1)
+            >>> module.find_and_register_pytree_attributes()
+            >>> module.pytree_attributes
+            ('layers',)
+        """
+        settle_containers(self)
 
     def parameters(self) -> Self:
         """Return this module with every leaf that is not a parameter replaced by `None`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -35,7 +36,7 @@ class Stack(Module):
 
     Raises:
         ValueError: `n` is less than 1.
-        TypeError: `make` returns no module that can be called.
+        TypeError: `make` takes no key, or returns no module that can be called.
 
     Example:
         >>> import jax.numpy as jnp
@@ -67,7 +68,7 @@ class Stack(Module):
         self.n = n
         self.remat = remat
         self.unroll = unroll
-        layers = jax.vmap(make)(split_key(rng_key, n))
+        layers = _made_of_keys(make, split_key(rng_key, n))
         if not (isinstance(layers, Module) and callable(layers)):
             raise TypeError(
                 "Stack expects a function that makes a module that can be called, and it made a "
@@ -150,7 +151,7 @@ class Stack(Module):
             policy: Any = self.remat if callable(self.remat) else None
             f = make_remat(f, prevent_cse=False, policy=policy)
         step = lambda carry, x: f(x[0], carry, x[1])  # noqa: E731
-        return scan(step, init, (self.layers, xs), unroll=self.unroll)
+        return scan(step, init, (self.layers, xs), self.n, unroll=self.unroll)
 
     def __len__(self) -> int:
         return self.n
@@ -200,6 +201,25 @@ class Stack(Module):
             return range(self.n)[operator.index(index)]
         except IndexError:
             raise IndexError(f"A Stack of {self.n} layers has no layer {index}.") from None
+
+
+_MAKE = (
+    "Stack calls `make` with a random key for the layer: `Stack(lambda key: Block(rng_key=key), n)`"
+)
+
+
+def _made_of_keys(make: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
+    try:
+        inspect.signature(make).bind(keys[0])
+    except TypeError as error:
+        raise TypeError(f"{_MAKE}; {make!r} cannot be called so: {error}.") from None
+    except ValueError:  # it has no signature
+        pass
+    try:
+        return jax.vmap(make)(keys)
+    except Exception as error:
+        error.add_note(f"{_MAKE}.")
+        raise
 
 
 def _made(layers: Any, n: int, options: tuple[Any, Any, Any]) -> Stack:
