@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import warnings
 import weakref
 
 import jax
@@ -566,3 +567,26 @@ def test_nothing_of_a_dropped_function_stays(of_a_module):
 
 class Held:
     """What a closure holds."""
+
+
+def test_a_static_number_of_every_call_is_named_once():
+    step = pax.jit(lambda x, by: x, static_argnames="by")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for i in range(20):
+            step(X, by=float(i))
+    (warning,) = seen
+    assert "argument 'by' was another number in each" in str(warning.message)
+
+
+def test_programs_keep_no_functions_of_dropped_modules():
+    def dropped():
+        net = Counter()
+        net.act = lambda x: x
+        grads = pax.jit(pax.grad(lambda net: net.bias.sum()))(net)
+        pax.cond(True, lambda net: net.bias, lambda net: net.bias, net)
+        return weakref.ref(grads.act)
+
+    references = [dropped() for _ in range(3)]
+    gc.collect()
+    assert not any(reference() for reference in references)

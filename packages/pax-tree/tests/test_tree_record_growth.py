@@ -1,6 +1,7 @@
 """Records of many attributes: their memory, and names of one index."""
 
 import gc
+import pickle
 import random
 import tracemalloc
 import weakref
@@ -116,3 +117,13 @@ def test_equal_statics_are_one_structure_though_the_first_object_is_gone():
     gc.collect()
     assert all(pax_tree.tree_structure(x) == structure for x in [*others, made(1)])
     assert pax_tree.tree_structure(made(2)) != structure
+
+
+def test_pickled_records_have_the_structure_of_others_and_names_that_differ():
+    record = grown(300, 1.0)
+    again = pickle.loads(pickle.dumps(record))
+    assert pax_tree.tree_structure(again) == pax_tree.tree_structure(record)
+    assert pax_tree.record_spec(again) is pax_tree.record_spec(record)
+    assert pax_tree.record_spec(grown(300, 1.0)) is pax_tree.record_spec(again)
+    with pytest.raises(TypeError, match="names that differ"):
+        pax_tree._C._make_spec(Open, ("a", "a"), (0, 0), {})

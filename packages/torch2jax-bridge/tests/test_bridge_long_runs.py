@@ -295,3 +295,13 @@ def test_bridge_static_number_of_every_call_warns_once():
         few = torch2jax(lambda x, n: x * n, output_shapes=X)
         for i in range(30):
             few(X, i % 4)
+
+
+def test_jax2torch_static_number_of_every_call_warns_once():
+    function = jax2torch(lambda x, n: x, static_argnums=1)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for i in range(12):
+            function(T, float(i))
+    (warning,) = seen
+    assert "static argument 1 was another number" in str(warning.message)

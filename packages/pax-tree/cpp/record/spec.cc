@@ -221,20 +221,33 @@ PyObject* SpecForeignKeys(RecordSpec* spec, PyObject* key_type) {
   return keys.release();
 }
 
+namespace {
+
+// The names of children, interned; an error where one is there twice.
+PyObject* ChildNames(PyObject* given) {
+  Ref names(MakeTuple(PyTuple_GET_SIZE(given), [given](Py_ssize_t i) {
+    PyObject* name = Py_NewRef(PyTuple_GET_ITEM(given, i));
+    if (PyUnicode_CheckExact(name)) PyUnicode_InternInPlace(&name);
+    return name;
+  }));
+  Ref distinct(names ? PySet_New(names.get()) : nullptr);
+  if (!distinct) return nullptr;
+  if (PySet_GET_SIZE(distinct.get()) == PyTuple_GET_SIZE(given)) return names.release();
+  return Raise(PyExc_TypeError, "A spec is made of names that differ.");
+}
+
+}  // namespace
+
 PyObject* MakeSpec(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (nargs != 4 || !PyType_Check(args[0]) || !PyTuple_Check(args[1]) || !PyDict_Check(args[3]) ||
       !IsRecordType(reinterpret_cast<PyTypeObject*>(args[0]))) {
     return Raise(PyExc_TypeError, "A spec is made of a Record class, names, kinds, statics.");
   }
+  auto* cls = reinterpret_cast<PyTypeObject*>(args[0]);
   Ref kinds(KindBytes(args[2], PyTuple_GET_SIZE(args[1])));
-  Ref spec(kinds ? AsObject(RootSpec(reinterpret_cast<PyTypeObject*>(args[0]))) : nullptr);
-  for (Py_ssize_t i = 0; spec && i < PyTuple_GET_SIZE(args[1]); ++i) {
-    PyObject* name = Py_NewRef(PyTuple_GET_ITEM(args[1], i));
-    if (PyUnicode_CheckExact(name)) PyUnicode_InternInPlace(&name);
-    int kind = static_cast<unsigned char>(PyBytes_AS_STRING(kinds.get())[i]);
-    spec = Ref(AsObject(SpecWithChild(AsSpec(spec.get()), name, kind)));
-    Py_DECREF(name);
-  }
+  Ref names(kinds ? ChildNames(args[1]) : nullptr), statics(PyDict_New()), none(PyTuple_New(0));
+  if (!names || !statics || !none) return nullptr;
+  Ref spec(AsObject(InternSpec(cls, names.get(), kinds.get(), statics.get(), none.get())));
   PyObject *name, *value;
   Py_ssize_t position = 0;
   while (spec && PyDict_Next(args[3], &position, &name, &value)) {

@@ -34,6 +34,7 @@ struct RecordSpec {
   PyObject* foreign;   // dict: another library's key type -> tuple of its keys; made when asked for
   PyObject* ancestor;  // the spec that this one was grown from, kept so that growing is a lookup
   PyObject* weakrefs;
+  Py_uhash_t children_hash;  // of names and kinds; made of that of the spec before, where it grew
   Py_hash_t hash;
   bool interned;
   uint8_t next_transition;

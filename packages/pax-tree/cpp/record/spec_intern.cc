@@ -33,16 +33,33 @@ struct Structure {
   PyObject* names;
   PyObject* kinds;
   PyObject* frozen;
+  Py_uhash_t children_hash = 0;  // of the names and kinds
 };
 
-bool HashStructure(const Structure& structure, Py_hash_t* hash) {
-  Py_uhash_t h = reinterpret_cast<Py_uhash_t>(structure.cls) >> 4;
-  for (PyObject* part : {structure.names, structure.kinds, structure.frozen}) {
-    Py_hash_t part_hash = PyObject_Hash(part);
-    if (part_hash == -1) return false;
-    h = (h ^ static_cast<Py_uhash_t>(part_hash)) * static_cast<Py_uhash_t>(1000003);
+constexpr Py_uhash_t kHashFactor = 1000003;
+
+Py_uhash_t Mixed(Py_uhash_t hash, Py_uhash_t part) { return (hash ^ part) * kHashFactor; }
+
+// Of the children of a spec that grew by its last one, or of all. Names are interned strings.
+bool HashChildren(Structure* structure, const RecordSpec* before) {
+  Py_ssize_t count = PyTuple_GET_SIZE(structure->names);
+  bool grown = before != nullptr;
+  Py_uhash_t h = grown ? before->children_hash : kHashFactor;
+  for (Py_ssize_t i = grown ? count - 1 : 0; i < count; ++i) {
+    Py_hash_t name = PyObject_Hash(PyTuple_GET_ITEM(structure->names, i));
+    if (name == -1) return false;
+    auto kind = static_cast<unsigned char>(PyBytes_AS_STRING(structure->kinds)[i]);
+    h = Mixed(Mixed(h, static_cast<Py_uhash_t>(name)), kind + 1u);
   }
-  *hash = static_cast<Py_hash_t>(h);
+  structure->children_hash = h;
+  return true;
+}
+
+bool HashStructure(const Structure& structure, Py_hash_t* hash) {
+  Py_hash_t frozen = PyObject_Hash(structure.frozen);
+  if (frozen == -1) return false;
+  Py_uhash_t h = Mixed(reinterpret_cast<Py_uhash_t>(structure.cls) >> 4, structure.children_hash);
+  *hash = static_cast<Py_hash_t>(Mixed(h, static_cast<Py_uhash_t>(frozen)));
   if (*hash == -1) *hash = -2;
   return true;
 }
@@ -131,6 +148,7 @@ RecordSpec* NewSpec(const Structure& structure, PyObject* statics, Py_hash_t has
   spec->frozen = Py_NewRef(structure.frozen);
   spec->mutables = mutables.release();
   spec->index = index.release();
+  spec->children_hash = structure.children_hash;
   spec->hash = hash;
   return spec;
 }
@@ -166,7 +184,7 @@ RecordSpec* InternSpec(PyTypeObject* cls, PyObject* names, PyObject* kinds, PyOb
                        PyObject* frozen, RecordSpec* before) {
   Structure structure{cls, names, kinds, frozen};
   Py_hash_t hash;
-  if (!HashStructure(structure, &hash)) return nullptr;
+  if (!HashChildren(&structure, before) || !HashStructure(structure, &hash)) return nullptr;
   try {
     return FindOrMake(structure, statics, hash, before);
   } catch (const std::bad_alloc&) {

@@ -15,6 +15,7 @@ from pax_jax._transforms.changes import Changes, Plan, Watched, carry_out
 from pax_jax._transforms.functions import Opened, closed, opened
 from pax_jax._transforms.stages import Arguments, Stage
 from pax_tree._static_args import Static, StaticArguments
+from pax_tree._static_changes import StaticChanges
 
 
 def jit(
@@ -121,6 +122,7 @@ class _WithStatics:
     def __init__(self, call: Opened, static: StaticArguments, options: _Options) -> None:
         self._call, self._static, self._options = call, static, options
         self._programs: dict[Static, _Programs] = {}
+        self._seen = StaticChanges("jit", "an array")
 
     def run(self, owners: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs, constants = self._static.split(args, kwargs)
@@ -137,8 +139,10 @@ class _WithStatics:
     def clear(self) -> None:
         """Drop the programs."""
         self._programs.clear()
+        self._seen.clear()
 
     def _of(self, constants: Static) -> _Programs:
+        self._seen.see(constants)
         programs = self._programs.get(constants)
         if programs is None:
             whole = _with_constants(self._call, constants)

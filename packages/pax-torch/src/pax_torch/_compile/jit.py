@@ -10,11 +10,11 @@ import torch
 
 from pax_torch._autodiff.flatten_fun import holds_residuals, to_tensor, to_tensors
 from pax_torch._compile.cache import ProgramCache, runs_inline
-from pax_torch._compile.static_changes import StaticChanges
 from pax_torch._compile.trace import NO_GENERATORS
 from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
 from pax_tree._static_args import StaticArguments
+from pax_tree._static_changes import StaticChanges
 
 
 def jit(
@@ -82,7 +82,7 @@ def jit(
     compile = functools.partial(torch.compile, fullgraph=True, dynamic=dynamic, **options)
     in_order = options.get("backend") in _RUN_IN_ORDER
     programs = ProgramCache(compile, in_order, dynamic is True)
-    changes = StaticChanges()
+    changes = StaticChanges("jit", "a tensor")
 
     @functools.wraps(fun, updated=())
     def jitted(*args: Any, **kwargs: Any) -> Any:

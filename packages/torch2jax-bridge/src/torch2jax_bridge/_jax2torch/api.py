@@ -12,6 +12,7 @@ import torch
 
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
 from pax_tree._static_args import Static, StaticArguments
+from pax_tree._static_changes import StaticChanges
 from torch2jax_bridge._compat import opaque_to_compile, runs_while_compiling
 from torch2jax_bridge._jax2torch.autograd import call
 from torch2jax_bridge._jax2torch.program import Program
@@ -64,6 +65,7 @@ class JaxFunction:
     def __init__(self, fn: Callable[..., Any], static: StaticArguments) -> None:
         self._fn = fn
         self._static = static
+        self._changes = StaticChanges("jax2torch", "a tensor")
         self._traced: dict[Hashable, TracedFunction] = {}
         self._in_graphs: list[Program] = []  # of those that were freed
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
@@ -81,6 +83,7 @@ class JaxFunction:
         programs = [made.program for made in self._traced.values()]
         self._in_graphs += [program for program in programs if program.is_in_graph()]
         self._traced.clear()
+        self._changes.clear()
 
     def cache_size(self) -> int:
         """Return for how many combinations of arguments there is a program."""
@@ -99,6 +102,7 @@ class JaxFunction:
 
     def _eager(self, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, static = self._static.split(args, kwargs)
+        self._changes.see(static)
         flat, treedef = tree_flatten((args, kwargs))
         leaves = Leaves(flat)
         made = self._specialized(leaves, treedef, static)

@@ -12,9 +12,15 @@ _MANY = 8
 
 
 class StaticChanges:
-    """Says once that a static number changes in every call."""
+    """Says once that a static number changes in every call.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the function whose programs these are.
+        remedy: what to pass the number as, to end "pass it as".
+    """
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self._name, self._remedy = name, remedy
         self.clear()
         self._warned = False
 
@@ -25,7 +31,7 @@ class StaticChanges:
 
     def see(self, static: Static) -> None:
         """Take notice of the static arguments of a call."""
-        if self._warned or static in self._seen:
+        if self._warned or not static or static in self._seen:
             self._in_a_row = 0
             return
         self._seen.add(static)
@@ -34,7 +40,16 @@ class StaticChanges:
         if self._in_a_row == _MANY and place is not None:
             self._warned = True
             self.clear()
-            _warn(*place)
+            self._warn(*place)
+
+    def _warn(self, place: int | str, value: float) -> None:
+        warnings.warn(
+            f"{self._name} has made a new program in each of the last {_MANY} calls, since the static "
+            f"argument {place!r} was another number in each (now {reprlib.repr(value)}), which takes "
+            f"time and memory: pass it as {self._remedy}, without static_argnums or static_argnames, "
+            "where the function computes with it alone.",
+            stacklevel=4,
+        )
 
 
 def _changed_number(old: Static, new: Static) -> tuple[int | str, float] | None:
@@ -43,13 +58,3 @@ def _changed_number(old: Static, new: Static) -> tuple[int | str, float] | None:
         if isinstance(value, int | float) and place in before and before[place] != value:
             return place, value
     return None
-
-
-def _warn(place: int | str, value: float) -> None:
-    warnings.warn(
-        f"jit has made a new program in each of the last {_MANY} calls, since the static argument "
-        f"{place!r} was another number in each (now {reprlib.repr(value)}), which takes time and memory: "
-        "pass it as a tensor, without static_argnums or static_argnames, where the function computes "
-        "with it alone.",
-        stacklevel=4,
-    )
