@@ -37,6 +37,8 @@ class _Norm(NamedTuple):
 def _batch_norm(*args: Any, **kwargs: Any) -> torch.Tensor:
     """`torch.batch_norm` by the operator that says that it writes into the averages."""
     norm = _Norm(*args, **kwargs)
+    if norm.training and norm.input.numel() == 0:  # which leaves the averages as they are
+        norm = norm._replace(running_mean=None, running_var=None)
     if not norm.training or norm.running_mean is None:
         return torch.batch_norm(*norm)
     return batch_norm_that_says_what_it_writes(*norm[:-1])[0]

@@ -264,6 +264,16 @@ def _xlog1py(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(y), jnp.nan, jnp.where(zero, 0, x * jnp.log1p(safe)))
 
 
+def _logaddexp(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the logarithm of a sum; a complex one has the angle of the larger number, not wrapped."""
+    if not jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return jnp.logaddexp(x, y)
+    x, y = _same_shape(x, y)
+    swapped = x.real < y.real
+    large, small = jnp.where(swapped, y, x), jnp.where(swapped, x, y)
+    return large + jnp.log1p(jnp.exp(small - large))
+
+
 def _heaviside(x: jax.Array, values: jax.Array) -> jax.Array:
     found = jnp.where(x == 0, values, (x > 0).astype(x.dtype))
     return jnp.where(jnp.isnan(x), x, found) if is_float(x) else found
@@ -275,7 +285,7 @@ _register(
         "atan2": jnp.arctan2,
         "hypot": jnp.hypot,
         "copysign": jnp.copysign,
-        "logaddexp": jnp.logaddexp,
+        "logaddexp": _logaddexp,
         "logaddexp2": jnp.logaddexp2,
         "maximum max.other": jnp.maximum,
         "minimum min.other": jnp.minimum,
