@@ -34,6 +34,11 @@ def closed_over_kept() -> Iterator[None]:
 class _Keeps(DispatchMode):
     supports_higher_order_operators = True
 
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Let operators such as `torch.cond` compile their functions, as they do without this mode."""
+        return True
+
     def __init__(self) -> None:
         super().__init__()
         self._values = WeakIdKeyDictionary()
