@@ -123,7 +123,7 @@ def test_bridge_tensor_as_argument():
 
 
 def test_bridge_unhashable_argument():
-    with pytest.raises(TypeError, match=r"\(args, kwargs\)\[1\]\['names'\]: unhashable"):
+    with pytest.raises(TypeError, match=r"\(args, kwargs\)\[1\]\['names'\]: .* has to be hashable"):
         torch2jax(lambda x, names: x)(X, names={"a set"})
 
 
@@ -265,3 +265,62 @@ def test_bridge_operation_that_pytorch_cannot_batch():
         jax.vmap(torch2jax(function))(x).block_until_ready()
     batched = jax.vmap(torch2jax(function, vmap_method="sequential"))(x)
     np.testing.assert_array_equal(batched[1], torch2jax(function)(x[1]))
+
+
+class Textless(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def test_bridge_inference_tells_of_every_exception():
+    def function(x, error):
+        raise error
+
+    for error, text in ((Textless(), "Textless: its text"), (OSError("caf\udce9"), r"caf\\udce9")):
+        with pytest.raises(ShapeInferenceError, match=text) as info:
+            torch2jax(lambda x, error=error: function(x, error))(X)
+        assert original_exception(info.value) is error
+
+
+def test_bridge_wide_integers_are_named_where_values_are_read_too():
+    with pytest.raises(ShapeInferenceError, match=r"output_shapes=.* widen_integers=True, too"):
+        torch2jax(torch.nn.functional.one_hot)(jnp.arange(3))
+
+
+def test_bridge_linear_transpose_is_refused():
+    with pytest.raises(NotImplementedError, match=r"jax\.vjp\(f, x\)\[1\]"):
+        jax.linear_transpose(torch2jax(lambda x: x * 3), X)(X)
+
+
+def test_bridge_wrong_options_are_one_sentence():
+    with pytest.raises(TypeError, match="class of modules"):
+        torch2jax(torch.nn.Linear)
+    for aliases in ([0], {"a": 0}):
+        with pytest.raises(TypeError, match="expected a dict: number of an array argument"):
+            torch2jax(torch.sin, input_output_aliases=aliases)
+    for shape in (jax.ShapeDtypeStruct((-1,), jnp.float32), torch.Size([-1])):
+        with pytest.raises(TypeError, match="size below zero"):
+            torch2jax(torch.sin, output_shapes=shape)(X)
+
+
+def test_bridge_static_arguments_without_a_hash():
+    np.testing.assert_array_equal(torch2jax(lambda x, s: x[s])(X, slice(1, 3)), X[1:])
+    np.testing.assert_array_equal(torch2jax(lambda x, s: x[s])(X, slice(0, 2)), X[:2])
+    with pytest.raises(TypeError, match=r"kwargs\)\[0\]\[1\]: \{1\} of type set.*hashable"):
+        torch2jax(lambda x, s: x)(X, {1})
+
+
+def test_bridge_params_that_are_no_dict():
+    apply, params, _ = torch2jax(torch.nn.Linear(3, 3))
+    for wrong in (X, [1, 2]):
+        with pytest.raises(TypeError, match="expected a dict of arrays by name"):
+            apply(wrong, X)
+    with pytest.raises(TypeError, match="buffers is of type"):
+        apply(params, X, buffers=[1])
+
+
+def test_bridge_hooks_of_parameters_are_refused():
+    linear = torch.nn.Linear(3, 3)
+    linear.weight.register_hook(lambda grad: grad * 3)
+    with pytest.raises(TypeError, match=r"hook of the tensor weight \(register_hook\)"):
+        torch2jax(linear)

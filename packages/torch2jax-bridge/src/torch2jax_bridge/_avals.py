@@ -127,6 +127,11 @@ def aval_of_tensor(tensor: torch.Tensor) -> Aval:
     return Aval(tuple(tensor.shape), canonical(tensor.dtype))
 
 
+def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the memory of a tensor as a vector of bytes; of its values where they are not dense."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
 def pick(items: Sequence[Any], indices: Indices) -> tuple[Any, ...]:
     """Return the items at the indices."""
     return tuple(items[i] for i in indices)

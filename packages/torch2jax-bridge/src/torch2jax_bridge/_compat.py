@@ -124,6 +124,7 @@ def fake_mode() -> Any:
     """
     mode = _fake_mode_class()(allow_non_fake_inputs=True)
     mode.cache_enabled = False
+    mode._allow_unsafe_data_ptr_access = False  # of memory that is not there: DLPack would give 0
     converter: Any = getattr(mode.fake_tensor_converter, "meta_converter", None)
     if hasattr(converter, "tensor_memo"):
         converter.tensor_memo = {}
@@ -166,6 +167,9 @@ def storage_key(tensor: Tensor) -> int | None:
         return None
     return tensor.untyped_storage()._cdata
 
+
+# Where a tensor keeps its hooks; nothing is refused where it keeps them elsewhere.
+TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 # Modules -----------------------------------------------------------------------------------------
 
@@ -622,3 +626,18 @@ def keep_in_loops(primitive: Any, draws: Callable[[Any], bool]) -> None:
 def devices_of_program(ctx: Any) -> int:
     """Return between how many devices XLA divides the program, outside of `jax.shard_map`."""
     return getattr(ctx.module_context.axis_context, "num_devices", 1)
+
+
+# JAX's settings ----------------------------------------------------------------------------------
+
+_CONTEXT: Any = foreign("jax._src.config.trace_context", "jax2torch", None)
+backends_are_initialized: Callable[[], bool] = foreign(
+    "jax._src.xla_bridge.backends_are_initialized", "jax2torch", lambda: True
+)
+
+
+def _x64_alone() -> Any:
+    return (jax.config.jax_enable_x64,)
+
+
+trace_context: Callable[[], Any] = _x64_alone if _CONTEXT is None else _CONTEXT

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import update_wrapper
 from typing import Any
 
-import jax
 import torch
 
 from pax_tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -15,11 +14,10 @@ from pax_tree._static_args import Static, StaticArguments
 from pax_tree._static_changes import StaticChanges
 from torch2jax_bridge._compat import opaque_to_compile, runs_while_compiling
 from torch2jax_bridge._jax2torch.autograd import call
+from torch2jax_bridge._jax2torch.context import number_of_context, refuse_forks
 from torch2jax_bridge._jax2torch.program import Program
 from torch2jax_bridge._jax2torch.specialize import Leaves, TracedFunction, specialize
 from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
-
-_config: Any = jax.config
 
 
 class _GraphNode:
@@ -110,9 +108,10 @@ class JaxFunction:
         return tree_unflatten(made.out_tree, outs)
 
     def _specialized(self, leaves: Leaves, treedef: PyTreeDef, static: Static) -> TracedFunction:
-        key = (treedef, _config.jax_enable_x64, leaves.kinds, static)
+        key = (treedef, number_of_context(), leaves.kinds, static)
         found = self._traced.get(key)
         if found is None:
+            refuse_forks()
             fn = _bound(self._fn, static)
             found = specialize(fn, self._name, leaves.kinds, treedef, tuple(leaves.numbers))
             found = self._traced.setdefault(key, found)

@@ -22,6 +22,7 @@ from torch2jax_bridge._compat import (
     number_of_modes,
 )
 from torch2jax_bridge._convert import is_dense, j2t, materialized, t2j
+from torch2jax_bridge._jax2torch.context import refuse_forks
 from torch2jax_bridge._jax2torch.program import Numbers, Program
 
 _config: Any = jax.config
@@ -54,6 +55,7 @@ def execute(
     program: Program, numbers: Numbers, tensors: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """Convert, run and convert back; returns when the results are there."""
+    refuse_forks()
     scope = _NO_SCOPE
     if _config.jax_enable_x64 != program.x64:
         scope = jax.enable_x64(program.x64)
@@ -125,7 +127,16 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _tensor(array: jax.Array) -> torch.Tensor:
-    return torch.from_dlpack(array.__dlpack__()) if _is_numpy_cheap() else j2t(array)
+    if not _is_numpy_cheap():
+        return j2t(array)
+    try:
+        return torch.from_dlpack(array.__dlpack__())
+    except BufferError:
+        if len(array.devices()) == 1:
+            raise
+    # In `jax.set_mesh` a program has all devices.
+    device = min(array.devices(), key=lambda device: device.id)
+    return torch.from_dlpack(jax.device_put(array, device).__dlpack__())
 
 
 def _own(results: list[torch.Tensor], tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

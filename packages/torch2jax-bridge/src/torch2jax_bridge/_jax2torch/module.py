@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import torch
 
 from pax_tree import PyTreeDef, keystr, tree_flatten_with_path, tree_unflatten
-from torch2jax_bridge._avals import is_differentiable
 from torch2jax_bridge._convert import j2t, t2j
 from torch2jax_bridge._jax2torch.api import jax2torch
 from torch2jax_bridge._jax2torch.specialize import ARRAYS
@@ -87,12 +86,13 @@ class JaxModule(torch.nn.Module):
 
     def _add(self, path: Path, array: jax.Array) -> None:
         owner: torch.nn.Module = self
+        tensor = _owned(path, array)
         try:
             for part in path[:-1]:
                 if part not in dict(owner.named_children()):
                     owner.add_module(part, torch.nn.Module())
                 owner = owner.get_submodule(part)
-            _register(owner, path[-1], array)
+            _register(owner, path[-1], tensor)
         except (KeyError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"JaxModule cannot name a parameter {'.'.join(path)}, because there is another "
@@ -137,11 +137,17 @@ def _flat_again(fn: Any, treedef: PyTreeDef, constants: list[tuple[Any] | None])
     return _Flat(from_pickle(fn), treedef, constants)
 
 
-def _register(owner: torch.nn.Module, name: str, array: jax.Array) -> None:
+def _owned(path: Path, array: jax.Array) -> torch.Tensor:
+    try:
+        return j2t(array, copy=True)
+    except TypeError as error:
+        raise TypeError(f"The array {'.'.join(path)} cannot be a tensor: {error}") from None
+
+
+def _register(owner: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
     if any(name in dict(f(recurse=False)) for f in (owner.named_parameters, owner.named_buffers)):
         raise KeyError(name)
-    tensor = j2t(array, copy=True)
-    if is_differentiable(array.dtype):
+    if tensor.is_floating_point() or tensor.is_complex():
         owner.register_parameter(name, torch.nn.Parameter(tensor))
     else:
         owner.register_buffer(name, tensor)

@@ -18,6 +18,26 @@ _exceptions: OrderedDict[int, BaseException] = OrderedDict()
 _last = 0
 
 
+CALLS_JAX = (
+    "A PyTorch function that is called from JAX may not call JAX, which could wait for ever: give it "
+    "arrays as arguments."
+)
+
+
+class ShapeInferenceError(TypeError):
+    """The results of a function could not be found out with tensors that have no values."""
+
+
+def text_of(exception: BaseException) -> str:
+    """Return the class and the text of an exception, also of one that cannot be printed."""
+    try:
+        text = str(exception)
+    except Exception as error:
+        text = f"its text could not be made, {type(error).__name__}"
+    kind = type(exception).__name__
+    return printable(f"{kind}: {text}" if text else kind)
+
+
 def report(exception: BaseException, name: str, note: str) -> str:
     """Keep an exception that a wrapped function raised, and say what happened.
 
@@ -69,6 +89,8 @@ def _format(exception: BaseException, note: str) -> str:
         head = "".join(traceback.format_exception_only(exception))
         if note and isinstance(exception, RuntimeError | TypeError | IndexError):
             head += note + "\n"
+        if "no_execution" in head:
+            head += CALLS_JAX + "\n"
         return head + "\n" + "".join(traceback.format_exception(exception))
     except Exception:
         return f"{type(exception).__name__}, whose text could not be made"
@@ -91,7 +113,7 @@ def original_exception(error: BaseException) -> BaseException | None:
     dispatches asynchronously, when a result is waited for. The last 64 exceptions are kept.
 
     Args:
-        error: what JAX raised.
+        error: what JAX raised; or the `ShapeInferenceError` of an inference in which it was raised.
 
     Returns:
         The exception with its traceback, whose frames have lost their local variables; None if
@@ -108,6 +130,8 @@ def original_exception(error: BaseException) -> BaseException | None:
         ...     print(repr(original_exception(error)))
         LookupError('nothing there')
     """
+    if isinstance(error, ShapeInferenceError):
+        return error.__cause__
     found = re.search(r"called from JAX failed \(failure (\d+)\)", str(error))
     with _lock:
         return _exceptions.get(int(found[1])) if found else None

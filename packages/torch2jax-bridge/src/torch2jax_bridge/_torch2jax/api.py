@@ -102,7 +102,7 @@ def torch2jax(
     """
     options = Options(
         out=out,
-        aliases=tuple(sorted((input_output_aliases or {}).items())),
+        aliases=_pairs(input_output_aliases or {}),
         vmap_method=vmap_method,
         randomness=randomness,
         debug=debug_by_default() if debug is None else debug,
@@ -119,6 +119,11 @@ def torch2jax(
     if isinstance(fn, torch.nn.Module):
         given = example_args, example_kw, output_shapes
         return _wrap_module(fn, *given, options, share_memory)
+    if isinstance(fn, type) and issubclass(fn, torch.nn.Module):
+        raise TypeError(
+            f"torch2jax takes a module, and {fn.__name__} is a class of modules: make one of it, "
+            f"torch2jax({fn.__name__}(...))."
+        )
     if not callable(fn):
         raise TypeError(f"torch2jax takes a function or a torch.nn.Module, got {fn!r}.")
     given = None if output_shapes is None else GivenShapes(output_shapes)
@@ -126,6 +131,18 @@ def torch2jax(
     if (example_args or example_kw) and output_shapes is None:
         wrapped.infer(example_args, example_kw or {})
     return wrapped
+
+
+def _pairs(aliases: Any) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of `input_output_aliases`."""
+    if isinstance(aliases, Mapping):
+        numbers = [*aliases, *aliases.values()]
+        if all(isinstance(x, int) for x in numbers):
+            return tuple(sorted(aliases.items()))
+    raise TypeError(
+        f"input_output_aliases is {aliases!r}, expected a dict: number of an array argument -> number "
+        "of the result that takes its memory over."
+    )
 
 
 class WrappedModule(NamedTuple):

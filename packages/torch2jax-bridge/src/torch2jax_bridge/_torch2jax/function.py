@@ -225,7 +225,8 @@ class Function:
             leaves, treedef = tree_flatten(apply(*tensors))
             if treedef != out_tree and as_lists(treedef) != as_lists(out_tree):
                 raise TypeError(
-                    f"{name} returned the tree {treedef}, but {out_tree} was inferred or given."
+                    f"{name} returned the tree {treedef}, but {out_tree} was inferred or given; what "
+                    "is no tensor in it has to be the same in every call."
                 )
             return tuple(leaves)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import cache
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from torch2jax_bridge._avals import (
     Aval,
     aval_of,
     aval_of_tensor,
+    bytes_of,
     dtype_j2t,
     dtype_t2j,
     is_differentiable,
@@ -38,6 +40,7 @@ from torch2jax_bridge._compat import (
     young_fake_tensors_of,
 )
 from torch2jax_bridge._convert import QUANTIZED, j2t, t2j, why_not_dense
+from torch2jax_bridge._runtime.errors import CALLS_JAX, ShapeInferenceError, text_of
 from torch2jax_bridge._runtime.generators import HostDraws, is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import Options, WrongArguments, label, widened
@@ -47,10 +50,6 @@ from torch2jax_bridge._torch2jax.stand_ins import UsedUpError
 
 Size = torch.Size
 _config: Any = jax.config
-
-
-class ShapeInferenceError(TypeError):
-    """The results of a function could not be found out with tensors that have no values."""
 
 
 class _Random(DispatchMode):
@@ -114,6 +113,8 @@ class _Written(DispatchMode):
         key = storage_key(tensor)
         known = key in self.keys or key in self._made
         if self._fake_mode is None and not known and is_plain(tensor):
+            if tensor.device.type == "cpu" and tensor.is_shared():
+                raise UsedUpError(_SHARED)  # also by share_memory_, whose storages die behind us
             storage = tensor.untyped_storage()
             self._before.append((storage, storage.clone()))
         self.keys.add(key)
@@ -162,6 +163,12 @@ def _places_written(operation: Any) -> tuple[str, ...]:
         for a in known.arguments
         if a.name in unsaid or (a.alias_info is not None and a.alias_info.is_write)
     )
+
+
+_SHARED = (
+    "it moves a tensor into shared memory, or writes into one that other processes may see, which "
+    "could not be put back: do so outside of the function, or pass output_shapes=."
+)
 
 
 class Inferred(NamedTuple):
@@ -261,7 +268,7 @@ def infer(
             f"The results of {name} could not be inferred: {error}"
         ) from error
     except Exception as error:
-        advice = _advice(apply, given, name, options)
+        advice = _advice(error, apply, given, name, options)
         raise ShapeInferenceError(_failure(name, given.ins, error, advice)) from error
     for i in sorted(found.written - {argument for argument, _ in options.aliases}):
         raise TypeError(
@@ -291,31 +298,48 @@ def _run_on_either(
 
 
 def _failure(name: str, ins: Sequence[Aval], error: Exception, advice: str) -> str:
-    given = ", ".join(map(str, ins))
+    given, text = ", ".join(map(str, ins)), text_of(error)
     return (
         f"The results of {name} for arguments {given} could not be inferred: "
-        f"{type(error).__name__}: {error}{'' if str(error).endswith('.') else '.'} {advice}"
+        f"{text if text.endswith('.') else text + '.'} {advice}"
     )
 
 
-def _advice(apply: Callable[..., Any], given: Given, name: str, options: Options) -> str:
+def _advice(
+    error: Exception, apply: Callable[..., Any], given: Given, name: str, options: Options
+) -> str:
     """Return what may help a function that has failed."""
     if not options.widen_integers and any(a.dtype == np.int32 for a in given.ins):
         try:
             _run_on_either(widened(apply, given.ins), given, name, options)
         except Exception:
-            pass
+            if any(word in text_of(error) for word in ("int64", "Long")):
+                return f"{_VALUES_READ} Integers of JAX are int32: pass widen_integers=True, too."
         else:
             return (
                 "It works with int64, PyTorch's own integers, in place of int32, JAX's: "
                 "pass widen_integers=True."
             )
+    if "no_execution" in text_of(error):
+        return CALLS_JAX
+    if isinstance(error, RecursionError):
+        return "Results, and objects among them, may not hold themselves."
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    if any(frame.f_globals.get("__name__", "").startswith("torch.nested") for frame in frames):
+        return _NESTED
     if given.examples is not None:
         return "It was run on the examples."
-    return (
-        "If the function is right and reads values (.item(), .numpy(), a branch on a tensor, "
-        'nonzero), pass output_shapes=, or examples and infer="run".'
-    )
+    return _VALUES_READ
+
+
+_VALUES_READ = (
+    "If the function is right and reads values (.item(), .numpy(), a branch on a tensor, nonzero), "
+    'pass output_shapes=, or examples and infer="run".'
+)
+_NESTED = (
+    "Nested tensors have no fake ones, and JAX has none: return .to_padded_tensor(0.0), and pass "
+    'output_shapes=, or examples and infer="run".'
+)
 
 
 def _run(apply: Callable[..., Any], given: Given, name: str, options: Options) -> _Results:
@@ -361,9 +385,11 @@ def _watch(
     written: _Written,
 ) -> _Results:
     random, drawn = _Random(), HostDraws(trial.generators)
+    by_run = isinstance(mode, nullcontext)
     no_out = {"out": None} if options.out else {}
     with drawn, quiet(), mode, random, written:
         tensors = make()
+        values = [(bytes_of(tensor), bytes_of(tensor).clone()) for tensor in tensors if by_run]
         keys = [storage_key(tensor) for tensor in tensors]
         versions = [times_written(tensor) for tensor in tensors]
         result = trial.function(*tensors, **no_out)
@@ -374,6 +400,8 @@ def _watch(
             for i, (tensor, key) in enumerate(zip(tensors, keys, strict=True))
             if times_written(tensor) != versions[i] or (key is not None and key in written.keys)
         }
+        # What goes around PyTorch, by .numpy() or DLPack, is seen by the values alone.
+        changed |= {i for i, (now, before) in enumerate(values) if not torch.equal(now, before)}
         outs = [_result(leaf, written.quantized) for _, leaf in pairs]
     paths = [path for path, _ in pairs]
     return _Results(outs, paths, out_tree, changed, random.seen or drawn.seen, drawn.seen)
@@ -407,7 +435,7 @@ def _result(leaf: Any, quantized: Set[int | None]) -> Aval | _Wrong:
         what = f"{leaf!r} of type {type(leaf).__name__}"
         return _Wrong(what, "expected only tensors, in any pytree: use torch.as_tensor")
     if not isinstance(leaf, torch.Tensor):
-        return _Wrong(f"an object of type {type(leaf).__name__}", _NO_TREE)
+        return _Wrong(f"an object of type {leaf.__class__.__name__}", _NO_TREE)
     key = storage_key(leaf)
     why = QUANTIZED if key is not None and key in quantized else why_not_dense(leaf)
     if why is not None:
@@ -444,12 +472,14 @@ def parse_output_shapes(output_shapes: Any, ins: Sequence[Aval]) -> tuple[list[A
 
 def _parse_leaf(leaf: Any, default: np.dtype) -> Aval:
     if _is_size(leaf):
-        return Aval(tuple(leaf), default)
+        leaf = jax.ShapeDtypeStruct(tuple(leaf), default)
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
         raise TypeError(
             f"A leaf of output_shapes is {leaf!r}; expected a Size, a jax.ShapeDtypeStruct, "
             "an array or a tensor."
         )
+    if any(isinstance(n, int) and n < 0 for n in leaf.shape):
+        raise TypeError(f"output_shapes has the shape {tuple(leaf.shape)}, with a size below zero.")
     dtype = dtype_t2j(leaf.dtype) if isinstance(leaf.dtype, torch.dtype) else leaf.dtype
     return Aval(tuple(leaf.shape), jnp.dtype(jax.dtypes.canonicalize_dtype(dtype)))
 

@@ -99,13 +99,14 @@ def _(spec: Vmap) -> Call:
         try:
             return map_tensors(inner, tensors, axes, spec.size, randomness)
         except RuntimeError as error:
-            if "NYI" in str(error):
+            if any(text in str(error) for text in _SAID_OF_BATCHES):
                 raise RuntimeError(_NOT_BATCHED.format(spec.root, error)) from error
             raise
 
     return call
 
 
+_SAID_OF_BATCHES = ("NYI", "atching rule not implemented", "Tensor.requires_grad_()")
 _NOT_BATCHED = (
     "{} has an operation that PyTorch's vmap cannot do ({}); "
     "torch2jax(..., vmap_method='sequential') calls it for one element after the other."

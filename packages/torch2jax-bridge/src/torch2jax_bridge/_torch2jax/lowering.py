@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jax.interpreters import mlir
 
-from torch2jax_bridge._avals import Tensors
+from torch2jax_bridge._avals import Tensors, bytes_of
 from torch2jax_bridge._C import CallOptions, Handle
 from torch2jax_bridge._compat import devices_of_program, is_export, keep_out_of_cache
 from torch2jax_bridge._runtime.generators import alone
@@ -154,14 +154,22 @@ def watched(
     """
 
     def run(*tensors: torch.Tensor) -> Any:
-        before = [_bytes(tensor).clone() for tensor in tensors]
+        values = [(bytes_of(tensor), bytes_of(tensor).clone()) for tensor in tensors]
         clean = not any(map(_has_nan, tensors))
-        results = call(*tensors)
-        for i, (tensor, old) in enumerate(zip(tensors, before, strict=True)):
-            if i < len(written) and written[i]:
-                continue
-            if tensor.nbytes != old.numel() or not torch.equal(_bytes(tensor), old):
-                raise ValueError(f"The function changed {label(names, i)} in place.")
+        changed = []
+        try:
+            results = call(*tensors)
+        finally:
+            for i, (now, before) in enumerate(values):
+                if not (i < len(written) and written[i]) and not torch.equal(now, before):
+                    now.copy_(before)
+                    changed.append(i)
+        if changed:
+            raise ValueError(
+                f"The function changed {label(names, changed[0])} in place; arrays of JAX may not be "
+                "written to: clone it first, or name it in input_output_aliases. Its values were put "
+                "back."
+            )
         if clean:
             _check_nan(results if isinstance(results, tuple) else (results,))
         return results
@@ -176,10 +184,6 @@ def _check_nan(results: Tensors) -> None:
                 f"Result {i} has a NaN, and no argument has one; torch.autograd.detect_anomaly or "
                 "a debugger in the function shows where it comes from."
             )
-
-
-def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _has_nan(tensor: torch.Tensor) -> bool:

@@ -73,7 +73,8 @@ class ModuleApply:
         Returns:
             The module's output and the buffers after the call.
         """
-        state = bool(is_training), dict(params), dict(buffers or {}), args, kwargs
+        given = _as_dict(params, "params"), _as_dict(buffers or {}, "buffers")
+        state = bool(is_training), *given, args, kwargs
         if rng is None:
             return self._call(None, *state)
         return self._keyed(as_key_data(rng), *state)
@@ -94,6 +95,16 @@ class ModuleApply:
             ValueError: the module was wrapped with `backend="call"`.
         """
         return report([*self._call.programs(), *self._keyed.programs()])
+
+
+def _as_dict(arrays: Any, what: str) -> Arrays:
+    try:
+        return dict(arrays)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what} is of type {type(arrays).__name__}, expected a dict of arrays by name: "
+            "apply(params, *args, buffers=buffers), with what torch2jax(module) returned."
+        ) from None
 
 
 BUFFERS = 3  # the position of the buffers among the arguments of a `ModuleCall`

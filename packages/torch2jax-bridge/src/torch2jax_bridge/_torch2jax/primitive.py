@@ -169,7 +169,12 @@ def _call_with(spec: Spec, residuals: Sequence[Any], tangents: Sequence[Any]) ->
     return torch_call(spec, *residuals, *tangents)
 
 
-def _transpose(cotangents: Sequence[Any], *args: Any, spec: Linear) -> list[Any]:
+def _transpose(cotangents: Sequence[Any], *args: Any, spec: Linear | Function) -> list[Any]:
+    if isinstance(spec, Function):
+        raise NotImplementedError(
+            f"jax.linear_transpose was given the PyTorch function {spec}, which nobody knows to be "
+            "linear: transpose its derivative, jax.vjp(f, x)[1]."
+        )
     fixed = len(args) - spec.linear
     wanted = tuple(i for i, arg in enumerate(args) if ad.is_undefined_primal(arg))
     given = tuple(i for i, ct in enumerate(cotangents) if not isinstance(ct, ad.Zero))

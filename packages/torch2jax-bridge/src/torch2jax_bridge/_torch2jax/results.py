@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from functools import cache
+from types import MemberDescriptorType
 from typing import Any
 
 import jax
+import numpy as np
 import torch
 from torch.nn import Module
 
 from pax_tree import (
     GetAttrKey,
     PyTreeDef,
+    is_tree_node,
     register_pytree_with_keys,
     tree_flatten,
     tree_flatten_with_path,
     tree_leaves,
     tree_unflatten,
 )
+from torch2jax_bridge._torch2jax.put_back import in_slot
+from torch2jax_bridge._torch2jax.stand_ins import slots
 
-_NO_OBJECTS = (torch.Tensor, Module, type, dict, list, tuple, set, frozenset)
+_NO_OBJECTS = (torch.Tensor, np.ndarray, Module, type, dict, list, tuple, set, frozenset)
 _KNOWN = (tuple, list, dict, OrderedDict, defaultdict, type(None))
 
 
@@ -28,8 +33,9 @@ def carried_by_jax(treedef: PyTreeDef) -> PyTreeDef:
     """Return a tree with classes of which only PyTorch knows how to take them apart made JAX's.
 
     The tuples with names that PyTorch's functions return (`torch.return_types`) become named
-    tuples, deques lists. Other classes (outputs and caches of models) are registered with JAX, in
-    the way that PyTorch takes them apart, and stay what they are.
+    tuples, deques lists, and named tuples that check what they are made of those without checks.
+    Other classes (outputs and caches of models) are registered with JAX, in the way that PyTorch
+    takes them apart, and stay what they are.
     """
     data, children = treedef.node_data(), [carried_by_jax(c) for c in treedef.children()]
     if data is None:
@@ -39,47 +45,90 @@ def carried_by_jax(treedef: PyTreeDef) -> PyTreeDef:
         data = (list, None)
     elif issubclass(cls, tuple) and cls is not tuple and not hasattr(cls, "_fields"):
         data = (_named_tuple(cls), None)
+    elif issubclass(cls, tuple) and not _takes_fields(cls):
+        data = (next(base for base in cls.__mro__ if "_fields" in vars(base)), None)
     elif not _is_known(cls):
         _register(cls)
     return PyTreeDef.from_node_data_and_children(data, children)
 
 
+_children: dict[type, set[str]] = {}  # of classes of objects that hold tensors
+
+
 def register_objects(tree: Any) -> None:
     """Let trees go into objects that hold tensors in their attributes, such as caches of models.
 
-    A class is registered when an object of it is first found: the attributes that hold tensors are
-    its children, and the others are compared with the structure.
+    A class is registered when an object of it is first found: the attributes that hold tensors in
+    one of its objects are children, and the others are compared with the structure.
     """
-    while found := next((leaf for leaf in tree_leaves(tree) if _names_of_tensors(leaf)), None):
-        _register_object(type(found), _names_of_tensors(found))
+    while found := next(filter(_unknown_names, tree_leaves(tree, is_leaf=_unknown_names)), None):
+        cls, names = type(found), _unknown_names(found)
+        if cls not in _children:
+            _register_object(cls, _children.setdefault(cls, set()))
+        _children[cls].update(names)
 
 
-def _names_of_tensors(leaf: Any) -> tuple[str, ...]:
+def _unknown_names(value: Any) -> set[str]:
+    """Return the attributes that hold tensors of an object, or node, without those that are known to."""
+    cls = type(value)
+    if cls not in _children and is_tree_node(cls):
+        return set()
+    return _names_of_tensors(value) - _children.get(cls, set())
+
+
+def _names_of_tensors(leaf: Any) -> set[str]:
     """Return the attributes of an object that hold tensors; of a container they would not be all."""
-    if isinstance(leaf, _NO_OBJECTS) or not hasattr(leaf, "__dict__"):
-        return ()
-    return tuple(sorted(name for name, value in vars(leaf).items() if _holds_tensors(value)))
+    if isinstance(leaf, _NO_OBJECTS):
+        return set()
+    return {name for name, value in _attributes(leaf).items() if _holds_tensors(value)}
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    found = dict(getattr(value, "__dict__", ()))
+    for slot in _slots(type(value)):
+        if hasattr(value, slot.__name__):
+            found[slot.__name__] = in_slot(slot, value)
+    return found
+
+
+@cache
+def _slots(cls: type) -> list[MemberDescriptorType]:
+    return [slot for base in cls.__mro__ for slot in slots(base) if slot.__name__ != "__dict__"]
 
 
 def _holds_tensors(value: Any) -> bool:
-    return any(isinstance(x, torch.Tensor) or _names_of_tensors(x) for x in tree_leaves(value))
+    leaves = tree_leaves(value)
+    return any(isinstance(x, torch.Tensor | np.ndarray) or _names_of_tensors(x) for x in leaves)
 
 
-def _register_object(cls: type, names: tuple[str, ...]) -> None:
+def _register_object(cls: type, names: set[str]) -> None:
     def flatten(value: Any) -> tuple[list[tuple[Any, Any]], Any]:
-        attributes = vars(value)
-        children = [(GetAttrKey(name), attributes[name]) for name in names if name in attributes]
-        rest = {name: value for name, value in attributes.items() if name not in names}
-        return children, (tuple(key.name for key, _ in children), tuple(rest.items()))
+        attributes = _attributes(value)
+        given = sorted(names & attributes.keys())
+        children = [(GetAttrKey(name), attributes[name]) for name in given]
+        rest = tuple(item for item in attributes.items() if item[0] not in names)
+        return children, (tuple(given), rest)
 
     def unflatten(data: Any, children: Any) -> Any:
         given, rest = data
-        made = object.__new__(cls)
-        vars(made).update(rest)
-        vars(made).update(zip(given, children, strict=True))
+        made = _empty(cls)
+        attributes = {**dict(rest), **dict(zip(given, children, strict=True))}
+        for slot in _slots(cls):
+            if slot.__name__ in attributes:
+                slot.__set__(made, attributes.pop(slot.__name__))
+        if attributes:
+            vars(made).update(attributes)
         return made
 
     register_pytree_with_keys(cls, flatten, unflatten)
+
+
+def _empty(cls: type) -> Any:
+    """Return an object without attributes."""
+    try:
+        return object.__new__(cls)
+    except TypeError:  # a class in C, such as SimpleNamespace
+        return cls.__new__(cls)
 
 
 def as_lists(treedef: PyTreeDef) -> PyTreeDef:
@@ -95,6 +144,16 @@ def as_lists(treedef: PyTreeDef) -> PyTreeDef:
 def _is_known(cls: type) -> bool:
     is_named_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields")
     return cls in _KNOWN or is_named_tuple or jax.tree_util.default_registry.is_node(cls)
+
+
+@cache
+def _takes_fields(cls: type) -> bool:
+    """Whether a tuple can be made of anything, as JAX does; PyTorch's PackedSequence cannot."""
+    fields = tuple(object() for _ in getattr(cls, "_fields", ()))
+    try:
+        return cls is tuple or tuple(cls(*fields)) == fields
+    except Exception:
+        return False
 
 
 @cache

@@ -167,7 +167,13 @@ def _bad_argument(name: str, leaves: list[Any], treedef: PyTreeDef) -> TypeError
         try:
             hash(key_of(leaf))
         except TypeError as error:
-            return TypeError(f"{name} was given, at (args, kwargs){keystr(path)}: {error}")
+            place = f"{name} was given, at (args, kwargs){keystr(path)}"
+            if "unhashable" in str(error):
+                return TypeError(
+                    f"{place}: {leaf!r} of type {type(leaf).__name__}, which is no array, and as a "
+                    "constant of the program has to be hashable."
+                )
+            return TypeError(f"{place}: {error}")
     return None
 
 
@@ -206,6 +212,8 @@ def key_of(leaf: Any) -> Hashable:
         return aval_of(leaf)
     if isinstance(leaf, torch.Tensor):
         raise TypeError(_TENSOR_GIVEN)
+    if isinstance(leaf, slice):  # which newer Pythons can hash
+        return slice, (leaf.start, leaf.stop, leaf.step)
     return type(leaf), repr(leaf) if isinstance(leaf, float | complex) else leaf
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from torch2jax_bridge._compat import tensor_dicts
+from torch2jax_bridge._compat import TENSOR_HOOKS, tensor_dicts
 from torch2jax_bridge._torch2jax.function import WrongArguments
 from torch2jax_bridge._torch2jax.recording import current_recording
 
@@ -169,6 +169,11 @@ def check_module(module: torch.nn.Module) -> None:
             "torch2jax the module that it was made of, or a function that calls it."
         )
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if any(getattr(tensor, hooks, None) for hooks in TENSOR_HOOKS):
+            raise TypeError(
+                f"{kind} has a hook of the tensor {name} (register_hook), which its arrays in JAX "
+                "cannot have: remove it, and change the gradient in JAX."
+            )
         if torch.nn.parameter.is_lazy(tensor):
             raise TypeError(
                 f"{kind} is not initialised: {name} gets its shape from the first call. Call the "
