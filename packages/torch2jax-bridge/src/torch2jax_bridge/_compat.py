@@ -637,7 +637,8 @@ backends_are_initialized: Callable[[], bool] = foreign(
 
 
 def _x64_alone() -> Any:
-    return (jax.config.jax_enable_x64,)
+    config: Any = jax.config
+    return (config.jax_enable_x64,)
 
 
 trace_context: Callable[[], Any] = _x64_alone if _CONTEXT is None else _CONTEXT

@@ -41,10 +41,11 @@ from torch2jax_bridge._lowered.program import (
 from torch2jax_bridge._lowered.registry import rule_for
 from torch2jax_bridge._lowered.rewrites import rewritten
 from torch2jax_bridge._lowered.writes import Writes
+from torch2jax_bridge._runtime.errors import ShapeInferenceError
 from torch2jax_bridge._runtime.generators import is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
 from torch2jax_bridge._torch2jax.function import WrongArguments
-from torch2jax_bridge._torch2jax.infer import Given, ShapeInferenceError, draws_numbers
+from torch2jax_bridge._torch2jax.infer import Given, draws_numbers
 from torch2jax_bridge._torch2jax.reachable import left_as_it_was
 from torch2jax_bridge._torch2jax.results import register_objects
 

@@ -10,8 +10,8 @@ import jax
 import torch
 
 from pax_tree import tree_map, tree_structure
+from torch2jax_bridge._runtime.errors import ShapeInferenceError
 from torch2jax_bridge._torch2jax.function import Options, debug_by_default
-from torch2jax_bridge._torch2jax.infer import ShapeInferenceError
 from torch2jax_bridge._torch2jax.module import Arrays, ModuleApply, as_key_data, split_module
 from torch2jax_bridge._torch2jax.specialize import GivenShapes, TorchFunction
 

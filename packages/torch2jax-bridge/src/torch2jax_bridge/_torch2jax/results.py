@@ -61,11 +61,15 @@ def register_objects(tree: Any) -> None:
     A class is registered when an object of it is first found: the attributes that hold tensors in
     one of its objects are children, and the others are compared with the structure.
     """
-    while found := next(filter(_unknown_names, tree_leaves(tree, is_leaf=_unknown_names)), None):
+    while found := next(filter(_is_unknown, tree_leaves(tree, is_leaf=_is_unknown)), None):
         cls, names = type(found), _unknown_names(found)
         if cls not in _children:
             _register_object(cls, _children.setdefault(cls, set()))
         _children[cls].update(names)
+
+
+def _is_unknown(value: Any) -> bool:
+    return bool(_unknown_names(value))
 
 
 def _unknown_names(value: Any) -> set[str]:
@@ -128,7 +132,8 @@ def _empty(cls: type) -> Any:
     try:
         return object.__new__(cls)
     except TypeError:  # a class in C, such as SimpleNamespace
-        return cls.__new__(cls)
+        make: Any = cls.__new__
+        return make(cls)
 
 
 def as_lists(treedef: PyTreeDef) -> PyTreeDef:
