@@ -151,7 +151,9 @@ HALF_DRAWS = {
 def test_half_precision_compiled_by_inductor(dtype):
     """Which computes in single precision, where rounding between two operations gets lost."""
     draws = lambda key: {name: draw(key, dtype) for name, draw in HALF_DRAWS.items()}  # noqa: E731
-    assert_same(pax.jit(draws)(KEY), draws(KEY))
+    # The compiler's own threshold for GPUs; with that for CPUs it takes six times as long.
+    options = {"realize_opcount_threshold": 30}
+    assert_same(pax.jit(draws, options=options)(KEY), draws(KEY))
 
 
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
