@@ -123,7 +123,9 @@ def test_views_and_writes_equal_pytorch(steps):
 
 
 @pytest.mark.parametrize(
-    "view", [lambda x: x[1:], lambda x: x.t(), lambda x: x[0].expand(2, 3)], ids=str
+    "view",
+    [lambda x: x[1:], lambda x: x.t(), lambda x: x[0].expand(2, 3)],
+    ids=["slice", "transposed", "expanded"],
 )
 def test_strides_of_views_are_refused(view):
     f = torch2jax(lambda x: view(x).as_strided((2,), (1,), 1), backend="xla")
