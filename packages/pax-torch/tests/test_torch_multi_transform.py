@@ -1,13 +1,21 @@
 """multi_transform: each parameter is stepped by the optimizer of its label."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pax_torch as pax
+from pax_tree import GetAttrKey
 
 SGD, ADAMW, MUON = torch.optim.SGD, torch.optim.AdamW, torch.optim.Muon
+
+
+class Pair(NamedTuple):
+    w: object
+    b: object
 
 
 def net_params():
@@ -146,6 +154,70 @@ def test_update():
     updates, _ = optimizer.compute_update(PARAMS, PARAMS, state)
     new, _ = optimizer.step(PARAMS, PARAMS, state)
     assert_same(pax.tree_map(torch.add, PARAMS, updates), new)
+
+
+class Twins:
+    """A node whose two leaves have one name."""
+
+    def __init__(self, *leaves):
+        self.leaves = leaves
+
+
+pax.register_pytree_with_keys(
+    Twins,
+    lambda twins: ([(GetAttrKey("leaf"), leaf) for leaf in twins.leaves], None),
+    lambda _, leaves: Twins(*leaves),
+)
+
+
+def test_states_have_their_own_parameters_alone():
+    """So that all of them together are as large as the parameters, whatever the number of labels."""
+    leaves = [torch.full((i + 1,), float(i)) for i in range(6)]
+    params = {"a": Pair(leaves[0], [leaves[1], None]), "b": {0: leaves[2], "x": leaves[3]}}
+    labels = {"a": Pair("one", ["two", None]), "b": {0: "one", "x": "two"}}
+    adam = pax.functional_optimizer(torch.optim.Adam)
+    state = pax.multi_transform({"one": adam, "two": adam}, labels).init(params)
+    zeros = [torch.zeros_like(leaf) for leaf in leaves]
+    assert_same(state["one"]["exp_avg"], {"a": {"w": zeros[0]}, "b": {0: zeros[2]}})
+    assert_same(state["two"]["exp_avg"], {"a": {"b": {0: zeros[1]}}, "b": {"x": zeros[3]}})
+    alone = pax.multi_transform({"one": adam}, "one").init(leaves[0])
+    assert_same(alone["one"]["exp_avg"], zeros[0])
+
+
+def test_parameters_of_one_name_are_told_apart():
+    params = Twins(torch.ones(2), torch.ones(3))
+    parts = {label: pax.functional_optimizer(SGD, lr=label, momentum=0.9) for label in (1.0, 2.0)}
+    for labels in (Twins(1.0, 2.0), 1.0):
+        optimizer = pax.multi_transform(parts, labels, allow_unused=True)
+        new, state = optimizer.step(params, params, optimizer.init(params))
+        new, _ = optimizer.step(new, params, state)
+        for label, end, start in zip(
+            pax.tree_leaves(labels) * 2, new.leaves, params.leaves, strict=False
+        ):
+            alone, state = parts[label].step(start, start, parts[label].init(start))
+            assert_same(end, parts[label].step(alone, start, state)[0])
+
+
+def test_a_group_in_a_group_has_labels_like_all_parameters():
+    params = {"x": torch.ones(1), "y": torch.ones(1), "z": torch.ones(1)}
+    sgd = [pax.functional_optimizer(SGD, lr=0.1 * i) for i in range(3)]
+    inner = pax.multi_transform({1: sgd[1], 2: sgd[2]}, {"x": 1, "y": 1, "z": 2})
+    optimizer = pax.multi_transform(
+        {"in": inner, "out": sgd[0]}, {"x": "out", "y": "in", "z": "in"}
+    )
+    new, _ = optimizer.step(params, params, optimizer.init(params))
+    assert_same(new, {"x": torch.ones(1), "y": torch.tensor([0.9]), "z": torch.tensor([0.8])})
+
+
+def test_labels_may_change_between_steps():
+    params = {"x": torch.ones(1), "y": torch.ones(1)}
+    sgd = {label: pax.functional_optimizer(SGD, lr=label) for label in (0.0, 1.0)}
+    labels = {"x": 0.0, "y": 1.0}
+    optimizer = pax.multi_transform(sgd, lambda params: labels)
+    state = optimizer.init(params)
+    assert_same(optimizer.step(params, params, state)[0], {"x": torch.ones(1), "y": torch.zeros(1)})
+    labels = {"x": 1.0, "y": 0.0}
+    assert_same(optimizer.step(params, params, state)[0], {"x": torch.zeros(1), "y": torch.ones(1)})
 
 
 def test_under_vmap():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import torch
 
 from pax_torch._errors import leaf_place
 from pax_torch._optim.checks import as_tensors, check_donated
 from pax_torch._optim.optimizer import FunctionalOptimizer
+from pax_torch._optim.parts import Part, by_names, with_none
 from pax_torch._optim.state import check_state, leaves_like
 from pax_torch._tracing import values_are_hidden
 from pax_tree import PyTreeDef, broadcast_prefix, tree_flatten, tree_leaves, tree_unflatten
@@ -40,7 +42,9 @@ def multi_transform(
 
     Returns:
         An optimizer with the methods of `FunctionalOptimizer`. Its state has the state of each
-        optimizer under its label. An override reaches every optimizer that has the hyperparameter;
+        optimizer under its label, for its own parameters alone: as dictionaries by their names, or,
+        for optimizers of other classes, as trees like the parameters with None for all others. An
+        override reaches every optimizer that has the hyperparameter;
         as a dictionary by label (`lr={"body": 0.1}`) it reaches the labels it names.
 
     Raises:
@@ -102,6 +106,7 @@ class MultiTransform:
     ) -> None:
         self._optimizers, self._labels = dict(optimizers), param_labels
         self._allow_unused = allow_unused
+        self._last: tuple[list[Any], PyTreeDef, list[Part]] | None = None
         self.donates = any(getattr(each, "donates", False) for each in optimizers.values())
 
     def __repr__(self) -> str:
@@ -132,10 +137,11 @@ class MultiTransform:
             >>> sgd = pax_torch.functional_optimizer(torch.optim.SGD)
             >>> optimizer = pax_torch.multi_transform({"a": rprop, "b": sgd}, {"x": "a", "y": "b"})
             >>> optimizer.init({"x": torch.zeros(2), "y": torch.zeros(2)})["a"]["step_size"]
-            {'x': tensor([0.1000, 0.1000]), 'y': None}
+            {'x': tensor([0.1000, 0.1000])}
         """
+        leaves = tree_leaves(params)
         return {
-            group.label: group.optimizer.init(group.of(params), **group.overrides)
+            group.label: group.optimizer.init(group.part.of(leaves), **group.overrides)
             for group in self._groups(params, overrides)
         }
 
@@ -210,29 +216,29 @@ class MultiTransform:
             Traceback (most recent call last):
             ValueError: grads has shape (3,), but its parameter has shape (2,).
         """
-        groups, grads = self._read(params, grads, state, overrides)
-        self._check(groups, params, grads, state, donate_params=True)
+        self._check(self._parts(params, grads, state, overrides), params, donate_params=True)
 
-    def _read(
+    def _parts(
         self, params: Any, grads: Any, state: Mapping[Hashable, Any], overrides: dict[str, Any]
-    ) -> tuple[list[_Group], Any]:
-        """Return the groups of a step, and the gradients as a tree like the parameters."""
+    ) -> list[tuple[_Group, tuple[Any, Any, Any]]]:
+        """Return each group of a step, with its parameters, gradients and state."""
         groups = self._groups(params, overrides)
         self._check_labels(state)
-        treedef = tree_flatten(params)[1]
-        return groups, tree_unflatten(treedef, leaves_like(treedef, grads, "grads"))
+        leaves, treedef = tree_flatten(params)
+        slopes = leaves_like(treedef, grads, "grads")
+        return [
+            (group, (group.part.of(leaves), group.part.of(slopes), state[group.label]))
+            for group in groups
+        ]
 
     def _check(
         self,
-        groups: list[_Group],
+        parts: list[tuple[_Group, tuple[Any, Any, Any]]],
         params: Any,
-        grads: Any,
-        state: Mapping[Hashable, Any],
         donate_params: bool,
     ) -> None:
         """Raise what a group's step would raise, before another has written to its arguments."""
-        for group in groups:
-            given = group.of(params), group.of(grads), state[group.label]
+        for group, given in parts:
             if isinstance(group.optimizer, FunctionalOptimizer | MultiTransform):
                 group.optimizer.check(*given, **group.overrides)
         if donate_params and self.donates and not values_are_hidden():
@@ -246,17 +252,16 @@ class MultiTransform:
         state: Mapping[Hashable, Any],
         overrides: dict[str, Any],
     ) -> tuple[Any, dict[Hashable, Any]]:
-        groups, grads = self._read(params, grads, state, overrides)
+        parts = self._parts(params, grads, state, overrides)
         if self.donates and not values_are_hidden():
-            self._check(groups, params, grads, state, donate_params=method == "step")
+            self._check(parts, params, donate_params=method == "step")
         treedef = tree_flatten(params)[1]
         leaves: list[Any] = [None] * treedef.num_leaves
         new_state = dict(state)
-        for group in groups:
-            given = group.of(params), group.of(grads), state[group.label]
+        for group, given in parts:
             new, after = getattr(group.optimizer, method)(*given, **group.overrides)
             new_state[group.label] = after
-            for i, leaf in zip(group.places, tree_leaves(new), strict=True):
+            for i, leaf in zip(group.part.places, tree_leaves(new), strict=True):
                 leaves[i] = leaf
         return tree_unflatten(treedef, leaves), new_state
 
@@ -268,6 +273,18 @@ class MultiTransform:
             labels = broadcast_prefix(labels, params)
         except ValueError as error:
             raise ValueError(f"param_labels is no prefix of params: {error}") from None
+        return [
+            _Group(label, optimizer, _overrides_of(label, optimizer, overrides), part)
+            for (label, optimizer), part in zip(
+                self._optimizers.items(), self._parts_of(labels, params, treedef), strict=True
+            )
+        ]
+
+    def _parts_of(self, labels: list[Any], params: Any, treedef: PyTreeDef) -> list[Part]:
+        """Return the leaves of each optimizer; those of the step before, for the same structure."""
+        compiling = torch.compiler.is_compiling()
+        if self._last is not None and not compiling and self._last[:2] == (labels, treedef):
+            return self._last[2]
         places: dict[Hashable, list[int]] = {label: [] for label in self._optimizers}
         for i, label in enumerate(labels):
             if label not in places:
@@ -277,12 +294,13 @@ class MultiTransform:
                 )
             places[label].append(i)
         self._check_used(places)
-        return [
-            _Group(
-                label, optimizer, _overrides_of(label, optimizer, overrides), places[label], treedef
-            )
-            for label, optimizer in self._optimizers.items()
+        paths = treedef.paths()
+        parts = [
+            _part(self._optimizers[label], treedef, paths, found) for label, found in places.items()
         ]
+        if not compiling:
+            self._last = labels, treedef, parts
+        return parts
 
     def _check_used(self, places: dict[Hashable, list[int]]) -> None:
         used = [label for label, found in places.items() if found]
@@ -329,23 +347,26 @@ class MultiTransform:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """The leaves of one label, their optimizer, and the overrides for it."""
 
     label: Hashable
     optimizer: Optimizer
     overrides: dict[str, Any]
-    places: list[int]
-    treedef: PyTreeDef
+    part: Part
 
-    def of(self, tree: Any) -> Any:
-        """Return the tree with None in place of all other leaves."""
-        leaves = self.treedef.flatten_up_to(tree)
-        kept: list[Any] = [None] * len(leaves)
-        for i in self.places:
-            kept[i] = leaves[i]
-        return tree_unflatten(self.treedef, kept)
+
+def _part(optimizer: Optimizer, treedef: PyTreeDef, paths: list[Any], places: list[int]) -> Part:
+    """Return the part of the parameters that an optimizer gets.
+
+    One that may look at their structure gets that; so does each, if two parameters have one name.
+    """
+    if not isinstance(optimizer, FunctionalOptimizer):
+        return with_none(treedef, places)
+    try:
+        return by_names(paths, places)
+    except ValueError:
+        return with_none(treedef, places)
 
 
 def _overrides_of(
