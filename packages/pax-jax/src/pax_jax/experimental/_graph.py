@@ -42,9 +42,15 @@ class Node:
     __static_by_identity__ = True
 
     def __init__(self, parents: Sequence[Node], fx: Callable[..., Any], value: Any) -> None:
-        self.parents = tuple(parents)
+        self._inputs = tuple(parents)
         self.fx = fx if is_module(fx) else Lambda(fx)
         self.value = value
+
+    @property
+    def parents(self) -> tuple[Node, ...]:
+        """The nodes that it is made from: those of `x | y`, where that stands before a function."""
+        is_call = len(self._inputs) == 1 and type(self._inputs[0]) is _Arguments
+        return self._inputs[0]._inputs if is_call else self._inputs
 
     def __copy__(self) -> Node:
         raise TypeError(
@@ -138,11 +144,11 @@ class _Arguments(Node):
     __static_by_identity__ = True
 
     def __rshift__(self, fn: Callable[..., Any]) -> Node:
-        return Node(self.parents, _spread(fn), _called(fn, *self.value))
+        return Node((self,), _spread(fn), _called(fn, *self.value))
 
 
 def _joined(cls: type[Node], left: Node, right: Node) -> Node:
-    parts = [node.parents if type(node) is cls else (node,) for node in (left, right)]
+    parts = [node._inputs if type(node) is cls else (node,) for node in (left, right)]
     parents = (*parts[0], *parts[1])
     return cls(parents, identity, tuple(node.value for node in parents))
 
@@ -222,7 +228,7 @@ class GraphModule(Module):
 
         index = {x: n if _is_plain(x) else add_step(x, (n,)) for n, x in enumerate(inputs)}
         for node in made:
-            index[node] = add_step(node, tuple(index[parent] for parent in node.parents))
+            index[node] = add_step(node, tuple(index[parent] for parent in node._inputs))
         self.inputs = len(inputs)
         self.steps = tuple(steps)
         self.output = index[output]
@@ -254,14 +260,14 @@ def _in_order(output: Node) -> list[Node]:
             order[node] = None
         elif node not in order:
             pending.append((node, True))
-            pending.extend((parent, False) for parent in reversed(node.parents))
+            pending.extend((parent, False) for parent in reversed(node._inputs))
     return list(order)
 
 
 def _check_nodes(nodes: list[Node]) -> None:
     seen: set[int] = set()
     for node in nodes:
-        if not node.parents:
+        if not node._inputs:
             raise ValueError(f"{node!r} is an input of the graph and not among `inputs`.")
         if id(node.fx) in seen:
             raise ValueError(
