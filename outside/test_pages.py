@@ -10,7 +10,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
     path
     for path in sorted(DOCS.rglob("*.md"))
-    if "<!-- outside -->" in path.read_text("utf-8")
+    if "<!-- outside -->" in path.read_text("utf-8").splitlines()
     or (path.parent.name == "integrations" and path.stem != "index")
 ]
 
