@@ -138,7 +138,7 @@ def of_opax(count: int) -> dict[str, Program]:
     params = module.parameters()
     freeze = opax.set_to_zero()
     labels = {f"label{i}": freeze for i in range(3)}
-    groups = opax.multi_transform(labels, {"w*": "label0"} | {"w7*": "label1", "w8*": "label2"})
+    groups = opax.multi_transform(labels, {"w7*": "label1", "w8*": "label2", "w*": "label0"})
     return {
         "init": partial(opax.sgd(0.1), params),
         "sgd.step": partial(opax.sgd(0.1)(params).step, params, module),
