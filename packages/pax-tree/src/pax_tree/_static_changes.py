@@ -26,15 +26,16 @@ class StaticChanges:
 
     def clear(self) -> None:
         """Forget the calls."""
-        self._seen: set[Static] = set()
+        self._seen: set[int] = set()  # their hashes: the arguments themselves are not kept
         self._last, self._in_a_row = Static(), 0
 
     def see(self, static: Static) -> None:
         """Take notice of the static arguments of a call."""
-        if self._warned or not static or static in self._seen:
+        number = hash(static)
+        if self._warned or not static or number in self._seen:
             self._in_a_row = 0
             return
-        self._seen.add(static)
+        self._seen.add(number)
         place = _changed_number(self._last, static)
         self._last, self._in_a_row = static, 0 if place is None else self._in_a_row + 1
         if self._in_a_row == _MANY and place is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from pax_tree import PyTreeDef
+
+T = TypeVar("T")
 
 
 class Ref(NamedTuple):
@@ -74,13 +76,18 @@ class Program:
 
 def refs(value: Any) -> Iterator[Ref]:
     """Return the values among arguments or results."""
-    if isinstance(value, Ref):
+    return instances(value, Ref)
+
+
+def instances(value: Any, kind: type[T]) -> Iterator[T]:
+    """Return what is of a class among arguments or results."""
+    if isinstance(value, kind):
         yield value
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from refs(item)
+            yield from instances(item, kind)
     elif isinstance(value, dict):
-        yield from refs(list(value.values()))
+        yield from instances(list(value.values()), kind)
 
 
 def replaced(value: Any, by: Callable[[Any], Any], kind: type) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import torch
 
 from torch2jax_bridge._compat import storage_key
 from torch2jax_bridge._lowered.operators import keep_gradient
-from torch2jax_bridge._lowered.program import replaced
+from torch2jax_bridge._lowered.program import instances, replaced
 from torch2jax_bridge._torch2jax.function import WrongArguments
 
 Function = Callable[..., Any]
@@ -87,12 +87,14 @@ class Writes:
 
     def _unseen(self, by: Function, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a function where gradients are off; a view that it returns has no derivative."""
-        given = list(_tensors([args, kwargs]))
+        given = list(instances([args, kwargs], torch.Tensor))
         with torch.enable_grad():
             for tensor in given:
                 tensor.clone()  # or else earlier writes are done only now, without gradient
         result = by(*args, **kwargs)
-        found = [x for x in _tensors([result]) if not any(x is other for other in given)]
+        found = [
+            x for x in instances([result], torch.Tensor) if not any(x is other for other in given)
+        ]
         keys = set(map(_key, found)) - self._constants.keys()
         moving = [tensor for tensor in given if _key(tensor) in keys]
         if not moving:
@@ -163,25 +165,15 @@ def _with(given: Any, new: dict[int, torch.Tensor]) -> Any:
     return replaced(given, lambda x: new.get(id(x), x), torch.Tensor)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-
-
 def _written(function: Function, args: tuple, kwargs: dict[str, Any]) -> list[torch.Tensor]:
     """Return the tensors that a call of a function of PyTorch writes into."""
     name = getattr(function, "__name__", "")
     if kwargs.get("out") is not None:
-        found = _tensors(kwargs["out"])
+        found = instances(kwargs["out"], torch.Tensor)
     elif name in _AVERAGES:
-        found = _tensors([args[1:], kwargs])
+        found = instances([args[1:], kwargs], torch.Tensor)
     elif _writes(function, name, args, kwargs):
-        found = _tensors(args[0] if args else next(iter(kwargs.values()), None))
+        found = instances(args[0] if args else next(iter(kwargs.values()), None), torch.Tensor)
     else:
         return []
     return list({id(tensor): tensor for tensor in found}.values())
