@@ -44,6 +44,14 @@ SUITES = (
     "tests/types",
     "tests/repository",
 )
+# The libraries that the tests of a package import, where these are not both: a layering test holds it. Such a
+# suite is run in the first cell alone that has these versions of them.
+IMPORTED = {
+    "packages/pax-tree": (),
+    "packages/pax-torch": ("torch",),
+    "packages/pax-jax": ("jax",),
+    "packages/opax": ("jax",),
+}
 # The packages that need no PyTorch, with their own tests alone: the others compare with PyTorch.
 WITHOUT_TORCH = ("pax-tree", "pax-jax", "opax")
 LIMIT = 2 * 60 * 60
@@ -123,6 +131,19 @@ class Results:
     def count(self, cell: Cell, kind: str) -> int:
         return sum(suite[kind] for suite in self.of(cell)["suites"].values())
 
+    def take_over(self, cell: Cell) -> None:
+        """Copy the counts of suites that ran, in another cell, with the versions that their tests import."""
+        for suite in self.missing(cell):
+            for name, other in self._cells.items():
+                found = other["suites"].get(suite)
+                if (
+                    found
+                    and "same as" not in found
+                    and facts(suite, other) == facts(suite, asdict(cell))
+                ):
+                    self.of(cell)["suites"][suite] = {**found, "seconds": 0, "same as": name}
+                    break
+
     def write(self) -> None:
         """Write the file; one that is interrupted leaves the one before."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -138,11 +159,19 @@ def suites(cell: Cell) -> list[str]:
     return [f"packages/{name}" for name in WITHOUT_TORCH]
 
 
+def facts(suite: str, cell: dict) -> tuple:
+    """Return what the result of a suite depends on; without PyTorch, its optional parts are absent too."""
+    versions = [cell[library] for library in IMPORTED.get(suite, ("torch", "jax"))]
+    return (cell["python"], cell["torch"] is None, *versions)
+
+
 def run_cell(cell: Cell, results: Results, options: argparse.Namespace) -> None:
     """Make the environment of a cell, run what has not run yet, and delete the environment."""
     if options.again:
         results.forget(cell)
+    results.take_over(cell)
     wanted = [x for x in results.missing(cell) if not options.suite or x in options.suite]
+    results.write()
     if not wanted:
         return
     with tempfile.TemporaryDirectory(prefix=f"pax-matrix-{cell.name}-") as scratch:
@@ -257,7 +286,15 @@ def rows(chosen: list[Cell], results: Results) -> Iterator[str]:
         counts = [results.count(cell, kind) for kind in COUNTS]
         minutes = results.count(cell, "seconds") / 60
         missing = results.missing(cell)
-        note = f"  not run: {', '.join(missing)}" if missing else ""
+        taken = sorted(
+            {
+                suite["same as"]
+                for suite in results.of(cell)["suites"].values()
+                if "same as" in suite
+            }
+        )
+        note = f"  in part from {', '.join(taken)}" if taken else ""
+        note += f"  not run: {', '.join(missing)}" if missing else ""
         line = f"{cell.name:22} {cell.torch or '-':>8} {cell.jax:>9}"
         yield f"{line} {counts[0]:7} {counts[1]:7} {counts[2]:8} {minutes:8.1f}{note}"
 

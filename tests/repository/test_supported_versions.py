@@ -114,3 +114,23 @@ def test_results_go_on_where_they_were_and_are_those_of_one_commit(tmp_path):
     ]
     assert matrix.table([cell], again).endswith(f"{cell.name} failed: it")
     assert matrix.Results(tmp_path / "new" / "matrix.json", "two").missing(cell) == [first, *others]
+
+
+def test_a_suite_runs_once_for_the_versions_that_its_tests_import(tmp_path):
+    results = matrix.Results(tmp_path / "matrix.json", "one")
+    cells = {cell.name: cell for cell in supported.cells()}
+    none, first = cells["3.13-none-newest"], cells["3.12-lowest-lowest"]
+    counts = {"passed": 5, "failed": 0, "skipped": 2, "failures": [], "seconds": 60}
+    for cell in (none, first):
+        results.of(cell)["suites"] = dict.fromkeys(matrix.suites(cell), counts)
+
+    def taken(name):
+        results.take_over(cells[name])
+        return set(results.of(cells[name])["suites"])
+
+    jax = {"packages/pax-jax", "packages/opax"}
+    assert taken("3.12-lowest-newest") == {"packages/pax-tree", "packages/pax-torch"}
+    assert taken("3.12-newest-lowest") == {"packages/pax-tree", *jax}
+    assert taken("3.12-newest-newest") == {"packages/pax-tree"}
+    assert taken("3.11-lowest-lowest") == taken("3.13-lowest-newest") == set()
+    assert "in part from 3.12-lowest-lowest" in matrix.table([cells["3.12-newest-lowest"]], results)
