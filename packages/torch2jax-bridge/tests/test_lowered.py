@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -233,6 +234,57 @@ def test_unseen_writes_inside_of_gradients_are_refused():
         lowered(_gradient_of_unseen)(X)
 
 
+def test_functions_run_once_and_leave_no_trace(capsys):
+    kept, flags = [], []
+
+    def function(x):
+        print("ran")
+        kept.append(x)
+        with ThreadPoolExecutor(1) as pool:
+            flags.append(pool.submit(lambda: bool(torch.compiler.is_compiling())).result())
+        return x * 2 if torch.compiler.is_compiling() and not any(flags) else x
+
+    f = jax.jit(lowered(function))
+    np.testing.assert_allclose(f(X), 2 * X)
+    assert capsys.readouterr().out == "ran\n"
+    assert kept == []
+    assert torch.compiler.is_compiling() is False
+
+
+def test_tensors_without_values_that_stay_are_an_error():
+    with pytest.raises(ShapeInferenceError, match="keeps a tensor"):
+        lowered(lambda x: setattr(sys, "_kept_by_a_test", x * 2) or x)(X)
+    del sys._kept_by_a_test
+
+
+def test_wrong_integers_are_named():
+    def only_long(x):
+        if x.dtype != torch.int64:
+            raise RuntimeError("expected Long")
+        return x + 1
+
+    with pytest.raises(ShapeInferenceError, match=r"expected Long.* widen_integers=True"):
+        lowered(only_long)(np.zeros(3, np.int32))
+    assert lowered(only_long, widen_integers=True)(np.zeros(3, np.int32)).shape == (3,)
+
+
+@pytest.mark.parametrize("make", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_cells_equal_pytorch(make):
+    torch.manual_seed(0)
+    net = make(3, 4)
+    apply, params, _ = lowered(net)
+
+    def loss(params):
+        out = jax.tree.leaves(apply(params, X)[0])
+        return sum(jnp.sum(jnp.sin(x)) for x in out)
+
+    found = jax.grad(loss)(params)
+    out = net(torch.from_numpy(X))
+    sum(x.sin().sum() for x in (out if isinstance(out, tuple) else (out,))).backward()
+    for name, parameter in net.named_parameters():
+        np.testing.assert_allclose(found[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
 class _Tripled(torch.autograd.Function):
     """Its derivative is not that of what it computes."""
 
@@ -308,8 +360,10 @@ def test_other_mistakes():
         torch2jax(torch.sin, strict=True)
     with pytest.raises(ValueError, match="report"):
         torch2jax(torch.sin).report()
-    with pytest.raises(ShapeInferenceError, match="could not be inferred"):
+    with pytest.raises(ShapeInferenceError, match="no values to read"):
         lowered(lambda x: x * x.sum().item())(X)
+    with pytest.raises(TypeError, match="returned 3 of type int at result"):
+        lowered(lambda x: 3)(X)
     with torch.enable_grad(), pytest.raises(ShapeInferenceError, match="could not be recorded"):
         lowered(lambda x: x.clone().requires_grad_() * 2)(X)
 

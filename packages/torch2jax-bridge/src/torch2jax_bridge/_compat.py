@@ -9,6 +9,7 @@ import ctypes
 import functools
 import gc
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -244,18 +245,35 @@ _COMPILES = foreign(
 )
 
 
+class _InThread:
+    """True in one thread for as long as that records; elsewhere what was there before."""
+
+    def __init__(self, before: Any) -> None:
+        self._before = before
+        self.thread: int | None = threading.get_ident()
+
+    def __bool__(self) -> bool:
+        return threading.get_ident() == self.thread or bool(self._before)
+
+
 @contextmanager
 def compiling() -> Iterator[None]:
-    """In the `with` block `torch.compiler.is_compiling()` is true: libraries then read no values."""
+    """In the `with` block `torch.compiler.is_compiling()` is true in this thread.
+
+    Libraries then read no values.
+    """
     if _COMPILES is None:
         yield
         return
     flags: Any = torch.compiler
-    before, flags._is_compiling_flag = flags._is_compiling_flag, True
+    before = flags._is_compiling_flag
+    flags._is_compiling_flag = here = _InThread(before)
     try:
         yield
     finally:
-        flags._is_compiling_flag = before
+        here.thread = None
+        if flags._is_compiling_flag is here:  # not what a compilation in another thread has set
+            flags._is_compiling_flag = before
 
 
 # Grad mode ---------------------------------------------------------------------------------------

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from pax_tree import PyTreeDef
+from torch2jax_bridge._avals import Aval
 from torch2jax_bridge._lowered.evaluate import Computed, Evaluator
+from torch2jax_bridge._lowered.program import Program
 from torch2jax_bridge._lowered.record import record
+from torch2jax_bridge._runtime.errors import ShapeInferenceError
 from torch2jax_bridge._torch2jax.function import Options
-from torch2jax_bridge._torch2jax.infer import Given
+from torch2jax_bridge._torch2jax.infer import WIDEN, Given
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,25 @@ class Lowered:
     steps: Sequence[Computed]
 
 
-def lower(apply: Callable[..., Any], given: Given, options: Options, name: str) -> Lowered:
+def lower(
+    make: Callable[[bool], Callable[..., Any]],
+    ins: Sequence[Aval],
+    options: Options,
+    words: tuple[str, Sequence[str]],
+) -> Lowered:
     """Record a function of flat tensors and make the JAX function.
 
     Args:
-        apply: the function.
-        given: its arguments, on the CPU: the program is for every platform.
+        make: makes the function, of int32 tensors that it gets as int64 if so told.
+        ins: its arguments.
         options: the user's.
-        name: how messages and programs call it.
+        words: how messages and programs call the function and its arguments.
 
     Raises:
         TypeError: `strict` is asked for, and an operator has no rule.
     """
-    program = record(apply, given, name)
+    name = words[0]
+    program = _recorded(make, ins, options, words)
     evaluator = Evaluator(program, options.keyed)
     missing = sorted({c.step.name for c in evaluator.steps if c.rule is None})
     if options.strict and missing:
@@ -57,6 +67,25 @@ def lower(apply: Callable[..., Any], given: Given, options: Options, name: str) 
 
     call.__name__ = call.__qualname__ = name
     return Lowered(jax.jit(call), program.out_tree, evaluator.steps)
+
+
+def _recorded(
+    make: Callable[[bool], Callable[..., Any]],
+    ins: Sequence[Aval],
+    options: Options,
+    words: tuple[str, Sequence[str]],
+) -> Program:
+    given = Given(ins, "cpu")  # the program is for every platform
+    try:
+        return record(make(options.widen_integers), given, *words)
+    except ShapeInferenceError as error:
+        if options.widen_integers or not any(aval.dtype == np.int32 for aval in ins):
+            raise
+        try:
+            record(make(True), given, *words)
+        except Exception:
+            raise error from error.__cause__
+        raise ShapeInferenceError(f"{words[0]} fails: {error.__cause__}. {WIDEN}") from error
 
 
 def report(programs: Sequence[Sequence[Computed]]) -> str:

@@ -7,14 +7,16 @@ there are some.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
 from typing import Any
 
 import torch
 
-from pax_tree import tree_flatten
+from pax_tree import tree_flatten, tree_flatten_with_path
 from torch2jax_bridge._compat import (
     BAGS,
     DispatchMode,
@@ -41,49 +43,84 @@ from torch2jax_bridge._lowered.program import (
 from torch2jax_bridge._lowered.registry import rule_for
 from torch2jax_bridge._lowered.rewrites import rewritten
 from torch2jax_bridge._lowered.writes import Writes
-from torch2jax_bridge._runtime.errors import ShapeInferenceError
-from torch2jax_bridge._runtime.generators import is_seeded
+from torch2jax_bridge._runtime.errors import ShapeInferenceError, text_of
+from torch2jax_bridge._runtime.generators import HostDraws, is_seeded
 from torch2jax_bridge._runtime.thread_state import without_values
-from torch2jax_bridge._torch2jax.function import WrongArguments
-from torch2jax_bridge._torch2jax.infer import Given, draws_numbers
+from torch2jax_bridge._torch2jax.function import WrongArguments, label
+from torch2jax_bridge._torch2jax.infer import (
+    Given,
+    UnfitResult,
+    check_results,
+    draws_numbers,
+    no_collection,
+    refuse_kept,
+)
 from torch2jax_bridge._torch2jax.reachable import left_as_it_was
 from torch2jax_bridge._torch2jax.results import register_objects
 
 Apply = Callable[..., Any]
 
 
-def record(apply: Apply, given: Given, name: str) -> Program:
-    """Run a function of flat tensors and return what it calls; what it can reach stays as it was.
+def record(apply: Apply, given: Given, name: str, names: Sequence[str]) -> Program:
+    """Run a function of flat tensors once and return what it calls; what it can reach stays as it was.
 
     Args:
         apply: the function.
         given: its arguments.
         name: how messages call it.
+        names: what they call its arguments.
 
     Raises:
-        WrongArguments: it draws random numbers without a key, or writes into a tensor it captured.
-        ShapeInferenceError: it failed on tensors without values.
+        WrongArguments: it draws random numbers without a key, or writes into a tensor that it was
+            given or captured.
+        TypeError: a result is not a tensor that JAX can take.
+        ShapeInferenceError: it failed on tensors without values, or has kept one.
     """
     mode = fake_mode()
-    try:
-        with without_values(), left_as_it_was(apply) as trial, torch.enable_grad(), quiet(), mode:
+    references = sys.getrefcount(mode)
+    with no_collection():
+        try:
+            # What it sets in the context is gone with that.
+            program = copy_context().run(_record, apply, given, (name, names), mode)
+        except (WrongArguments, UnfitResult, ShapeInferenceError):
+            raise
+        except Exception as error:
+            raise ShapeInferenceError(
+                f"{name} could not be recorded as a program of XLA: {text_of(error)} {_ADVICE}"
+            ) from error
+        finally:
+            end_fake_mode(mode)
+        if sys.getrefcount(mode) > references:
+            refuse_kept(mode, name)
+    return program
+
+
+_ADVICE = (
+    "Such a program has no values to read (.item(), .numpy(), a branch on a tensor, nonzero): with "
+    'backend="call" it may work.'
+)
+_DRAWN_ONCE = (
+    "{} draws random numbers from NumPy's or Python's generators, which a program of XLA would draw "
+    'once: draw them with PyTorch from rng=, pass them as arguments, or use backend="call".'
+)
+
+
+def _record(apply: Apply, given: Given, words: tuple[str, Sequence[str]], mode: Any) -> Program:
+    with without_values(), left_as_it_was(apply) as trial, torch.enable_grad(), quiet():
+        drawn = HostDraws(trial.generators)
+        with drawn, mode:
             tensors = given.tensors()
-            recorder = _Recorder(name, tensors)
-            with intercepted(), compiling(), _slow_attention(), _scopes(recorder), recorder:
-                out_tree, outs = _functional(trial.function, tensors)
-            return without_dead_steps(recorder.program(outs, out_tree))
-    except (WrongArguments, ShapeInferenceError):
-        raise
-    except Exception as error:
-        raise ShapeInferenceError(
-            f"{name} could not be recorded as a program of XLA: {type(error).__name__}: {error} "
-            'With backend="call" it may work.'
-        ) from error
-    finally:
-        end_fake_mode(mode)
+            recorder = _Recorder(*words, tensors)
+            with intercepted(), compiling(), _scopes(recorder), recorder:
+                out_tree, outs = _functional(trial.function, tensors, words[0])
+        if drawn.seen:
+            raise WrongArguments(_DRAWN_ONCE.format(words[0]))
+        return without_dead_steps(recorder.program(outs, out_tree))
 
 
-def _functional(function: Apply, tensors: Sequence[torch.Tensor]) -> tuple[Any, list[torch.Tensor]]:
+def _functional(
+    function: Apply, tensors: Sequence[torch.Tensor], name: str
+) -> tuple[Any, list[torch.Tensor]]:
     """Run the function on tensors that PyTorch functionalises."""
     tree: list[Any] = []
 
@@ -91,9 +128,10 @@ def _functional(function: Apply, tensors: Sequence[torch.Tensor]) -> tuple[Any, 
         with _Rewriting():
             result = function(*wrapped)
         register_objects(result)
-        leaves, treedef = tree_flatten(result)
+        pairs, treedef = tree_flatten_with_path(result)
+        check_results(pairs, name)
         tree.append(treedef)
-        return tuple(leaves)
+        return tuple(leaf for _, leaf in pairs)
 
     outs = torch.func.functionalize(flat)(*tensors)
     return tree[0], list(outs)
@@ -131,12 +169,14 @@ class _Recorder(DispatchMode):
 
     Args:
         name: how messages call the function.
-        tensors: its arguments.
+        names: what they call its arguments.
+        tensors: these arguments.
     """
 
-    def __init__(self, name: str, tensors: Sequence[torch.Tensor]) -> None:
+    def __init__(self, name: str, names: Sequence[str], tensors: Sequence[torch.Tensor]) -> None:
         super().__init__()
         self._name = name
+        self._names = names
         self._known: dict[int, tuple[torch.Tensor, Ref]] = {}
         self._steps: list[Step] = []
         self._constants: dict[Ref, torch.Tensor] = {}
@@ -224,6 +264,7 @@ class _Recorder(DispatchMode):
         known = schema(func)
         writes = known is not None and known.is_mutable
         if writes or (name in _WRITES_UNSAID and args[3] is not None and args[5]):
+            self._refuse_argument(args[0] if args else None)
             raise WrongArguments(
                 f"{self._name} writes ({name}) into a tensor that it captured, or into a view inside "
                 "of an operator of PyTorch's, which a program of XLA cannot: pass the tensor as an "
@@ -238,6 +279,15 @@ class _Recorder(DispatchMode):
             raise WrongArguments(
                 f"{self._name} draws random numbers ({name}) without a key, and a program of XLA "
                 'has none: pass rng= to a module, or use backend="call".'
+            )
+
+    def _refuse_argument(self, written: Any) -> None:
+        """Raise if what is written into is an argument."""
+        known = self._known.get(id(written))
+        if known is not None and known[1] in self._inputs:
+            raise WrongArguments(
+                f"{self._name} changes {label(self._names, self._inputs.index(known[1]))} in place; "
+                "arrays of JAX may not be written to: clone it first."
             )
 
     def _note(
@@ -296,18 +346,6 @@ def _is_whole(tensor: torch.Tensor) -> bool:
 
 # Their schemas do not say that they write into the averages when `training` is true.
 _WRITES_UNSAID = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
-
-
-@contextmanager
-def _slow_attention() -> Iterator[None]:
-    """In the `with` block, attention in evaluation is not done by an operator without derivative."""
-    mha = torch.backends.mha
-    before = mha.get_fastpath_enabled()
-    mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        mha.set_fastpath_enabled(before)
 
 
 @contextmanager

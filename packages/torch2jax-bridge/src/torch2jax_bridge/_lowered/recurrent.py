@@ -67,7 +67,43 @@ def _layers(
     return x, last
 
 
+def _lstm_cell(
+    input: torch.Tensor,
+    hx: Sequence[torch.Tensor],
+    w_ih: torch.Tensor,
+    w_hh: torch.Tensor,
+    b_ih: torch.Tensor | None = None,
+    b_hh: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`torch.lstm_cell`, which writes into parts of its gates, without writes."""
+    hidden, cell = hx
+    gates = _functions.linear(hidden, w_hh, b_hh) + _functions.linear(input, w_ih, b_ih)
+    write, forget, new, read = gates.chunk(4, 1)
+    cell = forget.sigmoid() * cell + write.sigmoid() * new.tanh()
+    return read.sigmoid() * cell.tanh(), cell
+
+
+def _gru_cell(
+    input: torch.Tensor,
+    hx: torch.Tensor,
+    w_ih: torch.Tensor,
+    w_hh: torch.Tensor,
+    b_ih: torch.Tensor | None = None,
+    b_hh: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`torch.gru_cell`, which writes into parts of its gates, without writes."""
+    of_input = _functions.linear(input, w_ih, b_ih).chunk(3, 1)
+    of_state = _functions.linear(hx, w_hh, b_hh).chunk(3, 1)
+    reset, keep = ((x + y).sigmoid() for x, y in zip(of_input[:2], of_state[:2], strict=True))
+    new = (of_input[2] + of_state[2] * reset).tanh()
+    return (hx - new) * keep + new
+
+
 RECURRENT: dict[Any, Callable[..., Any]] = {
+    torch.lstm_cell: _lstm_cell,
+    torch.gru_cell: _gru_cell,
+}
+RECURRENT |= {
     function: partial(_by_layers, function, kind)
     for function, kind in (
         (torch.lstm, "lstm"),

@@ -112,12 +112,21 @@ def _pad(x: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -
     return x
 
 
+def _multilabel_margin_loss(input: torch.Tensor, target: torch.Tensor, **how: Any) -> torch.Tensor:
+    """`multilabel_margin_loss`, whose result for one row has a dimension only where it has no values."""
+    loss = _functions.multilabel_margin_loss(input, target, **how)
+    return loss.reshape(()) if input.ndim < 2 else loss
+
+
 _REWRITES: dict[Any, Callable[..., Any]] = {
     **RECURRENT,
     torch.batch_norm: _batch_norm,
     torch.instance_norm: _instance_norm,
     _functions.batch_norm: _with_names_of(_functions.batch_norm, _batch_norm),
     _functions.instance_norm: _with_names_of(_functions.instance_norm, _instance_norm),
+    _functions.multilabel_margin_loss: _with_names_of(
+        _functions.multilabel_margin_loss, _multilabel_margin_loss
+    ),
     getattr(_functions, "linear_cross_entropy", None): _linear_cross_entropy,
     _functions.pad: _with_names_of(_functions.pad, lambda input, **options: _pad(input, **options)),
 }

@@ -275,11 +275,30 @@ def infer(
             f"{name} changes {label(names, i)} in place; arrays of JAX may not be written to: "
             f"clone it first, or give input_output_aliases={{{i}: <number of a result>}}."
         )
-    for path, out in zip(found.paths, found.outs, strict=True):
-        if isinstance(out, _Wrong):
-            raise TypeError(f"{name} returned {out.what} at result{keystr(path)}; {out.remedy}.")
-    outs = [out for out in found.outs if isinstance(out, Aval)]
+    outs = _fitting(found.paths, found.outs, name)
     return Inferred(outs, found.out_tree, found.random, found.host_random)
+
+
+class UnfitResult(TypeError):
+    """A result is not a tensor that JAX can take; the message says what it is and what helps."""
+
+
+def check_results(pairs: Sequence[tuple[Any, Any]], name: str) -> None:
+    """Raise `UnfitResult` if a result is not a tensor that JAX can take.
+
+    Args:
+        pairs: the results, each with its path.
+        name: how messages call the function.
+    """
+    outs = [_result(leaf, frozenset()) for _, leaf in pairs]
+    _fitting([path for path, _ in pairs], outs, name)
+
+
+def _fitting(paths: Sequence[Any], outs: Sequence[Aval | _Wrong], name: str) -> list[Aval]:
+    for path, out in zip(paths, outs, strict=True):
+        if isinstance(out, _Wrong):
+            raise UnfitResult(f"{name} returned {out.what} at result{keystr(path)}; {out.remedy}.")
+    return [out for out in outs if isinstance(out, Aval)]
 
 
 def _run_on_either(
@@ -316,10 +335,7 @@ def _advice(
             if any(word in text_of(error) for word in ("int64", "Long")):
                 return f"{_VALUES_READ} Integers of JAX are int32: pass widen_integers=True, too."
         else:
-            return (
-                "It works with int64, PyTorch's own integers, in place of int32, JAX's: "
-                "pass widen_integers=True."
-            )
+            return WIDEN
     if "no_execution" in text_of(error):
         return CALLS_JAX
     if isinstance(error, RecursionError):
@@ -332,6 +348,7 @@ def _advice(
     return _VALUES_READ
 
 
+WIDEN = "It works with int64, PyTorch's own integers, in place of int32, JAX's: pass widen_integers=True."
 _VALUES_READ = (
     "If the function is right and reads values (.item(), .numpy(), a branch on a tensor, nonzero), "
     'pass output_shapes=, or examples and infer="run".'
@@ -348,7 +365,7 @@ def _run(apply: Callable[..., Any], given: Given, name: str, options: Options) -
     mode = fake_mode() if is_fake else nullcontext()
     written = _Written(mode if is_fake else None)
     references = sys.getrefcount(mode)
-    with _no_collection():
+    with no_collection():
         try:
             with without_values(), left_as_it_was(apply) as trial:
                 try:
@@ -360,12 +377,12 @@ def _run(apply: Callable[..., Any], given: Given, name: str, options: Options) -
             if is_fake:
                 end_fake_mode(mode)
         if is_fake and sys.getrefcount(mode) > references:
-            _refuse_kept(mode, name)
+            refuse_kept(mode, name)
     return found
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Keep what is made in the block in the youngest generation, which is quick to collect."""
     if not gc.isenabled():
         yield
@@ -407,7 +424,7 @@ def _watch(
     return _Results(outs, paths, out_tree, changed, random.seen or drawn.seen, drawn.seen)
 
 
-def _refuse_kept(mode: Any, name: str) -> None:
+def refuse_kept(mode: Any, name: str) -> None:
     """Raise if a tensor without values is alive."""
     found = [weakref.ref(tensor) for tensor in young_fake_tensors_of(mode)]
     if found:  # perhaps by old objects that nobody has

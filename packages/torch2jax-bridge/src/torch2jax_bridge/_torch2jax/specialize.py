@@ -241,12 +241,17 @@ def specialize(
     template = [ARRAY if on else leaf for leaf, on in zip(leaves, traced, strict=True)]
     names = _names(template, treedef)
     ins = tuple(aval_of(leaf) for leaf, on in zip(leaves, traced, strict=True) if on)
-    apply = _applier(fn, template, treedef, ins, options)
     args, kwargs = tree_unflatten(treedef, leaves)
 
-    def once() -> Callable[..., Any]:
+    def once(widen: bool = options.widen_integers) -> Callable[..., Any]:
         trial = fn.for_one_call(*args, **kwargs) if isinstance(fn, ModuleCall) else fn
-        return _applier(trial, template, treedef, ins, options)
+        return _applier(trial, template, treedef, ins, widen)
+
+    if options.backend != "call":
+        made = lower(once, ins, options, (name, names))
+        out_tree = carried_by_jax(made.out_tree)
+        return TracedCall(made.call, traced, out_tree, JittedCalls(), made.steps)
+    apply = _applier(fn, template, treedef, ins, options.widen_integers)
 
     if output_shapes is None:
         arrays = [leaf for leaf, on in zip(leaves, traced, strict=True) if on]
@@ -257,13 +262,6 @@ def specialize(
         found = Inferred(*parse_output_shapes(output_shapes(args), ins), None, False)
     if found.host_random and options.keyed:
         raise TypeError(_OTHER_GENERATORS.format(name))
-    if options.backend != "call":
-        if found.host_random:
-            raise TypeError(_DRAWN_ONCE.format(name))
-        made = lower(once(), Given(ins, "cpu"), options, name)
-        return TracedCall(
-            made.call, traced, carried_by_jax(made.out_tree), JittedCalls(), made.steps
-        )
     if current_settings() is not settings:  # the function changes them
         enter_settings(settings)
         settings = settings.unchecked()
@@ -302,12 +300,6 @@ _OTHER_GENERATORS = (
 )
 
 
-_DRAWN_ONCE = (
-    "{} draws random numbers from NumPy's or Python's generators, which a program of XLA would draw "
-    'once: draw them with PyTorch from rng=, pass them as arguments, or use backend="call".'
-)
-
-
 def _names(template: list[Any], treedef: PyTreeDef) -> tuple[str, ...]:
     """Return what messages call the arrays among the arguments: args[0]['a'], kwargs['b']."""
     pairs = tree_flatten_with_path(tree_unflatten(treedef, template))[0]
@@ -323,11 +315,11 @@ def _applier(
     template: list[Any],
     treedef: PyTreeDef,
     ins: Sequence[Aval],
-    options: Options,
+    widen: bool,
 ) -> Callable[..., Any]:
     """Return a function of flat tensors that calls `fn` with the tree of its arguments."""
     apply = _of_tree(fn, template, treedef)
-    return widened(apply, ins) if options.widen_integers else apply
+    return widened(apply, ins) if widen else apply
 
 
 def _of_tree(fn: Callable[..., Any], template: list[Any], treedef: PyTreeDef) -> Callable[..., Any]:
