@@ -182,6 +182,38 @@ def test_torch_dropout_draws_from_the_key_of_the_module():
     assert unkeyed.rng_key is key
 
 
+def test_lowered_torch_modules_equal_called_ones_and_train():
+    torch.manual_seed(0)
+    theirs = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, 3))
+    called, lowered = (
+        pax.from_torch(theirs, backend=backend, rng_key=jax.random.key(0))
+        for backend in ("call", "xla")
+    )
+    assert lowered.params.keys() == dict(theirs.named_parameters()).keys()
+
+    def loss(net):
+        return jnp.mean(net(ROWS) ** 2), net
+
+    text = jax.jit(lambda net: net(ROWS)).lower(lowered.eval()).as_text()
+    assert "custom_call" not in text
+    (grads, after), (expected, expected_after) = (
+        pax.grad(loss, has_aux=True)(net) for net in (lowered, called)
+    )
+    for name, value in expected.params.items():
+        np.testing.assert_allclose(grads.params[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    for name, value in expected_after.state.items():
+        np.testing.assert_allclose(after.state[name], value, rtol=1e-5, err_msg=name)
+    again = pickle.loads(pickle.dumps(lowered))
+    np.testing.assert_allclose(again(ROWS), lowered(ROWS), rtol=1e-6)
+    assert again.report().endswith("operators are lowered.")
+    with pytest.raises(ValueError, match="report"):
+        called.report()
+    with pytest.raises(ValueError, match="strict"):
+        pax.from_torch(theirs, strict=True)
+    with pytest.raises(ValueError, match="backend is 'gpu'"):
+        pax.from_torch(theirs, backend="gpu")
+
+
 def test_torch_module_inside_a_model_is_pickled_and_captured():
     theirs, x = make("cnn")
     net = pax.Sequential(pax.from_torch(theirs), pax.Linear(2, 3)).eval()

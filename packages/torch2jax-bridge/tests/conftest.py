@@ -2,7 +2,7 @@
 
 import pytest
 
-collect_ignore = ["four_devices.py"]
+collect_ignore = ["four_devices.py", "lowered_over_devices.py"]
 
 
 @pytest.fixture

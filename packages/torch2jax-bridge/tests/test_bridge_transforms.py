@@ -146,6 +146,14 @@ def test_bridge_transform_equals_jax(name, function, dtype, record_property):
         compare(got, want, 2e-5 if dtype is jnp.float32 else 1e-11)
 
 
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transform_of_lowered_function_equals_jax(name):
+    x, y = jnp.array([0.3, -0.7, 1.1]), jnp.array([0.9, 0.2, -0.4])
+    lowered = torch2jax(lambda x, y: several(torch, x, y), backend="xla", strict=True)
+    got = TRANSFORMS[name](lowered, x, y)
+    compare(got, TRANSFORMS[name](lambda x, y: several(jnp, x, y), x, y), 2e-5)
+
+
 FLOATS = st.floats(-2.0, 2.0).map(lambda x: round(x, 3))
 LEAVES = hnp.arrays(
     np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), elements=FLOATS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import uuid
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 
@@ -37,27 +37,33 @@ class _Apply:
     process is one object: modules and optimizers of two files fit each other, and the original.
     """
 
-    def __init__(self, module: Any, name: str) -> None:
+    def __init__(self, module: Any, name: str, how: dict[str, Any]) -> None:
         bridge = extra("torch2jax_bridge", "from_torch", "torch")
         self.module = module
         self.name = name
-        self.call = bridge.torch2jax(_without_memory(module, "cpu"))[0]
+        self.how = how
+        self.call = bridge.torch2jax(_without_memory(module, "cpu"), **how)[0]
 
     def __deepcopy__(self, memo: Any) -> _Apply:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _apply, (self.module, self.name)
+        return _apply, (self.module, self.name, self.how)
 
 
 _known: weakref.WeakValueDictionary[str, _Apply] = weakref.WeakValueDictionary()
 
 
-def _apply(module: Any, name: str | None = None) -> _Apply:
-    """Return the function of a torch module, that of a name if there is one already."""
-    name = uuid.uuid4().hex if name is None else name
+def _apply(module: Any, name: str, how: dict[str, Any] | None = None) -> _Apply:
+    """Return the function of a torch module, that of a name if there is one already.
+
+    Args:
+        module: the module.
+        name: of the function.
+        how: what `torch2jax` is told; files of before it have none.
+    """
     found = _known.get(name)
-    return _known.setdefault(name, _Apply(module, name)) if found is None else found
+    return _known.setdefault(name, _Apply(module, name, how or {})) if found is None else found
 
 
 class TorchModule(Converted):
@@ -69,12 +75,14 @@ class TorchModule(Converted):
 
     frozen: dict[str, jax.Array]
 
-    def __init__(self, module: Any, use_rng: bool, rng_key: jax.Array | None) -> None:
+    def __init__(
+        self, module: Any, use_rng: bool, rng_key: jax.Array | None, how: dict[str, Any]
+    ) -> None:
         super().__init__(rng_key)
         bridge = extra("torch2jax_bridge", "from_torch", "torch")
         _, arrays, buffers = bridge.torch2jax(module)
         trained = {name for name, value in module.named_parameters() if value.requires_grad}
-        self.apply_torch = _apply(_without_memory(module, "meta"))
+        self.apply_torch = _apply(_without_memory(module, "meta"), uuid.uuid4().hex, how)
         self.use_rng = use_rng
         self.register_parameter_subtree("params", {k: arrays[k] for k in arrays if k in trained})
         record_set(self, "frozen", {k: arrays[k] for k in arrays if k not in trained}, FROZEN)
@@ -95,23 +103,39 @@ class TorchModule(Converted):
             self._keep_state(buffers)
         return out
 
+    def report(self) -> str:
+        """Return which of PyTorch's operators are lowered to XLA, and which are called.
+
+        Raises:
+            ValueError: the module was made with `backend="call"`.
+        """
+        return self.apply_torch.call.report()
+
     @property
     def _title(self) -> str:
         return f"from_torch({type(self.apply_torch.module).__name__})"
 
 
 def from_torch(
-    module: torch.nn.Module, *, use_rng: bool = True, rng_key: jax.Array | None = None
+    module: torch.nn.Module,
+    *,
+    use_rng: bool = True,
+    rng_key: jax.Array | None = None,
+    backend: Literal["call", "xla"] = "call",
+    strict: bool = False,
 ) -> TorchModule:
     """Make a module of one of PyTorch.
 
-    It computes in PyTorch, inside of jitted JAX and with derivatives, by `torch2jax_bridge`; its
-    weights are JAX arrays, copies of those of `module`, which never changes.
+    It computes in PyTorch, inside of jitted JAX and with derivatives, by `torch2jax_bridge`, or as a
+    program of XLA; its weights are JAX arrays, copies of those of `module`, which never changes.
 
     Args:
         module: any `torch.nn.Module`.
         use_rng: whether dropout and the like draw from a key of JAX's, else from PyTorch's generator.
         rng_key: from which the keys of calls are drawn; `next_rng_key()` by default.
+        backend: "call" to call PyTorch, "xla" to make each of its operators operations of JAX; those
+            that have no rule are called.
+        strict: for "xla", whether an operator without a rule is an error.
 
     Returns:
         The module; `train()` and `eval()` decide the mode of all of it.
@@ -119,6 +143,7 @@ def from_torch(
     Raises:
         ImportError: torch2jax-bridge is not installed.
         TypeError: `module` is not one of PyTorch.
+        ValueError: there is no such backend, or `strict` is given without "xla".
 
     Example:
         >>> import jax, jax.numpy as jnp, torch
@@ -128,10 +153,16 @@ def from_torch(
         (4, 3)
         >>> pax.grad(lambda net, x: jnp.sum(net(x)))(net, jnp.ones((4, 2))).params["bias"]
         Array([4., 4., 4.], dtype=float32)
+        >>> net = pax.from_torch(torch.nn.Linear(2, 3), backend="xla", strict=True)
+        >>> net(jnp.ones((4, 2))).shape
+        (4, 3)
+        >>> print(net.report().splitlines()[-1])
+        2 of 2 operators are lowered.
     """
     torch = extra("torch", "from_torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(
             f"from_torch expects a torch.nn.Module, got {module!r} of type {type(module).__name__}."
         )
-    return TorchModule(module, use_rng, rng_key)
+    how = {} if (backend, strict) == ("call", False) else {"backend": backend, "strict": strict}
+    return TorchModule(module, use_rng, rng_key, how)

@@ -41,6 +41,7 @@ from torch2jax_bridge._lowered.program import (
     without_dead_steps,
 )
 from torch2jax_bridge._lowered.registry import rule_for
+from torch2jax_bridge._lowered.repeated import without_repeated_matrices
 from torch2jax_bridge._lowered.rewrites import rewritten
 from torch2jax_bridge._lowered.writes import Writes
 from torch2jax_bridge._runtime.errors import ShapeInferenceError, text_of
@@ -115,7 +116,8 @@ def _record(apply: Apply, given: Given, words: tuple[str, Sequence[str]], mode: 
                 out_tree, outs = _functional(trial.function, tensors, words[0])
         if drawn.seen:
             raise WrongArguments(_DRAWN_ONCE.format(words[0]))
-        return without_dead_steps(recorder.program(outs, out_tree))
+        program = recorder.program(outs, out_tree)
+        return without_dead_steps(without_repeated_matrices(program))
 
 
 def _functional(
@@ -152,10 +154,14 @@ class _Rewriting(torch.overrides.TorchFunctionMode):
 
 # PyTorch's operators compute in float32 for halves, their decompositions do not.
 _COARSE = ("aten::grid_sampler_2d", "aten::grid_sampler_3d")
+# PyTorch's operators compute images of bytes with whole numbers, their decompositions with others.
+_OF_BYTES = ("aten::upsample_bilinear2d", "aten::upsample_bicubic2d")
 
 
 def _decomposition(func: Any, name: str, args: tuple) -> Apply | None:
     if name in _COARSE and args[0].dtype.itemsize == 2:
+        return None
+    if name.startswith(_OF_BYTES) and args[0].dtype == torch.uint8:
         return None
     return decompositions().get(func)
 

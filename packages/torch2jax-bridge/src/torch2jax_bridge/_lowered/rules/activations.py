@@ -14,8 +14,15 @@ from torch2jax_bridge._lowered.rules.numbers import in_float32, working
 
 
 @lowering("aten::relu")
+@jax.custom_jvp
 def relu(x: jax.Array) -> jax.Array:
-    return jnp.where(x <= 0, 0, x)
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    return relu(x), jnp.where(x <= 0, 0, dx)
 
 
 @lowering("aten::relu6")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from torch2jax_bridge._lowered.registry import lowering
 from torch2jax_bridge._lowered.rules.matmul import precision
@@ -50,9 +51,11 @@ def _attention(query: Array, key: Array, value: Array, options: _Options) -> tup
     if mask is not None:
         is_choice = mask.dtype == bool
         scores = jnp.where(mask, scores, -jnp.inf) if is_choice else scores + mask.astype(dtype)
-    sums = jax.scipy.special.logsumexp(scores, -1, keepdims=True)
-    # A query that may look at nothing gets zeros.
-    weights = jnp.exp(scores - jnp.where(jnp.isneginf(sums), 0, sums))
+    top = lax.stop_gradient(jnp.max(scores, -1, keepdims=True, initial=-jnp.inf))
+    blind = jnp.isneginf(top)  # a query that may look at nothing gets zeros
+    weights = jnp.exp(scores - jnp.where(blind, 0, top))
+    sums = jnp.sum(weights, -1, keepdims=True)
+    weights = weights / jnp.where(blind, 1, sums)
     if probability:
         kept = jax.random.bernoulli(random_key, 1 - probability, weights.shape)
         weights = jnp.where(kept, weights / (1 - probability), 0)
@@ -63,7 +66,7 @@ def _attention(query: Array, key: Array, value: Array, options: _Options) -> tup
         precision=precision(),
         preferred_element_type=dtype,
     )
-    return out, sums.squeeze(-1)
+    return out, (top + jnp.log(sums)).squeeze(-1)
 
 
 @lowering("aten::_scaled_dot_product_flash_attention_for_cpu")

@@ -87,6 +87,8 @@ def unsqueeze(x: jax.Array, dim: int) -> jax.Array:
 
 @lowering("aten::select.int", "aten::select")
 def select(x: jax.Array, dim: int, index: Any) -> jax.Array:
+    if isinstance(index, int):
+        return lax.index_in_dim(x, index, dim, keepdims=False)
     return lax.dynamic_index_in_dim(x, index, dim, keepdims=False)
 
 
