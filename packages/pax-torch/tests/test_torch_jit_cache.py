@@ -149,3 +149,25 @@ def test_dynamic_shapes_are_those_of_torch_compile_without_a_full_graph():
     for n in (4, 5, 6):
         assert double(torch.ones(n)).shape == (n,)
     assert len(seen) == 1
+
+
+def test_the_oldest_programs_are_dropped_and_made_again(monkeypatch):
+    monkeypatch.setattr("pax_torch._compile.cache._KEPT", 3)
+    traced = []
+    power = jit(lambda x, n: traced.append(n) or (x**n).sum(), static_argnums=1)
+    for n in (1, 2, 3, 2, 4, 2, 1):  # 4 drops 1, and 1 drops 2
+        assert power(X, n) == (X**n).sum()
+        assert power.cache_size() <= 3
+    assert traced == [1, 2, 3, 4, 1]
+    for n in (1, 2, 3, 4, 5):
+        assert pax.grad(power)(X, n).equal(n * X ** (n - 1))
+    assert power.cache_size() == 6  # with those of the derivative
+
+
+def test_programs_for_outcomes_are_dropped_too(monkeypatch):
+    monkeypatch.setattr("pax_torch._compile.cache._KEPT", 2)
+    add, seen = with_graphs()
+    add = add(sum)
+    for size in (2, 3, 4, 5):
+        assert add(torch.ones(size)) == size
+    assert (add.cache_size(), len(seen)) == (2, 4)

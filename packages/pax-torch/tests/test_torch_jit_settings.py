@@ -159,3 +159,32 @@ def test_compiled_dropout_drops_so_many(p, dtype):
     x = torch.ones(10_000, dtype=dtype)
     f = pax.jit(lambda x: torch.dropout(x, p, True), backend=lambda graph, examples: graph)
     assert abs((f(x) == 0).double().mean().item() - p) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({}, {"realize_opcount_threshold": 30}),
+        (
+            {"options": {"max_autotune": False}},
+            {"realize_opcount_threshold": 30, "max_autotune": False},
+        ),
+        ({"options": {"realize_opcount_threshold": 7}}, {"realize_opcount_threshold": 7}),
+        ({"mode": "max-autotune"}, None),
+        ({"backend": "eager"}, None),
+    ],
+)
+def test_programs_that_draw_from_keys_are_compiled_with_fewer_repeats(monkeypatch, given, options):
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda graph, **kwargs: seen.append(kwargs) or graph)
+    key = pax.random.key(0)
+    assert pax.jit(pax.random.uniform, **given)(key).equal(pax.random.uniform(key))
+    pax.jit(torch.sin, **given)(torch.ones(2))
+    drawn, other = seen
+    assert drawn == {
+        "fullgraph": True,
+        "dynamic": None,
+        **given,
+        **({"options": options} if options else {}),
+    }
+    assert other == {"fullgraph": True, "dynamic": None, **given}

@@ -582,6 +582,12 @@ def trace_open(
     return graph, lambda sizes: bool(evaluate(code, [sizes[i] for i in places]))
 
 
+def inductor_options() -> list[str]:
+    """Return the names of the options of PyTorch's own compiler."""
+    names: Any = foreign("torch._inductor.list_options", "pax_torch.jit", list)
+    return names()
+
+
 # What keeps a checkpoint's inputs in place of its intermediate results.
 _keep_inputs = foreign("torch.utils.checkpoint._checkpoint_hook", "torch.utils.checkpoint", None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -22,6 +23,11 @@ Function = Callable[..., Any]
 Autocast = tuple[tuple[str, torch.dtype], ...]
 
 
+# How many programs a function keeps, as many as that of `jax.jit`, and its derivative of each order.
+_KEPT = 4096
+_remembering = threading.Lock()
+
+
 def runs_inline() -> bool:
     """Whether a compiled function runs as it is, since it is part of what is transformed or traced."""
     if torch.compiler.is_compiling() or transforms_active():
@@ -36,47 +42,53 @@ class ProgramCache:
         compile: makes a callable of a graph module.
         in_order: what `compile` makes draws random numbers in the order of the graph.
         has_open_sizes: a program is for all sizes for which the function does the same.
-        needed_from: None stands for each result that depends on no argument from this one on.
     """
 
-    def __init__(
-        self,
-        compile: Compile,
-        in_order: bool,
-        has_open_sizes: bool = False,
-        needed_from: int | None = None,
-    ) -> None:
+    def __init__(self, compile: Compile, in_order: bool, has_open_sizes: bool = False) -> None:
         self._settings = compile, in_order, has_open_sizes
-        self._has_open_sizes, self._needed_from = has_open_sizes, needed_from
+        self._has_open_sizes = has_open_sizes
         self.clear()
 
     def clear(self) -> None:
         """Drop all programs."""
         self._programs: dict[Hashable, list[Program]] = {}
-        # By the number of arguments of the function.
-        self._derivatives: dict[int, ProgramCache] = {}
+        self._derivatives: ProgramCache | None = None
 
     def size(self) -> int:
         """Return how many programs there are, those of derivatives included."""
-        derivatives = sum(each.size() for each in self._derivatives.values())
-        return sum(map(len, self._programs.values())) + derivatives
+        derivatives = self._derivatives
+        return self._own_size() + (derivatives.size() if derivatives else 0)
 
-    def call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
-        """Return the result of a function of tensors; `key` tells apart functions."""
+    def _own_size(self) -> int:
+        return sum(map(len, list(self._programs.values())))
+
+    def call(
+        self,
+        function: Function,
+        key: Hashable,
+        tensors: Sequence[Tensor],
+        needed_from: int | None = None,
+    ) -> Any:
+        """Return the result of a function of tensors; `key` tells apart functions.
+
+        With `needed_from`, None stands for each result that depends on no argument from that one on.
+        """
         if runs_inline():
             return function(*tensors)
         settings = _autocast()
         if not settings:
-            return self._call(function, key, tensors)
+            return self._call(function, key, tensors, needed_from)
 
         def cast(*args: Tensor) -> Any:
             with _autocasting(settings, True):
                 return function(*args)
 
         with _autocasting(settings, False):
-            return self._call(cast, (key, settings), tensors)
+            return self._call(cast, (key, settings), tensors, needed_from)
 
-    def _call(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Any:
+    def _call(
+        self, function: Function, key: Hashable, tensors: Sequence[Tensor], needed_from: int | None
+    ) -> Any:
         program = self._program(function, key, tensors)
         if nested() and program.closes_over_variables:
             return function(*tensors)
@@ -87,17 +99,27 @@ class ProgramCache:
                 return function(*tensors)
             out = _Differentiable.apply(self, program, function, key, *tensors)
             return program.result(out)  # pyright: ignore[reportArgumentType]
-        return program.result(program(tensors), self._needed_from)
+        return program.result(program(tensors), needed_from)
 
     def _program(self, function: Function, key: Hashable, tensors: Sequence[Tensor]) -> Program:
         form = form_of if self._has_open_sizes else _whole_form
-        programs = self._programs.setdefault((key, _defaults(), *map(form, tensors)), [])
-        for program in programs:
+        whole = (key, _defaults(), *map(form, tensors))
+        for program in self._programs.get(whole, ()):
             if program.holds_for(tensors):
                 return program
         made = Program(function, tensors, *self._settings)
-        programs.append(made)
+        self._remember(whole, made)
         return made
+
+    def _remember(self, key: Hashable, made: Program) -> None:
+        """Keep a program, and drop the oldest of the function for it where there are many."""
+        with _remembering:
+            while self._own_size() >= _KEPT:
+                first = next(iter(self._programs))
+                self._programs[first].pop(0)
+                if not self._programs[first]:
+                    del self._programs[first]
+            self._programs.setdefault(key, []).append(made)
 
     def pull(
         self,
@@ -113,13 +135,14 @@ class ProgramCache:
         that dropped what only they need would number the other random numbers anew.
         """
         count = len(tensors)
-        derivatives = self._derivatives.get(count)
+        derivatives = self._derivatives
         if derivatives is None:
-            derivatives = self._derivatives[count] = ProgramCache(*self._settings, count)
+            derivatives = self._derivatives = ProgramCache(*self._settings)
         given = [cotangent is not None for cotangent in cotangents]
         values = [cotangent for cotangent in cotangents if cotangent is not None]
         pulled = _pulled(function, count, given, draws)
-        result = derivatives.call(pulled, (key, tuple(given)), [*tensors, *values])
+        key = key, count, tuple(given), draws
+        result = derivatives.call(pulled, key, [*tensors, *values], count)
         return result[:count]
 
 

@@ -38,6 +38,17 @@ def _name(node: Node) -> str:
     return str(node.target).split(".")[1]
 
 
+def draws_from_keys(graph: GraphModule) -> bool:
+    """Whether there are rounds of Threefry in a graph, two shifts in each of 20."""
+    nodes = [
+        node
+        for module in graph.modules()
+        if isinstance(module, GraphModule)
+        for node in module.graph.nodes
+    ]
+    return sum("shift" in str(node.target) for node in nodes if node.op == "call_function") >= 40
+
+
 def with_seeds() -> dict[Any, Callable[..., Any]]:
     """Return rules that make draws of zeros and ones, those of dropout, ones that have seeds."""
     aten: Any = torch.ops.aten

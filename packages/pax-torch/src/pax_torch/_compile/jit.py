@@ -10,6 +10,7 @@ import torch
 
 from pax_torch._autodiff.flatten_fun import holds_residuals, to_tensor, to_tensors
 from pax_torch._compile.cache import ProgramCache, runs_inline
+from pax_torch._compile.inductor import compile_graph
 from pax_torch._compile.trace import NO_GENERATORS
 from pax_torch._errors import check_callable, leaf_place, place_in_call
 from pax_tree import tree_flatten, tree_unflatten
@@ -35,7 +36,8 @@ def jit(
     (printing, say) happens once. Tensors that it closes over stay as they are by reference.
 
     Inside another transform or another compiled function, `fun` runs as it is, so the outermost
-    function is the one to compile. A derivative of the compiled function that `grad` takes is
+    function is the one to compile. Ctrl-C arrives after what is being traced or compiled; a second one
+    does not wait for that. A derivative of the compiled function that `grad` takes is
     compiled too, and computes the values again, with the same random numbers and under the same
     autocast. Where the compiler says nothing of the order in which they are drawn, that is for more
     than one draw of another kind than `rand`, `randn`, `randint`, `bernoulli` and dropout, or one
@@ -79,7 +81,7 @@ def jit(
     static_arguments = StaticArguments(fun, static_argnums, static_argnames, "jit")
     if not fullgraph:
         return torch.compile(fun, dynamic=dynamic, **options)
-    compile = functools.partial(torch.compile, fullgraph=True, dynamic=dynamic, **options)
+    compile = functools.partial(compile_graph, dynamic, options)
     in_order = options.get("backend") in _RUN_IN_ORDER
     programs = ProgramCache(compile, in_order, dynamic is True)
     changes = StaticChanges("jit", "a tensor")

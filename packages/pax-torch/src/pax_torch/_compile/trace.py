@@ -26,6 +26,7 @@ from pax_torch._compat import (
 from pax_torch._compile.closed import tracing_lock
 from pax_torch._compile.draws import draws, draws_in_any_order, with_seeds
 from pax_torch._compile.flow import last_needed
+from pax_torch._compile.interrupts import interrupts_held
 from pax_torch._compile.kept import closed_over_kept
 from pax_torch._compile.sizes import sizes_of
 from pax_torch._compile.writes import check_places, place_of, writes
@@ -128,7 +129,7 @@ class Program:
         has_open_sizes: bool = False,
     ) -> None:
         rules = {} if in_order else with_seeds()
-        with tracing_lock:
+        with interrupts_held(), tracing_lock:
             graph = self._traced(function, examples, rules, has_open_sizes)
             self._run = compile(graph)
         self._compiled = False
@@ -204,7 +205,8 @@ class Program:
             except RuntimeError as error:
                 if not refuses_while_tracing(error):
                     raise
-        with tracing_lock, sizes_on_their_own() if self._fits else nullcontext():
+        sizes = sizes_on_their_own() if self._fits else nullcontext()
+        with interrupts_held(), tracing_lock, sizes:
             out = self._run(*tensors)
         self._compiled = True
         return out
