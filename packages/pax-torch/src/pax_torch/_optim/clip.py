@@ -11,6 +11,7 @@ from torch import Tensor
 from pax_torch._autodiff.flatten_fun import is_differentiable, to_tensors
 from pax_torch._errors import leaf_place
 from pax_torch._placements import is_distributed
+from pax_torch._tracing import values_are_hidden
 from pax_torch.distributed import psum
 from pax_tree import tree_flatten, tree_unflatten
 
@@ -27,7 +28,7 @@ def clip_by_global_norm(
 
     Args:
         tree: a pytree of tensors, most often gradients; it is not changed. Nothing stands for None.
-        max_norm: the largest norm, a number or a tensor of shape ().
+        max_norm: the largest norm, a number or a tensor of shape (), from 0.
         group: a process group of `torch.distributed` over which the plain tensors are parts of one
             vector; all its processes must make the call.
 
@@ -36,6 +37,7 @@ def clip_by_global_norm(
 
     Raises:
         TypeError: a leaf is no floating-point or complex tensor, or array.
+        ValueError: `max_norm` is below 0 or NaN, as far as its value is at hand.
         RuntimeError, ValueError: as `pax_torch.distributed.psum` does, with a group.
 
     Example:
@@ -46,6 +48,7 @@ def clip_by_global_norm(
 
     It is `torch.nn.utils.clip_grad_norm_` as a pure function; the name is that of optax.
     """
+    _check_norm(max_norm)
     leaves, treedef = tree_flatten(tree)
     tensors = to_tensors(leaves, lambda i: leaf_place(tree, i, "tree"))
     for i, tensor in enumerate(tensors):
@@ -60,12 +63,24 @@ def clip_by_global_norm(
         total = psum(total, group)
     for tensors_alike in _by_placement(tensors):
         total = total + _spread_squares(tensors_alike)
-    norm = total.sqrt()
+    # The slope of the root is infinite at 0, where that of the norm is 0, as in PyTorch.
+    is_zero = total == 0
+    norm = torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, total).sqrt())
     factor = (max_norm / (norm + _EPSILON)).clamp(max=1.0)
     clipped = [
         (x * factor.to(x.device, x.real.dtype if x.is_complex() else x.dtype)) for x in tensors
     ]
     return tree_unflatten(treedef, clipped), norm
+
+
+def _check_norm(max_norm: float | Tensor) -> None:
+    if isinstance(max_norm, Tensor) and (max_norm.device.type != "cpu" or values_are_hidden()):
+        return
+    if not bool(max_norm >= 0):
+        raise ValueError(
+            f"clip_by_global_norm: max_norm must be at least 0, got {max_norm}: a gradient scaled by "
+            "less than 0 points uphill."
+        )
 
 
 def _summed(tensor: Any) -> Any:
