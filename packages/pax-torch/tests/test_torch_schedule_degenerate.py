@@ -248,3 +248,23 @@ class TestWhatIsLeftOut:
         for cls in (lrs.LRScheduler, mine):
             with pytest.raises(TypeError, match=f"got {cls.__name__}, which has no get_lr"):
                 pax.functional_schedule(cls)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pax.schedule.cosine(1.0, 10),
+        pax.schedule.linear(1.0, 0.0, 10),
+        pax.schedule.exponential(1.0, 0.9),
+        pax.schedule.step_lr(1.0, 3),
+        pax.schedule.multistep_lr(1.0, [3, 7]),
+        pax.schedule.one_cycle(1.0, 10),
+        pax.schedule.warmup_cosine(0.0, 1.0, 3, 10),
+        pax.schedule.join([pax.schedule.linear(0.0, 1.0, 3), pax.schedule.cosine(1.0, 7)], [3]),
+    ],
+)
+def test_negative_steps_that_are_hidden_have_no_rate(schedule):
+    steps = torch.tensor([-5, -1, 0, 2, 3, 9])
+    for rates in (pax.vmap(schedule)(steps), pax.jit(schedule, backend="eager")(steps)):
+        assert rates.isnan().tolist() == [True, True, False, False, False, False]
+        torch.testing.assert_close(rates[2:], schedule(steps[2:]))

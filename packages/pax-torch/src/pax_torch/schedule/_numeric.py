@@ -77,8 +77,13 @@ def on_steps(form: Callable[[Number], Number]) -> Schedule:
 
 
 def as_rates(rates: Number, steps: Tensor) -> Tensor:
-    """Learning rates as a tensor of the default type, of the shape and on the device of the steps."""
+    """Learning rates as a tensor of the default type, of the shape and on the device of the steps.
+
+    Steps below 0, which are an error where they can be looked at, have NaN.
+    """
     tensor = torch.as_tensor(rates, dtype=torch.get_default_dtype(), device=steps.device)
+    if steps.dtype.is_signed and not are_at_hand(steps):
+        tensor = torch.where(steps < 0, math.nan, tensor)
     return tensor.expand(steps.shape)
 
 
