@@ -1,6 +1,8 @@
 """The sources keep the repository's structure; `tools/structure_check.py` says what that is."""
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +35,20 @@ def test_dir_of_a_public_module_is_its_public_names(name):
     modules = {each.rpartition(".")[2] for each in PUBLIC if each.rpartition(".")[0] == name}
     assert shown - modules == set(module.__all__) - modules
     assert all(hasattr(module, each) for each in module.__all__)
+
+
+@pytest.mark.parametrize("name", ["pax_jax", "pax_torch"])
+def test_lazy_names_are_imported_from_where_type_checkers_see_them(name):
+    module = importlib.import_module(name)
+    guarded = next(
+        node
+        for node in ast.parse(Path(module.__file__).read_text()).body
+        if isinstance(node, ast.If)
+    )
+    seen = {
+        alias.name: node.module.removeprefix(name).removeprefix(".") or alias.name
+        for node in guarded.body
+        for alias in node.names
+    }
+    assert seen == module._ROOMS
+    assert set(seen) <= set(module.__all__)

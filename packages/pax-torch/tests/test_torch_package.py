@@ -27,10 +27,11 @@ def test_has_the_functions_of_trees_and_the_registrations_of_pax_tree():
     assert set(names) <= set(pax_torch.__all__)
 
 
-def test_importing_it_imports_no_sympy_and_changes_no_filter_of_warnings():
+def test_importing_it_imports_no_sympy_nor_all_of_it_and_changes_no_filter_of_warnings():
     code = (
         "import sys, warnings, torch; filters = list(warnings.filters); import pax_torch; "
-        "assert 'sympy' not in sys.modules; assert warnings.filters == filters"
+        "assert 'sympy' not in sys.modules; assert warnings.filters == filters; "
+        "assert 'pax_torch.random' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

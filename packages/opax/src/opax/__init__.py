@@ -4,40 +4,64 @@ The names of optax's optimizers and transformations are those of the installed o
 `optax.adam` with the same arguments, and makes an optimizer when it is called with parameters.
 """
 
+import sys as _sys
+
 import optax as _optax
 from optax import skip_large_updates, skip_not_finite
 
-from opax import _transforms, contrib, schedule
-from opax._check import check
+from opax import _transforms
 from opax._masks import optional
 from opax._optimizer import Optimizer, apply_gradients, transform_gradients
 from opax._params import apply_updates
-from opax._range_test import learning_rate_range_test
-from opax._read import has_updated
-from opax._sharded import shard_state
 from opax._transformation import Transformation, from_optax
-from opax._wrap import counterparts as _counterparts
+from opax._wrap import makers as _makers
 from opax._wrap import transformation_maker as _transformation_maker
+from pax_tree._lazy import lazy as _lazy
 
 __version__ = "1.0.0.dev0"
 
-_generated = _counterparts(_optax)
-globals().update(_generated)
 flattened = _transformation_maker("flattened", _transforms.flattened)
 monitor_norms = _transformation_maker("monitor_norms", _transforms.monitor_norms)
 params_ema = _transformation_maker("params_ema", _transforms.params_ema)
 
 
-def __getattr__(name: str) -> object:
+_THEIRS = _makers(_optax)
+_ROOMS = {
+    "check": "_check",
+    "contrib": "contrib",
+    "has_updated": "_read",
+    "learning_rate_range_test": "_range_test",
+    "schedule": "schedule",
+    "shard_state": "_sharded",
+}
+
+
+def _missing(name: str) -> AttributeError:
     """Say what takes the place of names of the older `opax`, in whose chains updates are subtracted."""
     if name in {"GradientTransformation", "transform"}:
-        raise AttributeError(
+        return AttributeError(
             f"opax has no {name!r}: a transformation is an `optax.GradientTransformation`, which "
             "`opax.from_optax` takes, and `opax.Transformation` the class of those made here. In code for "
             "the opax of NTT123 updates are subtracted; here, as in optax, they are added: chains end in "
             "`opax.scale(-learning_rate)`."
         )
-    raise AttributeError(f"module 'opax' has no attribute {name!r}")
+    return AttributeError(f"module 'opax' has no attribute {name!r}")
+
+
+_from_room, _shown = _lazy(__name__, _ROOMS, _missing)
+
+
+def __getattr__(name: str) -> object:
+    """Make the counterpart of a function of optax when it is first read: to make all takes a while."""
+    if name in _THEIRS:
+        return globals().setdefault(name, _transformation_maker(name, _THEIRS[name]))
+    if name == "_generated":
+        return {each: getattr(_sys.modules[__name__], each) for each in _THEIRS}
+    return _from_room(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_shown(), *_THEIRS})
 
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
@@ -59,5 +83,5 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "skip_large_updates",
     "skip_not_finite",
     "transform_gradients",
-    *_generated,
+    *_THEIRS,
 ]

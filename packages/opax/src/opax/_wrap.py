@@ -57,12 +57,13 @@ for _theirs, _ours in IN_PLACE_OF.items():
 
 def counterparts(source: ModuleType) -> dict[str, Callable[..., Any]]:
     """Make the counterparts of the functions of `source` that make transformations."""
+    return {name: transformation_maker(name, each) for name, each in makers(source).items()}
+
+
+def makers(source: ModuleType) -> dict[str, Any]:
+    """Return the functions of `source` that make transformations, by name."""
     functions = {name: getattr(source, name) for name in dir(source) if not name.startswith("_")}
-    return {
-        name: transformation_maker(name, function)
-        for name, function in functions.items()
-        if _makes_transformation(name, function)
-    }
+    return {name: each for name, each in functions.items() if _makes_transformation(name, each)}
 
 
 def _makes_transformation(name: str, function: Any) -> bool:
@@ -71,7 +72,7 @@ def _makes_transformation(name: str, function: Any) -> bool:
     function = function.func if isinstance(function, functools.partial) else function
     if not inspect.isfunction(function):
         return False
-    return "GradientTransformation" in str(signature(function).return_annotation)
+    return "GradientTransformation" in str(function.__annotations__.get("return"))
 
 
 def transformation_maker(name: str, function: Any) -> Callable[..., Any]:

@@ -2,12 +2,7 @@
 
 import typing as _typing
 
-from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, utils, weights
 from pax_jax._gone import missing as _missing
-from pax_jax._interop.equinox import from_equinox
-from pax_jax._interop.flax import from_flax
-from pax_jax._interop.haiku import from_haiku
-from pax_jax._interop.torch import from_torch
 from pax_jax._module.calls import module_and_value, mutable, pure, purecall
 from pax_jax._module.compare import assert_structure_equal
 from pax_jax._module.modes import (
@@ -20,62 +15,131 @@ from pax_jax._module.module import LazyModule, Module, Optimizer, ParameterModul
 from pax_jax._module.scope import LostChangeWarning, ScopeError
 from pax_jax._module.tied import Shared
 from pax_jax._module.trees import parameters_method, select_parameters, update_parameters
-from pax_jax._precision import apply_mp_policy, unwrap_mp_policy
 from pax_jax._rng import RngSeq, next_rng_key, seed_rng_key
-from pax_jax._transforms.branches import cond, switch
-from pax_jax._transforms.grad import build_update_fn, grad, value_and_grad
-from pax_jax._transforms.jit import jit
-from pax_jax._transforms.loops import fori_loop, map, scan, while_loop
-from pax_jax._transforms.remat import remat
-from pax_jax._transforms.vmap import vmap
-from pax_jax.nn import (
-    EMA,
-    GRU,
-    LSTM,
-    BatchNorm1D,
-    BatchNorm2D,
-    BatchNorm3D,
-    Conv1D,
-    Conv1DTranspose,
-    Conv2D,
-    Conv2DTranspose,
-    Conv3D,
-    Conv3DTranspose,
-    Dropout,
-    Embed,
-    GroupNorm,
-    GRUState,
-    Identity,
-    InstanceNorm,
-    KeyValueCache,
-    Lambda,
-    LayerNorm,
-    Linear,
-    LSTMState,
-    MultiHeadAttention,
-    RMSNorm,
-    Sequential,
-    Stack,
-    VanillaRNN,
-    VanillaRNNState,
-    avg_pool,
-    dropout,
-    initializers,
-    lora,
-    max_pool,
-    merge_lora,
-    quantize_int8,
-    rotary_embedding,
-)
+from pax_tree._lazy import lazy as _lazy
+
+if _typing.TYPE_CHECKING:
+    from pax_jax import checkpoint, experimental, haiku, nets, nn, optim, sharding, utils, weights
+    from pax_jax._interop.equinox import from_equinox
+    from pax_jax._interop.flax import from_flax
+    from pax_jax._interop.haiku import from_haiku
+    from pax_jax._interop.torch import from_torch
+    from pax_jax._precision import apply_mp_policy, unwrap_mp_policy
+    from pax_jax._transforms.branches import cond, switch
+    from pax_jax._transforms.grad import build_update_fn, grad, value_and_grad
+    from pax_jax._transforms.jit import jit
+    from pax_jax._transforms.loops import fori_loop, map, scan, while_loop
+    from pax_jax._transforms.remat import remat
+    from pax_jax._transforms.vmap import vmap
+    from pax_jax.nn import (
+        EMA,
+        GRU,
+        LSTM,
+        BatchNorm1D,
+        BatchNorm2D,
+        BatchNorm3D,
+        Conv1D,
+        Conv1DTranspose,
+        Conv2D,
+        Conv2DTranspose,
+        Conv3D,
+        Conv3DTranspose,
+        Dropout,
+        Embed,
+        GroupNorm,
+        GRUState,
+        Identity,
+        InstanceNorm,
+        KeyValueCache,
+        Lambda,
+        LayerNorm,
+        Linear,
+        LSTMState,
+        MultiHeadAttention,
+        RMSNorm,
+        Sequential,
+        Stack,
+        VanillaRNN,
+        VanillaRNNState,
+        avg_pool,
+        dropout,
+        initializers,
+        lora,
+        max_pool,
+        merge_lora,
+        quantize_int8,
+        rotary_embedding,
+    )
+else:
+    _ROOMS = {
+        "BatchNorm1D": "nn",
+        "BatchNorm2D": "nn",
+        "BatchNorm3D": "nn",
+        "Conv1D": "nn",
+        "Conv1DTranspose": "nn",
+        "Conv2D": "nn",
+        "Conv2DTranspose": "nn",
+        "Conv3D": "nn",
+        "Conv3DTranspose": "nn",
+        "Dropout": "nn",
+        "EMA": "nn",
+        "Embed": "nn",
+        "GRU": "nn",
+        "GRUState": "nn",
+        "GroupNorm": "nn",
+        "Identity": "nn",
+        "InstanceNorm": "nn",
+        "KeyValueCache": "nn",
+        "LSTM": "nn",
+        "LSTMState": "nn",
+        "Lambda": "nn",
+        "LayerNorm": "nn",
+        "Linear": "nn",
+        "MultiHeadAttention": "nn",
+        "RMSNorm": "nn",
+        "Sequential": "nn",
+        "Stack": "nn",
+        "VanillaRNN": "nn",
+        "VanillaRNNState": "nn",
+        "apply_mp_policy": "_precision",
+        "avg_pool": "nn",
+        "build_update_fn": "_transforms.grad",
+        "checkpoint": "checkpoint",
+        "cond": "_transforms.branches",
+        "dropout": "nn",
+        "experimental": "experimental",
+        "fori_loop": "_transforms.loops",
+        "from_equinox": "_interop.equinox",
+        "from_flax": "_interop.flax",
+        "from_haiku": "_interop.haiku",
+        "from_torch": "_interop.torch",
+        "grad": "_transforms.grad",
+        "haiku": "haiku",
+        "initializers": "nn",
+        "jit": "_transforms.jit",
+        "lora": "nn",
+        "map": "_transforms.loops",
+        "max_pool": "nn",
+        "merge_lora": "nn",
+        "nets": "nets",
+        "nn": "nn",
+        "optim": "optim",
+        "quantize_int8": "nn",
+        "remat": "_transforms.remat",
+        "rotary_embedding": "nn",
+        "scan": "_transforms.loops",
+        "sharding": "sharding",
+        "switch": "_transforms.branches",
+        "unwrap_mp_policy": "_precision",
+        "utils": "utils",
+        "value_and_grad": "_transforms.grad",
+        "vmap": "_transforms.vmap",
+        "weights": "weights",
+        "while_loop": "_transforms.loops",
+    }
+    __getattr__, __dir__ = _lazy(__name__, _ROOMS, _missing)
 
 __version__ = "1.0.0.dev0"
-
-if not _typing.TYPE_CHECKING:  # to a type checker every name would exist
-
-    def __getattr__(name: str) -> object:
-        """Say what takes the place of a name of older releases of Pax."""
-        raise _missing(name)
-
 
 __all__ = [
     "EMA",

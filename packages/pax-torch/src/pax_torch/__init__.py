@@ -4,29 +4,14 @@ The functions of pytrees are those of `pax_tree`. What else it has is found ther
 `DictKey`), `Partial`, records, the functions of treedefs, the namespace `tree` and that of dm-tree.
 """
 
-from pax_torch import checkpoint_policies, debug, distributed, lax, random, schedule
-from pax_torch._autodiff.checkpoint import checkpoint
-from pax_torch._autodiff.custom_gradient import closure_convert, custom_gradient
-from pax_torch._autodiff.custom_jvp import custom_jvp
-from pax_torch._autodiff.custom_vjp import custom_vjp
+import typing as _typing
+
 from pax_torch._autodiff.grad import grad, stop_gradient, value_and_grad
-from pax_torch._autodiff.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
-from pax_torch._autodiff.jvp import jvp, linearize
-from pax_torch._autodiff.vjp import vjp
-from pax_torch._callbacks.pure_callback import pure_callback
-from pax_torch._compile.eval_shape import ShapeDtypeStruct, eval_shape
-from pax_torch._compile.jit import jit
 from pax_torch._module.functional import functional_module
 from pax_torch._module.state import get_buffers, get_params, stack_buffers, stack_params
-from pax_torch._optim.averages import ema_init, ema_read, ema_step, running_avg_step
-from pax_torch._optim.clip import clip_by_global_norm
-from pax_torch._optim.multi_transform import MultiTransform, multi_transform
 from pax_torch._optim.optimizer import FunctionalOptimizer, functional_optimizer
 from pax_torch._trees import tree_cast, tree_clone, tree_to
 from pax_torch._vmap import vmap
-from pax_torch.schedule._functional import functional_schedule
-from pax_torch.schedule._plateau import PlateauSchedule
-from pax_torch.schedule._standalone import StandaloneScheduler
 from pax_tree import (
     register_dataclass,
     register_pytree_node,
@@ -73,6 +58,63 @@ from pax_tree import (
     tree_zeros_like,
     unregister_pytree_node,
 )
+from pax_tree._lazy import lazy as _lazy
+
+if _typing.TYPE_CHECKING:
+    from pax_torch import checkpoint_policies, debug, distributed, lax, random, schedule
+    from pax_torch._autodiff.checkpoint import checkpoint
+    from pax_torch._autodiff.custom_gradient import closure_convert, custom_gradient
+    from pax_torch._autodiff.custom_jvp import custom_jvp
+    from pax_torch._autodiff.custom_vjp import custom_vjp
+    from pax_torch._autodiff.jacobian import hessian, hvp, jacfwd, jacobian, jacrev
+    from pax_torch._autodiff.jvp import jvp, linearize
+    from pax_torch._autodiff.vjp import vjp
+    from pax_torch._callbacks.pure_callback import pure_callback
+    from pax_torch._compile.eval_shape import ShapeDtypeStruct, eval_shape
+    from pax_torch._compile.jit import jit
+    from pax_torch._optim.averages import ema_init, ema_read, ema_step, running_avg_step
+    from pax_torch._optim.clip import clip_by_global_norm
+    from pax_torch._optim.multi_transform import MultiTransform, multi_transform
+    from pax_torch.schedule._functional import functional_schedule
+    from pax_torch.schedule._plateau import PlateauSchedule
+    from pax_torch.schedule._standalone import StandaloneScheduler
+else:
+    _ROOMS = {
+        "MultiTransform": "_optim.multi_transform",
+        "PlateauSchedule": "schedule._plateau",
+        "ShapeDtypeStruct": "_compile.eval_shape",
+        "StandaloneScheduler": "schedule._standalone",
+        "checkpoint": "_autodiff.checkpoint",
+        "checkpoint_policies": "checkpoint_policies",
+        "clip_by_global_norm": "_optim.clip",
+        "closure_convert": "_autodiff.custom_gradient",
+        "custom_gradient": "_autodiff.custom_gradient",
+        "custom_jvp": "_autodiff.custom_jvp",
+        "custom_vjp": "_autodiff.custom_vjp",
+        "debug": "debug",
+        "distributed": "distributed",
+        "ema_init": "_optim.averages",
+        "ema_read": "_optim.averages",
+        "ema_step": "_optim.averages",
+        "eval_shape": "_compile.eval_shape",
+        "functional_schedule": "schedule._functional",
+        "hessian": "_autodiff.jacobian",
+        "hvp": "_autodiff.jacobian",
+        "jacfwd": "_autodiff.jacobian",
+        "jacobian": "_autodiff.jacobian",
+        "jacrev": "_autodiff.jacobian",
+        "jit": "_compile.jit",
+        "jvp": "_autodiff.jvp",
+        "lax": "lax",
+        "linearize": "_autodiff.jvp",
+        "multi_transform": "_optim.multi_transform",
+        "pure_callback": "_callbacks.pure_callback",
+        "random": "random",
+        "running_avg_step": "_optim.averages",
+        "schedule": "schedule",
+        "vjp": "_autodiff.vjp",
+    }
+    __getattr__, __dir__ = _lazy(__name__, _ROOMS)
 
 __version__ = "1.0.0.dev0"
 

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.export
-import jax.extend.core
 import numpy as np
 
 import pax_tree
@@ -71,7 +70,11 @@ def is_ref(value: Any) -> bool:
 
 def is_program(value: Any) -> bool:
     """Say whether a value is a program that JAX has made of a function, in which arrays are constants."""
-    is_jaxpr = isinstance(value, jax.extend.core.ClosedJaxpr)
+    if not any(cls.__module__.startswith("jax") for cls in type(value).__mro__):
+        return False
+    from jax.extend.core import ClosedJaxpr  # slow to import
+
+    is_jaxpr = isinstance(value, ClosedJaxpr)
     return bool(value.consts) if is_jaxpr else isinstance(value, _PROGRAMS)
 
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.extend.core import primitives
 
 from pax_jax._storage.keys import is_key
 
@@ -49,6 +48,8 @@ def weakened(array: jax.Array, weak_type: bool) -> jax.Array:
     """Return an array whose type is weak, or not."""
     if bool(getattr(array, "weak_type", False)) == weak_type:
         return array
+    from jax.extend.core import primitives  # slow to import
+
     convert = primitives.convert_element_type_p.bind
     with wide(array.dtype):
         new = convert(array, new_dtype=array.dtype, weak_type=weak_type, sharding=None)

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from pax_jax._compat import distributed_client
 
@@ -152,6 +151,8 @@ class Task:
 
 def _gathered(text: str) -> list[Any]:
     """Return the texts of all processes by way of arrays on their devices."""
+    from jax.experimental import multihost_utils  # slow to import
+
     data = np.frombuffer(text.encode(), np.uint8)
     sizes = np.asarray(multihost_utils.process_allgather(np.asarray(data.size))).reshape(-1)
     padded = np.zeros(int(sizes.max()), np.uint8)

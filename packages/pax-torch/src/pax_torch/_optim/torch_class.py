@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pax_torch import _compat
+from pax_torch._optim import without_compiler
 from pax_torch._optim.checks import Gradients, is_dense, is_of_torch
 from pax_torch._optim.state import Columns, OptimizerState, Rows, columns_of_rows, rows_of
 from pax_tree import tree_map
@@ -65,7 +66,7 @@ class ClassStep:
     def _make(self, variables: Sequence[Tensor], **options: Any) -> torch.optim.Optimizer:
         """Return an optimizer of `variables`; it checks the hyperparameters."""
         groups = [{"params": variables, **options}]
-        return self.cls(groups, *self._args, **self._kwargs)  # pyright: ignore[reportCallIssue]
+        return without_compiler.make(self.cls, groups, *self._args, **self._kwargs)
 
     def stateful(self) -> torch.optim.Optimizer:
         """Return an optimizer of some parameter, with the hyperparameters as numbers."""
@@ -140,7 +141,10 @@ class ClassStep:
             for variable, gradient in zip(variables, gradients, strict=True):
                 variable.grad = gradient
             _protect_gradients(group, variables)
-            optimizer.step()
+            if self.is_of_torch:
+                without_compiler.step(optimizer)
+            else:
+                optimizer.step()
         finally:
             for variable in variables:
                 variable.grad = None
