@@ -23,6 +23,9 @@ def find(optimizer: Any, name: str) -> Any:
     Raises:
         AttributeError: there is none, or more than one.
     """
+    held = optimizer.hyperparams.get(name)
+    if isinstance(held, jax.Array) and not isinstance(optimizer.template.function, Call):
+        return held  # its own, and no state of optax has another value of it
     call = call_in_use(optimizer)
     own = dict(_own_arguments(call))
     if name in own:

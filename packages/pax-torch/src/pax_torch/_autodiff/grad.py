@@ -117,7 +117,11 @@ def value_and_grad(
         constants = _constants(selection.others, kwargs)
 
         def call(variables: Sequence[Tensor]) -> tuple[Tensor, Any]:
-            result = call_with_constants(fun, selection.arguments(variables), kwargs, variables)
+            arguments = selection.arguments(variables)
+            if transforms_active():
+                result = call_with_constants(fun, arguments, kwargs, variables)
+            else:
+                result = fun(*arguments, **kwargs)
             value, aux = pair(result) if has_aux else (result, None)
             return _check_value(value, holomorphic), aux
 
@@ -128,7 +132,8 @@ def value_and_grad(
         except BaseException:
             _left_in_graph(constants)
             raise
-        _clean(constants)
+        if constants:
+            _clean(constants)
         if not allow_unused:
             _check_used(grads, selection)
         found: list[Any] = grads
@@ -210,7 +215,8 @@ def _check_value(value: Any, holomorphic: bool) -> Tensor:
             "Gradient only defined for scalar-output functions, that is for a tensor of shape (). "
             f"The function returned {describe(value)}{_remedy(value)}."
         )
-    check_output(value, "grad", holomorphic)
+    if holomorphic or not value.is_floating_point():
+        check_output(value, "grad", holomorphic)
     return value
 
 
@@ -257,8 +263,7 @@ def _clean(constants: Sequence[Tensor]) -> None:
 
 def _left_in_graph(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Take tensors out of their graphs, and return those that PyTorch does not."""
-    written = [x for x in tensors if x.requires_grad and not x.is_leaf]
-    return [x for x in written if not leave_graph(x)]
+    return [x for x in tensors if x.requires_grad and not x.is_leaf and not leave_graph(x)]
 
 
 def _zeros(tensor: Tensor) -> Tensor:
@@ -277,6 +282,7 @@ def _check_used(grads: Sequence[Tensor | None], selection: Selection) -> None:
 
 # Engines -----------------------------------------------------------------------------------------
 
+_NOTHING = nullcontext()
 Call = Callable[[Sequence[Tensor]], tuple[Tensor, Any]]
 Result = tuple[Tensor, Any, list[Tensor | None]]
 
@@ -303,16 +309,11 @@ def _reverse(call: Call, leaves: Sequence[Tensor], create_graph: bool, find_unus
                 "does not tell which leaves a value depends on",
             )
         return _reverse_by_func(call, leaves, find_unused, keep)
-    if torch.is_inference_mode_enabled():
-        with outside_of_inference_mode():
-            return _reverse_eagerly(call, leaves, find_unused, keep)
-    return _reverse_eagerly(call, leaves, find_unused, keep)
-
-
-def _reverse_eagerly(call: Call, leaves: Sequence[Tensor], find_unused: bool, keep: bool) -> Result:
-    if transforms_active():
-        return _reverse_by_func(call, leaves, find_unused, keep)
-    return _reverse_by_autograd(call, leaves, keep)
+    inference = torch.is_inference_mode_enabled()
+    with outside_of_inference_mode() if inference else _NOTHING:
+        if transforms_active():
+            return _reverse_by_func(call, leaves, find_unused, keep)
+        return _reverse_by_autograd(call, leaves, keep)
 
 
 def _reverse_by_autograd(call: Call, leaves: Sequence[Tensor], keep: bool) -> Result:
@@ -471,13 +472,14 @@ class _recorded_differentiation(differentiation):
     __slots__ = ("_recorded",)
 
     def __enter__(self) -> None:
-        super().__enter__()
+        self._before = _depth.value, _depth.followed
+        _depth.value, _depth.followed = self._before[0] + 1, self._followed
         self._recorded = torch.is_grad_enabled()
         if not self._recorded:
             torch.set_grad_enabled(True)
 
     def __exit__(self, *_: object) -> None:
-        super().__exit__()
+        _depth.value, _depth.followed = self._before
         if torch.is_grad_enabled() is not self._recorded:
             torch.set_grad_enabled(self._recorded)
 
