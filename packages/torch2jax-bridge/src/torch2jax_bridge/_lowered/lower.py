@@ -14,7 +14,7 @@ from torch2jax_bridge._avals import Aval
 from torch2jax_bridge._lowered.evaluate import Computed, Evaluator
 from torch2jax_bridge._lowered.program import Program
 from torch2jax_bridge._lowered.record import record
-from torch2jax_bridge._runtime.errors import ShapeInferenceError
+from torch2jax_bridge._runtime.errors import ShapeInferenceError, text_of
 from torch2jax_bridge._torch2jax.function import Options
 from torch2jax_bridge._torch2jax.infer import WIDEN, Given
 
@@ -85,7 +85,8 @@ def _recorded(
             record(make(True), given, *words)
         except Exception:
             raise error from error.__cause__
-        raise ShapeInferenceError(f"{words[0]} fails: {error.__cause__}. {WIDEN}") from error
+        text = text_of(error.__cause__ or error).rstrip(".")
+        raise ShapeInferenceError(f"{words[0]} fails: {text}. {WIDEN}") from error
 
 
 def report(programs: Sequence[Sequence[Computed]]) -> str:

@@ -87,7 +87,7 @@ def record(apply: Apply, given: Given, name: str, names: Sequence[str]) -> Progr
             raise
         except Exception as error:
             raise ShapeInferenceError(
-                f"{name} could not be recorded as a program of XLA: {text_of(error)} {_ADVICE}"
+                f"{name} could not be recorded as a program of XLA: {text_of(error).rstrip('.')}. {_ADVICE}"
             ) from error
         finally:
             end_fake_mode(mode)
