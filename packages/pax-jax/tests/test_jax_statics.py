@@ -421,4 +421,4 @@ def test_a_container_that_is_only_read_is_what_it_was():
     _, doubled, length, seen = read(jnp.ones(2))
     assert (doubled["b"] == 2).all()
     assert (length, seen) == (1, True)
-    assert type(module.stats) is dict
+    assert isinstance(module.stats, dict)

@@ -31,6 +31,7 @@ PyMethodDef private_methods[] = {
     {"_set_rebuilders", AsMethod(SetRebuilders), METH_FASTCALL, nullptr},
     {"_leave_unseen", LeaveUnseen, METH_O, nullptr},
     {"_check_record_scope", AsMethod(CheckRecordScope), METH_FASTCALL, nullptr},
+    {"_tell_captured", AsMethod(TellCapturedOf), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

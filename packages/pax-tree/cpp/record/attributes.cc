@@ -18,13 +18,18 @@ bool Holds(Record* self, PyObject* name, PyObject* value) {
   return self->dict != nullptr && PyDict_GetItemWithError(self->dict, name) == value;
 }
 
-// What can be written to as it may be used in the present scope: outside of that of the record,
-// read only.
+// What can be written to as it may be used in the present scope: outside of that of the record read
+// only, and of a record that a kept trace has read so that it says when it is written to.
 PyObject* InScope(Record* self, PyObject* name, Ref value) {
   bool same;
   if (!IsInScope(self, &same)) return nullptr;
-  if (same || !Holds(self, name, value.get())) return value.release();
-  Ref hook(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "_read_only"));
+  bool plain = same && !self->rebuilt && !IsCaptured(self);
+  if (plain || !Holds(self, name, value.get())) return value.release();
+  if (same && !IsCaptured(self)) {
+    return Watch(self, name, value.get()) ? value.release() : nullptr;
+  }
+  PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
+  Ref hook(PyObject_GetAttrString(cls, same ? "_telling" : "_read_only"));
   return hook ? PyObject_CallFunctionObjArgs(hook.get(), self, name, value.get(), nullptr)
               : nullptr;
 }
@@ -54,7 +59,7 @@ PyObject* RecordGetAttr(PyObject* self, PyObject* name) {
 PyObject* DictInScope(Record* self) {
   bool same;
   if (!FillDict(self) || !IsInScope(self, &same)) return nullptr;
-  if (same) return Py_NewRef(self->dict);
+  if (same && !self->rebuilt && !IsCaptured(self)) return Py_NewRef(self->dict);
   Ref dict(PyDict_Copy(self->dict)), items(dict ? PyDict_Items(dict.get()) : nullptr);
   for (Py_ssize_t i = 0; items && i < PyList_GET_SIZE(items.get()); ++i) {
     PyObject* name = PyTuple_GET_ITEM(PyList_GET_ITEM(items.get(), i), 0);
@@ -312,11 +317,22 @@ bool RefreshStatic(Record* self, RecordSpec* spec, PyObject* name) {
   return kind != -2 && SetUntilDone(self, name, value.get(), kind);
 }
 
+// A value to be held, which may have been read of another record in a form that may not be written
+// to.
+PyObject* OwnValue(PyObject* self, PyObject* value) {
+  if (!MayBeWritten(value)) return Py_NewRef(value);
+  PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
+  return PyObject_CallMethod(cls, "_own", "(O)", value);
+}
+
 bool SetAny(PyObject* self, PyObject* name, PyObject* value) {
   auto* record = reinterpret_cast<Record*>(self);
   if (!CheckScope(record, name)) return false;
   int kind = KindOfChild(record, name);
   if (kind < 0 && IsDunder(name, "__orig_class__")) return RefuseParameters(self);
+  Ref own(OwnValue(self, value));
+  if (!own) return false;
+  value = own.get();
   kind = kind < 0 ? AskKind(self, name, value) : AskKindAgain(self, name, value, kind);
   return kind != -2 && SetUntilDone(record, name, value, kind);
 }

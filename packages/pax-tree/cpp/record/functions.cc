@@ -238,6 +238,13 @@ PyObject* CheckRecordScope(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   Py_RETURN_NONE;
 }
 
+PyObject* TellCapturedOf(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (!CheckCount(nargs, 2, "_tell_captured")) return nullptr;
+  Record* record = AsRecord(args[0], "_tell_captured");
+  if (record == nullptr || !TellCaptured(record, args[1])) return nullptr;
+  Py_RETURN_NONE;
+}
+
 PyObject* RecordWithSpec(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!CheckCount(nargs, 2, "record_with_spec")) return nullptr;
   Ref old_spec, children;

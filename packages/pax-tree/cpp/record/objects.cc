@@ -155,7 +155,9 @@ bool IsArray(PyTypeObject* type) {
 
 // Whether an object of a class written in C is one that can be written to.
 bool IsWritableStatic(PyObject* value) {
-  return Py_IS_TYPE(value, deque_type) || Is(value, "numpy.ndarray");
+  if (Py_IS_TYPE(value, deque_type) || PyByteArray_Check(value)) return true;
+  return Is(value, "numpy.ndarray") || Is(value, "types.SimpleNamespace") ||
+         Is(value, "array.array");
 }
 
 }  // namespace

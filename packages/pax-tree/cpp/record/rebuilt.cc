@@ -70,12 +70,99 @@ namespace {
 
 thread_local long left_unseen = -1;
 
+// Whether what has this name is of the kind that whoever takes records apart now leaves out.
+bool IsLeftUnseen(Record* self, PyObject* name) {
+  if (left_unseen < 0) return false;
+  Py_ssize_t at = FindChild(self->spec, name);
+  return at >= 0 && KindAt(self->spec, at) == left_unseen;
+}
+
+// The names of what is watched, a list.
+PyObject* Watched(Record* self) {
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  bool watched = self->unseen != nullptr && PyDict_Check(self->unseen);
+  return watched ? PyDict_Keys(self->unseen) : PyList_New(0);
+}
+
+// By what a later change of an attribute can be told: a child by what its class says, a static
+// value that is a copy of the record's own by its frozen form. None where it cannot.
+PyObject* FormOf(Record* self, PyObject* name, PyObject* value) {
+  PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
+  if (FindChild(self->spec, name) >= 0) return PyObject_CallMethod(cls, "_form_of", "(O)", value);
+  return CanChange(value) ? Freeze(value) : Py_NewRef(Py_None);
+}
+
+// Whether an attribute is other than when `form` was made; -1 with an error set.
+int Differs(Record* self, PyTypeObject* type, PyObject* name, PyObject* form) {
+  Ref value = Ref::Borrow(PyDict_GetItemWithError(self->dict, name));
+  if (!value) return PyErr_Occurred() ? -1 : 0;
+  if (FindChild(self->spec, name) < 0) {
+    Ref now(Freeze(value.get()));
+    return now ? PyObject_RichCompareBool(now.get(), form, Py_NE) : -1;
+  }
+  PyObject* cls = reinterpret_cast<PyObject*>(type);
+  Ref differs(PyObject_CallMethod(cls, "_differs", "OO", value.get(), form));
+  return differs ? PyObject_IsTrue(differs.get()) : -1;
+}
+
+// The name of what was changed: that which was set, or the first that differs from its form. Null
+// without an error if nothing was.
+Ref Changed(Record* self, PyTypeObject* type) {
+  Ref unseen(std::exchange(self->unseen, nullptr));
+  if (!PyDict_Check(unseen.get()) || self->dict == nullptr) {
+    return PyDict_Check(unseen.get()) ? Ref() : std::move(unseen);
+  }
+  PyObject *name, *form;
+  Py_ssize_t position = 0;
+  while (PyDict_Next(unseen.get(), &position, &name, &form)) {
+    int differs = Differs(self, type, name, form);
+    if (differs != 0) return differs > 0 ? Ref::Borrow(name) : Ref();
+  }
+  return Ref();
+}
+
 }  // namespace
 
-bool IsLeftUnseen(Record* self) {
-  if (left_unseen < 0) return false;
-  Py_ssize_t at = FindChild(self->spec, self->unseen);
-  return at >= 0 && KindAt(self->spec, at) == left_unseen;
+bool Watch(Record* self, PyObject* name, PyObject* value) {
+  {
+    CriticalSection section(reinterpret_cast<PyObject*>(self));
+    bool noted = self->unseen != nullptr &&
+                 (!PyDict_Check(self->unseen) || PyDict_Contains(self->unseen, name) == 1);
+    if (noted) return true;
+  }
+  Ref form(FormOf(self, name, value));
+  if (!form || form.get() == Py_None) return static_cast<bool>(form);
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  if (self->unseen == nullptr) self->unseen = PyDict_New();
+  if (self->unseen == nullptr || !PyDict_Check(self->unseen)) return self->unseen != nullptr;
+  return PyDict_SetItem(self->unseen, name, form.get()) == 0;
+}
+
+void MarkSeen(Record* self) {
+  if (!self->rebuilt || self->unseen == nullptr) return;
+  Ref names(Watched(self));
+  CriticalSection section(reinterpret_cast<PyObject*>(self));
+  if (self->unseen == nullptr) return;
+  if (!PyDict_Check(self->unseen)) {
+    if (!IsLeftUnseen(self, self->unseen)) Py_CLEAR(self->unseen);
+    return;
+  }
+  for (Py_ssize_t i = 0; names && i < PyList_GET_SIZE(names.get()); ++i) {
+    PyObject* name = PyList_GET_ITEM(names.get(), i);
+    if (!IsLeftUnseen(self, name) && PyDict_DelItem(self->unseen, name) < 0) PyErr_Clear();
+  }
+}
+
+// Only in the trace that made it: after an exception, when nothing was to be kept, it goes later.
+void TellUnseen(Record* self, PyTypeObject* type) {
+  Ref scope;
+  if (PyErr_Occurred()) return;
+  if (!CurrentScope(&scope)) return PyErr_Clear();
+  if (scope.get() != self->scope) return;
+  PyObject* cls = reinterpret_cast<PyObject*>(type);
+  Ref name = Changed(self, type);
+  if (name) Ref told(PyObject_CallMethod(cls, "_change_lost", "O", name.get()));
+  if (PyErr_Occurred()) PyErr_WriteUnraisable(cls);
 }
 
 // _leave_unseen(kind): until it is called again in this thread, whoever takes records apart leaves

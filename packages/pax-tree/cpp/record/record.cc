@@ -32,13 +32,6 @@ PyObject* AttributeDict(RecordSpec* spec, PyObject* children) {
   return dict.release();
 }
 
-// Somebody takes the record apart, and so has what was set in it.
-void MarkSeen(Record* self) {
-  if (!self->rebuilt) return;
-  CriticalSection section(reinterpret_cast<PyObject*>(self));
-  if (self->unseen != nullptr && !IsLeftUnseen(self)) Py_CLEAR(self->unseen);
-}
-
 bool HasDict(Record* self) {
   CriticalSection section(reinterpret_cast<PyObject*>(self));
   return self->dict != nullptr;
@@ -87,6 +80,7 @@ int Traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(record->spec);
   Py_VISIT(record->children);
   Py_VISIT(record->dict);
+  Py_VISIT(record->unseen);
   return 0;
 }
 
@@ -95,26 +89,15 @@ int Clear(PyObject* self) {
   auto* record = reinterpret_cast<Record*>(self);
   Py_CLEAR(record->dict);
   Py_CLEAR(record->children);
+  if (record->unseen != nullptr && PyDict_Check(record->unseen)) Py_CLEAR(record->unseen);
   return 0;
-}
-
-// Tells the class what was set in a record that goes and that nobody has seen since. Only in the
-// trace that made it: after an exception, when nothing was to be kept, it goes later.
-void TellUnseen(Record* self, PyTypeObject* type, PyObject* name) {
-  Ref scope;
-  if (PyErr_Occurred()) return;
-  if (!CurrentScope(&scope)) return PyErr_Clear();
-  if (scope.get() != self->scope) return;
-  PyObject* cls = reinterpret_cast<PyObject*>(type);
-  Ref told(PyObject_CallMethod(cls, "_change_lost", "O", name));
-  if (!told) PyErr_WriteUnraisable(cls);
 }
 
 void Dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   auto* record = reinterpret_cast<Record*>(self);
   PyObject_GC_UnTrack(self);
-  if (Ref unseen{std::exchange(record->unseen, nullptr)}) TellUnseen(record, type, unseen.get());
+  if (record->unseen != nullptr) TellUnseen(record, type);
   if (record->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
   Clear(self);
   Py_CLEAR(record->scope);
@@ -167,7 +150,16 @@ PyObject* Dir(PyObject* self, PyObject*) {
   return all && own ? PySequence_List(all.get()) : nullptr;
 }
 
+PyObject* Telling(PyObject*, PyObject* args) {
+  PyObject *name, *value;
+  if (!PyArg_ParseTuple(args, "UO:_telling", &name, &value)) return nullptr;
+  return Py_NewRef(value);
+}
+
+PyObject* FormOf(PyObject*, PyObject*) { Py_RETURN_NONE; }
+PyObject* Differs(PyObject*, PyObject*) { Py_RETURN_FALSE; }
 PyObject* HandedOut(PyObject*, PyObject* value) { return Py_NewRef(value); }
+PyObject* Own(PyObject*, PyObject* value) { return Py_NewRef(value); }
 PyObject* ChangeLost(PyObject*, PyObject*) { Py_RETURN_NONE; }
 PyObject* IsKept(PyObject*, PyObject*) { Py_RETURN_FALSE; }
 PyObject* CapturedChanged(PyObject*, PyObject*) { Py_RETURN_NONE; }
@@ -195,6 +187,17 @@ PyMethodDef methods[] = {
      "_read_only(name, value)\n--\n\nWhat reading a list, dict, set or deque gives outside of the "
      "scope "
      "that made the record."},
+    {"_telling", Telling, METH_VARARGS,
+     "_telling(name, value)\n--\n\nWhat reading what may be written to gives of a record that a "
+     "kept "
+     "trace has read: something that says when it is written to."},
+    {"_own", Own, METH_O | METH_CLASS,
+     "_own(value)\n--\n\nWhat is held when a value is set: not what `_read_only` or `_telling` "
+     "made."},
+    {"_form_of", FormOf, METH_O | METH_CLASS,
+     "_form_of(value)\n--\n\nBy what a later change of a child can be told; None: by nothing."},
+    {"_differs", Differs, METH_VARARGS | METH_CLASS,
+     "_differs(value, form)\n--\n\nWhether a child is other than when `_form_of` returned this."},
     {"_handed_out", HandedOut, METH_O | METH_CLASS,
      "_handed_out(value)\n--\n\nWhat a list, a dict or another child that can be written to is for "
      "who takes "
@@ -331,13 +334,13 @@ bool TakeRecord(Record* self, Ref* spec, Ref* children) {
 }
 
 bool TakeCurrent(Record* self, Reader* reader, Ref* spec, Ref* children) {
-  MarkSeen(self);
   if (!reader->Note(self) || !TakeRecord(self, spec, children)) return false;
   if (AsSpec(spec->get())->mutables != nullptr) {
     if (!RefreshStatics(self, AsSpec(spec->get())) || !TakeRecord(self, spec, children)) {
       return false;
     }
   }
+  MarkSeen(self);
   if (reader->IsWhereMade(self)) return PyErr_Occurred() == nullptr;
   *children = Ref(HandOut(self, children->get()));
   return static_cast<bool>(*children);

@@ -15,7 +15,9 @@ struct Record {
   PyObject* scope;     // weak reference to the token of the trace that made it; null at top level
   PyObject* dict;      // attributes by name; null until the first read after unflatten
   PyObject* weakrefs;
-  PyObject* unseen;  // what was set last since JAX rebuilt it and nobody took it apart
+  // Since JAX rebuilt it and nobody took it apart: the name that was set last, or a dict of the
+  // forms of what was read and may be changed in place, by name.
+  PyObject* unseen;
   bool rebuilt;  // whether JAX made it for a trace or a call, of what it had taken apart outside
   uint32_t captured;  // the era in which a trace that is kept has read it, as a constant
 };
@@ -63,13 +65,19 @@ PyObject* RecordSpecOf(PyObject* module, PyObject* object);
 PyObject* RecordSet(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* RecordWithSpec(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* CheckRecordScope(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
+// _tell_captured(record, name): something was changed in what the record holds.
+PyObject* TellCapturedOf(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 
 // What JAX rebuilds records by (rebuilt.cc), and how its functions are known that call others.
 PyObject* RecordRebuild(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
 PyObject* SetRebuilders(PyObject* module, PyObject* const* args, Py_ssize_t nargs);
-// Whether what was set last in a record is of the kind that whoever takes it apart now leaves out.
-bool IsLeftUnseen(Record* self);
 PyObject* LeaveUnseen(PyObject* module, PyObject* kind);
+// Somebody takes the record apart, and so has what was changed in it.
+void MarkSeen(Record* self);
+// Notes the form of an attribute that is read and may be changed in place; false with an error set.
+bool Watch(Record* self, PyObject* name, PyObject* value);
+// Tells the class of a record that goes what was changed in it and nobody has seen since.
+void TellUnseen(Record* self, PyTypeObject* type);
 
 // Methods of Record (record.cc).
 PyObject* RecordCopy(PyObject* self, PyObject* unused);

@@ -73,6 +73,10 @@ PyObject* Freeze(PyObject* value);
 // objects that cannot be hashed, dataclasses that are not frozen.
 bool MayChange(PyObject* value);
 
+// Whether a change of the value, or of something inside it, can be seen through another reference,
+// so that each record has a copy of its own.
+bool CanChange(PyObject* value);
+
 // Whether a value is known to be what it was when `snapshot` was made of it; quick, and false where
 // only the frozen forms can tell.
 bool IsUnchanged(PyObject* value, PyObject* snapshot);

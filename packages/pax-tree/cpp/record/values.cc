@@ -154,16 +154,6 @@ PyObject* FreezeKey(PyObject* value) {
   return PyErr_Occurred() ? nullptr : FreezeObject(value);
 }
 
-// Whether a change of the value, or of something inside it, can be seen through another reference.
-bool CanChange(PyObject* value) {
-  if (PyList_CheckExact(value) || PyDict_CheckExact(value) || PySet_CheckExact(value)) return true;
-  if (!PyTuple_CheckExact(value)) return !IsPlain(value) && IsByValue(value);
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
-    if (CanChange(PyTuple_GET_ITEM(value, i))) return true;
-  }
-  return false;
-}
-
 // Puts copies of what can change into the place of what a copied object holds.
 bool SnapshotInside(PyObject* copy);
 
@@ -284,6 +274,15 @@ bool HoldsWhatMayChange(PyObject* value) {
 }
 
 }  // namespace
+
+bool CanChange(PyObject* value) {
+  if (PyList_CheckExact(value) || PyDict_CheckExact(value) || PySet_CheckExact(value)) return true;
+  if (!PyTuple_CheckExact(value)) return !IsPlain(value) && IsByValue(value);
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i) {
+    if (CanChange(PyTuple_GET_ITEM(value, i))) return true;
+  }
+  return false;
+}
 
 bool MayChange(PyObject* value) {
   if (CanChange(value)) return true;

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from pax_jax._module.kinds import MODULE, check_class_attribute, classify
+from pax_jax._module.read_only import own
 from pax_jax._module.tied import check_unshared
 from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
 
@@ -110,7 +111,7 @@ def settle_containers(module: Any) -> None:
     kinds = dict(zip(spec.names, spec.kinds, strict=True))
     for name in names:
         if kinds.get(name, MODULE) == MODULE:  # static ones too
-            value = getattr(module, name)
+            value = own(getattr(module, name))
             record_set(module, name, value, classify(module, name, value))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -13,6 +14,7 @@ from pax_jax._module.calls import hk_init, purecall
 from pax_jax._module.checks import check_descriptor, kind_registered, scan_bugs
 from pax_jax._module.compare import same_leaf
 from pax_jax._module.deep import Steps, map_modules, modules_of, run, unchanged
+from pax_jax._module.hidden import is_whole
 from pax_jax._module.kinds import (
     PARAMETER,
     STATE,
@@ -28,7 +30,7 @@ from pax_jax._module.modes import (
     freeze_parameters,
     unfreeze_parameters,
 )
-from pax_jax._module.read_only import read_only
+from pax_jax._module.read_only import own, read_only, telling
 from pax_jax._module.scope import (
     ScopeError,
     forget_programs,
@@ -135,6 +137,23 @@ class Module(Record, metaclass=ModuleType):
     def _read_only(self, name: str, value: Any) -> Any:
         return read_only(self, name, value)
 
+    def _telling(self, name: str, value: Any) -> Any:
+        return telling(self, name, value)
+
+    @classmethod
+    def _own(cls, value: Any) -> Any:
+        return own(value)
+
+    @classmethod
+    def _form_of(cls, value: Any) -> Any:
+        return pax_tree.tree_flatten(value, is_leaf=is_whole)
+
+    @classmethod
+    def _differs(cls, value: Any, form: Any) -> bool:
+        leaves, structure = pax_tree.tree_flatten(value, is_leaf=is_whole)
+        same = len(leaves) == len(form[0]) and all(map(operator.is_, leaves, form[0]))
+        return not same or structure != form[1]
+
     @classmethod
     def _handed_out(cls, value: Any) -> Any:
         return own_containers(value)
@@ -209,6 +228,7 @@ class Module(Record, metaclass=ModuleType):
 
     def _register(self, method: str, name: str, value: Any) -> None:
         check_descriptor(self, method, name)
+        value = own(value)
         kind = kind_registered(self, method, name, value)
         record_set(self, _checked_name(self, name), value, kind)
 
