@@ -299,6 +299,49 @@ def test_what_jax_does_not_see_is_refused_when_it_is_registered(make, message, m
         Value(make(), method)
 
 
+class Items(list):
+    pass
+
+
+class Names(dict):
+    pass
+
+
+class Some(tuple):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("array", [False, True], ids=["module", "array"])
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda held: Items([held]),
+        lambda held: Names(a=held),
+        lambda held: Some([held]),
+        lambda held: collections.Counter(a=held),
+        lambda held: [Items([{"a": held}])],
+    ],
+)
+def test_a_container_of_a_class_that_is_no_node_hides_nothing(hold, array):
+    with pytest.raises(TypeError, match=r"Value\.value.*no pytree"):
+        Value(hold(jnp.ones(1) if array else pax.Linear(1, 1)))
+
+
+def test_a_function_that_was_put_into_a_list_later_is_refused_where_parameters_are_taken():
+    class Net(pax.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [pax.Linear(2, 2), pax.Linear(2, 2)]
+
+    net, inner = Net(), pax.Linear(2, 2)
+    net.layers[1] = jax.nn.relu  # hides nothing
+    assert net.parameters().layers[1] is None
+    net.layers[0] = lambda x: inner(x)
+    for take in (lambda: net.parameters(), lambda: pax.grad(lambda net: 1.0)(net), lambda: ~net):
+        with pytest.raises(TypeError, match=r"Net\.layers\[0\] holds .* the module Linear in the"):
+            take()
+
+
 def test_what_was_filled_later_is_refused_by_scan_bugs():
     module = Value({"a": jnp.ones(1)}, "register_state_subtree")
     module.value[1] = jnp.ones(1)

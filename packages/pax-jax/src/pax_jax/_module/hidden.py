@@ -181,6 +181,9 @@ def _parts(value: Any) -> Iterator[Part]:
         yield Part("the arguments of a partial function", inside)
     elif isinstance(value, (set, frozenset)):
         yield Part("a set", list(value))
+    elif isinstance(value, (list, tuple, dict)):  # of a class that is no node
+        held = [*value, *value.values()] if isinstance(value, dict) else list(value)
+        yield Part(f"a {type(value).__name__}, which is no pytree", held, True)
     elif isinstance(value, FunctionType):
         yield from _parts_of_function(value)
     elif dataclasses.is_dataclass(value):

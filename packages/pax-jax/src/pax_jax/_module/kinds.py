@@ -159,6 +159,17 @@ def check_modules(module: Any, name: str, value: Any) -> None:
             raise _proxy(f"{type(module).__name__}.{name}{pax_tree.keystr(path)}", leaf)
 
 
+def check_functions(module: Any) -> None:
+    """Raise if a function hides an array or a module that was put into one of the module's containers.
+
+    Raises:
+        TypeError: it does; the message says where.
+    """
+    for path, leaf in pax_tree.tree_leaves_with_path(module):
+        if callable(leaf) and (hidden := find_hidden(leaf)) is not None:
+            raise _hidden_inside(f"{type(module).__name__}{pax_tree.keystr(path)}", hidden)
+
+
 def check_arrays(module: Any, name: str, value: Any) -> None:
     """Raise if an attribute of arrays holds something that is neither an array nor a number.
 

@@ -71,17 +71,23 @@ _TELLING = Forms("Telling", _pass_on)
 
 def own(value: Any) -> Any:
     """Return `value` without the forms of this file, as a module that is given it holds it."""
-    if isinstance(value, tuple):
-        items = [own(item) for item in value]
-        same = all(item is old for item, old in zip(items, value, strict=True))
-        return value if same else tuple.__new__(type(value), items)
+    return _own(value, set())
+
+
+def _own(value: Any, around: set[int]) -> Any:
+    """Return the same of what stands in containers of these identities."""
     if is_form(value):
         target = value._owner[2]
         tells = type(value) is _TELLING.class_of(type(target))
-        return target if tells else plain_of(value, own)
-    if type(value) in (list, dict):
-        pairs = list(value.items() if type(value) is dict else enumerate(value))
-        for key, item in pairs:
-            if (new := own(item)) is not item:
-                value[key] = new
+        return target if tells else plain_of(value, lambda item: _own(item, around))
+    if (not isinstance(value, tuple) and type(value) not in (list, dict)) or id(value) in around:
+        return value
+    around = around | {id(value)}
+    pairs = list(value.items() if isinstance(value, dict) else enumerate(value))
+    new = {key: _own(item, around) for key, item in pairs}
+    changed = [key for key, item in pairs if new[key] is not item]
+    if isinstance(value, tuple):
+        return tuple.__new__(type(value), new.values()) if changed else value
+    for key in changed:
+        value[key] = new[key]
     return value

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pax_tree
 from pax_jax._module.deep import Steps, map_modules, run, unchanged
-from pax_jax._module.kinds import MODULE, PARAMETER, STATE, is_module
+from pax_jax._module.kinds import MODULE, PARAMETER, STATE, check_functions, is_module
 from pax_tree import Record, record_flatten, record_set, record_spec, record_unflatten
 from pax_tree._C import _leave_unseen, _leaves_of_kind
 
@@ -77,6 +77,8 @@ def own_parameters(module: R) -> R:
         leaves, structure = pax_tree.tree_flatten(module)
     finally:
         _leave_unseen(before)
+    if any(map(callable, leaves)):
+        check_functions(module)
     kept = _leaves_of_kind(structure, MODULE, PARAMETER, _has_usual_parameters)
     if kept is None:
         return run(_own_parameters(module))

@@ -45,7 +45,8 @@ def value_and_grad(
         TypeError: at a call, there are not as many positional arguments as `argnums` says; or as
             `jax.value_and_grad`.
         RuntimeError: at a call, a module that changes was not made in the current scope.
-        ValueError: at a call, a module that changes is given twice.
+        ValueError: `argnums` is empty or says an argument twice; at a call, a module that changes is
+            given twice.
 
     Example:
         >>> import jax.numpy as jnp
@@ -130,7 +131,10 @@ def _positions(argnums: Any) -> tuple[bool, tuple[int, ...]]:
     try:
         return True, (operator.index(argnums),)
     except TypeError:
-        return False, tuple(map(operator.index, argnums))
+        positions = tuple(map(operator.index, argnums))
+    if not positions:
+        raise ValueError("argnums is empty: give the number of at least one argument.")
+    return False, positions
 
 
 def _check_count(argnums: Any, positions: tuple[int, ...], count: int) -> None:
@@ -140,6 +144,11 @@ def _check_count(argnums: Any, positions: tuple[int, ...], count: int) -> None:
             f"differentiating with respect to argnums={argnums!r} requires at least {needed} "
             f"positional arguments to be passed by the caller, but got only {count} positional "
             "arguments."
+        )
+    if len({n % count for n in positions}) != len(positions):
+        raise ValueError(
+            f"argnums={argnums!r} says the same one of {count} positional arguments twice: the derivative "
+            "would be that of one of its copies. Give each argument once."
         )
 
 
