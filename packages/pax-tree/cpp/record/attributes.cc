@@ -322,7 +322,7 @@ bool RefreshStatic(Record* self, RecordSpec* spec, PyObject* name) {
 PyObject* OwnValue(PyObject* self, PyObject* value) {
   if (!MayBeWritten(value)) return Py_NewRef(value);
   PyObject* cls = reinterpret_cast<PyObject*>(Py_TYPE(self));
-  return PyObject_CallMethod(cls, "_own", "(O)", value);
+  return PyObject_CallMethod(cls, "_kept_value", "(O)", value);
 }
 
 bool SetAny(PyObject* self, PyObject* name, PyObject* value) {

@@ -191,8 +191,9 @@ PyMethodDef methods[] = {
      "_telling(name, value)\n--\n\nWhat reading what may be written to gives of a record that a "
      "kept "
      "trace has read: something that says when it is written to."},
-    {"_own", Own, METH_O | METH_CLASS,
-     "_own(value)\n--\n\nWhat is held when a value is set: not what `_read_only` or `_telling` "
+    {"_kept_value", Own, METH_O | METH_CLASS,
+     "_kept_value(value)\n--\n\nWhat is held when a value is set: not what `_read_only` or "
+     "`_telling` "
      "made."},
     {"_form_of", FormOf, METH_O | METH_CLASS,
      "_form_of(value)\n--\n\nBy what a later change of a child can be told; None: by nothing."},

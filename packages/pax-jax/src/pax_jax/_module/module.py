@@ -141,7 +141,7 @@ class Module(Record, metaclass=ModuleType):
         return telling(self, name, value)
 
     @classmethod
-    def _own(cls, value: Any) -> Any:
+    def _kept_value(cls, value: Any) -> Any:
         return own(value)
 
     @classmethod
