@@ -836,9 +836,18 @@ def is_fsdp_state(hook: Any, state: Any) -> bool:
     return getattr(hook, "__self__", None) is state
 
 
+def _fsdp_groups(state: Any) -> Sequence[Any]:
+    """Return the groups of parameters that a call of `fully_shard` made: one at most before PyTorch 2.12."""
+    several = getattr(state, "_fsdp_param_groups", None)
+    if several is not None:
+        return several
+    group = getattr(state, "_fsdp_param_group", None)
+    return () if group is None else (group,)
+
+
 def fsdp_policies(module: Any) -> Iterator[str]:
     """Name what `fully_shard` was told to do beyond gathering parameters and averaging gradients."""
-    for group in getattr(fsdp_state_of(module), "_fsdp_param_groups", ()):
+    for group in _fsdp_groups(fsdp_state_of(module)):
         precision = getattr(group, "mp_policy", None)
         if any(
             getattr(precision, name, None) is not None

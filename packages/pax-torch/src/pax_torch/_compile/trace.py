@@ -95,6 +95,21 @@ def _without_seeds() -> Iterator[None]:
 
 
 @contextmanager
+def _without_generators() -> Iterator[None]:
+    """Say what is wrong where PyTorch, before 2.12, has no way to write a generator down.
+
+    Raises:
+        ValueError: in place of PyTorch's own error.
+    """
+    try:
+        yield
+    except NotImplementedError as error:
+        if repr(torch.Generator) not in str(error):
+            raise
+        raise ValueError(NO_GENERATORS) from error
+
+
+@contextmanager
 def _without_mkldnn() -> Iterator[None]:
     """Do without its recurrent layers, whose derivative is one operation that compilers cannot take."""
     enabled: Any = torch.backends.mkldnn.enabled
@@ -161,6 +176,7 @@ class Program:
             without_values("jit", _ADVICE),
             _without_mkldnn(),
             _without_seeds(),
+            _without_generators(),
             without_checkpoints(),
         ):
             if has_open_sizes:

@@ -300,13 +300,18 @@ def _read(nodes: list[tuple[str, int, Any]], start: int) -> Structure:
     return Structure(kind, _CLASSES.get(kind), data, parts)
 
 
+def _same_keys(a: Structure, b: Structure) -> bool:
+    """Whether two dicts of one length have the same keys, as dicts see it: PyTorch 2.11 traces no `==` of sets."""
+    return all(mine in {theirs: None} for mine, theirs in zip(a.data[0], b.data[0], strict=True))
+
+
 def _same_node(a: Structure, b: Structure) -> bool:
     if a.kind != b.kind or a.cls is not b.cls or len(a.parts) != len(b.parts):
         return False
     if a.kind in ("dict", "ordered"):
-        return list(a.data[0]) == list(b.data[0])
+        return _same_keys(a, b)
     if a.kind == "default":
-        return list(a.data[0]) == list(b.data[0]) and a.data[2] == b.data[2]
+        return _same_keys(a, b) and a.data[2] == b.data[2]
     return a.kind == "leaf" or a.data == b.data
 
 

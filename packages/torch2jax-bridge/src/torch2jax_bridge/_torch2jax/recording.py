@@ -116,7 +116,9 @@ def explain(error: RuntimeError) -> None:
         RuntimeError: something was checkpointed in a transform of `torch.func`.
     """
     text, frames = str(error), traceback.walk_tb(error.__traceback__)
-    refused = "saved tensor hooks" in text or "setup_context" in text
+    refused = any(
+        word in text for word in ("saved tensor hooks", "setup_context", "_NoopSaveInputs")
+    )
     if refused and any(f.f_code.co_filename == checkpoint.__file__ for f, _ in frames):
         raise RuntimeError(_NOT_TRANSFORMED) from error
 

@@ -104,7 +104,9 @@ def _stand_in(value: Any, made: StandIns) -> Any:
         return deepcopy(value)
     if isinstance(value, GeneratorType) or not hasattr(value, "__next__"):
         return _Refused(value)
-    return _copied(value, made)
+    with warnings.catch_warnings():  # Python 3.12 warns that 3.14 copies no iterators of itertools
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _copied(value, made)
 
 
 def _rebuilt(value: Any, made: StandIns) -> Any:
@@ -124,9 +126,7 @@ def _copied(iterator: Any, made: StandIns) -> Any:
     if hasattr(iterator, "__copy__"):
         return copy(iterator)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            made_of: Any = iterator.__reduce_ex__(4)
+        made_of: Any = iterator.__reduce_ex__(4)
     except Exception:  # whatever a library raises for what cannot be pickled
         return _Refused(iterator)
     make, args, *states = made_of
