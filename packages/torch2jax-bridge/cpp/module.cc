@@ -10,6 +10,7 @@
 #include "support/hooks.h"
 #include "support/interrupts.h"
 #include "tensors/arrays.h"
+#include "tensors/native.h"
 #include "tensors/tensors.h"
 
 namespace py = pybind11;
@@ -39,12 +40,21 @@ PYBIND11_MODULE(_C, m) {
            py::arg("settings"), py::arg("options"))
       .def_property_readonly("id", &Handle::id);
   m.def("use_tensor_type", &bridge::UseTensorType, py::arg("tensor_type"));
+  m.def("use_native_tensors", &bridge::UseNativeTensors, py::arg("is_conj"), py::arg("is_neg"),
+        py::arg("version"), py::arg("view"));
+  m.def("use_native_import", &bridge::UseNativeImport, py::arg("from_dlpack"), py::arg("wrap"));
   m.def("use_native_grad_mode", &bridge::UseNativeGradMode, py::arg("is_enabled"),
         py::arg("set_enabled"));
   m.def("use_hooks", &bridge::UseHooks);
   m.def("borrow_array", &bridge::BorrowArray, py::arg("exported"), py::arg("stream"));
-  m.def("has_hooks_of_graphs",
-        [] { return reinterpret_cast<std::uintptr_t>(&bridge::HasHooksOfGraphs); });
+  m.def(
+      "use_native_modes",
+      [](std::uintptr_t library, std::uintptr_t hooks, std::uintptr_t functions) {
+        bridge::UseNativeModes({library, hooks, functions});
+      },
+      py::arg("library"), py::arg("hooks"), py::arg("functions"));
+  m.def("keys_of_thread", &bridge::KeysOfThread);
+  m.def("is_in_modes", [] { return reinterpret_cast<std::uintptr_t>(&bridge::IsInModes); });
   m.def("flushes_denormals", &bridge::FlushesDenormals);
   m.def("byte_at", [] { return reinterpret_cast<std::uintptr_t>(&bridge::ByteAt); });
   m.def("current_cpu_run", [] { return bridge::current_cpu_run; });

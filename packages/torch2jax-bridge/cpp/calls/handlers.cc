@@ -16,6 +16,7 @@
 #include "support/errors.h"
 #include "support/gil.h"
 #include "support/interrupts.h"
+#include "tensors/native.h"
 #include "tensors/tensors.h"
 
 namespace ffi = xla::ffi;
@@ -90,14 +91,38 @@ void CheckNotKept(const std::vector<py::object>& tensors, const CallOptions& opt
   }
 }
 
+// The tensors of a call, in memory of an earlier one. Made and destroyed with the GIL held.
+class TensorsScope {
+ public:
+  explicit TensorsScope(size_t count) {
+    tensors.swap(Spare());
+    tensors.reserve(count);
+  }
+  ~TensorsScope() {
+    tensors.clear();
+    if (Spare().capacity() < tensors.capacity()) tensors.swap(Spare());
+  }
+  TensorsScope(const TensorsScope&) = delete;
+  TensorsScope& operator=(const TensorsScope&) = delete;
+
+  std::vector<py::object> tensors;
+
+ private:
+  // Empty. Leaked on purpose.
+  static std::vector<py::object>& Spare() {
+    static auto& spare = *new std::vector<py::object>;
+    return spare;
+  }
+};
+
 void CallAndWrite(const Callable& callable, const ffi::RemainingArgs& args,
                   const ffi::RemainingRets& rets, dlpack::Device device) {
   const CallOptions& options = callable.options;
   const DenormalScope denormals(options.flushes_denormals);
   const SettingsScope settings(callable);
   const Loan::Owner loan;
-  std::vector<py::object> tensors;
-  tensors.reserve(args.size() + rets.size());
+  TensorsScope scope(args.size() + rets.size());
+  std::vector<py::object>& tensors = scope.tensors;
   BorrowAll(args, device, loan.get(), tensors);
   if (device.device_type == dlpack::kCpu) AdviseAll(rets);
   if (options.takes_outputs) BorrowAll(rets, device, loan.get(), tensors);

@@ -101,7 +101,8 @@ std::shared_ptr<Callable> FindCallable(int64_t id) {
 
 void DropReleased() {
   Tables& tables = GetTables();
-  if (!tables.any_released.exchange(false)) return;
+  // Reading is less work than writing, and there is nothing most of the time.
+  if (!tables.any_released.load() || !tables.any_released.exchange(false)) return;
   std::vector<PyObject*> released;
   {
     std::lock_guard<std::mutex> lock(tables.mutex);

@@ -1,8 +1,14 @@
 #include "support/compat.h"
 
+#include <memory>
 #include <stack>
 #include <tuple>
 #include <utility>
+#include <vector>
+
+#ifndef _WIN32
+#include <dlfcn.h>
+#endif
 
 namespace py = pybind11;
 
@@ -14,6 +20,38 @@ struct HooksOfGraphs {
   using Hook = std::pair<void*, void*>;
   std::stack<std::pair<Hook, Hook>> stack;
 };
+
+// How PyTorch's `at::impl::PythonTorchFunctionTLS` begins.
+struct FunctionModes {
+  char disabled;
+  std::vector<std::shared_ptr<void>> stack;
+};
+
+NativeModes native_modes;
+
+#ifdef _WIN32
+const std::uint64_t* FindKeys() { return nullptr; }
+#else
+// The variable of this thread.
+const std::uint64_t* FindKeys() {
+  auto* library = reinterpret_cast<void*>(native_modes.library);
+  return static_cast<const std::uint64_t*>(
+      dlsym(library, "_ZN3c104impl26raw_local_dispatch_key_setE"));
+}
+#endif
+
+// Places of this thread's own, the same as long as it lives.
+struct Places {
+  const std::uint64_t* keys = FindKeys();
+  const HooksOfGraphs* hooks = reinterpret_cast<const HooksOfGraphs* (*)()>(native_modes.hooks)();
+  const FunctionModes* functions =
+      reinterpret_cast<const FunctionModes* (*)()>(native_modes.functions)();
+};
+
+const Places& PlacesOfThread() {
+  thread_local const Places places;
+  return places;
+}
 
 }  // namespace
 
@@ -58,9 +96,18 @@ std::int64_t ByteAt(std::int64_t address) {
   return *reinterpret_cast<const unsigned char*>(address);
 }
 
-std::int64_t HasHooksOfGraphs(std::int64_t get_tls_state) {
-  const auto get = reinterpret_cast<const HooksOfGraphs& (*)()>(get_tls_state);
-  return get().stack.empty() ? 0 : 1;
+void UseNativeModes(const NativeModes& modes) { native_modes = modes; }
+
+std::pair<std::uint64_t, std::uint64_t> KeysOfThread() {
+  const std::uint64_t* keys = PlacesOfThread().keys;
+  return {keys[0], keys[1]};
+}
+
+std::int64_t IsInModes(std::int64_t included, std::int64_t excluded) {
+  const Places& here = PlacesOfThread();
+  const std::uint64_t keys = (here.keys[0] & static_cast<std::uint64_t>(included)) |
+                             (here.keys[1] & static_cast<std::uint64_t>(excluded));
+  return (keys != 0 || !here.functions->stack.empty() || !here.hooks->stack.empty()) ? 1 : 0;
 }
 
 }  // namespace bridge

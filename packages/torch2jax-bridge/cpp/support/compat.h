@@ -87,7 +87,7 @@ class ItemGetter {
   ItemGetter(pybind11::dict dict, pybind11::object key)
       : dict_(std::move(dict)), key_(std::move(key)) {}
   // Borrowed; null if there is none.
-  PyObject* operator()() const { return PyDict_GetItem(dict_.ptr(), key_.ptr()); }
+  PyObject* operator()() const { return PyDict_GetItemWithError(dict_.ptr(), key_.ptr()); }
 
  private:
   pybind11::dict dict_;
@@ -97,9 +97,22 @@ class ItemGetter {
 // The byte at an address, as a function for `NativeGetter`.
 std::int64_t ByteAt(std::int64_t address);
 
-// Whether this thread does something with the tensors of every graph, as a function for
-// `NativeGetter`; its argument is the address of `at::SavedTensorDefaultHooks::get_tls_state()`.
-std::int64_t HasHooksOfGraphs(std::int64_t get_tls_state);
+// Where PyTorch has what a thread is in, by its names in C++; zeros where they are not known.
+struct NativeModes {
+  std::uintptr_t library = 0;  // the handle of the one with `c10::impl::raw_local_dispatch_key_set`
+  std::uintptr_t hooks = 0;    // the address of `at::SavedTensorDefaultHooks::get_tls_state()`
+  std::uintptr_t functions = 0;  // that of `at::impl::PythonTorchFunctionTLS::get_state()`
+};
+
+// Takes it, before any thread asks for what follows.
+void UseNativeModes(const NativeModes& modes);
+
+// The keys by which PyTorch finds kernels on this thread beyond those of each: included, excluded.
+std::pair<std::uint64_t, std::uint64_t> KeysOfThread();
+
+// Whether this thread is in a mode of functions or has hooks for the tensors of every graph, or has
+// one of these keys, as a function for `NativeGetter`.
+std::int64_t IsInModes(std::int64_t included, std::int64_t excluded);
 
 // PyTorch's `bool c10::GradMode::is_enabled()` and `void c10::GradMode::set_enabled(bool)`, which
 // cost a hundredth of Python's. Null where they are not known.

@@ -75,7 +75,7 @@ void WatchInterrupts(unsigned long thread) {
 InterruptScope::InterruptScope() : on_main_thread_(OnMainThread() && !in_call.load()) {
   if (!on_main_thread_) return;
   RunHandlers();
-  in_call.store(true);
+  in_call.store(true, std::memory_order_release);  // a signal that comes now may see either
 }
 
 InterruptScope::~InterruptScope() {

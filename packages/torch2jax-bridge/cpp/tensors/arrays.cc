@@ -6,6 +6,7 @@
 
 #include "cuda/release.h"
 #include "tensors/dlpack_abi.h"
+#include "tensors/native.h"
 #include "tensors/tensors.h"
 
 namespace py = pybind11;

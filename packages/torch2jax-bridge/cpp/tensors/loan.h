@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 
 #include <atomic>
+#include <utility>
 #include <vector>
 
 #include "tensors/dlpack_abi.h"
@@ -16,11 +17,18 @@ namespace bridge {
 // on any thread.
 class Loan {
  public:
-  // Owns the call's own share.
+  // Owns the call's own share. Made and destroyed with the GIL held: one that nothing refers to any
+  // more is kept for the next call.
   class Owner {
    public:
-    Owner() : loan_(new Loan) {}
-    ~Owner() { loan_->Return(); }
+    Owner() : loan_(spare != nullptr ? std::exchange(spare, nullptr) : new Loan) {}
+    ~Owner() {
+      if (spare == nullptr && outstanding() == 0) {
+        spare = loan_;
+      } else {
+        loan_->Return();
+      }
+    }
     Owner(const Owner&) = delete;
     Owner& operator=(const Owner&) = delete;
     Loan* get() const { return loan_; }
@@ -28,6 +36,7 @@ class Loan {
     int outstanding() const { return loan_->shares_.load() - 1; }
 
    private:
+    static inline Loan* spare = nullptr;
     Loan* loan_;
   };
 

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "support/compat.h"
 #include "support/hooks.h"
 #include "tensors/dtypes.h"
+#include "tensors/native.h"
 
 namespace ffi = xla::ffi;
 namespace py = pybind11;
@@ -18,9 +18,6 @@ namespace {
 
 const dlpack::ExchangeTable* table = nullptr;
 PyObject* tensor_class = nullptr;  // owned for the life of the process
-Predicate is_conj;
-Predicate is_neg;
-VersionCounter version_counter;
 
 // Below this size, releasing and taking the GIL costs more than the copy.
 constexpr size_t kCopyWithoutGil = size_t{1} << 18;
@@ -126,7 +123,7 @@ void CheckDevice(const dlpack::Tensor& got, dlpack::Device want, size_t index) {
 
 dlpack::Tensor View(py::handle tensor, size_t index) {
   dlpack::Tensor view;
-  if (table->view(tensor.ptr(), &view) == 0) return view;
+  if (Describe(tensor, &view)) return view;
   const py::error_already_set error;
   CheckUsable(tensor, index);
   throw error;
@@ -137,9 +134,9 @@ dlpack::Tensor View(py::handle tensor, size_t index) {
 bool IsLazy(py::handle tensor, const dlpack::Tensor& view) {
   if (view.data == nullptr) return true;
   const uint8_t code = view.dtype.code;
-  if (code == dlpack::kComplex && is_conj(tensor)) return true;
+  if (code == dlpack::kComplex && IsConj(tensor)) return true;
   return (code == dlpack::kComplex || code == dlpack::kFloat || code == dlpack::kBfloat) &&
-         is_neg(tensor);
+         IsNeg(tensor);
 }
 
 void CopyBytes(void* to, const void* from, size_t size) {
@@ -240,13 +237,9 @@ void UseTensorType(py::type tensor_type) {
         "install a newer torch2jax-bridge.");
   }
   table = found;
-  version_counter.Find(tensor_type);
-  is_conj.Find(tensor_type, "is_conj");
-  is_neg.Find(tensor_type, "is_neg");
+  UseTensorMethods(tensor_type, found);
   tensor_class = tensor_type.release().ptr();
 }
-
-long Version(py::handle tensor) { return version_counter.Read(tensor); }
 
 py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan* loan) {
   const dlpack::DataType type = RequireType(buffer);
@@ -257,12 +250,6 @@ py::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan
   managed->tensor.dtype = type;
   FillRowMajor(buffer.dimensions(), managed->tensor);
   return Import(managed);
-}
-
-py::object Import(dlpack::ManagedTensor* managed) {
-  void* tensor = nullptr;
-  if (table->import_managed(managed, &tensor) != 0) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(static_cast<PyObject*>(tensor));
 }
 
 bool CurrentStream(dlpack::Device device, void** stream) {

@@ -19,15 +19,9 @@ void UseTensorType(pybind11::type tensor_type);
 // Raises TypeError for a dtype that PyTorch does not have. The GIL is held.
 pybind11::object Borrow(const xla::ffi::AnyBuffer& buffer, dlpack::Device device, Loan* loan);
 
-// The tensor that takes a managed one over, without waiting for anything.
-pybind11::object Import(dlpack::ManagedTensor* managed);
-
 // PyTorch's current stream of a device on this thread; false where PyTorch does not say. Needs no
 // GIL where it does.
 bool CurrentStream(dlpack::Device device, void** stream);
-
-// How often operations wrote into a tensor's memory; 0 for one that was just borrowed.
-long Version(pybind11::handle tensor);
 
 // How results are written.
 struct WriteOptions {

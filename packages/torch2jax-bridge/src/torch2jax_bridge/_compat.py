@@ -194,11 +194,17 @@ def native_address(name: str) -> int:
     return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
+def native_library(name: str) -> int:
+    """Return what the system calls the library of PyTorch's that has a variable; 0 if none is known."""
+    return next((lib._handle for lib in _native_libraries() if hasattr(lib, name)), 0)
+
+
 @functools.cache
 def _native_libraries() -> list[ctypes.CDLL]:
     folder = Path(torch.__file__).parent / "lib"
-    names = ("libc10.so", "libc10.dylib", "libtorch_cpu.so", "libtorch_cpu.dylib")
-    return [ctypes.CDLL(str(folder / name)) for name in names if (folder / name).is_file()]
+    names = ("libc10", "libtorch_cpu", "libtorch_python")
+    files = [folder / f"{name}.{end}" for name in names for end in ("so", "dylib")]
+    return [ctypes.CDLL(str(file)) for file in files if file.is_file()]
 
 
 # Operations --------------------------------------------------------------------------------------

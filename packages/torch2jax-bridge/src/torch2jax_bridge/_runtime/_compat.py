@@ -1,4 +1,4 @@
-"""What the settings of a trace use of PyTorch beyond its public names, and what happens without it."""
+"""What calls use of PyTorch beyond its public names, and what happens without it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from pax_tree._foreign import foreign
 from torch2jax_bridge._compat import (
     DispatchMode,
     native_address,
+    native_library,
     number_of_modes,
     pop_mode,
     push_mode,
@@ -315,13 +316,13 @@ def _dispatch_mode() -> Iterator[None]:
 
 
 @contextmanager
-def _autocast() -> Iterator[None]:
-    before = torch.is_autocast_enabled("cpu")
-    torch.set_autocast_enabled("cpu", True)
+def _autocast(device: str = "cpu") -> Iterator[None]:
+    before = torch.is_autocast_enabled(device)
+    torch.set_autocast_enabled(device, True)
     try:
         yield
     finally:
-        torch.set_autocast_enabled("cpu", before)
+        torch.set_autocast_enabled(device, before)
 
 
 def _casts() -> bool:
@@ -334,37 +335,54 @@ def _hooks() -> Any:
 
 _HOOKS = native_address("_ZN2at23SavedTensorDefaultHooks13get_tls_stateEv")
 _HOOKS_ALLOWED = native_address("_ZN2at23SavedTensorDefaultHooks10is_enabledEv")
-_FUNCTION_MODES = native_address("_ZN2at4impl22PythonTorchFunctionTLS9stack_lenEv")
-_DISPATCH_MODES = native_address("_ZN3c104impl20TorchDispatchModeTLS9stack_lenEv")
+_FUNCTION_MODES = native_address("_ZN2at4impl22PythonTorchFunctionTLS9get_stateEv")
+_KEYS = native_library("_ZN3c104impl26raw_local_dispatch_key_setE")
 _INFERENCE_MODE = native_address("_ZN3c1013InferenceMode10is_enabledEv")
-_CASTS = native_address("_ZN2at8autocast19is_autocast_enabledEN3c1010DeviceTypeE")
 NoMode = tuple[tuple[Getter, Any], ...]
+
+
+def _is_in_modes() -> NativeGetter | None:
+    """Return what says in one call whether a thread is in a mode that a function may begin and not end.
+
+    PyTorch finds kernels by keys of the thread, which dispatch modes and autocast change.
+    """
+    if not (_KEYS and _HOOKS and _FUNCTION_MODES):
+        return None
+    _C.use_native_modes(_KEYS, _HOOKS, _FUNCTION_MODES)
+    of_keys = [_dispatch_mode, *(partial(_autocast, device) for device in ("cpu", "cuda"))]
+    outside, included, excluded = _C.keys_of_thread(), 0, 0
+    for mode in of_keys:
+        with mode():
+            inside = _C.keys_of_thread()
+        included |= inside[0] ^ outside[0]
+        excluded |= inside[1] ^ outside[1]
+    signed = (ctypes.c_int64(included).value, ctypes.c_int64(excluded).value, 0)
+    found = NativeGetter(_C.is_in_modes(), signed, _NUMBER)
+    if found() != 0:
+        return None
+    modes = (*of_keys, _hooks, torch.overrides.TorchFunctionMode)
+    return found if all(_says_one(found, mode) for mode in modes) and found() == 0 else None
+
+
+def _says_one(found: NativeGetter, mode: Callable[[], Any]) -> bool:
+    try:
+        with mode():
+            return found() == 1
+    except RuntimeError:  # such a mode cannot be entered
+        return False
+
+
+_IS_IN_MODES = _is_in_modes() if push_mode and pop_mode else None
 # What a function may begin and not end.
 NO_MODE_BEGUN: NoMode = (
-    *_of_mode(
-        hooks_of_graphs,
-        None,
-        _hooks,
-        NativeGetter(_HOOKS and _C.has_hooks_of_graphs(), (_HOOKS, 0, 0), _NUMBER),
-    ),
-    *_of_mode(
-        _function_modes,
-        0,
-        torch.overrides.TorchFunctionMode,
-        NativeGetter(_FUNCTION_MODES, _NO_ARGUMENTS, _NUMBER),
-    ),
-    *_of_mode(
-        number_of_modes,
-        0,
-        _dispatch_mode if push_mode and pop_mode else nullcontext,
-        NativeGetter(_DISPATCH_MODES, _NO_ARGUMENTS, _NUMBER),
-    ),
-    *_of_mode(
-        foreign("torch._C._is_any_autocast_enabled", _SETTINGS, _casts),
-        False,
-        _autocast,
-        *(NativeGetter(_CASTS, (device, 0, 0), _BYTE) for device in (0, 1)),  # CPU and CUDA
-    ),
+    ((_IS_IN_MODES, 0),)
+    if _IS_IN_MODES
+    else (
+        (hooks_of_graphs, None),
+        (_function_modes, 0),
+        (number_of_modes, 0),
+        (foreign("torch._C._is_any_autocast_enabled", _SETTINGS, _casts), False),
+    )
 )
 NO_MODE: NoMode = (
     *NO_MODE_BEGUN,
@@ -380,3 +398,65 @@ NO_MODE: NoMode = (
         NativeGetter(_INFERENCE_MODE, _NO_ARGUMENTS, _BYTE),
     ),
 )
+
+# Tensors -----------------------------------------------------------------------------------------
+
+_TENSORS = "checks of a call's tensors at less cost"
+# Where PyTorch's own tensor is, of one of Python's.
+_implementation: Any = foreign("torch.Tensor._cdata", _TENSORS, None)
+_version: Any = foreign("torch.Tensor._version", _TENSORS, None)
+_negated: Any = foreign("torch._neg_view", _TENSORS, None)
+_OF_TENSORS = (
+    "_ZN2at6native7is_conjERKNS_6TensorE",
+    "_ZN2at6native6is_negERKNS_6TensorE",
+    "_ZNK2at10TensorBase8_versionEv",
+    "_ZN2at17toDLPackNonOwningERKNS_6TensorEP8DLTensor",
+)
+_UNKNOWN_TENSORS = (0, 0, 0, 0)
+
+
+def native_tensors() -> tuple[int, int, int, int]:
+    """Return the addresses of functions of an `at::Tensor`, zeros where they are not known.
+
+    They say whether it is conjugated, whether it is negated, its version, and its description for
+    DLPack. An `at::Tensor` is what follows the head of Python's object.
+    """
+    is_conj, is_neg, version, view = map(native_address, _OF_TENSORS)
+    known = all((is_conj, is_neg, version, view, _implementation, _version, _negated))
+    try:
+        agree = known and all(_agrees(x, is_conj, is_neg, version, view) for x in _examples())
+    except RuntimeError:  # in a mode in which tensors have no memory
+        agree = False
+    return (is_conj, is_neg, version, view) if agree else _UNKNOWN_TENSORS
+
+
+def _examples() -> list[torch.Tensor]:
+    written = torch.zeros(2, 3, device="cpu").add_(1)
+    return [written, _negated(written), torch.ones(2, dtype=torch.complex64, device="cpu").conj()]
+
+
+def _agrees(tensor: torch.Tensor, is_conj: int, is_neg: int, version: int, view: int) -> bool:
+    """Whether the functions say of a tensor what Python's do."""
+    place = id(tensor) + object.__basicsize__
+    if ctypes.c_void_p.from_address(place).value != _implementation.__get__(tensor):
+        return False
+    described = (
+        ctypes.c_void_p * 8
+    )()  # more than DLPack's description, which begins with the memory
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(view)(place, described)
+    return (
+        ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(is_conj)(place) == tensor.is_conj()
+        and ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(is_neg)(place) == tensor.is_neg()
+        and ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(version)(place)
+        == _version.__get__(tensor)
+        and described[0] == tensor.data_ptr()
+    )
+
+
+def native_import() -> tuple[int, int]:
+    """Return the addresses of what makes a tensor of a DLPack one, and Python's tensor of it, or zeros."""
+    make = native_address(
+        "_ZN2at19fromDLPackVersionedEP24DLManagedTensorVersionedSt8functionIFvPvEE"
+    )
+    wrap = native_address("_Z16THPVariable_WrapON2at10TensorBaseE")
+    return (make, wrap) if make and wrap else (0, 0)

@@ -13,6 +13,7 @@ import torch
 import torch2jax_bridge._C as _C
 from torch2jax_bridge._compat import native_grad_mode
 from torch2jax_bridge._convert import why_unusable
+from torch2jax_bridge._runtime._compat import native_import, native_tensors
 from torch2jax_bridge._runtime.errors import report
 from torch2jax_bridge._runtime.thread_state import switches
 
@@ -47,6 +48,8 @@ def _rescue(tensor: torch.Tensor) -> None:
 
 
 _C.use_tensor_type(torch.Tensor)
+_C.use_native_tensors(*native_tensors())
+_C.use_native_import(*native_import())
 _C.use_native_grad_mode(*native_grad_mode())
 _C.use_hooks(**switches(), report=report, unusable=why_unusable, rescue=_rescue)
 # Registered after JAX's own clean-up, so run before it.
