@@ -18,6 +18,7 @@ from torch2jax_bridge._jax2torch.context import number_of_context, refuse_forks
 from torch2jax_bridge._jax2torch.program import Program
 from torch2jax_bridge._jax2torch.specialize import Leaves, TracedFunction, specialize
 from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
+from torch2jax_bridge._runtime.remembered import remembered
 
 
 class _GraphNode:
@@ -78,8 +79,8 @@ class JaxFunction:
 
         A program that a graph of `torch.compile` calls stays until this function is dropped.
         """
-        programs = [made.program for made in self._traced.values()]
-        self._in_graphs += [program for program in programs if program.is_in_graph()]
+        for made in self._traced.values():
+            self._keep_for_graphs(made)
         self._traced.clear()
         self._changes.clear()
 
@@ -114,8 +115,12 @@ class JaxFunction:
             refuse_forks()
             fn = _bound(self._fn, static)
             found = specialize(fn, self._name, leaves.kinds, treedef, tuple(leaves.numbers))
-            found = self._traced.setdefault(key, found)
+            found = remembered(self._traced, key, found, self._keep_for_graphs)
         return found
+
+    def _keep_for_graphs(self, freed: TracedFunction) -> None:
+        if freed.program.is_in_graph():
+            self._in_graphs.append(freed.program)
 
 
 def _again(fn: Any, static: StaticArguments) -> JaxFunction:

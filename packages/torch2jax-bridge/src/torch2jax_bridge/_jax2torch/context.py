@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
 from torch2jax_bridge._compat import backends_are_initialized, trace_context
+from torch2jax_bridge._runtime.remembered import remembered
 
+KEPT = 64  # contexts have meshes, and with them devices
 _numbers: dict[Any, int] = {}
+_new_numbers = itertools.count()  # none stands for two settings, also where one was forgotten
 _last: tuple[Any, int] = ((), -1)
 _is_hopeless = False
 
@@ -23,7 +27,7 @@ def number_of_context() -> int:
     context, last = trace_context(), _last
     if context == last[0]:
         return last[1]
-    number = _numbers.setdefault(context, len(_numbers))
+    number = remembered(_numbers, context, next(_new_numbers), kept=KEPT)
     _last = context, number
     return number
 

@@ -26,6 +26,7 @@ from torch2jax_bridge._lowered.evaluate import Computed
 from torch2jax_bridge._lowered.lower import lower, report
 from torch2jax_bridge._runtime.errors import original_exception, printable
 from torch2jax_bridge._runtime.named import Named, from_pickle, to_pickle
+from torch2jax_bridge._runtime.remembered import remembered
 from torch2jax_bridge._runtime.thread_state import current_settings, enter_settings
 from torch2jax_bridge._torch2jax.function import Function, JittedCalls, Options, widened
 from torch2jax_bridge._torch2jax.infer import (
@@ -147,7 +148,7 @@ class TorchFunction:
             self._numbers.note(leaves, treedef, keys)
             given = self._output_shapes, self._options
             found = specialize(self._fn, self._name, leaves, treedef, *given)
-            self._traced[key] = found
+            found = remembered(self._traced, key, found)
         return found
 
 
