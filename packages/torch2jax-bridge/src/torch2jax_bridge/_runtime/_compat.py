@@ -352,8 +352,11 @@ def _is_in_modes() -> NativeGetter | None:
     of_keys = [_dispatch_mode, *(partial(_autocast, device) for device in ("cpu", "cuda"))]
     outside, included, excluded = _C.keys_of_thread(), 0, 0
     for mode in of_keys:
-        with mode():
-            inside = _C.keys_of_thread()
+        try:
+            with mode():
+                inside = _C.keys_of_thread()
+        except RuntimeError:  # such a mode cannot be entered
+            return None
         included |= inside[0] ^ outside[0]
         excluded |= inside[1] ^ outside[1]
     signed = (ctypes.c_int64(included).value, ctypes.c_int64(excluded).value, 0)
