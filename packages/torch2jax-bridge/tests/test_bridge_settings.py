@@ -1,7 +1,7 @@
 """PyTorch's settings: those of the trace count, on whatever thread XLA runs the program."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -333,6 +333,21 @@ def test_bridge_what_a_function_begins_and_does_not_end_does_not_stay(name):
         jax.block_until_ready((small(BIG[:300, :300]), large(BIG[:300, :300])))
         assert state_of_thread() == before
     assert set(found) == {(*before[:-1], False)}
+
+
+@pytest.mark.parametrize("outer", [nullcontext, lambda: torch.autograd.graph.save_on_cpu()])
+def test_bridge_hooks_begun_under_other_settings_than_the_trace_do_not_stay(outer):
+    def function(x):
+        BEGUN["hooks"]()
+        return x * 1
+
+    call = jax.jit(torch2jax(function, output_shapes=jnp.ones(3)))
+    jax.block_until_ready(call(jnp.ones(3)))
+    with outer(), torch.autocast("cpu"):
+        before = torch._C._autograd._top_saved_tensors_default_hooks(True)
+        jax.block_until_ready(call(jnp.ones(3)))
+        assert torch._C._autograd._top_saved_tensors_default_hooks(True) == before
+    assert torch._C._autograd._top_saved_tensors_default_hooks(True) is None
 
 
 def threads_of_a_new_thread():

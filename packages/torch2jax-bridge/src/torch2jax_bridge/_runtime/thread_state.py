@@ -230,6 +230,7 @@ def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
 def leave_settings(found: FoundSettings) -> None:
     """Undo `enter_settings`."""
     _leave_thread(found.threads)
+    _drop_hooks_begun()
     _set_values(found.values)
     found.switched_off.close()
     if found.no_hooks is not None:
@@ -249,14 +250,19 @@ def _leave_thread(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def _drop_hooks_begun() -> None:
+    """End the hooks of all graphs that a function has begun; those below are of `enter_settings`."""
+    while _compat.hooks_of_graphs() not in (None, (_unchanged, _unchanged)):
+        _compat.drop_hooks_of_graphs()
+
+
 def restore_settings(settings: Settings) -> None:
     """Give this thread back what it had before a call that had nothing to set.
 
     Those of the whole process stay: another thread may have set them meanwhile.
     """
     _leave_thread(settings.values[THREADS])
-    while _compat.hooks_of_graphs() is not None:
-        _compat.drop_hooks_of_graphs()
+    _drop_hooks_begun()
     _set_values(settings.values, of_thread=True)
     _compat.set_default_device_mode(None)
 
