@@ -250,6 +250,18 @@ def test_functions_run_once_and_leave_no_trace(capsys):
     assert torch.compiler.is_compiling() is False
 
 
+def test_that_it_records_may_be_asked_as_a_bool_is():
+    def function(x):
+        here, both = torch.compiler.is_compiling(), False
+        both |= here
+        assert both is (here | False) is (True & here) is True
+        assert here == True != False  # noqa: E712
+        assert (not here, here ^ True, int(here), repr(here)) == (False, False, 1, "True")
+        return x * int(both)
+
+    np.testing.assert_array_equal(lowered(function)(X), X)
+
+
 def test_tensors_without_values_that_stay_are_an_error():
     with pytest.raises(ShapeInferenceError, match="keeps a tensor"):
         lowered(lambda x: setattr(sys, "_kept_by_a_test", x * 2) or x)(X)

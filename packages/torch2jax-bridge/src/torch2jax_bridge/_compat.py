@@ -261,6 +261,30 @@ class _InThread:
     def __bool__(self) -> bool:
         return threading.get_ident() == self.thread or bool(self._before)
 
+    # What libraries do with the bool that `torch.compiler.is_compiling()` gives elsewhere.
+    def __or__(self, other: Any) -> Any:
+        return bool(self) | other
+
+    def __and__(self, other: Any) -> Any:
+        return bool(self) & other
+
+    def __xor__(self, other: Any) -> Any:
+        return bool(self) ^ other
+
+    __ror__, __rand__, __rxor__ = __or__, __and__, __xor__
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self) == other
+
+    def __hash__(self) -> int:
+        return hash(bool(self))
+
+    def __index__(self) -> int:
+        return int(bool(self))
+
+    def __repr__(self) -> str:
+        return repr(bool(self))
+
 
 @contextmanager
 def compiling() -> Iterator[None]:
